@@ -92,15 +92,15 @@ int channel_send_iov(
 	union control control = {};
 	struct msghdr message = {
 		.msg_iov = (struct iovec *)(uintptr_t)iov,
-		.msg_iovlen = iov_count,
+		.msg_iovlen = (__typeof__(((struct msghdr *)0)->msg_iovlen))iov_count,
 	};
 	if (fd_count > 0) {
 		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+		message.msg_controllen = (socklen_t)CMSG_SPACE(fd_count * sizeof(int));
 		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 		header->cmsg_level = SOL_SOCKET;
 		header->cmsg_type = SCM_RIGHTS;
-		header->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+		header->cmsg_len = (socklen_t)CMSG_LEN(fd_count * sizeof(int));
 		memcpy(CMSG_DATA(header), fds, fd_count * sizeof(int));
 	}
 	ssize_t put;

@@ -23,6 +23,16 @@ static void printf_like(2, 0)
 	snprintf(e->text + length, sizeof(e->text) - length, ": %s", tail);
 }
 
+static const char *meaning(int code)
+{
+#ifdef __GLIBC__
+	const char *text = strerrordesc_np(code);
+	return text ? text : "unknown error";
+#else
+	return strerror(code); /* musl's is a constant */
+#endif
+}
+
 int error_set(struct error *e, int code, const char *format, ...)
 {
 	assert(code < 0);
@@ -41,7 +51,7 @@ int error_errno(struct error *e, const char *format, ...)
 	if (e) {
 		va_list args;
 		va_start(args, format);
-		set_text(e, format, args, strerrordesc_np(-code) ?: "unknown error");
+		set_text(e, format, args, meaning(-code));
 		va_end(args);
 	}
 	return code;
@@ -53,7 +63,7 @@ int error_code(struct error *e, int code, const char *format, ...)
 	if (e) {
 		va_list args;
 		va_start(args, format);
-		set_text(e, format, args, strerrordesc_np(-code) ?: "unknown error");
+		set_text(e, format, args, meaning(-code));
 		va_end(args);
 	}
 	return code;
