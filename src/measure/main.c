@@ -307,6 +307,24 @@ static int measure_start(void)
 	return 0;
 }
 
+/* As the first process of an instance: says when it started, reaps, and ends when it is told to. */
+static int hold(void)
+{
+	sigset_t ends;
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGPWR);
+	sigaddset(&ends, SIGRTMIN + 3);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+	signal(SIGCHLD, SIG_IGN);
+	measure_start();
+	int number;
+	while (sigwait(&ends, &number) != 0)
+		;
+	return 0;
+}
+
 static const char usage[] =
 	"usage: berth-measure start                    when its first instruction ran\n"
 	"       berth-measure cpus [SECONDS]           processors it really gets\n"
@@ -314,20 +332,19 @@ static const char usage[] =
 	"       berth-measure storage DIR [LIMIT]      bytes a file in DIR can take\n"
 	"       berth-measure bandwidth HOST PORT [SECONDS]\n"
 	"       berth-measure serve ADDRESS PORT       the other end of bandwidth\n"
-	"       berth-measure hold                     start, then wait for a signal\n";
+	"       berth-measure hold                     start, then wait to be ended; also when it is /sbin/init\n";
 
 static int run(int count, char **words, struct error *e)
 {
 	const char *verb = count > 1 ? words[1] : "";
+	if (text_ends(words[0], "/init"))
+		return hold();
 	const char *last = words[count - 1];
 	uint64_t limit = UINT64_MAX;
 	if (text_equal(verb, "start") && count == 2)
 		return measure_start();
-	if (text_equal(verb, "hold") && count == 2) {
-		measure_start();
-		for (;;)
-			pause();
-	}
+	if (text_equal(verb, "hold") && count == 2)
+		return hold();
 	if (text_equal(verb, "cpus") && count <= 3)
 		return measure_cpus(count == 3 ? strtod(last, NULL) : 2, e);
 	if (text_equal(verb, "memory") && count <= 3) {
