@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guest.c - guest memory in one memfd.
+ */
+#include "vmm/guest.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define LINE_BYTES UINT64_C(64)
+
+int guest_new(struct guest **ret, struct error *e)
+{
+	cleanup(close) int memfd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (memfd < 0)
+		return error_errno(e, "guest memory");
+	struct guest *guest = alloc(struct guest);
+	guest->memfd = TAKE_FD(memfd);
+	*ret = guest;
+	return 0;
+}
+
+void guest_free(struct guest *guest)
+{
+	if (!guest)
+		return;
+	for (uint32_t i = 0; i < guest->region_count; i++) {
+		munmap(guest->regions[i].host, guest->regions[i].bytes + GUEST_PAGE);
+		free((void *)guest->regions[i].watched);
+	}
+	close(guest->memfd);
+	free(guest);
+}
+
+int guest_add(struct guest *guest, guest_addr at, uint64_t bytes, enum guest_access access,
+	struct error *e)
+{
+	if (bytes == 0 || (at | bytes) % GUEST_PAGE != 0 || at + bytes < at ||
+		bytes > INT64_MAX - guest->file_bytes - GUEST_PAGE)
+		return error_set(e, -EINVAL, "guest memory: 0x%jx bytes at 0x%jx", (uintmax_t)bytes,
+			(uintmax_t)at);
+	if (guest->region_count == GUEST_REGIONS_MAX)
+		return error_set(
+			e, -ENOSPC, "guest memory: more than %d regions", GUEST_REGIONS_MAX);
+	for (uint32_t i = 0; i < guest->region_count; i++) {
+		const struct guest_region *other = &guest->regions[i];
+		if (at < other->at + other->bytes && other->at < at + bytes)
+			return error_set(
+				e, -EINVAL, "guest memory: two regions at 0x%jx", (uintmax_t)at);
+	}
+	if (ftruncate(guest->memfd, (off_t)(guest->file_bytes + bytes)) < 0)
+		return error_errno(e, "guest memory of %ju bytes", (uintmax_t)bytes);
+
+	/* One page more stays without access: a run over the end faults and never meets another map. */
+	uint8_t *host = mmap(NULL, bytes + GUEST_PAGE, PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (host == MAP_FAILED)
+		return error_errno(e, "guest memory of %ju bytes", (uintmax_t)bytes);
+	_Atomic uint64_t *watched = calloc(bytes / GUEST_PAGE, sizeof(*watched));
+	if (!watched ||
+		mmap(host, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, guest->memfd,
+			(off_t)guest->file_bytes) == MAP_FAILED) {
+		int code = error_errno(e, "guest memory of %ju bytes", (uintmax_t)bytes);
+		munmap(host, bytes + GUEST_PAGE);
+		free((void *)watched);
+		return code;
+	}
+	guest->regions[guest->region_count++] = (struct guest_region){
+		.at = at,
+		.bytes = bytes,
+		.host = host,
+		.file_offset = guest->file_bytes,
+		.access = access,
+		.watched = watched,
+	};
+	guest->file_bytes += bytes;
+	return 0;
+}
+
+const struct guest_region *guest_region(const struct guest *guest, guest_addr at)
+{
+	for (uint32_t i = 0; i < guest->region_count; i++)
+		if (at - guest->regions[i].at < guest->regions[i].bytes)
+			return &guest->regions[i];
+	return NULL;
+}
+
+static uint8_t *slice(const struct guest *guest, guest_addr at, uint64_t bytes, bool is_write)
+{
+	const struct guest_region *region = guest_region(guest, at);
+	if (!region || bytes > region->bytes - (at - region->at))
+		return NULL;
+	if (is_write && region->access == GUEST_ROM)
+		return NULL;
+	return region->host + (at - region->at);
+}
+
+const void *guest_slice_const(const struct guest *guest, guest_addr at, uint64_t bytes)
+{
+	return slice(guest, at, bytes, false);
+}
+
+void *guest_slice(const struct guest *guest, guest_addr at, uint64_t bytes)
+{
+	return slice(guest, at, bytes, true);
+}
+
+/* The lines of the page at `page` that [at, at + bytes) touches. */
+static uint64_t lines_of(guest_addr page, guest_addr at, uint64_t bytes)
+{
+	uint64_t first = at > page ? (at - page) / LINE_BYTES : 0;
+	uint64_t last = (at + bytes - 1 - page) / LINE_BYTES;
+	if (last > 63)
+		last = 63;
+	return (UINT64_MAX >> (63 - last)) & (UINT64_MAX << first);
+}
+
+void guest_wrote(const struct guest *guest, guest_addr at, uint64_t bytes)
+{
+	if (!guest->watch || bytes == 0)
+		return;
+	for (guest_addr page = at & ~(GUEST_PAGE - 1); page < at + bytes; page += GUEST_PAGE) {
+		const struct guest_region *region = guest_region(guest, page);
+		if (!region)
+			continue;
+		uint64_t lines = atomic_load(&region->watched[(page - region->at) / GUEST_PAGE]);
+		if (lines & lines_of(page, at, bytes))
+			guest->watch(guest->watch_data, page, GUEST_PAGE);
+	}
+}
+
+/* How many bytes from `at` can be had in one piece, at most `bytes`; 0 if there are none. */
+static uint64_t piece(const struct guest *guest, guest_addr at, uint64_t bytes, bool is_write)
+{
+	const struct guest_region *region = guest_region(guest, at);
+	if (!region || (is_write && region->access == GUEST_ROM))
+		return 0;
+	uint64_t there = region->bytes - (at - region->at);
+	return there < bytes ? there : bytes;
+}
+
+static bool is_there(const struct guest *guest, guest_addr at, uint64_t bytes, bool is_write)
+{
+	while (bytes > 0) {
+		uint64_t part = piece(guest, at, bytes, is_write);
+		if (part == 0)
+			return false;
+		at += part;
+		bytes -= part;
+	}
+	return true;
+}
+
+int guest_read(const struct guest *guest, guest_addr at, void *to, uint64_t bytes)
+{
+	if (!is_there(guest, at, bytes, false))
+		return -EFAULT;
+	for (uint8_t *next = to; bytes > 0;) {
+		uint64_t part = piece(guest, at, bytes, false);
+		memcpy(next, slice(guest, at, part, false), part);
+		next += part;
+		at += part;
+		bytes -= part;
+	}
+	return 0;
+}
+
+static int copy_in(
+	const struct guest *guest, guest_addr at, const void *from, uint64_t bytes, bool is_guest)
+{
+	if (!is_there(guest, at, bytes, is_guest))
+		return -EFAULT;
+	for (const uint8_t *next = from; bytes > 0;) {
+		uint64_t part = piece(guest, at, bytes, is_guest);
+		memcpy(slice(guest, at, part, is_guest), next, part);
+		guest_wrote(guest, at, part);
+		next += part;
+		at += part;
+		bytes -= part;
+	}
+	return 0;
+}
+
+int guest_write(const struct guest *guest, guest_addr at, const void *from, uint64_t bytes)
+{
+	return copy_in(guest, at, from, bytes, true);
+}
+
+int guest_load(const struct guest *guest, guest_addr at, const void *from, uint64_t bytes)
+{
+	return copy_in(guest, at, from, bytes, false);
+}

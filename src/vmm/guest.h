@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guest.h - guest memory: regions of one memfd at guest addresses, reached only through checks.
+ *
+ * Regions are added before the first CPU runs and stay until guest_free(). The guest can change its
+ * memory at any moment: read a header once with guest_read() and never look at it again in place.
+ * Every function but guest_add() and guest_free() may be called by any thread.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "base/error.h"
+
+#define GUEST_PAGE        UINT64_C(4096)
+#define GUEST_REGIONS_MAX 16
+
+/* A guest address is a number, never a pointer, until guest_slice() has checked it. */
+typedef uint64_t guest_addr;
+
+enum guest_access { GUEST_RAM, GUEST_ROM };
+
+struct guest_region {
+	guest_addr at;
+	uint64_t bytes;
+	uint8_t *host;        /* mapped shared from the guest's memfd */
+	uint64_t file_offset; /* of the region in the memfd */
+	enum guest_access access;
+
+	/*
+	 * One word a page; bit n says that a CPU engine has decoded instructions from 64-byte line n.
+	 * guest_wrote() and the engine look here.
+	 */
+	_Atomic uint64_t *watched;
+};
+
+struct guest {
+	int memfd;
+	uint64_t file_bytes;
+	uint32_t region_count;
+	struct guest_region regions[GUEST_REGIONS_MAX];
+
+	/* Set by the CPU engine: a page with watched lines among these bytes was written. */
+	void (*watch)(void *data, guest_addr at, uint64_t bytes);
+	void *watch_data;
+};
+
+int guest_new(struct guest **ret, struct error *e) must_use;
+void guest_free(struct guest *guest);
+DEFINE_CLEANUP(struct guest *, guest_free);
+
+/*
+ * Adds zeroed memory at `at`; both numbers are multiples of GUEST_PAGE. ROM is written by the host
+ * only. -EINVAL if it is empty or overlaps, -ENOSPC after GUEST_REGIONS_MAX, or errno.
+ */
+int guest_add(struct guest *guest, guest_addr at, uint64_t bytes, enum guest_access access,
+	struct error *e) must_use;
+
+/* The region that holds `at`, or NULL. */
+const struct guest_region *guest_region(const struct guest *guest, guest_addr at);
+
+/*
+ * Host memory behind [at, at + bytes) or NULL if that is not wholly within one region. A slice for
+ * writing is refused for ROM. After bytes have been written through a slice call guest_wrote().
+ */
+const void *guest_slice_const(const struct guest *guest, guest_addr at, uint64_t bytes);
+void *guest_slice(const struct guest *guest, guest_addr at, uint64_t bytes);
+
+/* Tells the engine that the host (a device, a loader) has changed these bytes. */
+void guest_wrote(const struct guest *guest, guest_addr at, uint64_t bytes);
+
+/* Copies, also across regions that touch. -EFAULT, and nothing copied, if a byte is not there. */
+int guest_read(const struct guest *guest, guest_addr at, void *to, uint64_t bytes) must_use;
+int guest_write(
+	const struct guest *guest, guest_addr at, const void *from, uint64_t bytes) must_use;
+
+/* As guest_write(), into ROM too: for loaders. */
+int guest_load(const struct guest *guest, guest_addr at, const void *from, uint64_t bytes) must_use;
