@@ -27,7 +27,7 @@ void guest_free(struct guest *guest)
 		return;
 	for (uint32_t i = 0; i < guest->region_count; i++) {
 		munmap(guest->regions[i].host, guest->regions[i].bytes + GUEST_PAGE);
-		free((void *)guest->regions[i].watched);
+		free((void *)(uintptr_t)guest->regions[i].watched);
 	}
 	close(guest->memfd);
 	free(guest);
@@ -63,7 +63,7 @@ int guest_add(struct guest *guest, guest_addr at, uint64_t bytes, enum guest_acc
 			(off_t)guest->file_bytes) == MAP_FAILED) {
 		int code = error_errno(e, "guest memory of %ju bytes", (uintmax_t)bytes);
 		munmap(host, bytes + GUEST_PAGE);
-		free((void *)watched);
+		free((void *)(uintptr_t)watched);
 		return code;
 	}
 	guest->regions[guest->region_count++] = (struct guest_region){
