@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * container.h - the kind `container`: processes of this host's kernel in namespaces of their own.
+ */
+#pragma once
+
+#include "kind/kind.h"
+
+extern const struct kind kind_container;
+
+/* The cgroup's limits alone, for a change while it runs. */
+void container_limits(
+	const struct spec *spec, const struct cpu_set_mask *cpus, struct plan_cgroup *ret);

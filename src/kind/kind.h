@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kind.h - the contract of a kind of instance: what only it can judge, and the steps that start one.
+ *
+ * A kind is pure: it opens nothing, asks nobody. The list of kinds stands in daemon/kinds.c.
+ */
+#pragma once
+
+#include "model/plan.h"
+#include "model/spec.h"
+
+/* What a kind can do; the service refuses the rest before it asks. */
+#define KIND_CAN_FREEZE   0x01u
+#define KIND_CAN_EXEC     0x02u
+#define KIND_CAN_CONSOLE  0x04u
+#define KIND_CAN_FILES    0x08u
+#define KIND_CAN_SNAPSHOT 0x10u
+#define KIND_CAN_LIMITS   0x20u /* change while it runs */
+
+/* What the host is, as far as a kind asks. */
+struct kind_host {
+	uint32_t cpus;
+	uint64_t memory_bytes;
+};
+
+/* A disk with a pool, in the order of the spec's disks. */
+struct kind_input {
+	const struct spec *spec;
+	const char *project;
+	const char *name;
+	uint32_t idmap_base;       /* of 65536 ids; unused if it is privileged */
+	const char *const *layers; /* top first */
+	size_t layer_count;
+	struct plan_volume root;
+	const struct plan_volume
+		*volumes; /* one for each disk of the spec; those without pool are empty */
+	const struct plan_link *links;  /* one for each nic of the spec */
+	const char *const *nameservers; /* NULL at the end; NULL: none */
+	const char *search;             /* domain, or NULL */
+	const char *cgroup;             /* "berth-ID/PROJECT_NAME" */
+	struct cpu_set_mask cpus;       /* it is held on; empty: all */
+	bool is_new;                    /* its volume is still to be made */
+};
+
+struct kind {
+	const char *name;    /* as in the API: "container", "virtual-machine", ... */
+	const char *runner;  /* the program that runs one instance; NULL: `why_not` */
+	const char *why_not; /* why there are none, in a sentence */
+	uint32_t can;        /* KIND_CAN_... */
+
+	/* Refuses what only this kind can judge. Returns 0, or -EINVAL with the field in *e. */
+	int (*check)(const struct spec *spec, const struct kind_host *host, struct error *e);
+
+	/* Appends the steps that start the instance. */
+	int (*plan)(const struct kind_input *input, struct plan *plan, struct error *e);
+};

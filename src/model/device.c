@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * device.c - the disks, network cards and device nodes that an instance asked for, read and checked.
+ */
+#include "model/device.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "model/field.h"
+
+#define NAME_MAX_BYTES      64
+#define INTERFACE_MAX_BYTES 15 /* what the kernel takes */
+#define MTU_MAX             65535
+#define MTU_MIN             68
+
+/* As read, before it is known what belongs together. */
+struct raw_device {
+	const char *device, *type;
+	struct disk_device disk;
+	struct nic_device nic;
+	struct node_device node;
+	const char *nictype, *parent_type;
+	uint64_t max_bits;
+	bool is_required, is_required_set;
+};
+
+static int read_rate_read(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	(void)key;
+	return resources_read_disk_rate(text, &raw->disk.read, e);
+}
+
+static int read_rate_write(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	(void)key;
+	return resources_read_disk_rate(text, &raw->disk.write, e);
+}
+
+static int read_rate_both(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	(void)key;
+	int r = resources_read_disk_rate(text, &raw->disk.read, e);
+	if (r == 0)
+		raw->disk.write = raw->disk.read;
+	return r;
+}
+
+static int read_required(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	(void)key;
+	raw->is_required_set = true;
+	return resources_read_bool(text, &raw->is_required, e);
+}
+
+static int read_hwaddr(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	unsigned int bytes[6];
+	int end = 0;
+	(void)key;
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1], &bytes[2], &bytes[3],
+		    &bytes[4], &bytes[5], &end) != 6 ||
+		end != 17 || text[17] != '\0' || strspn(text, "0123456789abcdefABCDEF:") != 17)
+		return error_set(e, -EINVAL, "\"%s\" is no address like 00:16:3e:01:02:03", text);
+	if (bytes[0] & 1)
+		return error_set(e, -EINVAL, "%s is a multicast address", text);
+	raw->nic.hwaddr = text;
+	return 0;
+}
+
+static int read_address(int family, const char *text, const char **ret, struct error *e)
+{
+	unsigned char address[16];
+	if (!text_equal(text, "none") && inet_pton(family, text, address) != 1)
+		return error_set(e, -EINVAL, "\"%s\" is neither an IPv%d address nor none", text,
+			family == AF_INET ? 4 : 6);
+	*ret = text;
+	return 0;
+}
+
+static int read_ipv4(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	(void)key;
+	return read_address(AF_INET, text, &raw->nic.ipv4, e);
+}
+
+static int read_ipv6(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	(void)key;
+	return read_address(AF_INET6, text, &raw->nic.ipv6, e);
+}
+
+static int read_interface(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	if (strlen(text) > INTERFACE_MAX_BYTES || strpbrk(text, "/ \t\n:%") ||
+		text_equal(text, ".") || text_equal(text, ".."))
+		return error_set(e, -EINVAL, "\"%s\" is no name of an interface", text);
+	if (text_equal(key, "name") && text_equal(text, "lo"))
+		return error_set(e, -EINVAL, "\"lo\" is taken");
+	if (text_equal(key, "name"))
+		raw->nic.name = text;
+	else
+		raw->nic.parent = text;
+	return 0;
+}
+
+#define DISK(member) offsetof(struct raw_device, disk.member)
+#define NIC(member)  offsetof(struct raw_device, nic.member)
+#define NODE(member) offsetof(struct raw_device, node.member)
+#define RAW(member)  offsetof(struct raw_device, member)
+
+static const struct field disk_fields[] = {
+	{ "type", FIELD_TEXT, RAW(type) },
+	{ "path", FIELD_TEXT, DISK(path) },
+	{ "pool", FIELD_TEXT, DISK(pool) },
+	{ "source", FIELD_TEXT, DISK(source) },
+	{ "size", FIELD_BYTES, DISK(size_bytes) },
+	{ "readonly", FIELD_BOOL, DISK(is_readonly) },
+	{ "recursive", FIELD_BOOL, DISK(is_recursive) },
+	{ "shift", FIELD_BOOL, DISK(is_shifted) },
+	{ "required", FIELD_READ, .read = read_required },
+	{ "limits.read", FIELD_READ, .read = read_rate_read },
+	{ "limits.write", FIELD_READ, .read = read_rate_write },
+	{ "limits.max", FIELD_READ, .read = read_rate_both },
+	{ "boot.priority", FIELD_KEPT },
+	{ "size.state", FIELD_REFUSED, .why = "only virtual machines have a state volume" },
+	{ "propagation", FIELD_REFUSED, .why = "mounts of an instance are always private" },
+	{ "raw.mount.options", FIELD_REFUSED, .why = "mount options can't be given raw" },
+	{ "ceph.*", FIELD_REFUSED, .why = "there are no Ceph disks" },
+};
+
+static const struct field nic_fields[] = {
+	{ "type", FIELD_TEXT, RAW(type) },
+	{ "nictype", FIELD_TEXT, RAW(nictype) },
+	{ "network", FIELD_TEXT, NIC(network) },
+	{ "parent", FIELD_READ, .read = read_interface },
+	{ "name", FIELD_READ, .read = read_interface },
+	{ "hwaddr", FIELD_READ, .read = read_hwaddr },
+	{ "mtu", FIELD_SMALL, NIC(mtu), .max = MTU_MAX },
+	{ "ipv4.address", FIELD_READ, .read = read_ipv4 },
+	{ "ipv6.address", FIELD_READ, .read = read_ipv6 },
+	{ "limits.ingress", FIELD_BITS, NIC(ingress_bits) },
+	{ "limits.egress", FIELD_BITS, NIC(egress_bits) },
+	{ "limits.max", FIELD_BITS, RAW(max_bits) },
+	{ "security.mac_filtering", FIELD_BOOL, NIC(mac_filtering) },
+	{ "security.ipv4_filtering", FIELD_BOOL, NIC(ipv4_filtering) },
+	{ "security.ipv6_filtering", FIELD_BOOL, NIC(ipv6_filtering) },
+	{ "security.port_isolation", FIELD_BOOL, NIC(port_isolation) },
+	{ "boot.priority", FIELD_KEPT },
+	{ "vlan*", FIELD_REFUSED, .why = "VLANs are not offered" },
+	{ "ipv4.routes*", FIELD_REFUSED, .why = "routes of a card are not offered" },
+	{ "ipv6.routes*", FIELD_REFUSED, .why = "routes of a card are not offered" },
+	{ "security.acls*", FIELD_REFUSED, .why = "lists of access rules are not offered" },
+	{ "host_name", FIELD_REFUSED, .why = "the name on the host is berth's to choose" },
+};
+
+static const struct field node_fields[] = {
+	{ "type", FIELD_TEXT, RAW(type) },
+	{ "path", FIELD_TEXT, NODE(path) },
+	{ "source", FIELD_TEXT, NODE(source) },
+	{ "mode", FIELD_OCTAL, NODE(mode), .max = 0777 },
+	{ "uid", FIELD_SMALL, NODE(uid), .max = 65535 },
+	{ "gid", FIELD_SMALL, NODE(gid), .max = 65535 },
+	{ "required", FIELD_READ, .read = read_required },
+	{ "major", FIELD_REFUSED, .why = "give the host's node by its path in `source`" },
+	{ "minor", FIELD_REFUSED, .why = "give the host's node by its path in `source`" },
+};
+
+static const struct field none_fields[] = {
+	{ "type", FIELD_TEXT, RAW(type) },
+};
+
+/* "/", "/a/b": absolute, no "." or ".." part. */
+static int path_check(const char *device, const char *key, const char *path, struct error *e)
+{
+	bool is_good = path[0] == '/' && strlen(path) < 4096;
+	for (const char *part = path; is_good && part; part = strchr(part + 1, '/')) {
+		size_t length = strcspn(part + 1, "/");
+		if ((length == 1 && part[1] == '.') ||
+			(length == 2 && part[1] == '.' && part[2] == '.'))
+			is_good = false;
+	}
+	if (!is_good)
+		return error_set(e, -EINVAL,
+			"devices.%s.%s: \"%s\" must be an absolute path without . and ..", device,
+			key, path);
+	return 0;
+}
+
+static int disk_finish(struct raw_device *raw, struct error *e)
+{
+	struct disk_device *disk = &raw->disk;
+	disk->device = raw->device;
+	disk->is_optional = raw->is_required_set && !raw->is_required;
+	if (!disk->path)
+		return error_set(e, -EINVAL, "devices.%s.path: is missing", raw->device);
+	int r = path_check(raw->device, "path", disk->path, e);
+	if (r < 0)
+		return r;
+	disk->is_root = text_equal(disk->path, "/");
+	if (disk->is_root) {
+		if (disk->source)
+			return error_set(e, -EINVAL,
+				"devices.%s.source: the root comes from an image, not a source",
+				raw->device);
+		if (!disk->pool)
+			return error_set(e, -EINVAL,
+				"devices.%s.pool: is missing; the root needs one", raw->device);
+		if (disk->size_bytes && disk->size_bytes < MIB)
+			return error_set(
+				e, -EINVAL, "devices.%s.size: must be at least 1MiB", raw->device);
+		return 0;
+	}
+	if (!disk->source)
+		return error_set(e, -EINVAL, "devices.%s.source: is missing", raw->device);
+	if (text_equal(disk->source, "tmpfs:") || text_equal(disk->source, "tmpfs")) {
+		disk->is_tmpfs = true;
+		disk->source = NULL;
+		return 0;
+	}
+	if (disk->size_bytes)
+		return error_set(e, -EINVAL,
+			"devices.%s.size: only the root and a tmpfs have a size; a volume has its own",
+			raw->device);
+	return disk->pool ? 0 : path_check(raw->device, "source", disk->source, e);
+}
+
+static int nic_finish(struct raw_device *raw, struct error *e)
+{
+	struct nic_device *nic = &raw->nic;
+	nic->device = raw->device;
+	if (!nic->name)
+		nic->name = raw->device;
+	if (strlen(nic->name) > INTERFACE_MAX_BYTES)
+		return error_set(e, -EINVAL,
+			"devices.%s.name: an interface has at most %d characters", raw->device,
+			INTERFACE_MAX_BYTES);
+	if (raw->nictype && !text_equal(raw->nictype, "bridged"))
+		return error_set(e, -EINVAL,
+			"devices.%s.nictype: \"%s\" is not offered, only bridged", raw->device,
+			raw->nictype);
+	if (nic->network && (nic->parent || raw->nictype))
+		return error_set(
+			e, -EINVAL, "devices.%s.network: excludes parent and nictype", raw->device);
+	if (!nic->network && !nic->parent)
+		return error_set(e, -EINVAL, "devices.%s.network: is missing", raw->device);
+	if (nic->mtu && nic->mtu < MTU_MIN)
+		return error_set(
+			e, -EINVAL, "devices.%s.mtu: is less than %d", raw->device, MTU_MIN);
+	if (raw->max_bits && (nic->ingress_bits || nic->egress_bits))
+		return error_set(e, -EINVAL,
+			"devices.%s.limits.max: excludes limits.ingress and limits.egress",
+			raw->device);
+	if (raw->max_bits)
+		nic->ingress_bits = nic->egress_bits = raw->max_bits;
+	return 0;
+}
+
+static int node_finish(struct raw_device *raw, struct error *e)
+{
+	struct node_device *node = &raw->node;
+	node->device = raw->device;
+	node->is_block = text_equal(raw->type, "unix-block");
+	node->is_optional = raw->is_required_set && !raw->is_required;
+	if (!node->source)
+		node->source = node->path;
+	if (!node->path)
+		node->path = node->source;
+	if (!node->path)
+		return error_set(e, -EINVAL, "devices.%s.source: is missing", raw->device);
+	int r = path_check(raw->device, "path", node->path, e);
+	if (r == 0)
+		r = path_check(raw->device, "source", node->source, e);
+	if (r == 0 && !text_starts(node->source, "/dev/"))
+		return error_set(e, -EINVAL, "devices.%s.source: must be below /dev", raw->device);
+	return r;
+}
+
+static int nothing_finish(struct raw_device *raw, struct error *e)
+{
+	(void)raw;
+	(void)e;
+	return 0;
+}
+
+/* Each type: its fields, what makes it whole, or why there is none. */
+static const struct device_type {
+	const char *name;
+	const struct field *fields;
+	size_t field_count;
+	int (*finish)(struct raw_device *raw, struct error *e);
+	const char *why_not;
+} types[] = {
+	{ "disk", disk_fields, ARRAY_SIZE(disk_fields), disk_finish, NULL },
+	{ "nic", nic_fields, ARRAY_SIZE(nic_fields), nic_finish, NULL },
+	{ "unix-char", node_fields, ARRAY_SIZE(node_fields), node_finish, NULL },
+	{ "unix-block", node_fields, ARRAY_SIZE(node_fields), node_finish, NULL },
+	{ "none", none_fields, ARRAY_SIZE(none_fields), nothing_finish, NULL },
+	{ "proxy", NULL, 0, nothing_finish, "is not offered; forward ports of a network instead" },
+	{ "gpu", NULL, 0, nothing_finish, "is not offered" },
+	{ "usb", NULL, 0, nothing_finish, "is not offered" },
+	{ "tpm", NULL, 0, nothing_finish, "is not offered" },
+	{ "pci", NULL, 0, nothing_finish, "is not offered" },
+	{ "infiniband", NULL, 0, nothing_finish, "is not offered" },
+	{ "unix-hotplug", NULL, 0, nothing_finish, "is not offered" },
+};
+
+static const struct device_type *type_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (text_equal(types[i].name, name))
+			return &types[i];
+	}
+	return NULL;
+}
+
+static void device_add(struct devices *devices, const struct raw_device *raw)
+{
+	if (text_equal(raw->type, "disk"))
+		devices->disks[devices->disk_count++] = raw->disk;
+	else if (text_equal(raw->type, "nic"))
+		devices->nics[devices->nic_count++] = raw->nic;
+	else if (!text_equal(raw->type, "none"))
+		devices->nodes[devices->node_count++] = raw->node;
+}
+
+static int device_read(
+	const char *name, const json_t *map, struct devices *devices, struct error *e)
+{
+	struct raw_device raw = { .device = name, .node = { .mode = 0660 } };
+	if (name[0] == '\0' || strlen(name) > NAME_MAX_BYTES || strpbrk(name, "/\n"))
+		return error_set(e, -EINVAL, "devices: \"%s\" is no name of a device", name);
+	if (!json_is_object(map))
+		return error_set(e, -EINVAL, "devices.%s: must be an object of strings", name);
+	const char *type_name = json_string_value(json_object_get(map, "type"));
+	if (!type_name)
+		return error_set(e, -EINVAL, "devices.%s.type: is missing", name);
+	const struct device_type *type = type_find(type_name);
+	if (!type)
+		return error_set(e, -EINVAL, "devices.%s.type: \"%s\" is unknown", name, type_name);
+	if (type->why_not)
+		return error_set(
+			e, -EINVAL, "devices.%s.type: %s %s", name, type_name, type->why_not);
+	char path[NAME_MAX_BYTES + 16];
+	snprintf(path, sizeof(path), "devices.%s", name);
+	int r = fields_read(type->fields, type->field_count, map, path, &raw, e);
+	if (r == 0)
+		r = type->finish(&raw, e);
+	if (r == 0)
+		device_add(devices, &raw);
+	return r;
+}
+
+/* Two devices can't have one path or one interface. */
+static int devices_check_apart(const struct devices *devices, struct error *e)
+{
+	for (size_t i = 0; i < devices->disk_count; i++) {
+		for (size_t k = 0; k < i; k++) {
+			if (text_equal(devices->disks[i].path, devices->disks[k].path))
+				return error_set(e, -EINVAL,
+					"devices.%s.path: device %s has %s already",
+					devices->disks[i].device, devices->disks[k].device,
+					devices->disks[i].path);
+		}
+	}
+	for (size_t i = 0; i < devices->nic_count; i++) {
+		for (size_t k = 0; k < i; k++) {
+			if (text_equal(devices->nics[i].name, devices->nics[k].name))
+				return error_set(e, -EINVAL,
+					"devices.%s.name: device %s is %s already",
+					devices->nics[i].device, devices->nics[k].device,
+					devices->nics[i].name);
+		}
+	}
+	return 0;
+}
+
+int devices_read(const json_t *map, struct devices *ret, struct error *e)
+{
+	if (map && !json_is_null(map) && !json_is_object(map))
+		return error_set(e, -EINVAL, "devices: must be an object of devices");
+	size_t count = json_object_size(map);
+	if (count > DEVICES_MAX)
+		return error_set(e, -EINVAL, "devices: are more than %d", DEVICES_MAX);
+	cleanup(devices_done) struct devices devices = {
+		.disks = alloc_array(count + 1, struct disk_device),
+		.nics = alloc_array(count + 1, struct nic_device),
+		.nodes = alloc_array(count + 1, struct node_device),
+	};
+	json_t *all = (json_t *)(uintptr_t)map;
+	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
+		int r = device_read(
+			json_object_iter_key(at), json_object_iter_value(at), &devices, e);
+		if (r < 0)
+			return r;
+	}
+	int r = devices_check_apart(&devices, e);
+	if (r < 0)
+		return r;
+	*ret = devices;
+	devices = (struct devices){};
+	return 0;
+}
+
+void devices_done(struct devices *devices)
+{
+	free(devices->disks);
+	free(devices->nics);
+	free(devices->nodes);
+	*devices = (struct devices){};
+}
+
+const struct disk_device *devices_root(const struct devices *devices)
+{
+	for (size_t i = 0; i < devices->disk_count; i++) {
+		if (devices->disks[i].is_root)
+			return &devices->disks[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * device.h - the disks, network cards and device nodes that an instance asked for, read and checked.
+ *
+ * Every text is borrowed from the JSON it was read from.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "model/resources.h"
+
+#define DEVICES_MAX 64
+
+struct disk_device {
+	const char *device;  /* its name in `devices` */
+	const char *path;    /* in the instance */
+	const char *pool;    /* NULL: `source` is the host's */
+	const char *source;  /* volume or host path, NULL for the root and a tmpfs */
+	uint64_t size_bytes; /* 0: not limited */
+	struct disk_rate read;
+	struct disk_rate write;
+	bool is_root;
+	bool is_tmpfs;
+	bool is_readonly;
+	bool is_recursive;
+	bool is_shifted;
+	bool is_optional;
+};
+
+struct nic_device {
+	const char *device;
+	const char *name;    /* in the instance */
+	const char *network; /* a managed network, or */
+	const char *parent;  /* a bridge of the host */
+	const char *hwaddr;  /* NULL: one is made */
+	const char *ipv4;    /* NULL: one is taken; "none" */
+	const char *ipv6;
+	uint64_t ingress_bits; /* a second; 0: not limited */
+	uint64_t egress_bits;
+	uint32_t mtu; /* 0: the network's */
+	bool mac_filtering;
+	bool ipv4_filtering;
+	bool ipv6_filtering;
+	bool port_isolation;
+};
+
+/* A device node of the host. */
+struct node_device {
+	const char *device;
+	const char *path;   /* in the instance */
+	const char *source; /* on the host */
+	uint32_t mode, uid, gid;
+	bool is_block;
+	bool is_optional;
+};
+
+/* Room for the most there can be is taken at once: disks, nics and nodes stand apart. */
+struct devices {
+	struct disk_device *disks;
+	size_t disk_count;
+	struct nic_device *nics;
+	size_t nic_count;
+	struct node_device *nodes;
+	size_t node_count;
+};
+
+/* -EINVAL with "devices.NAME.KEY: ..." */
+int devices_read(const json_t *map, struct devices *ret, struct error *e) must_use;
+void devices_done(struct devices *devices);
+static inline void devices_done_cleanup(struct devices *local)
+{
+	devices_done(local);
+}
+
+/* The disk at "/", or NULL. */
+const struct disk_device *devices_root(const struct devices *devices);
