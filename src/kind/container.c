@@ -81,22 +81,12 @@ void container_limits(
 	*ret = limits;
 }
 
-static json_t *volume_json(const struct plan_volume *volume)
-{
-	json_t *object = json_pack(
-		"{s:s, s:s}", "type", volume->type ?: "directory", "path", volume->path ?: "");
-	if (volume->file_system)
-		json_object_set_new(object, "fs", json_string(volume->file_system));
-	return object;
-}
-
+/* `root` as the volume's keeper gave it, and what the disk says; null in a plan that makes it first. */
 static json_t *root_json(const struct kind_input *input)
 {
-	json_t *layers = json_array();
-	for (size_t i = 0; i < input->layer_count; i++)
-		json_array_append_new(layers, json_string(input->layers[i]));
-	json_t *root =
-		json_pack("{s:o, s:o}", "layers", layers, "volume", volume_json(&input->root));
+	if (!input->root)
+		return json_null();
+	json_t *root = json_copy((json_t *)(uintptr_t)input->root);
 	const struct disk_device *disk = devices_root(&input->spec->devices);
 	if (disk && disk->is_readonly)
 		json_object_set_new(root, "readonly", json_true());
@@ -159,7 +149,7 @@ static int init_json(const struct spec *spec, json_t **ret, struct error *e)
 	return 0;
 }
 
-static json_t *mount_json(const struct disk_device *disk, const struct plan_volume *volume)
+static json_t *mount_json(const struct disk_device *disk, const json_t *volume)
 {
 	json_t *mount = json_pack("{s:s}", "target", disk->path);
 	if (disk->is_tmpfs) {
@@ -169,7 +159,7 @@ static json_t *mount_json(const struct disk_device *disk, const struct plan_volu
 				mount, "size_bytes", json_integer((json_int_t)disk->size_bytes));
 	} else if (disk->pool) {
 		json_object_set_new(mount, "type", json_string("volume"));
-		json_object_set_new(mount, "source", volume_json(volume));
+		json_object_set(mount, "source", (json_t *)(uintptr_t)volume);
 		json_object_set_new(mount, "shift", json_true());
 	} else {
 		json_object_set_new(mount, "type", json_string("bind"));
@@ -191,7 +181,7 @@ static json_t *mounts_json(const struct kind_input *input)
 	for (size_t i = 0; i < devices->disk_count; i++) {
 		if (!devices->disks[i].is_root)
 			json_array_append_new(
-				mounts, mount_json(&devices->disks[i], &input->volumes[i]));
+				mounts, mount_json(&devices->disks[i], input->volumes[i]));
 	}
 	return mounts;
 }
@@ -316,8 +306,10 @@ static int container_plan(const struct kind_input *input, struct plan *plan, str
 	int r = document_json(input, &document, e);
 	if (r < 0)
 		return r;
-	if (input->is_new)
-		plan_add(plan, PLAN_VOLUME)->volume = input->root;
+	const struct disk_device *root = devices_root(&input->spec->devices);
+	if (!input->root && root)
+		plan_add(plan, PLAN_VOLUME)->volume =
+			(struct plan_volume){ root->pool, input->name, root->size_bytes };
 	struct plan_step *step = plan_add(plan, PLAN_CGROUP);
 	container_limits(input->spec, &input->cpus, &step->cgroup);
 	step->cgroup.path = input->cgroup;

@@ -23,23 +23,20 @@ struct kind_host {
 	uint64_t memory_bytes;
 };
 
-/* A disk with a pool, in the order of the spec's disks. */
+/* What the daemon has found or made for the instance. */
 struct kind_input {
 	const struct spec *spec;
 	const char *project;
 	const char *name;
-	uint32_t idmap_base;       /* of 65536 ids; unused if it is privileged */
-	const char *const *layers; /* top first */
-	size_t layer_count;
-	struct plan_volume root;
-	const struct plan_volume
-		*volumes; /* one for each disk of the spec; those without pool are empty */
+	uint32_t idmap_base; /* of 65536 ids; unused if it is privileged */
+	const json_t *root;  /* `root` of the document; NULL while its volume is not made */
+	const json_t *const
+		*volumes; /* for each disk of the spec the `source` of its mount, or NULL */
 	const struct plan_link *links;  /* one for each nic of the spec */
 	const char *const *nameservers; /* NULL at the end; NULL: none */
 	const char *search;             /* domain, or NULL */
 	const char *cgroup;             /* "berth-ID/PROJECT_NAME" */
 	struct cpu_set_mask cpus;       /* it is held on; empty: all */
-	bool is_new;                    /* its volume is still to be made */
 };
 
 struct kind {

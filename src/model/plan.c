@@ -67,9 +67,6 @@ static void volume_json(json_t *object, const struct plan_volume *volume)
 {
 	set_text(object, "pool", volume->pool);
 	set_text(object, "name", volume->name);
-	set_text(object, "type", volume->type);
-	set_text(object, "path", volume->path);
-	set_text(object, "file_system", volume->file_system);
 	set_number(object, "size_bytes", volume->size_bytes);
 }
 

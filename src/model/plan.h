@@ -19,14 +19,11 @@ enum plan_step_type {
 	PLAN_STEP_TYPES,
 };
 
-/* The writable part of an instance, or a volume that is mounted in it. */
+/* The writable part of an instance. */
 struct plan_volume {
 	const char *pool;
 	const char *name;
-	const char *type; /* "directory" or "image"; NULL while it is not made */
-	const char *path;
-	const char *file_system; /* of an image */
-	uint64_t size_bytes;     /* 0: not limited */
+	uint64_t size_bytes; /* 0: not limited */
 };
 
 struct plan_cgroup {

@@ -38,8 +38,10 @@ static void plans_a_system(void)
 	cleanup(spec_done) struct spec spec = {};
 	ask(&spec, "{\"limits.cpu\":\"1\",\"limits.memory\":\"1GiB\",\"limits.processes\":\"50\"}",
 		"{" ROOT ",\"eth0\":{\"type\":\"nic\",\"network\":\"br0\"}}");
-	const char *const layers[] = { "/l/b", "/l/a" };
-	const struct plan_volume volumes[1] = {};
+	json_t *root = json_loads("{\"layers\":[\"/l/b\",\"/l/a\"],"
+				  "\"volume\":{\"type\":\"directory\",\"path\":\"/v\"}}",
+		0, NULL);
+	const json_t *const volumes[1] = {};
 	const struct plan_link links[1] = { { .device = "eth0",
 		.name = "eth0",
 		.network = "br0",
@@ -50,12 +52,10 @@ static void plans_a_system(void)
 		.project = "default",
 		.name = "c1",
 		.idmap_base = 1000000,
-		.layers = layers,
-		.layer_count = 2,
+		.root = root,
 		.volumes = volumes,
 		.links = links,
-		.cgroup = "berth-x/default_c1",
-		.root = { .pool = "default", .name = "c1", .type = "directory", .path = "/v" } };
+		.cgroup = "berth-x/default_c1" };
 	cpu_set_mask_add(&input.cpus, 1);
 	cleanup(plan_done) struct plan plan = {};
 	expect_equal(kind_container.check(&spec, &(struct kind_host){ 2, 8 * GIB }, NULL), 0);
@@ -78,6 +78,7 @@ static void plans_a_system(void)
 		"\"nics\":[{\"device\":\"eth0\",\"name\":\"eth0\",\"addresses\":[\"10.0.0.2/24\"],"
 		"\"gateways\":[\"10.0.0.1\"],\"mac\":\"00:16:3e:00:00:01\"}]}}]");
 	json_decref(json);
+	json_decref(root);
 }
 
 static void plans_an_application(void)
@@ -92,11 +93,9 @@ static void plans_an_application(void)
 		"\"t\":{\"type\":\"disk\",\"path\":\"/t\",\"source\":\"tmpfs:\",\"size\":\"1MiB\"},"
 		"\"v\":{\"type\":\"disk\",\"path\":\"/v\",\"source\":\"vol\",\"pool\":\"p\"},"
 		"\"n\":{\"type\":\"unix-char\",\"source\":\"/dev/fuse\"}}");
-	struct plan_volume volumes[4] = {};
-	for (size_t i = 0; i < spec.devices.disk_count; i++)
-		volumes[i] = (struct plan_volume){
-			.type = "image", .path = "/i", .file_system = "ext4"
-		};
+	json_t *volume =
+		json_loads("{\"type\":\"image\",\"path\":\"/i\",\"fs\":\"ext4\"}", 0, NULL);
+	const json_t *const volumes[] = { volume, volume, volume, volume };
 	const char *const servers[] = { "10.0.0.1", NULL };
 	struct kind_input input = { .spec = &spec,
 		.project = "p",
@@ -104,9 +103,7 @@ static void plans_an_application(void)
 		.volumes = volumes,
 		.cgroup = "g",
 		.nameservers = servers,
-		.search = "berth",
-		.is_new = true,
-		.root = { .pool = "default", .name = "a" } };
+		.search = "berth" };
 	cleanup(plan_done) struct plan plan = {};
 	expect_equal(kind_container.plan(&input, &plan, NULL), 0);
 	expect_equal(plan.count, 3);
@@ -130,6 +127,8 @@ static void plans_an_application(void)
 	expect(json_is_true(json_object_get(document, "privileged")));
 	expect(!json_object_get(document, "idmap"));
 	expect_text(json_string_value(json_object_get(document, "seccomp")), "nesting");
+	expect(json_is_null(json_object_get(document, "root")));
+	json_decref(volume);
 }
 
 static void limits(void)
