@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * jail.c - no way back.
+ */
+#include "host/jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "host/mount.h"
+
+#define SYSTEM_CALLS_MAX 200 /* jumps of a filter reach 255 instructions */
+
+#if defined(__x86_64__)
+#define OUR_ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define OUR_ARCHITECTURE AUDIT_ARCH_AARCH64
+#endif
+
+int jail_drop_capabilities(struct error *e)
+{
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+		return error_errno(e, "clear the ambient capabilities");
+	/* Until the kernel knows no such number. Without CAP_SETPCAP the bounding set stays. */
+	for (int i = 0; i < 64; i++)
+		if (prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
+			break;
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = {};
+	if (syscall(SYS_capset, &header, data) < 0)
+		return error_errno(e, "drop the capabilities");
+	return 0;
+}
+
+static int enter_namespaces(uint64_t namespaces, struct error *e)
+{
+	if (unshare((int)namespaces) < 0)
+		return error_errno(e, "unshare namespaces");
+	if (!(namespaces & CLONE_NEWNS))
+		return 0;
+	int r = mount_all_private(e);
+	cleanup(close) int root = -1;
+	const struct mount_option options[] = { { "size", "4096" }, { "nr_inodes", "2" },
+		{ "mode", "0555" }, {} };
+	if (r == 0)
+		r = mount_new("tmpfs", options,
+			MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV |
+				MOUNT_ATTR_NOSUID,
+			&root, e);
+	if (r < 0)
+		return r;
+	if (move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(root) < 0 ||
+		syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
+		return error_errno(e, "enter an empty root");
+	return 0;
+}
+
+static uint64_t known_access(int abi)
+{
+	uint64_t access = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
+	if (abi >= 2)
+		access |= UINT64_C(1) << 13; /* REFER */
+	if (abi >= 3)
+		access |= UINT64_C(1) << 14; /* TRUNCATE */
+	if (abi >= 5)
+		access |= UINT64_C(1) << 15; /* IOCTL_DEV */
+	return access;
+}
+
+static int limit_paths(const struct jail *jail, struct error *e)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	if (abi < 0)
+		return 0; /* no Landlock: the other walls stand */
+	struct landlock_ruleset_attr attr = { .handled_access_fs = known_access((int)abi) };
+	cleanup(close) int rules =
+		(int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	if (rules < 0)
+		return error_errno(e, "make a Landlock ruleset");
+	for (size_t i = 0; i < jail->path_count; i++) {
+		struct landlock_path_beneath_attr path = {
+			.allowed_access = jail->paths[i].access & attr.handled_access_fs,
+			.parent_fd = jail->paths[i].dir,
+		};
+		if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &path, 0) < 0)
+			return error_errno(e, "add a Landlock rule");
+	}
+	if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+		return error_errno(e, "enforce Landlock");
+	return 0;
+}
+
+static int load(const struct sock_filter *filter, size_t length, struct error *e)
+{
+	struct sock_fprog program = { .len = (unsigned short)length,
+		.filter = (struct sock_filter *)(uintptr_t)filter };
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+		return error_errno(e, "load the filter of system calls");
+	return 0;
+}
+
+static int limit_system_calls(const uint16_t *calls, size_t count, struct error *e)
+{
+	assert(count <= SYSTEM_CALLS_MAX);
+	struct sock_filter filter[SYSTEM_CALLS_MAX + 8] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OUR_ARCHITECTURE, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	};
+	size_t length = 4;
+	for (size_t i = 0; i < count; i++)
+		filter[length++] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, calls[i], (uint8_t)(count - i), 0);
+	filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	return load(filter, length, e);
+}
+
+int jail_enter(const struct jail *jail, struct error *e)
+{
+	int r = jail->empty_namespaces ? enter_namespaces(jail->empty_namespaces, e) : 0;
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = error_errno(e, "forbid new privileges");
+	if (r == 0 && jail->drop_capabilities)
+		r = jail_drop_capabilities(e);
+	if (r == 0 && jail->limit_paths)
+		r = limit_paths(jail, e);
+	if (r == 0 && jail->filter)
+		r = load(jail->filter, jail->filter_length, e);
+	if (r == 0 && jail->system_calls)
+		r = limit_system_calls(jail->system_calls, jail->system_call_count, e);
+	return r;
+}
