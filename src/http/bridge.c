@@ -60,9 +60,9 @@ static void end_if_over(struct bridge *bridge)
 static bool flush(struct bridge *bridge)
 {
 	while (bridge->pending_at < bridge->pending.length) {
-		ssize_t put = write(bridge->options.to_fd,
-			bridge->pending.data + bridge->pending_at,
-			bridge->pending.length - bridge->pending_at);
+		ssize_t put =
+			write(bridge->options.to_fd, bridge->pending.data + bridge->pending_at,
+				bridge->pending.length - bridge->pending_at);
 		if (put < 0 && errno == EINTR)
 			continue;
 		if (put < 0 && errno == EAGAIN)

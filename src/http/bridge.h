@@ -21,8 +21,8 @@ struct bridge_options {
 };
 
 /* Takes the websocket and the descriptors, which are pipes, sockets or terminals. */
-struct bridge *bridge_new(
-	struct loop *loop, struct websocket *websocket, const struct bridge_options *options) must_use;
+struct bridge *bridge_new(struct loop *loop, struct websocket *websocket,
+	const struct bridge_options *options) must_use;
 
 /* The writer at the other end of from_fd is gone: what is there now is all that goes out. */
 void bridge_finish(struct bridge *bridge);

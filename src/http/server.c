@@ -67,7 +67,7 @@ struct http_request {
 	bool is_ready;
 	bool is_suspended;
 	bool is_gone;
-	struct source *watch; /* for the client's going while suspended */
+	struct source *watch;                /* for the client's going while suspended */
 	struct http_request *before, *after; /* of the suspended */
 	struct pair headers[HEADERS_MAX];
 	size_t header_count;
@@ -299,7 +299,8 @@ static enum MHD_Result on_access(void *data, struct MHD_Connection *connection, 
 		/* Nobody will read the answer of one who goes on and on. */
 		bool is_dropped = request->response || request->body.error ||
 			request->body.mode == HTTP_BODY_NONE;
-		return is_dropped && request->body.taken_bytes >
+		return is_dropped &&
+				request->body.taken_bytes >
 					request->body.limit_bytes + 16 * DRAIN_BYTES
 			? MHD_NO
 			: MHD_YES;
@@ -544,8 +545,8 @@ static void answer(struct http_request *request, unsigned int status, const char
 	resume(request);
 }
 
-void http_reply_text(
-	struct http_request *request, unsigned int status, const char *type, char *body, size_t length)
+void http_reply_text(struct http_request *request, unsigned int status, const char *type,
+	char *body, size_t length)
 {
 	answer(request, status, type,
 		MHD_create_response_from_buffer(length, body, MHD_RESPMEM_MUST_FREE));
@@ -554,8 +555,7 @@ void http_reply_text(
 void http_reply_file(struct http_request *request, unsigned int status, const char *type, int fd,
 	uint64_t offset, uint64_t length)
 {
-	answer(request, status, type,
-		MHD_create_response_from_fd_at_offset64(length, fd, offset));
+	answer(request, status, type, MHD_create_response_from_fd_at_offset64(length, fd, offset));
 }
 
 static void on_stream_ready(void *data, int fd, uint32_t events)

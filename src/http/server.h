@@ -91,8 +91,8 @@ void http_reply_header(struct http_request *request, const char *name, const cha
 /* Each answers the request, once. */
 
 /* Takes `body` (malloc). */
-void http_reply_text(
-	struct http_request *request, unsigned int status, const char *type, char *body, size_t length);
+void http_reply_text(struct http_request *request, unsigned int status, const char *type,
+	char *body, size_t length);
 /* Sends `length` bytes of the regular file from `offset`; takes the descriptor. */
 void http_reply_file(struct http_request *request, unsigned int status, const char *type, int fd,
 	uint64_t offset, uint64_t length);

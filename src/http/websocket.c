@@ -330,8 +330,9 @@ struct websocket *websocket_new(
 	struct websocket *websocket = alloc(struct websocket);
 	websocket->loop = loop;
 	websocket->fd = fd;
-	int r = is_client ? wslay_event_context_client_init(&websocket->wslay, &callbacks, websocket)
-			  : wslay_event_context_server_init(&websocket->wslay, &callbacks, websocket);
+	int r = is_client
+		? wslay_event_context_client_init(&websocket->wslay, &callbacks, websocket)
+		: wslay_event_context_server_init(&websocket->wslay, &callbacks, websocket);
 	if (r != 0)
 		abort(); /* without memory, as alloc() */
 	wslay_event_config_set_no_buffering(websocket->wslay, 1);
@@ -456,9 +457,8 @@ struct handshake {
 static void on_upgraded(void *data, int fd, const void *early, size_t early_length)
 {
 	struct handshake *handshake = data;
-	struct websocket *websocket = fd < 0
-		? NULL
-		: websocket_new(handshake->loop, fd, false, early, early_length);
+	struct websocket *websocket =
+		fd < 0 ? NULL : websocket_new(handshake->loop, fd, false, early, early_length);
 	handshake->ready(handshake->data, websocket);
 	free(handshake);
 }

@@ -44,8 +44,8 @@ int websocket_reply(struct http_request *request, websocket_ready_call *ready, v
  * A websocket on a connected stream socket after its handshake, and what was already read from it. Takes
  * `fd`. A client masks what it sends, a server does not.
  */
-struct websocket *websocket_new(struct loop *loop, int fd, bool is_client, const void *early,
-	size_t early_length) must_use;
+struct websocket *websocket_new(
+	struct loop *loop, int fd, bool is_client, const void *early, size_t early_length) must_use;
 
 /* Drops the connection at once and what is queued. */
 void websocket_free(struct websocket *websocket);
