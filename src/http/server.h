@@ -13,23 +13,10 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "http/body.h"
 
 struct http_server;
 struct http_request;
-
-enum http_body {
-	HTTP_BODY_NONE,   /* what comes is dropped */
-	HTTP_BODY_MEMORY, /* bounded, in http_request_body() */
-	HTTP_BODY_FILE,   /* streamed to unlinked files, in http_request_part() */
-};
-
-/* One part of a multipart upload; a plain upload is one part with the name "". */
-struct http_part {
-	char *name;
-	char *file_name; /* NULL if the client gave none */
-	int fd;          /* at position 0, readable and writable */
-	uint64_t size_bytes;
-};
 
 struct http_calls {
 	/* The head is there. May choose the body with http_request_want(), may answer. */
