@@ -3,7 +3,9 @@
  * main.c - berthd: options, start, the loop, stop.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,6 +35,7 @@ static const char usage[] =
 	")\n"
 	"  --group NAME   whose members may use the socket (berth, if there is one)\n"
 	"  --debug        log more\n"
+	"  --ready-fd FD  write \"ready\" to FD once the socket is open\n"
 	"  --test-hooks   honour BERTH_FAIL_STEP and its like; for tests only\n"
 	"  --version      print the version\n"
 	"  --help         print this\n";
@@ -42,6 +45,7 @@ struct options {
 	const char *group;
 	bool is_debug;
 	bool has_test_hooks;
+	int ready_fd; /* or -1 */
 };
 
 struct daemon {
@@ -186,18 +190,20 @@ static void stop(struct daemon *daemon)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-	enum { DIR_OPTION = 256, GROUP, DEBUG, TEST_HOOKS, VERSION, HELP };
+	enum { DIR_OPTION = 256, GROUP, DEBUG, READY_FD, TEST_HOOKS, VERSION, HELP };
 	static const struct option names[] = {
 		{ "dir", required_argument, NULL, DIR_OPTION },
 		{ "group", required_argument, NULL, GROUP },
 		{ "debug", no_argument, NULL, DEBUG },
+		{ "ready-fd", required_argument, NULL, READY_FD },
 		{ "test-hooks", no_argument, NULL, TEST_HOOKS },
 		{ "version", no_argument, NULL, VERSION },
 		{ "help", no_argument, NULL, HELP },
 		{},
 	};
-	*options = (struct options){ .dir = DEFAULT_DIR };
+	*options = (struct options){ .dir = DEFAULT_DIR, .ready_fd = -1 };
 	int option;
+	uint64_t number;
 	while ((option = getopt_long(argc, argv, "h", names, NULL)) >= 0) {
 		switch (option) {
 		case DIR_OPTION:
@@ -208,6 +214,14 @@ static int parse(int argc, char **argv, struct options *options)
 			break;
 		case DEBUG:
 			options->is_debug = true;
+			break;
+		case READY_FD:
+			if (text_to_u64(optarg, &number) < 0 || number > INT_MAX) {
+				fprintf(stderr, "berthd: --ready-fd %s: a number is wanted\n",
+					optarg);
+				return 2;
+			}
+			options->ready_fd = (int)number;
 			break;
 		case TEST_HOOKS:
 			options->has_test_hooks = true;
@@ -240,6 +254,8 @@ int main(int argc, char **argv)
 	if (options.is_debug)
 		log_set_level(LOG_LEVEL_DEBUG);
 
+	if (options.ready_fd >= 0)
+		fcntl(options.ready_fd, F_SETFD, FD_CLOEXEC);
 	struct daemon daemon = {};
 	struct error e = {};
 	int r = start(&daemon, &options, &e);
@@ -251,6 +267,10 @@ int main(int argc, char **argv)
 	log_info("ready dir=%s id=%s version=%s", daemon.service->dir_path, daemon.service->id,
 		BERTH_VERSION);
 	notify("READY=1");
+	if (options.ready_fd >= 0) {
+		(void)!write(options.ready_fd, "ready\n", 6);
+		close(options.ready_fd);
+	}
 	r = loop_run(daemon.loop);
 	notify("STOPPING=1");
 	log_info("stopped");

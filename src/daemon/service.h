@@ -38,7 +38,8 @@ struct service {
 	struct profiles *profiles;
 	struct instances *instances;
 	struct images *images;
-	struct pools *pools;
+	struct storage *storage;
+	struct jobs *jobs;
 	struct networks *networks;
 };
 
