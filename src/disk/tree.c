@@ -26,7 +26,6 @@
 #define ATTRIBUTES_MAX   (64 * KIB)
 #define LINKS_MAX        (4 * MIB)
 #define LINK_BUCKETS     1024
-#define PROC_PATH_SIZE   40
 #define COPY_BLOCK_BYTES (64 * KIB)
 
 struct link {
@@ -64,33 +63,29 @@ static bool is_left_out(const char *attribute)
 	return false;
 }
 
-static int copy_attribute(const char *from, const char *to, const char *name, char *value)
+static int copy_attribute(int from, int to, const char *name, char *value)
 {
-	ssize_t size = getxattr(from, name, value, ATTRIBUTES_MAX);
+	ssize_t size = fgetxattr(from, name, value, ATTRIBUTES_MAX);
 	if (size < 0)
 		return errno == ENODATA ? 0 : -errno;
-	return setxattr(to, name, value, (size_t)size, 0) < 0 ? -errno : 0;
+	return fsetxattr(to, name, value, (size_t)size, 0) < 0 ? -errno : 0;
 }
 
-/* Through /proc/self/fd: works for descriptors opened with O_PATH and needs no name that could change. */
 int tree_copy_attributes(int from, int to, struct error *e)
 {
-	char from_path[PROC_PATH_SIZE], to_path[PROC_PATH_SIZE];
-	snprintf(from_path, sizeof(from_path), "/proc/self/fd/%d", from);
-	snprintf(to_path, sizeof(to_path), "/proc/self/fd/%d", to);
 	char none;
-	ssize_t size = listxattr(from_path, &none, 0);
+	ssize_t size = flistxattr(from, &none, 0);
 	if (size == 0 || (size < 0 && errno == EOPNOTSUPP))
 		return 0;
 	cleanup(free) char *names = alloc_try(1, ATTRIBUTES_MAX, ATTRIBUTES_MAX);
 	cleanup(free) char *value = alloc_try(1, ATTRIBUTES_MAX, ATTRIBUTES_MAX);
 	if (!names || !value)
 		return error_set(e, -ENOMEM, "no memory for the attributes of a file");
-	size = listxattr(from_path, names, ATTRIBUTES_MAX);
+	size = flistxattr(from, names, ATTRIBUTES_MAX);
 	if (size < 0)
 		return error_errno(e, "list the attributes");
 	for (const char *name = names; name < names + size; name += strlen(name) + 1) {
-		int r = is_left_out(name) ? 0 : copy_attribute(from_path, to_path, name, value);
+		int r = is_left_out(name) ? 0 : copy_attribute(from, to, name, value);
 		if (r < 0)
 			return error_code(e, r, "copy the attribute %s", name);
 	}
@@ -220,7 +215,7 @@ static int make_entry(struct copy *copy, int from_dir, int to_dir, const char *n
 		r = symlinkat(target, to_dir, name);
 		break;
 	default:
-		r = mknodat(to_dir, name, status->st_mode & S_IFMT, status->st_rdev);
+		r = mknodat(to_dir, name, status->st_mode & (S_IFMT | 0777), status->st_rdev);
 		break;
 	}
 	if (r < 0)
@@ -234,14 +229,14 @@ static int dress_entry(struct copy *copy, int from, int to, const struct stat *s
 {
 	if (fchownat(to, "", status->st_uid, status->st_gid, AT_EMPTY_PATH) < 0)
 		return error_errno(copy->e, "set the owner");
-	char path[PROC_PATH_SIZE];
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", to);
-	bool is_link = S_ISLNK(status->st_mode);
-	if (!is_link && chmod(path, status->st_mode & 07777) < 0)
-		return error_errno(copy->e, "set the mode");
-	int r = is_link ? 0 : tree_copy_attributes(from, to, copy->e);
-	if (r < 0)
-		return r;
+	/* Nodes got their mode when they were made; links have none. Neither has attributes that count. */
+	if (S_ISDIR(status->st_mode) || S_ISREG(status->st_mode)) {
+		if (fchmod(to, status->st_mode & 07777) < 0)
+			return error_errno(copy->e, "set the mode");
+		int r = tree_copy_attributes(from, to, copy->e);
+		if (r < 0)
+			return r;
+	}
 	const struct timespec times[2] = { status->st_atim, status->st_mtim };
 	if (utimensat(to, "", times, AT_EMPTY_PATH) < 0)
 		return error_errno(copy->e, "set the times");
@@ -356,10 +351,12 @@ int tree_copy(int from, int to, tree_progress *progress, void *data, struct erro
 	copy->e = e;
 	text_add(&copy->path, "");
 	struct stat status;
+	mode_t mask = umask(0);
 	int r = copy_inside(copy, from, to);
 	if (r == 0)
 		r = fstat(from, &status) < 0 ? error_errno(e, "stat the tree")
 					     : dress_entry(copy, from, to, &status);
+	umask(mask);
 	forget_links(copy);
 	text_done(&copy->path);
 	free(copy);

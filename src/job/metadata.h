@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * metadata.h - an image's metadata.yaml, as JSON.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/base.h"
+#include "base/error.h"
+
+#define METADATA_BYTES_MAX (256 * KIB)
+
+/*
+ * Reads one YAML document whose outermost value is a mapping. Every scalar becomes a text as it stands, ~ and
+ * nothing become null. Refused: references (`*name`), keys that are no texts, more than 20 levels or 20000 values.
+ * The caller owns *ret.
+ */
+int metadata_read(const char *yaml, size_t length, json_t **ret, struct error *e) must_use;
+
+/* Writes an object of texts, numbers, booleans, arrays and objects as YAML; the caller owns it. */
+char *metadata_write(const json_t *object) must_use;

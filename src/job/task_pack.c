@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * task_pack.c - archives of volumes and roots, and back.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "disk/tree.h"
+#include "job/jail.h"
+#include "job/pack.h"
+#include "job/source.h"
+#include "job/tasks.h"
+#include "job/unpack.h"
+
+#define TREES_MAX 64
+
+static void report(void *data, uint64_t bytes)
+{
+	struct task *task = data;
+	task_report(task, bytes, 0);
+}
+
+/* A root has layers; a volume alone is packed as it is. */
+static int open_tree(const json_t *tree, struct error *e)
+{
+	const json_t *root = json_object_get(tree, "root");
+	return root ? source_open_root(root, e)
+		    : source_open_volume(json_object_get(tree, "volume"), true, e);
+}
+
+struct trees {
+	const char *prefixes[TREES_MAX];
+	int dirs[TREES_MAX];
+	size_t count;
+};
+
+static int open_trees(const struct task *task, struct trees *trees, struct error *e)
+{
+	size_t index;
+	json_t *tree;
+	json_array_foreach(json_object_get(task->document, "trees"), index, tree)
+	{
+		const char *prefix = json_string_value(json_object_get(tree, "prefix"));
+		if (trees->count == TREES_MAX)
+			return error_set(e, -E2BIG, "more than %d trees", TREES_MAX);
+		int dir = open_tree(tree, e);
+		if (dir < 0)
+			return dir;
+		trees->prefixes[trees->count] = prefix ? prefix : "";
+		trees->dirs[trees->count++] = dir;
+	}
+	return 0;
+}
+
+static int add_files(const struct task *task, struct pack *pack, struct error *e)
+{
+	size_t index;
+	json_t *file;
+	json_array_foreach(json_object_get(task->document, "files"), index, file)
+	{
+		const char *name = json_string_value(json_object_get(file, "name"));
+		const json_t *text = json_object_get(file, "text");
+		if (!name || !json_is_string(text))
+			return error_set(e, -EINVAL, "files: entry %zu", index);
+		int r = pack_add_file(
+			pack, name, json_string_value(text), json_string_length(text), e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int task_pack(struct task *task, json_t **ret, struct error *e)
+{
+	task->stage = "pack";
+	int output = task_fd(task, 0, e);
+	if (output < 0)
+		return output;
+	struct trees trees = {};
+	int r = open_trees(task, &trees, e);
+	if (r == 0)
+		r = jail_files(trees.dirs, trees.count, e);
+	cleanup(pack_free) struct pack *pack = NULL;
+	if (r == 0)
+		r = pack_new(output, task_text_or(task, "compression", "gzip"), &pack, e);
+	if (r == 0) {
+		pack_set_report(pack, report, task);
+		r = add_files(task, pack, e);
+	}
+	for (size_t i = 0; r == 0 && i < trees.count; i++)
+		r = pack_add_tree(pack, trees.prefixes[i], trees.dirs[i], e);
+	char digest[DIGEST_HEX_SIZE];
+	uint64_t size = 0;
+	if (r == 0)
+		r = pack_finish(pack, digest, &size, e);
+	if (r == 0)
+		*ret = json_pack("{sssI}", "digest", digest, "size", (json_int_t)size);
+	return r;
+}
+
+int task_unpack(struct task *task, json_t **ret, struct error *e)
+{
+	task->stage = "unpack";
+	int archive = task_fd(task, 0, e);
+	if (archive < 0)
+		return archive;
+	cleanup(close) int volume =
+		source_open_volume(json_object_get(task->document, "volume"), false, e);
+	if (volume < 0)
+		return volume;
+	cleanup(close) int to = file_open_beneath(
+		volume, task_text_or(task, "below", "."), O_RDONLY | O_DIRECTORY, 0);
+	if (to < 0)
+		return error_code(e, to, "open the volume");
+	int r = jail_files(&to, 1, e);
+	if (r < 0)
+		return r;
+	struct unpack_options options = { .prefix = task_text_or(task, "prefix", NULL) };
+	struct unpack_result result;
+	r = unpack_archive(archive, to, &options, NULL, &result, e);
+	if (r == 0)
+		*ret = json_pack("{sIsI}", "bytes", (json_int_t)result.bytes, "entries",
+			(json_int_t)result.entries);
+	return r;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tasks.h - what a berth-job can do, one function a task. Each enters its own jail before it looks at bytes
+ * that somebody else wrote, and returns its answer in *ret (new reference).
+ */
+#pragma once
+
+#include "job/task.h"
+
+/*
+ * "image": fds [image or metadata, stage, rootfs]; the third only for a split image. Verifies `digest` if given,
+ * unpacks into the stage's `rootfs` and `templates`. A rootfs in squashfs goes through unsquashfs.
+ * Answers {"fingerprint", "size", "metadata", "type": "container" | "virtual-machine", "skipped", "bytes"}.
+ */
+int task_image(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "oci": fds [layout, stage]; `name` of the image in the index, `have`: layers that need no unpacking.
+ * Unpacks each new layer into stage/DIFF. Answers {"fingerprint", "size", "layers": [top first],
+ * "unpacked": [...], "image": what oci_read_config() gives}.
+ */
+int task_oci(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "oci-archive": fds [archive, stage]; unpacks a tar of an OCI layout into stage/layout.
+ */
+int task_oci_archive(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "fetch": fds [stage]; `source` as skopeo reads it ("docker://host/name:tag"), `plain`: HTTP or a
+ * certificate of nobody are accepted. Fetches into the OCI layout stage/layout.
+ */
+int task_fetch(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "download": fds [file]; `url`: http or https, at most `bytes_max`. Fetches into the file.
+ */
+
+/*
+ * "pack": fds [archive]; writes a tar of `trees` [{"prefix", "layers": [paths], "volume": source}] and `files`
+ * [{"name", "text"}], `compression`: "gzip", "zstd", "xz", "none". Answers {"size", "digest"}.
+ */
+int task_pack(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "unpack": fds [archive]; unpacks what stands below `prefix` into the `volume` (a source of a mount), at `below`.
+ */
+int task_unpack(struct task *task, json_t **ret, struct error *e) must_use;
+
+/* "remove": fds [dir]; removes the trees `names` below it. */
+int task_remove(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "volume": `operation` of a pool driver (create, remove, copy, resize, transfer) on `pool` {"driver", "home"}.
+ */
+int task_volume(struct task *task, json_t **ret, struct error *e) must_use;
+
+/* "pool": makes (`operation` "make") a pool's files before berthd opens it. */
