@@ -119,6 +119,16 @@ int link_get(struct netlink *netlink, const char *name, struct link_info *ret, s
 	return 0;
 }
 
+int link_index(struct netlink *netlink, const char *name, uint32_t *ret, struct error *e)
+{
+	struct link_info link;
+	int r = link_get(netlink, name, &link, e);
+	if (r < 0)
+		return r;
+	*ret = (uint32_t)link.index;
+	return 0;
+}
+
 struct list {
 	link_call *call;
 	void *data;
@@ -278,15 +288,15 @@ int link_add_veth(struct netlink *netlink, const struct link_veth *veth, struct 
 int link_add_macvlan(struct netlink *netlink, const char *name, const char *parent,
 	const uint8_t *mac, uint32_t mtu, struct error *e)
 {
-	struct link_info link;
+	uint32_t index;
 	int r = check_name(name, e);
 	if (r == 0)
-		r = link_get(netlink, parent, &link, e);
+		r = link_index(netlink, parent, &index, e);
 	if (r < 0)
 		return r;
 	netlink_begin(netlink);
 	link_message(netlink, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, 0, 0);
-	netlink_put_u32(netlink, IFLA_LINK, (uint32_t)link.index);
+	netlink_put_u32(netlink, IFLA_LINK, index);
 	put_mac(netlink, mac);
 	if (mtu)
 		netlink_put_u32(netlink, IFLA_MTU, mtu);
@@ -329,6 +339,7 @@ int link_open_tap(const char *name, uint32_t queues, int *ret, struct error *e)
 	int r = check_name(name, e);
 	if (r < 0)
 		return r;
+	/* The kernel would hand out a tap that is there already. It is made in the caller's namespace. */
 	if (if_nametoindex(name) != 0)
 		return error_set(e, -EEXIST, "make tap %s: it exists", name);
 	for (uint32_t i = 0; i < queues; i++) {
@@ -421,13 +432,13 @@ int link_set_mac(struct netlink *netlink, const char *name, const uint8_t *mac, 
 static int start_by_index(
 	struct netlink *netlink, const char *name, const char *new_name, struct error *e)
 {
-	struct link_info link;
-	int r = link_get(netlink, name, &link, e);
+	uint32_t index;
+	int r = link_index(netlink, name, &index, e);
 	if (r == 0 && new_name)
 		r = check_name(new_name, e);
 	if (r < 0)
 		return r;
-	struct ifinfomsg header = { .ifi_index = link.index };
+	struct ifinfomsg header = { .ifi_index = (int)index };
 	netlink_begin(netlink);
 	netlink_message(netlink, RTM_NEWLINK, 0, &header, sizeof(header));
 	if (new_name)

@@ -43,6 +43,9 @@ struct link_info {
 int link_get(
 	struct netlink *netlink, const char *name, struct link_info *ret, struct error *e) must_use;
 
+/* Its number, which is never 0; -ENODEV. */
+int link_index(struct netlink *netlink, const char *name, uint32_t *ret, struct error *e) must_use;
+
 /* Calls for each interface; a negative return ends it. */
 typedef int link_call(void *data, const struct link_info *link);
 int link_list(struct netlink *netlink, link_call *call, void *data, struct error *e) must_use;

@@ -9,16 +9,9 @@
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <string.h>
 
-static int index_of(const char *link, uint32_t *ret, struct error *e)
-{
-	*ret = if_nametoindex(link);
-	if (*ret == 0)
-		return error_errno(e, "interface %s", link);
-	return 0;
-}
+#include "host/link.h"
 
 static void put_address(struct netlink *netlink, uint16_t type, const struct address *address)
 {
@@ -29,7 +22,7 @@ static int start_address(struct netlink *netlink, uint16_t type, uint16_t flags,
 	const struct address *address, struct error *e)
 {
 	uint32_t index;
-	int r = index_of(link, &index, e);
+	int r = link_index(netlink, link, &index, e);
 	if (r < 0)
 		return r;
 	struct ifaddrmsg header = {
@@ -82,7 +75,7 @@ int route_add(struct netlink *netlink, const char *link, const struct address *t
 {
 	char text[ADDRESS_TEXT];
 	uint32_t index;
-	int r = index_of(link, &index, e);
+	int r = link_index(netlink, link, &index, e);
 	if (r < 0)
 		return r;
 	struct rtmsg header = {
@@ -113,7 +106,7 @@ int route_add_neighbour(struct netlink *netlink, const char *link, const struct 
 {
 	char text[ADDRESS_TEXT];
 	uint32_t index;
-	int r = index_of(link, &index, e);
+	int r = link_index(netlink, link, &index, e);
 	if (r < 0)
 		return r;
 	struct ndmsg header = {
@@ -178,7 +171,7 @@ int route_list_addresses(
 	struct list list = { .call = call, .data = data };
 	struct ifaddrmsg header = { .ifa_family = AF_UNSPEC };
 	uint32_t index = 0;
-	int r = link ? index_of(link, &index, e) : 0;
+	int r = link ? link_index(netlink, link, &index, e) : 0;
 	if (r < 0)
 		return r;
 	list.link = (int)index;

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_server.c - /, /1.0: what this server is, and its configuration.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "base/file.h"
+#include "daemon/api.h"
+#include "daemon/collections.h"
+#include "daemon/config.h"
+#include "daemon/events.h"
+#include "daemon/extensions.h"
+#include "model/json.h"
+
+static int get_root(struct service *service, struct request *request, struct error *e)
+{
+	(void)service, (void)e;
+	return reply_sync(request, json_pack("[s]", "/1.0"));
+}
+
+/* NAME="Debian GNU/Linux" of /etc/os-release. The caller owns the result. */
+static char *os_release(const char *field)
+{
+	cleanup(free) char *text = NULL;
+	if (file_read(AT_FDCWD, "/etc/os-release", 65536, &text, NULL, NULL) < 0)
+		return alloc_text("");
+	size_t length = strlen(field);
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		if (strncmp(line, field, length) != 0 || line[length] != '=')
+			continue;
+		char *value = line + length + 1;
+		value += *value == '"';
+		value[strcspn(value, "\"")] = '\0';
+		return alloc_text(value);
+	}
+	return alloc_text("");
+}
+
+static json_t *kernel_features(void)
+{
+	/* What berth asks of any kernel that it starts on. */
+	return json_pack("{s:s,s:s,s:s,s:s,s:s}", "idmapped_mounts", "true", "netnsid_getifaddrs",
+		"true", "seccomp_listener", "true", "uevent_injection", "false", "unpriv_fscaps",
+		"true");
+}
+
+static json_t *environment(struct service *service, const char *project)
+{
+	struct utsname uts;
+	uname(&uts);
+	cleanup(free) char *os_name = os_release("NAME");
+	cleanup(free) char *os_version = os_release("VERSION_ID");
+	return json_pack(
+		"{s:[],s:[s,s],s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:s,s:s,s:b,s:s,"
+		"s:s,s:i,s:s,s:s,s:s,s:[]}",
+		"addresses", "architectures", "x86_64", "i686", "certificate", "",
+		"certificate_fingerprint", "", "driver", "berth", "driver_version", BERTH_VERSION,
+		"firewall", "nftables", "kernel", uts.sysname, "kernel_architecture", uts.machine,
+		"kernel_features", kernel_features(), "kernel_version", uts.release, "os_name",
+		os_name, "os_version", os_version, "project", project, "server", "berth",
+		"server_clustered", 0, "server_event_mode", "full-mesh", "server_name",
+		uts.nodename, "server_pid", (int)getpid(), "server_version", BERTH_VERSION,
+		"storage", "", "storage_version", "", "storage_supported_drivers", "berth_id",
+		service->id);
+}
+
+/* What a client may PUT: the ETag is over it. */
+static json_t *seen_by_client(const struct service *service)
+{
+	return json_pack("{s:O}", "config", (json_t *)(uintptr_t)config_all(service));
+}
+
+static int get_server(struct service *service, struct request *request, struct error *e)
+{
+	(void)e;
+	cleanup(json_decref) json_t *seen = seen_by_client(service);
+	json_t *server = json_pack("{s:o,s:s,s:s,s:s,s:b,s:[s],s:s,s:s,s:O,s:o}", "api_extensions",
+		extensions_json(), "api_status", "stable", "api_version", "1.0", "auth", "trusted",
+		"public", 0, "auth_methods", "tls", "auth_user_name", "root", "auth_user_method",
+		"unix", "config", (json_t *)(uintptr_t)config_all(service), "environment",
+		environment(service, request_project(request)));
+	return reply_object_seen(request, server, seen);
+}
+
+static int change_server(
+	struct service *service, struct request *request, bool is_patch, struct error *e)
+{
+	cleanup(json_decref) json_t *seen = seen_by_client(service);
+	int r = request_if_match(request, seen, e);
+	if (r < 0)
+		return r;
+	json_t *config = NULL;
+	r = json_read_text_map(request_json(request), "", "config", &config, e);
+	if (r < 0)
+		return r;
+	cleanup(json_decref) json_t *wanted = config ? json_copy(config) : json_object();
+	if (is_patch)
+		json_object_update_missing(wanted, (json_t *)(uintptr_t)config_all(service));
+	r = config_set(service, wanted, e);
+	if (r < 0)
+		return r;
+	events_lifecycle(service, "config-updated", NULL, "/1.0", NULL);
+	return reply_sync(request, NULL);
+}
+
+static int put_server(struct service *service, struct request *request, struct error *e)
+{
+	return change_server(service, request, false, e);
+}
+
+static int patch_server(struct service *service, struct request *request, struct error *e)
+{
+	return change_server(service, request, true, e);
+}
+
+const struct route server_routes[] = {
+	{ "GET", "/", REQUEST_NONE, get_root, ROUTE_NO_PROJECT },
+	{ "GET", "/1.0", REQUEST_NONE, get_server, ROUTE_NO_PROJECT },
+	{ "PUT", "/1.0", REQUEST_JSON, put_server, ROUTE_NO_PROJECT },
+	{ "PATCH", "/1.0", REQUEST_JSON, patch_server, ROUTE_NO_PROJECT },
+	{},
+};

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * collections.h - the route tables of the API, one a collection; routes.c lists them.
+ */
+#pragma once
+
+struct route;
+
+extern const struct route server_routes[];     /* api_server.c */
+extern const struct route events_routes[];     /* api_events.c */
+extern const struct route operations_routes[]; /* api_operations.c */
+extern const struct route profiles_routes[];   /* api_profiles.c */
+extern const struct route projects_routes[];   /* api_projects.c */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * extensions.c - which API extensions are advertised, and why each one is kept.
+ *
+ * A line is added with the code that keeps it, by whoever writes that code.
+ */
+#include "daemon/extensions.h"
+
+#include "base/base.h"
+
+static const struct {
+	const char *name;
+	const char *why; /* what of ours keeps the promise */
+} extensions[] = {
+	{ "etag", "every object's GET has one, PUT and PATCH honour If-Match" },
+	{ "patch", "objects are changed in part" },
+	{ "api_filtering", "reply_collection() filters on the server" },
+	{ "projects", "every object belongs to one" },
+	{ "project_usage", "GET /1.0/projects/{name}/state" },
+	{ "warnings", "GET /1.0/warnings" },
+	{ "resources", "GET /1.0/resources" },
+	{ "resources_v2", "with sockets, cores and threads" },
+	{ "operation_description", "every operation has a description" },
+	{ "operation_wait", "GET /1.0/operations/{id}/wait?timeout=" },
+	{ "event_lifecycle", "lifecycle events on /1.0/events" },
+	{ "event_project", "events say their project" },
+	{ "kernel_features", "GET /1.0 says what the kernel has" },
+	{ "profile_usedby", "profiles list who uses them" },
+	{ "metrics", "GET /1.0/metrics" },
+	{ "instances", "/1.0/instances, and /1.0/containers as another name of it" },
+	{ "berth_doctor", "GET /1.0/berth/doctor" },
+};
+
+json_t *extensions_json(void)
+{
+	json_t *names = json_array();
+	for (size_t i = 0; i < ARRAY_SIZE(extensions); i++)
+		json_array_append_new(names, json_string(extensions[i].name));
+	return names;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * modules.c - the list of modules, lowest first: a module may use those above it.
+ */
+#include "daemon/modules.h"
+
+#include "daemon/config.h"
+#include "daemon/events.h"
+#include "daemon/metrics.h"
+#include "daemon/operation.h"
+#include "daemon/profiles.h"
+#include "daemon/projects.h"
+
+static int start_events(struct service *service, struct error *e)
+{
+	(void)e;
+	service->events = events_new(service);
+	return 0;
+}
+
+static void stop_events(struct service *service)
+{
+	events_free(TAKE_PTR(service->events));
+}
+
+static int start_operations(struct service *service, struct error *e)
+{
+	(void)e;
+	service->operations = operations_new(service);
+	return 0;
+}
+
+static void stop_operations(struct service *service)
+{
+	operations_free(TAKE_PTR(service->operations));
+}
+
+static int start_metrics(struct service *service, struct error *e)
+{
+	(void)e;
+	service->metrics = metrics_new();
+	return 0;
+}
+
+static void stop_metrics(struct service *service)
+{
+	metrics_free(TAKE_PTR(service->metrics));
+}
+
+/* stop() must take a module whose start() failed or was never called. */
+static const struct {
+	const char *name;
+	int (*start)(struct service *service, struct error *e);
+	void (*stop)(struct service *service);
+} modules[] = {
+	{ "events", start_events, stop_events },
+	{ "operations", start_operations, stop_operations },
+	{ "metrics", start_metrics, stop_metrics },
+	{ "config", config_start, config_stop },
+	{ "projects", projects_start, projects_stop },
+	{ "profiles", profiles_start, profiles_stop },
+};
+
+void modules_stop(struct service *service)
+{
+	for (size_t i = ARRAY_SIZE(modules); i > 0; i--)
+		modules[i - 1].stop(service);
+}
+
+int modules_start(struct service *service, struct error *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(modules); i++) {
+		int r = modules[i].start(service, e);
+		if (r < 0) {
+			modules_stop(service);
+			return error_prefix(e, r, "start %s", modules[i].name);
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * routes.c - the list of collections.
+ */
+#include "daemon/routes.h"
+
+#include "daemon/collections.h"
+
+const struct route *const routes[] = {
+	server_routes,
+	events_routes,
+	operations_routes,
+	profiles_routes,
+	projects_routes,
+	NULL,
+};

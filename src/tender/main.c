@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * berth-tender - loads a unikernel into this process, locks the process, and lets it run.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/text.h"
+#include "tender/spt.h"
+
+#define KERNEL_BYTES_MAX (512 * MIB)
+#define MEMORY_MIB       512
+
+static const char usage[] =
+	"usage: berth-tender [OPTION...] [--] UNIKERNEL [ARGUMENT...]\n"
+	"  --mem=MIB                      memory of the unikernel (512)\n"
+	"  --block:NAME=FILE              attach FILE as its block device NAME\n"
+	"  --block-sector-size:NAME=N     its block size (512)\n"
+	"  --net:NAME=TAP                 attach the tap interface, or the descriptor @N\n"
+	"  --net-mac:NAME=MAC             its address (random)\n"
+	"  --version, --help\n";
+
+static int map_file(const char *path, const void **ret, size_t *ret_size, struct error *e)
+{
+	cleanup(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat status;
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return error_errno(e, "open");
+	if (!S_ISREG(status.st_mode) || status.st_size == 0)
+		return error_set(e, -ENOEXEC, "it is no file with content");
+	if ((uint64_t)status.st_size > KERNEL_BYTES_MAX)
+		return error_set(
+			e, -E2BIG, "it has more than %d MiB", (int)(KERNEL_BYTES_MAX / MIB));
+	void *data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return error_errno(e, "map");
+	*ret = data;
+	*ret_size = (size_t)status.st_size;
+	return 0;
+}
+
+static int open_unikernel(const char *path, struct solo5 *ret, struct error *e)
+{
+	const void *data;
+	size_t size;
+	struct elf elf;
+	int r = map_file(path, &data, &size, e);
+	if (r == 0)
+		r = elf_open(data, size, &elf, e);
+	if (r == 0)
+		r = solo5_open(&elf, SOLO5_TARGET_SPT, ret, e);
+	return r < 0 ? error_prefix(e, r, "%s", path) : 0;
+}
+
+static int take_option(
+	struct solo5 *solo5, const char *option, uint64_t *memory_bytes, struct error *e)
+{
+	static const struct {
+		const char *start;
+		int (*take)(struct solo5 *solo5, const char *option, struct error *e);
+	} options[] = {
+		{ "--block:", solo5_attach_block },
+		{ "--block-sector-size:", solo5_set_block_size },
+		{ "--net:", solo5_attach_net },
+		{ "--net-mac:", solo5_set_mac },
+	};
+	uint64_t mib;
+	int r = -EINVAL;
+	if (text_starts(option, "--mem=")) {
+		if (text_to_u64(option + strlen("--mem="), &mib) < 0 ||
+			mib < SPT_MEMORY_MIN / MIB || mib > SPT_MEMORY_MAX / MIB)
+			return error_set(e, -EINVAL, "%s: from %d to %d MiB", option,
+				(int)(SPT_MEMORY_MIN / MIB), (int)(SPT_MEMORY_MAX / MIB));
+		*memory_bytes = mib * MIB;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		if (!text_starts(option, options[i].start))
+			continue;
+		r = options[i].take(solo5, option + strlen(options[i].start), e);
+		return r < 0 ? error_prefix(e, r, "%.*s", (int)strlen(options[i].start) - 1,
+				       options[i].start)
+			     : 0;
+	}
+	return error_set(e, r, "there is no option %s; see --help", option);
+}
+
+/* The index of the unikernel's word: the first that is no option. */
+static int find_unikernel(int count, char **words)
+{
+	int i = 1;
+	while (i < count && words[i][0] == '-' && !text_equal(words[i], "--"))
+		i++;
+	return i < count && text_equal(words[i], "--") ? i + 1 : i;
+}
+
+static int run(int count, char **words, struct error *e)
+{
+	int kernel = find_unikernel(count, words);
+	if (kernel >= count)
+		return error_set(e, -EINVAL, "%s", usage);
+	struct solo5 solo5;
+	int r = open_unikernel(words[kernel], &solo5, e);
+	if (r < 0)
+		return r;
+	uint64_t memory_bytes = MEMORY_MIB * MIB;
+	for (int i = 1; i < kernel && !text_equal(words[i], "--"); i++) {
+		r = take_option(&solo5, words[i], &memory_bytes, e);
+		if (r < 0)
+			return r;
+	}
+	r = solo5_finish(&solo5, e);
+	if (r < 0)
+		return r;
+	cleanup(text_done) struct text line = {};
+	for (int i = kernel + 1; i < count; i++)
+		text_printf(&line, "%s%s", i > kernel + 1 ? " " : "", words[i]);
+	return spt_run(&solo5, memory_bytes, text_str(&line), e);
+}
+
+int main(int count, char **words)
+{
+	for (int i = 1; i < count && words[i][0] == '-' && !text_equal(words[i], "--"); i++) {
+		if (text_equal(words[i], "--help")) {
+			fputs(usage, stdout);
+			return 0;
+		}
+		if (text_equal(words[i], "--version")) {
+			printf("berth-tender: Solo5 spt ABI version %d\n", SOLO5_ABI_VERSION);
+			return 0;
+		}
+	}
+	struct error e = {};
+	(void)run(count, words, &e);
+	fprintf(stderr, "%s%s\n", text_starts(e.text, "usage") ? "" : "berth-tender: ", e.text);
+	return 1;
+}

@@ -1,0 +1,187 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The REST API's transport, envelope, ETags, filters, events, operations, profiles, projects, warnings.
+
+load common
+
+setup_file() { berthd_start; }
+teardown_file() { berthd_stop; }
+
+@test "GET /1.0 is trusted on the unix socket and says what this server is" {
+	answer=$(api GET /1.0)
+	[ "$(json .type <<<"$answer")" = sync ]
+	[ "$(json .status_code <<<"$answer")" = 200 ]
+	[ "$(json .metadata.auth <<<"$answer")" = trusted ]
+	[ "$(json .metadata.environment.server <<<"$answer")" = berth ]
+	[ "$(json '.metadata.api_extensions | length' <<<"$answer")" -gt 10 ]
+}
+
+@test "an unknown address is 404, a wrong method 405, a broken body or query 400" {
+	[ "$(api_status GET /1.0/nothing)" = 404 ]
+	[ "$(api_status GET /2.0)" = 404 ]
+	[ "$(api_status PATCH /1.0/profiles)" = 405 ]
+	[ "$(api_status POST /1.0/profiles '{')" = 400 ]
+	[ "$(api_status POST /1.0/profiles '[]')" = 400 ]
+	[ "$(api_status GET '/1.0/profiles?project=%zz')" = 400 ]
+	[ "$(api_status GET '/1.0/profiles?project=none')" = 404 ]
+	[ "$(api GET /1.0/nothing | json .type)" = error ]
+	[ "$(api GET /1.0/nothing | json .error_code)" = 404 ]
+}
+
+@test "a JSON body over 1 MiB is 413, announced or in chunks" {
+	head -c 1200000 /dev/zero | tr '\0' ' ' >"$BERTH_BASE/big"
+	[ "$(api_status POST /1.0/profiles "@$BERTH_BASE/big")" = 413 ]
+	[ "$(api_status POST /1.0/profiles "@$BERTH_BASE/big" -H 'Transfer-Encoding: chunked')" = 413 ]
+}
+
+@test "a profile is made, shown, changed, renamed and deleted" {
+	[ "$(api_status POST /1.0/profiles '{"name":"p1","config":{"user.a":"1"},"devices":{}}')" = 201 ]
+	[ "$(api_status POST /1.0/profiles '{"name":"p1"}')" = 409 ]
+	[ "$(api GET /1.0/profiles/p1 | json '.metadata.config["user.a"]')" = 1 ]
+	[ "$(api_status PATCH /1.0/profiles/p1 '{"config":{"user.b":"2"}}')" = 200 ]
+	[ "$(api GET /1.0/profiles/p1 | json -c '.metadata.config')" = '{"user.a":"1","user.b":"2"}' ]
+	[ "$(api_status PUT /1.0/profiles/p1 '{"config":{"user.c":"3"},"devices":{}}')" = 200 ]
+	[ "$(api GET /1.0/profiles/p1 | json -c '.metadata.config')" = '{"user.c":"3"}' ]
+	[ "$(api_status POST /1.0/profiles/p1 '{"name":"p2"}')" = 201 ]
+	[ "$(api_status GET /1.0/profiles/p1)" = 404 ]
+	[ "$(api_status DELETE /1.0/profiles/p2)" = 200 ]
+	[ "$(api_status DELETE /1.0/profiles/p2)" = 404 ]
+	[ "$(api_status DELETE /1.0/profiles/default)" = 403 ]
+}
+
+@test "what is wrong in a profile is named by its path and nothing is stored" {
+	run api POST /1.0/profiles '{"name":"bad","config":{"user.a":1}}'
+	[[ $output == *'config.user.a: a text is wanted, not a number'* ]]
+	run api POST /1.0/profiles '{"name":"bad","devices":{"eth0":{"type":null}}}'
+	[[ $output == *'devices.eth0.type: a text is wanted, not null'* ]]
+	run api POST /1.0/profiles '{"name":"../bad"}'
+	[[ $output == *'name: '* ]]
+	[ "$(api_status GET /1.0/profiles/bad)" = 404 ]
+}
+
+@test "an ETag that is old gives 412, the present one is taken" {
+	api POST /1.0/profiles '{"name":"tagged"}'
+	tag=$(api GET /1.0/profiles/tagged '' -D - | sed -n 's/^ETag: \(.*\)\r$/\1/ip')
+	[ -n "$tag" ]
+	[ "$(api_status PUT /1.0/profiles/tagged '{"config":{"user.a":"1"}}' -H "If-Match: $tag")" = 200 ]
+	[ "$(api_status PUT /1.0/profiles/tagged '{"config":{"user.a":"2"}}' -H "If-Match: $tag")" = 412 ]
+	[ "$(api GET /1.0/profiles/tagged | json '.metadata.config["user.a"]')" = 1 ]
+	[ "$(api_status DELETE /1.0/profiles/tagged)" = 200 ]
+}
+
+@test "a list is URLs, with recursion objects, with a filter fewer" {
+	for name in web1 web2 db; do
+		api POST /1.0/profiles "{\"name\":\"$name\",\"config\":{\"user.tier\":\"$name tier\"}}"
+	done
+	[ "$(api GET /1.0/profiles | json -c .metadata)" = '["/1.0/profiles/db","/1.0/profiles/default","/1.0/profiles/web1","/1.0/profiles/web2"]' ]
+	filtered() { api GET "/1.0/profiles?recursion=1&filter=$1" | json -c '[.metadata[].name]'; }
+	[ "$(filtered 'name+eq+web.*')" = '["web1","web2"]' ]
+	[ "$(filtered 'name+eq+^web')" = '["web1","web2"]' ]
+	[ "$(filtered 'config.user.tier+eq+%22db+tier%22')" = '["db"]' ]
+	[ "$(filtered 'not+name+eq+db+and+name+ne+default')" = '["web1","web2"]' ]
+	[ "$(filtered 'name+eq+db+or+name+eq+web2')" = '["db","web2"]' ]
+	[ "$(api_status GET '/1.0/profiles?filter=name+is+db')" = 400 ]
+	for name in web1 web2 db; do api DELETE "/1.0/profiles/$name"; done
+}
+
+@test "the server's configuration takes user keys and refuses unknown ones" {
+	[ "$(api_status PATCH /1.0 '{"config":{"user.site":"here"}}')" = 200 ]
+	[ "$(api GET /1.0 | json '.metadata.config["user.site"]')" = here ]
+	run api PUT /1.0 '{"config":{"core.nothing":"1"}}'
+	[[ $output == *'config.core.nothing: there is no such key'* ]]
+	tag=$(api GET /1.0 '' -D - | sed -n 's/^ETag: \(.*\)\r$/\1/ip')
+	[ "$(api_status PUT /1.0 '{"config":{}}' -H "If-Match: $tag")" = 200 ]
+	[ "$(api_status PUT /1.0 '{"config":{}}' -H "If-Match: $tag")" = 412 ]
+}
+
+@test "lxc manages profiles" {
+	lxc profile create p1
+	lxc profile set p1 user.a b
+	lxc profile device add p1 scratch disk source=/tmp path=/mnt
+	run lxc profile show p1
+	[[ $output == *'user.a: b'* && $output == *'path: /mnt'* ]]
+	lxc profile copy p1 p2
+	lxc profile rename p2 p3
+	run lxc profile list --format csv
+	[[ $output == *p1* && $output == *p3* ]]
+	lxc profile delete p1
+	lxc profile delete p3
+	run lxc profile delete default
+	[ "$status" -ne 0 ]
+}
+
+@test "lxc and incus manage projects, and profiles in them" {
+	lxc project create one -c features.images=false
+	run incus project list --format csv
+	[[ $output == *one* ]]
+	incus project set one user.note hello
+	[ "$(incus project get one user.note)" = hello ]
+	lxc --project one profile create inside
+	run lxc --project one profile list --format csv
+	[[ $output == *inside* ]]
+	run lxc profile list --format csv
+	[[ $output != *inside* ]]
+	lxc project info one
+	lxc project rename one two
+	lxc --project two profile show inside
+	lxc project delete two
+	[ "$(api_status GET /1.0/projects/two)" = 404 ]
+	run lxc project delete default
+	[ "$status" -ne 0 ]
+}
+
+@test "lxc monitor sees lifecycle events of the project that it asks for" {
+	lxc monitor --type=lifecycle --format json >"$BERTH_BASE/events" 2>"$BERTH_BASE/events.err" 3>&- &
+	pid=$!
+	# The monitor says nothing when it is connected, so we go on until it has heard us.
+	heard() {
+		api PATCH /1.0 '{"config":{"user.ping":"1"}}' >/dev/null
+		grep -q config-updated "$BERTH_BASE/events"
+	}
+	eventually 10 heard
+	lxc profile create seen
+	lxc profile delete seen
+	eventually 10 grep -q profile-deleted "$BERTH_BASE/events"
+	kill "$pid"
+	grep profile-created "$BERTH_BASE/events" | head -n 1 | json -e '.metadata.source == "/1.0/profiles/seen" and .project == "default" and .type == "lifecycle"'
+}
+
+@test "lxc operation list and query answer without operations" {
+	lxc operation list
+	lxc query /1.0/operations | json -e 'type == "object"'
+	[ "$(api_status GET /1.0/operations/00000000-0000-4000-8000-000000000000)" = 404 ]
+	[ "$(api_status GET '/1.0/operations/00000000-0000-4000-8000-000000000000/wait?timeout=1')" = 404 ]
+}
+
+@test "an operation that is over can be asked for and waited for" {
+	api POST /1.0/projects '{"name":"early"}'
+	id=$(api POST /1.0/projects/early '{"name":"late"}' | json .operation)
+	[ "$(api GET "$id" | json .metadata.status)" = Success ]
+	[ "$(api GET "$id/wait?timeout=5" | json .metadata.status_code)" = 200 ]
+	[ "$(api_status DELETE "$id")" = 400 ]
+	[ "$(api_status GET "$id/websocket?secret=00")" = 400 ]
+	[ "$(api_status DELETE /1.0/projects/late)" = 200 ]
+}
+
+@test "everything is there after a restart and after a kill" {
+	lxc profile create kept
+	berthd_restart TERM
+	lxc profile show kept
+	berthd_restart KILL
+	lxc profile show kept
+	lxc profile delete kept
+}
+
+@test "a second daemon on the same directory is refused and harms nothing" {
+	run "$BERTHD" --dir "$BERTH_DIR"
+	[ "$status" -eq 1 ]
+	[[ $output == *'another berthd serves this directory'* ]]
+	[ "$(api_status GET /1.0)" = 200 ]
+}
+
+@test "who is neither root nor in the group can't connect" {
+	run setpriv --reuid 65534 --regid 65534 --clear-groups \
+		curl -sS --unix-socket "$BERTH_DIR/unix.socket" http://berth/1.0
+	[ "$status" -ne 0 ]
+	[ "$(stat -c %a "$BERTH_DIR/unix.socket")" = 660 ]
+}

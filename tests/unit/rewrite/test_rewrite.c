@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rewrite/rewrite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "test.h"
+
+static const struct rewrite_options forwards = { .forwards = true };
+
+/* Rewrites the program at `path` into a new file, whose name comes back in `result`. */
+static struct rewrite_count rewrite_file(const char *path, char result[64])
+{
+	struct error e = {};
+	cleanup(free) char *data = NULL;
+	cleanup(free) void *rewritten = NULL;
+	size_t size, rewritten_size;
+	struct rewrite_count count;
+	expect_equal(file_read(AT_FDCWD, path, 512 * MIB, &data, &size, &e), 0);
+	int r = rewrite_program(data, size, &forwards, &rewritten, &rewritten_size, &count, &e);
+	if (r < 0)
+		test_fail("%s: %s", path, e.text);
+	strcpy(result, "/tmp/berth-test-rewrite-XXXXXX");
+	int fd = mkstemp(result);
+	expect(fd >= 0);
+	expect_equal(file_write_all(fd, rewritten, rewritten_size), 0);
+	expect_equal(fchmod(fd, 0700), 0);
+	close(fd);
+	printf("# %s: %u sites, %u by number, %u by follower, %u by leader, %u kept, %u left\n",
+		path, count.sites, count.by_number, count.by_follower, count.by_leader, count.kept,
+		count.left);
+	return count;
+}
+
+/* Standard output and status of a command. */
+static int run(const char *command, char *output, size_t size)
+{
+	FILE *pipe = popen(command, "r");
+	expect(pipe != NULL);
+	size_t length = fread(output, 1, size - 1, pipe);
+	output[length] = '\0';
+	return pclose(pipe);
+}
+
+static void program_runs_as_before(void)
+{
+	char path[64], before[4096], after[4096];
+	struct rewrite_count count = rewrite_file(getenv("PROGRAM"), path);
+	expect(count.sites > 50);
+	expect_equal(count.left, 0);
+	expect_equal(
+		count.by_number + count.by_follower + count.by_leader + count.kept, count.sites);
+	expect(count.kept >= 2);
+	int wanted = run(getenv("PROGRAM"), before, sizeof(before));
+	int got = run(path, after, sizeof(after));
+	unlink(path);
+	expect_text(after, before);
+	expect_equal(got, wanted);
+	expect_equal(WEXITSTATUS(got), 7);
+}
+
+static void stock_busybox_runs_as_before(void)
+{
+	static const char *const scripts[] = {
+		"for i in 1 2 3; do echo $i; done; (exit 3); echo $?",
+		"ls -la /etc | busybox sha256sum",
+		"trap 'echo trapped' USR1; kill -USR1 $$; echo end",
+		"seq 1 5000 | awk '{ s += $1 } END { print s }'",
+		"dd if=/dev/zero bs=1 count=100000 2>/dev/null | md5sum",
+		"find /etc -name passwd; sleep 0; date +%Y; expr 6 '*' 7",
+	};
+	char path[64], before[4096], after[4096], command[256];
+	if (access("/bin/busybox", X_OK) < 0)
+		test_fail("busybox-static is not installed");
+	expect_equal(rewrite_file("/bin/busybox", path).left, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
+		setenv("SCRIPT", scripts[i], 1);
+		snprintf(command, sizeof(command), "bash -c 'exec -a sh %s -c \"$SCRIPT\"'", path);
+		int got = run(command, after, sizeof(after));
+		int wanted = run(
+			"bash -c 'exec -a sh /bin/busybox -c \"$SCRIPT\"'", before, sizeof(before));
+		expect_text(after, before);
+		expect_equal(got, wanted);
+	}
+	unlink(path);
+}
+
+static void only_what_can_be_rewritten_is(void)
+{
+	struct error e = {};
+	cleanup(free) char *data = NULL;
+	size_t size, once_size, twice_size;
+	void *once = NULL, *twice = NULL;
+	struct rewrite_count count;
+	expect_equal(file_read(AT_FDCWD, getenv("PROGRAM"), 512 * MIB, &data, &size, &e), 0);
+	expect_equal(rewrite_program(data, size, &forwards, &once, &once_size, &count, &e), 0);
+	expect_equal(rewrite_program(once, once_size, &forwards, &twice, &twice_size, &count, &e),
+		-ENOEXEC);
+	expect_contains(e.text, "already");
+	free(once);
+	expect_equal(rewrite_program("#!/bin/sh\n", 10, &forwards, &once, &once_size, &count, &e),
+		-ENOEXEC);
+	/* Cut anywhere, it is refused or stays within its bytes; sanitizers see the rest. */
+	for (size_t cut = 64; cut < size; cut += size / 23) {
+		cleanup(free) char *part = alloc_array(cut, char);
+		memcpy(part, data, cut);
+		void *result = NULL;
+		int r = rewrite_program(part, cut, &forwards, &result, &once_size, &count, &e);
+		expect(r == 0 || r == -ENOEXEC);
+		if (r == 0)
+			free(result);
+	}
+}
+
+static const struct test tests[] = {
+	{ "a program with signals, threads and a child runs as before", program_runs_as_before },
+	{ "the stock busybox runs as before, no site left", stock_busybox_runs_as_before },
+	{ "a script, a cut file and a rewritten file are refused", only_what_can_be_rewritten_is },
+};
+TEST_MAIN(tests)
