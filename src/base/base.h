@@ -23,7 +23,7 @@
 #define NS_PER_SEC UINT64_C(1000000000)
 
 /* `cleanup(close) int fd = ...;` releases the local on every path out of its block. */
-#define cleanup(function) __attribute__((__cleanup__(function##_cleanup)))
+#define cleanup(function) __attribute__((__cleanup__(function##_cleanup), __unused__))
 
 /* Makes `cleanup(function)` work for locals of pointer type `type`; a NULL local is left alone. */
 #define DEFINE_CLEANUP(type, function) \
