@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # berth, the command line, against a daemon of its own.
 
+bats_require_minimum_version 1.5.0
 load common
 
 setup_file() { berthd_start; }
@@ -41,11 +42,12 @@ in_terminal() { script -qefc "stty cols 80 rows 24; $*" /dev/null </dev/null | t
 }
 
 @test "the socket is that of BERTH_SOCKET, then BERTH_DIR, and --server takes a path too" {
-	BERTH_DIR=/none BERTH_SOCKET=$BERTH_DIR/unix.socket run berth version
+	socket=$BERTH_DIR/unix.socket
+	BERTH_SOCKET=$socket BERTH_DIR=/none run berth version
 	[[ $output == *'server  '[0-9]* ]]
 	run berth version
 	[[ $output == *'server  '[0-9]* ]]
-	BERTH_DIR=/none run berth version --server "$BERTH_DIR/unix.socket"
+	BERTH_DIR=/none run berth version --server "$socket"
 	[[ $output == *'server  '[0-9]* ]]
 	run berth list --server http://example.org
 	[ "$status" -eq 1 ]
@@ -94,7 +96,7 @@ in_terminal() { script -qefc "stty cols 80 rows 24; $*" /dev/null </dev/null | t
 	berth profile create edited
 	berth profile show edited --format json | json '.config["user.a"]="1"' | berth profile edit edited
 	[ "$(berth profile get edited user.a)" = 1 ]
-	echo '{' | run berth profile edit edited
+	run berth profile edit edited <<<'{'
 	[ "$status" -eq 1 ]
 	[[ $output == *'standard input: line '* ]]
 	EDITOR='sed -i s/\"1\"/\"2\"/' in_terminal berth profile edit edited
@@ -115,8 +117,6 @@ in_terminal() { script -qefc "stty cols 80 rows 24; $*" /dev/null </dev/null | t
 	[[ $output == *own* ]]
 	run berth project info lab
 	[[ $output == *RESOURCE* && $output == *instances* ]]
-	run berth project delete lab
-	[ "$status" -eq 1 ]
 	berth profile delete own --project lab
 	berth project delete lab
 	run berth project list --format csv --columns name
