@@ -6,8 +6,12 @@
 
 struct route;
 
-extern const struct route server_routes[];     /* api_server.c */
-extern const struct route events_routes[];     /* api_events.c */
-extern const struct route operations_routes[]; /* api_operations.c */
-extern const struct route profiles_routes[];   /* api_profiles.c */
-extern const struct route projects_routes[];   /* api_projects.c */
+extern const struct route server_routes[];       /* api_server.c */
+extern const struct route certificates_routes[]; /* api_certificates.c */
+extern const struct route events_routes[];       /* api_events.c */
+extern const struct route metrics_routes[];      /* api_metrics.c */
+extern const struct route operations_routes[];   /* api_operations.c */
+extern const struct route profiles_routes[];     /* api_profiles.c */
+extern const struct route projects_routes[];     /* api_projects.c */
+extern const struct route resources_routes[];    /* api_resources.c */
+extern const struct route warnings_routes[];     /* api_warnings.c */

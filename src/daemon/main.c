@@ -23,6 +23,7 @@
 #include "daemon/operation.h"
 #include "daemon/routes.h"
 #include "daemon/service.h"
+#include "host/doctor.h"
 
 #define DEFAULT_DIR  "/var/lib/berth"
 #define STOP_NS      (10 * NS_PER_SEC) /* running operations may end */
@@ -34,6 +35,7 @@ static const char usage[] =
 	"  --dir DIR      keep everything under DIR and listen on DIR/unix.socket (" DEFAULT_DIR
 	")\n"
 	"  --group NAME   whose members may use the socket (berth, if there is one)\n"
+	"  --doctor       say what this host can do and what is missing, then end\n"
 	"  --debug        log more\n"
 	"  --ready-fd FD  write \"ready\" to FD once the socket is open\n"
 	"  --test-hooks   honour BERTH_FAIL_STEP and its like; for tests only\n"
@@ -44,6 +46,7 @@ struct options {
 	const char *dir;
 	const char *group;
 	bool is_debug;
+	bool is_doctor;
 	bool has_test_hooks;
 	int ready_fd; /* or -1 */
 };
@@ -190,10 +193,11 @@ static void stop(struct daemon *daemon)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-	enum { DIR_OPTION = 256, GROUP, DEBUG, READY_FD, TEST_HOOKS, VERSION, HELP };
+	enum { DIR_OPTION = 256, GROUP, DOCTOR, DEBUG, READY_FD, TEST_HOOKS, VERSION, HELP };
 	static const struct option names[] = {
 		{ "dir", required_argument, NULL, DIR_OPTION },
 		{ "group", required_argument, NULL, GROUP },
+		{ "doctor", no_argument, NULL, DOCTOR },
 		{ "debug", no_argument, NULL, DEBUG },
 		{ "ready-fd", required_argument, NULL, READY_FD },
 		{ "test-hooks", no_argument, NULL, TEST_HOOKS },
@@ -211,6 +215,9 @@ static int parse(int argc, char **argv, struct options *options)
 			break;
 		case GROUP:
 			options->group = optarg;
+			break;
+		case DOCTOR:
+			options->is_doctor = true;
 			break;
 		case DEBUG:
 			options->is_debug = true;
@@ -245,12 +252,23 @@ static int parse(int argc, char **argv, struct options *options)
 	return -1;
 }
 
+static int doctor(const struct options *options)
+{
+	/* Without a directory yet, what holds for the root file system will do. */
+	json_t *checks = doctor_json(access(options->dir, F_OK) == 0 ? options->dir : "/");
+	bool is_whole = doctor_print(checks);
+	json_decref(checks);
+	return is_whole ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options;
 	int code = parse(argc, argv, &options);
 	if (code >= 0)
 		return code;
+	if (options.is_doctor)
+		return doctor(&options);
 	if (options.is_debug)
 		log_set_level(LOG_LEVEL_DEBUG);
 

@@ -8,9 +8,13 @@
 
 const struct route *const routes[] = {
 	server_routes,
+	certificates_routes,
 	events_routes,
+	metrics_routes,
 	operations_routes,
 	profiles_routes,
 	projects_routes,
+	resources_routes,
+	warnings_routes,
 	NULL,
 };

@@ -185,3 +185,59 @@ teardown_file() { berthd_stop; }
 	[ "$status" -ne 0 ]
 	[ "$(stat -c %a "$BERTH_DIR/unix.socket")" = 660 ]
 }
+
+@test "lxc lists warnings and trusted clients, of which there are none" {
+	lxc warning list
+	lxc config trust list
+	[ "$(api GET /1.0/warnings | json -c .metadata)" = '[]' ]
+	[ "$(api_status GET /1.0/warnings/00000000-0000-4000-8000-000000000000)" = 404 ]
+	[ "$(api_status POST /1.0/certificates '{"name":"x"}')" = 501 ]
+}
+
+@test "lxc info shows the host's resources as /proc has them" {
+	run lxc info --resources
+	[ "$status" -eq 0 ]
+	[[ $output == *'CPU'* && $output == *'Memory'* ]]
+	resources=$(api GET /1.0/resources | json .metadata)
+	[ "$(json .cpu.total <<<"$resources")" = "$(getconf _NPROCESSORS_ONLN)" ]
+	[ "$(json '[.cpu.sockets[].cores[].threads[]] | length' <<<"$resources")" = "$(getconf _NPROCESSORS_ONLN)" ]
+	[ "$(json .memory.total <<<"$resources")" = "$(($(awk '/^MemTotal/ { print $2 }' /proc/meminfo) * 1024))" ]
+	incus info --resources
+}
+
+@test "metrics are OpenMetrics text" {
+	answer=$(api GET /1.0/metrics)
+	[[ $answer == *'# TYPE berth_resident_bytes gauge'* ]]
+	[ "$(tail -n 1 <<<"$answer")" = '# EOF' ]
+}
+
+@test "the doctor tells each check with a status, by the API and without a daemon" {
+	api GET /1.0/berth/doctor | json -e '.metadata | length > 10 and all(.status == "ok" or .status == "degraded" or .status == "missing")'
+	run "$BERTHD" --doctor --dir "$BERTH_DIR"
+	[[ $output == *'id-mapped mounts'* ]]
+}
+
+@test "500 clients at once that come and vanish leave no descriptor behind" {
+	pid=$(berthd_pid)
+	api GET /1.0 >/dev/null
+	before=$(ls "/proc/$pid/fd" | wc -l)
+	python3 - "$BERTH_DIR/unix.socket" <<'PY'
+import socket, sys
+
+parts = [b"", b"G", b"GET /1.0 HTTP/1.1\r\nHost: x\r\n", b"GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n",
+         b"POST /1.0/profiles HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+         b"GET /1.0/events HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"]
+sockets = []
+for i in range(500):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    s.sendall(parts[i % len(parts)])
+    sockets.append(s)
+for s in sockets:
+    s.close()
+PY
+	none_left() { [ "$(ls "/proc/$pid/fd" | wc -l)" -le "$before" ]; }
+	eventually 10 none_left
+	[ "$(api_status GET /1.0)" = 200 ]
+}
