@@ -104,13 +104,21 @@ static char *cell_of(const struct column *column, const json_t *object)
 	return text_take(&text);
 }
 
+/* The column of that name, or the only one that begins so. */
 static const struct column *find_column(
 	const struct column *columns, const char *name, size_t length)
 {
-	for (; columns->name; columns++)
-		if (strlen(columns->name) == length && memcmp(columns->name, name, length) == 0)
+	const struct column *found = NULL;
+	size_t count = 0;
+	for (; columns->name; columns++) {
+		if (!length || strncmp(columns->name, name, length) != 0)
+			continue;
+		if (!columns->name[length])
 			return columns;
-	return NULL;
+		found = columns;
+		count++;
+	}
+	return count == 1 ? found : NULL;
 }
 
 static int unknown_column(

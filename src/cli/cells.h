@@ -36,7 +36,8 @@ struct column {
 	}
 #define OPTION_COLUMNS \
 	{ \
-		"columns", '\0', "NAMES", "these columns, separated by commas" \
+		"columns", '\0', "NAMES", \
+			"these columns, separated by commas; a unique beginning is enough" \
 	}
 
 /* The value at a path of member names separated by '/', or NULL. */

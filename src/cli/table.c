@@ -81,6 +81,14 @@ static void narrow(size_t *widths, size_t columns, size_t width)
 	}
 }
 
+/* Nobody sees spaces at the end of a line, but programs that compare lines do. */
+static void end_line(struct text *text)
+{
+	while (text->length && text->data[text->length - 1] == ' ')
+		text->data[--text->length] = '\0';
+	text_add_char(text, '\n');
+}
+
 static void add_padded(
 	struct text *text, const char *cell, size_t width, bool is_number, bool is_last)
 {
@@ -118,7 +126,7 @@ void table_print(const struct table *table, struct text *text, size_t width, boo
 		for (size_t column = 0; column < table->columns; column++)
 			add_padded(text, cell_at(table, row, column), widths[column],
 				table->is_number[column], column + 1 == table->columns);
-		text_add_char(text, '\n');
+		end_line(text);
 	}
 }
 

@@ -188,6 +188,30 @@ in_terminal() { script -qefc "stty cols 80 rows 24; $*" /dev/null </dev/null | t
 	[[ $output == *'write standard output: No space left on device'* ]]
 }
 
+@test "doctor tells what the host has and mends, with a daemon and without" {
+	run berth doctor
+	[[ ${lines[0]} == 'CHECK '*'STATUS '*'FOUND '*'REMEDY' ]]
+	[[ $output == *kernel* && $output == *cgroups* ]]
+	[ "$(berth doctor --format json | json '[.[].status] | unique - ["ok","degraded","missing"] | length')" = 0 ]
+	BERTH_DIR=/none run --separate-stderr berth doctor
+	[[ $output == *kernel* ]]
+	[[ $stderr == *'no daemon answers'* ]]
+}
+
+@test "resources, metrics and the daemon's own info are shown" {
+	[ "$(berth resources --format json | json '.cpu.total > 0 and .memory.total > 0')" = true ]
+	run berth metrics
+	[[ $output == *'# EOF' ]]
+	[ "$(berth info --format json | json .environment.server)" = berth ]
+	berth config set --daemon user.note=x
+	[ "$(berth config get --daemon user.note)" = x ]
+	berth config unset --daemon user.note
+	run berth warning list
+	[[ ${lines[0]} == 'ID '* ]]
+	run berth operation list --format json
+	[ "$output" = '[]' ]
+}
+
 @test "completion offers verbs, options and the names of objects" {
 	run berth completion words -- la
 	[ "$output" = launch ]

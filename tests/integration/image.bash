@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# The smallest image that does something: busybox, and a first process that waits until it is told to stop.
+
+# busybox_root DIR: its root file system.
+busybox_root() {
+	local name
+	mkdir -p "$1"/{bin,sbin,dev,proc,sys,tmp,root,etc,run,usr/bin,var}
+	cp "$(command -v busybox)" "$1/bin/busybox"
+	for name in sh cat echo ls true false sleep id env pwd tty stty stat mkdir rm ln dd head wc kill ps \
+		hostname touch chmod chown readlink seq tr printf test ip nproc df mount sha256sum; do
+		ln -s busybox "$1/bin/$name"
+	done
+	printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$1/etc/passwd"
+	printf 'root:x:0:\nnogroup:x:65534:\n' >"$1/etc/group"
+	cat >"$1/sbin/init" <<-'INIT'
+		#!/bin/sh
+		# Whatever the way to stop it: TERM, PWR, or what systemd takes.
+		trap 'echo stopping; exit 0' 15 30 37
+		echo "console of $(hostname)"
+		while :; do
+			sleep 3600 &
+			wait $!
+		done
+	INIT
+	chmod 755 "$1/sbin/init"
+}
+
+# busybox_image FILE: a unified image.
+busybox_image() {
+	local folder
+	folder=$(mktemp -d)
+	busybox_root "$folder/rootfs"
+	printf 'architecture: x86_64\ncreation_date: 1700000000\nproperties:\n  os: busybox\n  description: busybox for tests\n' \
+		>"$folder/metadata.yaml"
+	tar -C "$folder" --numeric-owner --owner=0 --group=0 -cf "$1" metadata.yaml rootfs
+	rm -r "$folder"
+}
