@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * assemble.c - opens what a plan names.
+ */
+#include "vmm/assemble.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "disk/disk.h"
+#include "host/process.h"
+#include "vmm/virtio/block.h"
+#include "vmm/virtio/rng.h"
+
+#define FIRMWARE_MAX (16 * MIB)
+#define QUEUES_MAX   8
+
+/* Opens a path, or takes the descriptor of "fd:NAME". */
+static int open_file(const char *file, int flags, struct error *e)
+{
+	int fd = text_starts(file, "fd:") ? process_named_fd(file + 3)
+					  : open(file, flags | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0 && text_starts(file, "fd:"))
+		return error_code(e, fd, "no descriptor called %s", file + 3);
+	if (fd < 0)
+		return error_errno(e, "open %s", file);
+	return fd;
+}
+
+static int open_image(const char *file, struct image *ret, struct error *e)
+{
+	ret->fd = -1;
+	if (!file)
+		return 0;
+	int fd = open_file(file, O_RDONLY, e);
+	if (fd < 0)
+		return fd;
+	int r = image_init(ret, fd, file, e);
+	if (r < 0) {
+		close(fd);
+		ret->fd = -1;
+	}
+	return r;
+}
+
+static int read_firmware(struct assembly *assembly, struct error *e)
+{
+	const char *file = assembly->plan.firmware;
+	if (!file)
+		return 0;
+	struct image image;
+	int r = open_image(file, &image, e);
+	if (r < 0)
+		return r;
+	cleanup(close) int fd = image.fd;
+	if (image.bytes > FIRMWARE_MAX || image.bytes % GUEST_PAGE)
+		return error_set(
+			e, -EINVAL, "%s: %ju bytes are no firmware", file, (uintmax_t)image.bytes);
+	assembly->firmware = alloc_try(1, image.bytes, FIRMWARE_MAX);
+	if (!assembly->firmware)
+		return error_set(e, -ENOMEM, "%s: no memory for it", file);
+	assembly->firmware_bytes = (uint32_t)image.bytes;
+	return image_read(&image, 0, assembly->firmware, image.bytes, e);
+}
+
+static int open_files(struct assembly *assembly, struct error *e)
+{
+	const struct plan *plan = &assembly->plan;
+	int r = open_image(plan->kernel, &assembly->kernel, e);
+	if (r == 0)
+		r = open_image(plan->initrd, &assembly->initrd, e);
+	if (r == 0)
+		r = read_firmware(assembly, e);
+	if (r < 0 || !plan->cache)
+		return r;
+	r = file_make_dirs(AT_FDCWD, plan->cache, 0700);
+	if (r < 0)
+		return error_code(e, r, "make %s", plan->cache);
+	assembly->cache.dir = open(plan->cache, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return assembly->cache.dir < 0 ? error_errno(e, "open %s", plan->cache) : 0;
+}
+
+static int add_disk(struct assembly *assembly, uint32_t index, struct error *e)
+{
+	const struct plan_disk *plan = &assembly->plan.disks[index];
+	struct machine *machine = assembly->machine;
+	char id[24];
+	snprintf(id, sizeof(id), "disk%u", index);
+	int fd = open_file(plan->file, plan->read_only ? O_RDONLY : O_RDWR, e);
+	if (fd < 0)
+		return fd;
+	struct disk *disk;
+	int r = raw_open_fd(fd, plan->file, plan->read_only, &disk, e);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	uint32_t cpus = machine->cpus->count;
+	const struct block_options options = {
+		.id = plan->id ? plan->id : id,
+		.queues = (uint16_t)(cpus < QUEUES_MAX ? cpus : QUEUES_MAX),
+		.bytes_per_second = plan->bytes_per_second,
+		.operations_per_second = plan->operations_per_second,
+		.stalled = machine_stall,
+		.data = machine,
+	};
+	struct virtio_device *device;
+	r = block_new(machine->guest, machine->loop, &machine->bus, disk, &options, &device, e);
+	if (r < 0) {
+		disk_close(disk);
+		return r;
+	}
+	r = machine_add(machine, device, e);
+	if (r < 0)
+		device->driver->free(device);
+	return r;
+}
+
+static int add_plain(struct machine *machine, struct virtio_device *device, struct error *e)
+{
+	int r = machine_add(machine, device, e);
+	if (r < 0)
+		device->driver->free(device);
+	return r;
+}
+
+static int add_devices(struct assembly *assembly, struct error *e)
+{
+	const struct plan *plan = &assembly->plan;
+	struct machine *machine = assembly->machine;
+	int r = 0;
+	for (uint32_t i = 0; r == 0 && i < plan->disk_count; i++)
+		r = add_disk(assembly, i, e);
+	if (r == 0 && plan->has_rng)
+		r = add_plain(machine, rng_new(machine->guest, machine->loop, &machine->bus), e);
+	return r;
+}
+
+/* Beside the monitor: in the build tree and in an installation. */
+static char *unpack_program(void)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	if (n <= 0)
+		return alloc_text("berth-unpack");
+	path[n] = '\0';
+	char *slash = strrchr(path, '/');
+	if (slash)
+		*slash = '\0';
+	return alloc_printf("%s/berth-unpack", path);
+}
+
+int assembly_init(struct assembly *assembly, const struct plan *plan, const struct engine *engine,
+	struct loop *loop, struct error *e)
+{
+	*assembly = (struct assembly){
+		.plan = *plan,
+		.kernel.fd = -1,
+		.initrd.fd = -1,
+		.cache.dir = -1,
+		.unpacked_fd = -1,
+	};
+	int r = open_files(assembly, e);
+	if (r < 0)
+		return r;
+	const struct machine_options options = {
+		.engine = engine,
+		.cpus = plan->cpus,
+		.memory_bytes = plan->memory_bytes,
+		.exit_port = (uint16_t)plan->exit_port,
+		.firmware = assembly->firmware,
+		.firmware_bytes = assembly->firmware_bytes,
+	};
+	r = machine_new(&options, loop, &assembly->machine, e);
+	if (r == 0)
+		r = add_devices(assembly, e);
+	return r == 0 ? machine_complete(assembly->machine, e) : r;
+}
+
+void assembly_done(struct assembly *assembly)
+{
+	machine_free(assembly->machine);
+	if (assembly->kernel.fd >= 0)
+		close(assembly->kernel.fd);
+	if (assembly->initrd.fd >= 0)
+		close(assembly->initrd.fd);
+	if (assembly->cache.dir >= 0)
+		close(assembly->cache.dir);
+	if (assembly->unpacked_fd >= 0)
+		close(assembly->unpacked_fd);
+	free(assembly->firmware);
+}
+
+/* Unpacks the kernel the first time; the file stays open, so that a reset needs no process. */
+static int unpack(void *data, const struct image *kernel, uint64_t offset, uint64_t bytes,
+	int *ret_fd, struct error *e)
+{
+	struct assembly *assembly = data;
+	if (assembly->unpacked_fd < 0) {
+		cleanup(free) char *program = unpack_program();
+		assembly->cache.program = program;
+		int r = kernel_cache_unpack(
+			&assembly->cache, kernel, offset, bytes, &assembly->unpacked_fd, e);
+		assembly->cache.program = NULL;
+		if (r < 0)
+			return r;
+	}
+	int fd = fcntl(assembly->unpacked_fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return error_errno(e, "dup");
+	*ret_fd = fd;
+	return 0;
+}
+
+int assembly_boot(struct assembly *assembly, struct error *e)
+{
+	struct machine *machine = assembly->machine;
+	if (assembly->kernel.fd < 0)
+		return 0;
+	const struct boot_options options = {
+		.kernel = assembly->kernel,
+		.initrd = assembly->initrd,
+		.command_line = assembly->plan.append,
+		.map = &machine->map,
+		.rsdp_at = machine->rsdp_at,
+		.unpack = unpack,
+		.unpack_data = assembly,
+	};
+	struct cpu_state *state = alloc(struct cpu_state);
+	int r = boot_load(&options, machine->guest, state, e);
+	if (r == 0)
+		machine_set_boot(machine, state);
+	free(state);
+	return r;
+}

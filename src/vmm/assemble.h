@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * assemble.h - from a plan to a machine: opens what the plan names, adds the devices, loads the kernel.
+ */
+#pragma once
+
+#include "vmm/boot/boot.h"
+#include "vmm/kernel_cache.h"
+#include "vmm/machine.h"
+#include "vmm/plan.h"
+
+/* What stays open for the machine's life, to boot again after a reset. */
+struct assembly {
+	struct plan plan;
+	struct machine *machine;
+	struct image kernel, initrd;
+	struct kernel_cache cache;
+	int unpacked_fd; /* the kernel's unpacked payload, once it was needed; -1 */
+	uint8_t *firmware;
+	uint32_t firmware_bytes;
+	struct virtio_device *balloon; /* or NULL; the machine's */
+};
+
+/* Opens all files and makes the machine; nothing runs. The plan's texts must outlive the assembly. */
+int assembly_init(struct assembly *assembly, const struct plan *plan, const struct engine *engine,
+	struct loop *loop, struct error *e) must_use;
+void assembly_done(struct assembly *assembly);
+
+/* Puts the kernel into memory (not for firmware) and sets the first CPU's state. */
+int assembly_boot(struct assembly *assembly, struct error *e) must_use;

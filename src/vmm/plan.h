@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan.h - what one machine is made of: read from plan.json or from a command line (doc/plan.md).
+ *
+ * A file is a path, or "fd:NAME": a descriptor that the monitor was started with.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/base.h"
+#include "base/error.h"
+
+#define PLAN_DISKS_MAX 16
+#define PLAN_NICS_MAX  8
+
+enum plan_console { PLAN_CONSOLE_NONE, PLAN_CONSOLE_STDIO, PLAN_CONSOLE_RUNNER };
+
+struct plan_disk {
+	const char *file;
+	const char *id; /* NULL: "disk0", ... */
+	bool read_only;
+	uint64_t bytes_per_second, operations_per_second; /* 0: no limit */
+};
+
+struct plan_nic {
+	const char *tap; /* the name of a tap device, or "fd:NAME" */
+	const char *mac; /* NULL: made from the tap's name */
+	uint32_t queues;
+};
+
+struct plan {
+	const char *name;
+	const char *engine; /* "auto", "kvm", "soft" */
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	const char *kernel, *initrd, *append, *firmware; /* NULL: none */
+	const char *cache; /* a directory for unpacked kernels; NULL: none */
+	struct plan_disk disks[PLAN_DISKS_MAX];
+	uint32_t disk_count;
+	struct plan_nic nics[PLAN_NICS_MAX];
+	uint32_t nic_count;
+	uint64_t vsock_cid; /* 0: none */
+	const char *vsock_dir;
+	bool has_rng, has_balloon;
+	enum plan_console console;
+	uint32_t exit_port; /* 0: none */
+	bool exit_on_reset;
+	bool is_jailed;
+	uint32_t uid;        /* what the jailed monitor becomes; 0: it stays who it is */
+	const char *save_to; /* where SIGUSR2 saves state and memory; NULL: nowhere */
+	const char *restore_from;
+};
+
+/* The texts stay `json`'s, which must outlive the plan. -EINVAL with the member's path. */
+int plan_read(const json_t *json, struct plan *ret, struct error *e) must_use;
+
+/* The texts stay argv's. -EINVAL names the option. */
+int plan_read_arguments(int argc, char **argv, struct plan *ret, struct error *e) must_use;
+
+/* The options, one a line, for --help. */
+void plan_print_usage(void);

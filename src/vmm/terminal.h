@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * terminal.h - the machine's serial console on two descriptors: what the guest writes goes out from the
+ * I/O thread, what comes in waits until the UART has room.
+ */
+#pragma once
+
+#include "base/loop.h"
+#include "vmm/serial.h"
+
+#define TERMINAL_BUFFER 65536
+
+struct terminal {
+	struct serial *serial;
+	struct bus *bus;
+	struct loop *loop;
+	int in, out; /* -1: none; borrowed */
+	struct source *input, *wake;
+	uint8_t pending[256]; /* input that has no room yet */
+	size_t pending_count;
+	uint8_t *buffer; /* output, under the bus lock */
+	size_t count;
+	void *saved_mode; /* of a real terminal */
+};
+
+int terminal_init(struct terminal *terminal, struct loop *loop, struct serial *serial, int in,
+	int out, struct error *e) must_use;
+/* Writes what is left and gives the real terminal its mode back. */
+void terminal_done(struct terminal *terminal);
