@@ -54,30 +54,6 @@ static void set_string(json_t *object, const char *key, const char *value)
 	json_object_set_new(object, key, json_string(value));
 }
 
-/* "2", "0-3": limits.cpu as it stands. "1.5": two CPUs, of which it gets 150 ms each 100 ms. */
-static int set_cpus(struct wish *wish, const char *cpus, struct error *e)
-{
-	const char *dot = strchr(cpus, '.');
-	if (!dot) {
-		set_string(wish->config, "limits.cpu", cpus);
-		return 0;
-	}
-	uint64_t whole = 0, part = 0;
-	size_t digits = strlen(dot + 1);
-	cleanup(free) char *before = alloc_text_n(cpus, (size_t)(dot - cpus));
-	if ((*before && text_to_u64(before, &whole) < 0) || digits == 0 || digits > 2 ||
-		text_to_u64(dot + 1, &part) < 0 || whole > 100000)
-		return error_set(e, -EINVAL, "--cpus: '%s' is no count of CPUs", cpus);
-	uint64_t percent = whole * 100 + (digits == 1 ? part * 10 : part);
-	if (!percent)
-		return error_set(e, -EINVAL, "--cpus: 0 CPUs can run nothing");
-	cleanup(free) char *count = alloc_printf("%ju", (uintmax_t)((percent + 99) / 100));
-	cleanup(free) char *allowance = alloc_printf("%jums/100ms", (uintmax_t)percent);
-	set_string(wish->config, "limits.cpu", count);
-	set_string(wish->config, "limits.cpu.allowance", allowance);
-	return 0;
-}
-
 /* The devices of the profiles that will be applied, the later ones over the earlier. */
 static int inherit(struct wish *wish, struct error *e)
 {
@@ -267,15 +243,13 @@ static void set_profiles(struct wish *wish)
 static int set_limits(struct wish *wish, struct error *e)
 {
 	const struct options *options = &wish->context->options;
-	int r = 0;
 	const char *value = options_text(options, "cpus");
 	if (value)
-		r = set_cpus(wish, value, e);
+		set_string(wish->config, "limits.cpu", value);
 	value = options_text(options, "memory");
 	if (value)
 		set_string(wish->config, "limits.memory", value);
-	if (r == 0)
-		r = pairs_of_option(wish->context, "config", wish->config, e);
+	int r = pairs_of_option(wish->context, "config", wish->config, e);
 	value = options_text(options, "network");
 	if (value)
 		set_network(wish, value);

@@ -227,8 +227,9 @@ in_terminal() { script -qefc "stty cols 80 rows 24; $*" /dev/null </dev/null | t
 	bash -c 'source <(berth completion bash); COMP_WORDS=(berth prof); COMP_CWORD=1; _berth 2>/dev/null; [ "${COMPREPLY[0]}" = profile ]'
 }
 
-@test "every verb, option and route has a line in its man page" {
+@test "every verb, option, route and config key has a line in its man page" {
 	"$TOP/tools/check-man" verbs "$BERTH_BUILD/src/cli/berth"
 	"$TOP/tools/check-man" options "$BERTHD" berthd.8
 	"$TOP/tools/check-man" routes
+	"$TOP/tools/check-man" keys
 }
