@@ -44,6 +44,7 @@ struct websocket {
 	bool is_control; /* the frame that comes */
 	bool is_text;    /* the message that comes */
 	bool is_empty;   /* the message that comes has no byte so far */
+	bool is_refused; /* the peer broke a rule of ours: nothing more of it is told */
 	bool is_paused;
 	bool is_closing; /* our close is queued; nobody is told any more */
 	bool is_broken;  /* nothing more can be read or written; closed() is owed */
@@ -77,7 +78,7 @@ void websocket_free(struct websocket *websocket)
 
 static void tell(struct websocket *websocket, bool is_text, const char *bytes, size_t length)
 {
-	if (websocket->calls && websocket->calls->received)
+	if (!websocket->is_refused && websocket->calls && websocket->calls->received)
 		websocket->calls->received(websocket->data, is_text, bytes, length);
 }
 
@@ -165,11 +166,14 @@ static void on_frame_start(wslay_event_context_ptr wslay,
 		websocket->is_text = frame->opcode == WSLAY_TEXT_FRAME;
 		websocket->is_empty = true;
 		websocket->text.length = 0;
+		if (websocket->text.data)
+			websocket->text.data[0] = '\0';
 	}
 }
 
 static void refuse(struct websocket *websocket, uint16_t code)
 {
+	websocket->is_refused = true;
 	wslay_event_shutdown_read(websocket->wslay);
 	wslay_event_queue_close(websocket->wslay, code, NULL, 0);
 }
