@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * start.c - two processes build a container.
+ *
+ * Theory of operation. The parent (the runner) keeps the host's rights and stays in the host's
+ * namespaces; the child is born in the new ones and becomes the first process. They share the table of
+ * descriptors, so a mount that the parent makes is a number the child can use, and one page of memory.
+ * Each has its part, and with two CPUs they work side by side:
+ *
+ *	parent                                  child
+ *	maps the ids                    -->     becomes root of the user namespace
+ *	root, /dev, binds (detached)            /proc, /sys, /dev/pts ... (detached)
+ *	                                -->     enters the root, attaches the mounts
+ *	cgroups, network cards          -->     cgroup namespace, addresses, masks, terminal, rights
+ *	                                <--     is about to execute (or to wait for `hold`)
+ *	                                <--     end of the stream: it has; or the error in the page
+ *
+ * Before it executes the child takes a table of its own in which everything closes. Until then it is not
+ * dumpable, and nothing of the container runs.
+ */
+#include "container/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "container/nics.h"
+#include "container/rights.h"
+#include "container/rootfs.h"
+#include "container/tree.h"
+#include "host/cgroup.h"
+#include "host/process.h"
+
+/* Bytes of the stream. */
+enum step { STEP_MAPPED = 'm', STEP_ROOT = 'r', STEP_READY = 'g', STEP_EXECUTE = 'x' };
+
+struct shared {
+	int code; /* of the child's failure */
+	struct error e;
+	int root;
+	int terminal;
+	int mounts[CONTAINER_MOUNTS_MAX + 16];
+	bool is_file[CONTAINER_MOUNTS_MAX + 16];
+};
+
+struct child {
+	struct container *container;
+	const struct start_options *options;
+	struct shared *shared;
+	int sync;
+};
+
+static int tell(int sync, enum step step)
+{
+	char byte = (char)step;
+	return send(sync, &byte, 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
+}
+
+static int wait_for(int sync, enum step step, struct error *e)
+{
+	char byte = 0;
+	ssize_t got;
+	do
+		got = read(sync, &byte, 1);
+	while (got < 0 && errno == EINTR);
+	return got == 1 && byte == (char)step ? 0 : error_set(e, -EPIPE, "the runner has gone");
+}
+
+static int become_root(const struct container *c, struct error *e)
+{
+	if (c->uid_count == 0)
+		return 0;
+	if (setgroups(0, NULL) < 0)
+		return error_errno(e, "drop the groups");
+	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		return error_errno(e, "become root of the user namespace");
+	return 0;
+}
+
+static int name_host(const struct container *c, struct error *e)
+{
+	if (c->hostname && (c->namespaces & CLONE_NEWUTS) &&
+		sethostname(c->hostname, strlen(c->hostname)) < 0)
+		return error_errno(e, "hostname %s", c->hostname);
+	if (c->domainname && (c->namespaces & CLONE_NEWUTS) &&
+		setdomainname(c->domainname, strlen(c->domainname)) < 0)
+		return error_errno(e, "domainname %s", c->domainname);
+	return 0;
+}
+
+static int open_stdio(struct child *child, int root, struct error *e)
+{
+	struct container *c = child->container;
+	int stdio[3] = { child->options->stdio[0], child->options->stdio[1],
+		child->options->stdio[2] };
+	cleanup(close) int slave = -1;
+	cleanup(close) int null = -1;
+	if (setsid() < 0)
+		return error_errno(e, "setsid");
+	if (c->process.has_terminal) {
+		int master = -1;
+		int r = tree_open_terminal(root, &master, &slave, e);
+		if (r < 0)
+			return r;
+		struct winsize size = { .ws_col = c->process.columns ? c->process.columns : 80,
+			.ws_row = c->process.rows ? c->process.rows : 25 };
+		(void)ioctl(master, TIOCSWINSZ, &size);
+		child->shared->terminal = master;
+		r = tree_bind_console(root, slave, e);
+		if (r < 0)
+			return r;
+		/* A system's init opens /dev/console when it wants it. */
+		if (!c->is_system && ioctl(slave, TIOCSCTTY, 0) < 0)
+			return error_errno(e, "take the terminal");
+		for (int i = 0; i < 3; i++)
+			stdio[i] = slave;
+	}
+	for (int i = 0; i < 3; i++) {
+		if (stdio[i] < 0 && null < 0)
+			null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (dup2(stdio[i] < 0 ? null : stdio[i], i) < 0)
+			return error_errno(e, "standard descriptors");
+	}
+	return 0;
+}
+
+static int build_tree(struct child *child, struct error *e)
+{
+	struct container *c = child->container;
+	int r = wait_for(child->sync, STEP_MAPPED, e);
+	if (r == 0)
+		r = become_root(c, e);
+	if (r == 0)
+		r = name_host(c, e);
+	if (r == 0)
+		r = tree_make_mounts(c, e);
+	if (r == 0)
+		r = wait_for(child->sync, STEP_ROOT, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < c->mount_count; i++) {
+		if (child->shared->mounts[i] < 0)
+			continue;
+		c->mounts[i].fd = child->shared->mounts[i];
+		c->mounts[i].is_file = child->shared->is_file[i];
+	}
+	r = tree_enter(child->shared->root, e);
+	return r < 0 ? r : tree_attach(c, child->shared->root, e);
+}
+
+static int finish_tree(struct child *child, struct error *e)
+{
+	struct container *c = child->container;
+	int root = child->shared->root;
+	int r = wait_for(child->sync, STEP_READY, e);
+	/* Only now we are in the group that shall be the root of what the container sees. */
+	if (r == 0 && (c->namespaces & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
+		r = error_errno(e, "unshare the cgroup namespace");
+	if (r == 0)
+		r = tree_attach_cgroups(c, root, e);
+	if (r == 0 && (c->namespaces & CLONE_NEWNET))
+		r = nics_configure(c, e);
+	if (r == 0)
+		r = tree_set_sysctls(c, e);
+	if (r == 0)
+		r = tree_write_resolver(c, root, e);
+	return r;
+}
+
+static int become_program(struct child *child, struct error *e)
+{
+	struct container *c = child->container;
+	int root = child->shared->root;
+	struct user user;
+	int r = rights_find_user(&c->process, root, &user, e);
+	if (r == 0)
+		r = open_stdio(child, root, e);
+	if (r == 0)
+		r = tree_protect(c, root, e);
+	if (r == 0)
+		r = rights_set_limits(&c->process, e);
+	if (r == 0)
+		r = rights_enter_cwd(c->process.cwd, e);
+	if (r < 0)
+		return r;
+	/* A table of our own, in which all that is not standard closes. */
+	if (close_range(3, ~0U, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) < 0)
+		return error_errno(e, "close descriptors");
+	if (c->process.has_terminal && user.uid != 0)
+		(void)!fchown(0, user.uid, (gid_t)-1);
+	/* The working directory may be closed to root, but open to the user; and the reverse. */
+	r = rights_take(&c->process, &user, e);
+	if (r < 0)
+		return r;
+	if (child->options->dies_with_us && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return error_errno(e, "tie the container to its runner");
+	if (tell(child->sync, STEP_EXECUTE) < 0)
+		return error_set(e, -EPIPE, "the runner has gone");
+	if (child->options->hold >= 0) {
+		char byte;
+		if (read(child->options->hold, &byte, 1) != 1)
+			return error_set(e, -ECANCELED, "not started");
+	}
+	/* From here only execve itself can fail. */
+	child->shared->code = 0;
+	return rights_execute(
+		(const char *const *)c->process.args, (const char *const *)c->process.env, e);
+}
+
+static int run_child(struct child *child)
+{
+	struct error *e = &child->shared->e;
+	int r = build_tree(child, e);
+	if (r == 0)
+		r = finish_tree(child, e);
+	if (r < 0)
+		return r;
+	if (child->options->serve) {
+		(void)tell(child->sync, STEP_EXECUTE);
+		return child->options->serve(child->options->data, child->shared->root);
+	}
+	return become_program(child, e);
+}
+
+static int write_map(
+	int proc, const char *file, const struct id_range *ranges, size_t count, struct error *e)
+{
+	cleanup(text_done) struct text text = {};
+	for (size_t i = 0; i < count; i++)
+		text_printf(
+			&text, "%u %u %u\n", ranges[i].inside, ranges[i].outside, ranges[i].count);
+	int r = file_write_value(proc, file, text_str(&text));
+	return r < 0 ? error_code(e, r, "map ids: write %s", file) : 0;
+}
+
+static int map_ids(const struct container *c, int proc, int *ret_user_namespace, struct error *e)
+{
+	if (c->uid_count == 0)
+		return 0;
+	int r = write_map(proc, "uid_map", c->uids, c->uid_count, e);
+	if (r == 0)
+		r = write_map(proc, "gid_map", c->gids, c->gid_count, e);
+	if (r < 0)
+		return r;
+	*ret_user_namespace = openat(proc, "ns/user", O_RDONLY | O_CLOEXEC);
+	return *ret_user_namespace < 0 ? error_errno(e, "open the user namespace") : 0;
+}
+
+/* The child's group in v2, in which it can be born; -1 if there is none. */
+static int open_v2_group(const struct container *c)
+{
+	for (size_t i = 0; c->cgroups && c->cgroups[i]; i++) {
+		cleanup(close) int fd = open(c->cgroups[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		struct statfs fs;
+		if (fd >= 0 && fstatfs(fd, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+			return TAKE_FD(fd);
+	}
+	return -1;
+}
+
+/* All groups but the one that the child was born in. */
+static int join_groups(const struct container *c, bool is_in_v2, pid_t pid, struct error *e)
+{
+	for (size_t i = 0; c->cgroups && c->cgroups[i]; i++) {
+		struct statfs fs;
+		if (is_in_v2 && statfs(c->cgroups[i], &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+			continue;
+		const char *const one[] = { c->cgroups[i], NULL };
+		int r = cgroup_attach_dirs(one, pid, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool has_v1_group(const struct container *c)
+{
+	for (size_t i = 0; c->cgroups && c->cgroups[i]; i++) {
+		struct statfs fs;
+		if (statfs(c->cgroups[i], &fs) == 0 && fs.f_type == CGROUP_SUPER_MAGIC)
+			return true;
+	}
+	return false;
+}
+
+struct parent {
+	struct container *container;
+	const struct start_options *options;
+	struct shared *shared;
+	int sync;
+	pid_t pid;
+	bool is_in_v2;
+};
+
+static int help_child(struct parent *parent, struct error *e)
+{
+	struct container *c = parent->container;
+	struct shared *shared = parent->shared;
+	cleanup(close) int user_namespace = -1;
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/%d", parent->pid);
+	cleanup(close) int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return error_errno(e, "open %s", path);
+	int r = map_ids(c, proc, &user_namespace, e);
+	if (r == 0 && c->process.has_oom_score) {
+		r = file_write_value_f(proc, "oom_score_adj", "%d", c->process.oom_score_adj);
+		if (r < 0)
+			r = error_code(e, r, "oom_score_adj %d", c->process.oom_score_adj);
+	}
+	if (r == 0)
+		r = tell(parent->sync, STEP_MAPPED);
+	if (r == 0)
+		r = rootfs_make(c, user_namespace, &shared->root, e);
+	if (r == 0)
+		r = rootfs_make_mounts(c, user_namespace, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < c->mount_count; i++) {
+		shared->mounts[i] = c->mounts[i].fd;
+		shared->is_file[i] = c->mounts[i].is_file;
+	}
+	r = tell(parent->sync, STEP_ROOT);
+	if (r == 0)
+		r = join_groups(c, parent->is_in_v2, parent->pid, e);
+	if (r == 0)
+		r = nics_move(c, parent->pid, e);
+	if (r == 0 && parent->options->between)
+		r = parent->options->between(parent->options->data, parent->pid, e);
+	return r < 0 ? r : tell(parent->sync, STEP_READY);
+}
+
+/* Waits for a byte, the end of the stream (0) or the child's end (0). */
+static int wait_for_child(int sync, int pidfd)
+{
+	struct pollfd wait[] = { { .fd = sync, .events = POLLIN },
+		{ .fd = pidfd, .events = POLLIN } };
+	for (;;) {
+		if (poll(wait, 2, -1) < 0 && errno != EINTR)
+			return -errno;
+		char byte;
+		if (wait[0].revents) {
+			ssize_t got = read(sync, &byte, 1);
+			return got == 1 ? byte : 0;
+		}
+		if (wait[1].revents)
+			return 0;
+	}
+}
+
+int start_wait(struct started *started, struct error *e)
+{
+	struct shared *shared = started->shared;
+	(void)wait_for_child(started->sync, started->pidfd);
+	close(started->sync);
+	started->sync = -1;
+	int code = shared->code;
+	if (code < 0)
+		error_set(e, code, "%s", shared->e.text);
+	munmap(shared, sizeof(*shared));
+	started->shared = NULL;
+	return code;
+}
+
+/* The child's own words, if it has failed; else the parent's. */
+static int first_failure(int r, struct shared *shared, int pidfd, struct error *e)
+{
+	(void)!process_signal(pidfd, SIGKILL);
+	int status;
+	(void)!process_wait(pidfd, &status);
+	if (shared->code < 0 && (r == 0 || r == -EPIPE))
+		return error_set(e, shared->code, "%s", shared->e.text);
+	return r < 0 ? r : error_set(e, -EIO, "the container ended while it was set up");
+}
+
+static int raise_child(struct container *c, const struct start_options *options,
+	struct shared *shared, struct started *ret, struct error *e)
+{
+	int sync[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sync) < 0)
+		return error_errno(e, "socketpair");
+	cleanup(close) int ours = sync[0];
+	cleanup(close) int theirs = sync[1];
+	cleanup(close) int group = open_v2_group(c);
+	c->shows_v1 = !c->has_delegate && has_v1_group(c);
+	/* A cgroup namespace would show the group we are in now: the child unshares it later. */
+	uint64_t flags = c->namespaces & ~(uint64_t)CLONE_NEWCGROUP;
+	cleanup(close) int pidfd = -1;
+	pid_t pid = process_clone(flags | CLONE_FILES, group, &pidfd);
+	if (pid < 0)
+		return error_code(e, pid, "make the namespaces");
+	if (pid == 0) {
+		struct child child = { c, options, shared, theirs };
+		shared->code = -EIO;
+		int code = run_child(&child);
+		shared->code = code;
+		_exit(code < 0 ? 127 : 0);
+	}
+	struct parent parent = { c, options, shared, ours, pid, group >= 0 };
+	int r = help_child(&parent, e);
+	if (r < 0 || wait_for_child(ours, pidfd) != STEP_EXECUTE)
+		return first_failure(r, shared, pidfd, e);
+	*ret = (struct started){ .pid = pid,
+		.pidfd = TAKE_FD(pidfd),
+		.terminal = shared->terminal,
+		.sync = TAKE_FD(ours),
+		.shared = shared };
+	return 0;
+}
+
+int container_start(struct container *container, const struct start_options *options,
+	struct started *ret, struct error *e)
+{
+	if (container->mount_count > ARRAY_SIZE(((struct shared *)NULL)->mounts))
+		return error_set(e, -E2BIG, "mounts: more than %d", CONTAINER_MOUNTS_MAX);
+	struct shared *shared = mmap(
+		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return error_errno(e, "share a page");
+	shared->root = shared->terminal = -1;
+	struct started started;
+	int r = raise_child(container, options, shared, &started, e);
+	if (shared->root >= 0)
+		close(shared->root);
+	if (r < 0) {
+		if (shared->terminal >= 0)
+			close(shared->terminal);
+		munmap(shared, sizeof(*shared));
+		return r;
+	}
+	if (options->hold < 0 && !options->serve) {
+		r = start_wait(&started, e);
+		if (r < 0) {
+			int status;
+			(void)!process_wait(started.pidfd, &status);
+			close(started.pidfd);
+			if (started.terminal >= 0)
+				close(started.terminal);
+			return r;
+		}
+	}
+	*ret = started;
+	return 0;
+}
