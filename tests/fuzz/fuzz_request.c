@@ -3,7 +3,7 @@
  * fuzz_request.c - what a client of the API can send that we parse: a line each of a path, a filter and a
  * body of JSON; and the whole as the bytes of a websocket.
  */
-#include <signal.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "daemon/dispatch.h"
