@@ -305,9 +305,3 @@ size_t websocket_client_queued_bytes(const struct websocket_client *websocket)
 {
 	return wslay_event_get_queued_msg_length(websocket->wslay);
 }
-
-void websocket_client_close(struct websocket_client *websocket)
-{
-	if (wslay_event_queue_close(websocket->wslay, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0) == 0)
-		queue(websocket);
-}
