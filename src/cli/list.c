@@ -2,7 +2,6 @@
 /*
  * list.c - list and info: what instances there are, and all about one.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -58,7 +57,7 @@ static char *status(const json_t *instance)
 {
 	char *text = alloc_text(object_text(instance, "status"));
 	for (char *c = text; c && *c; c++)
-		*c = (char)toupper((unsigned char)*c);
+		*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
 	return text;
 }
 

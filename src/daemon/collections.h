@@ -15,3 +15,11 @@ extern const struct route profiles_routes[];     /* api_profiles.c */
 extern const struct route projects_routes[];     /* api_projects.c */
 extern const struct route resources_routes[];    /* api_resources.c */
 extern const struct route warnings_routes[];     /* api_warnings.c */
+extern const struct route instances_routes[];    /* api_instances.c */
+extern const struct route state_routes[];        /* api_state.c */
+extern const struct route snapshots_routes[];    /* api_snapshots.c */
+extern const struct route exec_routes[];         /* api_exec.c */
+extern const struct route console_routes[];      /* api_console.c */
+extern const struct route files_routes[];        /* api_files.c */
+extern const struct route backups_routes[];      /* api_backups.c */
+extern const struct route logs_routes[];         /* api_logs.c */

@@ -215,6 +215,8 @@ static json_t *nic_json(const struct plan_link *link)
 		"addresses", addresses, "gateways", gateways);
 	if (link->hwaddr)
 		json_object_set_new(nic, "mac", json_string(link->hwaddr));
+	if (link->host)
+		json_object_set(nic, "host", (json_t *)(uintptr_t)link->host);
 	if (link->mtu)
 		json_object_set_new(nic, "mtu", json_integer(link->mtu));
 	return nic;

@@ -40,10 +40,9 @@ struct kind_input {
 };
 
 struct kind {
-	const char *name;    /* as in the API: "container", "virtual-machine", ... */
-	const char *runner;  /* the program that runs one instance; NULL: `why_not` */
-	const char *why_not; /* why there are none, in a sentence */
-	uint32_t can;        /* KIND_CAN_... */
+	const char *name;   /* as in the API: "container", "virtual-machine", ... */
+	const char *runner; /* the program that runs one instance */
+	uint32_t can;       /* KIND_CAN_... */
 
 	/* Refuses what only this kind can judge. Returns 0, or -EINVAL with the field in *e. */
 	int (*check)(const struct spec *spec, const struct kind_host *host, struct error *e);

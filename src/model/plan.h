@@ -55,6 +55,8 @@ struct plan_link {
 	uint32_t mtu; /* 0: the network's */
 	uint64_t ingress_bits, egress_bits;
 	bool mac_filtering, ipv4_filtering, ipv6_filtering, port_isolation;
+	const json_t
+		*host; /* the host's end as the runner makes it, borrowed; NULL while not chosen */
 };
 
 struct plan_runner {

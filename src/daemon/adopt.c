@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * adopt.c - after a start of the daemon: takes over what runs, clears away what died, starts what shall
+ * start by itself.
+ *
+ * What an instance holds on the host stands in its plan.json. If its runner listens, it runs. If not, what
+ * the plan made is removed; and unless it ended by itself (its `exit` file says so) it is started again as
+ * its config wants.
+ */
+#include "daemon/adopt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "abi/runner.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/launch.h"
+#include "daemon/lifecycle.h"
+#include "daemon/remove.h"
+#include "daemon/start_plan.h"
+#include "host/cgroup.h"
+#include "model/json.h"
+
+#define PLAN_BYTES_MAX (4 * MIB)
+#define GROUPS_MAX     16
+
+/* One that shall start, in its turn. */
+struct turn {
+	struct instance *instance;
+	int64_t priority;
+	uint64_t delay_ns;
+};
+
+struct adoption {
+	struct service *service;
+	struct turn *turns;
+	size_t count;
+	size_t at;
+	struct source *timer;
+};
+
+static void adoption_free(struct adoption *adoption)
+{
+	source_free(adoption->timer);
+	free(adoption->turns);
+	free(adoption);
+}
+
+static void is_started(void *data, int code, const struct error *e)
+{
+	const struct instance *instance = data;
+	if (code < 0)
+		log_error("not started by itself instance=%s: %s", instance->name, e->text);
+}
+
+static void adoption_next(void *data)
+{
+	struct adoption *adoption = data;
+	if (adoption->at == adoption->count || adoption->service->is_stopping) {
+		adoption_free(adoption);
+		return;
+	}
+	const struct turn *turn = &adoption->turns[adoption->at++];
+	struct error e = {};
+	int r = lifecycle_start(turn->instance, is_started, turn->instance, &e);
+	if (r < 0)
+		is_started(turn->instance, r, &e);
+	timer_set_after(adoption->timer, turn->delay_ns);
+}
+
+static int turn_compare(const void *a, const void *b)
+{
+	const struct turn *left = a, *right = b;
+	if (left->priority != right->priority)
+		return left->priority > right->priority ? -1 : 1;
+	return strcmp(left->instance->name, right->instance->name);
+}
+
+/* Whether it shall start with the daemon, and when. */
+static bool turn_of(struct instance *instance, struct turn *ret)
+{
+	cleanup(spec_done) struct spec spec = {};
+	const char *power = instance_config(instance, "volatile.last_state.power");
+	if (instance_spec(instance, &spec, NULL) < 0)
+		return false;
+	if (spec.is_autostart_set ? !spec.autostart
+				  : !text_equal(power, "RUNNING") && !text_equal(power, "FROZEN"))
+		return false;
+	*ret = (struct turn){ instance, spec.autostart_priority, spec.autostart_delay_ns };
+	return true;
+}
+
+static void turn_add(struct adoption *adoption, const struct turn *turn)
+{
+	adoption->turns =
+		alloc_resize(adoption->turns, adoption->count + 1, sizeof(*adoption->turns));
+	adoption->turns[adoption->count++] = *turn;
+}
+
+/* What the plan holds on the host, for launch_undo(). */
+static void live_fill(struct live *live, json_t *document)
+{
+	const char *dirs[GROUPS_MAX + 1] = {};
+	const json_t *groups = json_object_get(document, "cgroups");
+	struct error e = {};
+	live->document = json_incref(document);
+	for (size_t i = 0; i < json_array_size(groups) && i < GROUPS_MAX; i++)
+		dirs[i] = json_string_value(json_array_get(groups, i));
+	if (dirs[0] &&
+		cgroup_open(live->instance->service->instances->cgroups, dirs, &live->group, &e) <
+			0)
+		log_error("adopt instance=%s: %s", live->instance->name, e.text);
+	const json_t *nics = json_object_get(document, "nics");
+	for (size_t i = 0; i < json_array_size(nics); i++)
+		json_array_append(live->links, json_array_get(nics, i));
+}
+
+/* Takes the promises again; they were made before, so that a refusal can only be told. */
+static void promise_again(struct live *live)
+{
+	cleanup(spec_done) struct spec spec = {};
+	struct error e = {};
+	if (instance_spec(live->instance, &spec, &e) < 0 || launch_reserve(live, &spec, &e) < 0)
+		log_warning("promised more than there is instance=%s: %s", live->instance->name,
+			e.text);
+}
+
+static bool has_file(int dir, const char *name)
+{
+	return faccessat(dir, name, F_OK, 0) == 0;
+}
+
+struct clearing {
+	struct instance *instance;
+	bool has_turn;
+};
+
+static void is_cleared(void *data, int code, const struct error *e)
+{
+	struct clearing *clearing = data;
+	struct instance *instance = clearing->instance;
+	struct service *service = instance->service;
+	bool has_turn = clearing->has_turn;
+	struct error error = {};
+	free(clearing);
+	if (code < 0) {
+		log_error("not cleared instance=%s: %s", instance->name, e->text);
+		return;
+	}
+	if (instance_is_ephemeral(instance)) {
+		service->instances->remove(instance);
+		return;
+	}
+	if (has_turn) {
+		int r = lifecycle_start(instance, is_started, instance, &error);
+		if (r < 0)
+			is_started(instance, r, &error);
+	}
+}
+
+static void adopt_planned(struct instance *instance, int dir)
+{
+	cleanup(free) char *text = NULL;
+	cleanup(json_decref) json_t *document = NULL;
+	struct error e = {};
+	if (file_read(dir, RUNNER_PLAN_FILE, PLAN_BYTES_MAX, &text, NULL, &e) == 0)
+		document = json_loads(text, 0, NULL);
+	struct live *live = lifecycle_revive(instance);
+	live_fill(live, document);
+	bool has_ended = has_file(dir, RUNNER_EXIT_FILE);
+	if (!has_ended && live_adopt(live, dir, &e) == 0) {
+		promise_again(live);
+		lifecycle_adopted(instance);
+		return;
+	}
+	struct turn turn;
+	struct clearing *clearing = alloc(struct clearing);
+	clearing->instance = instance;
+	clearing->has_turn = !has_ended && turn_of(instance, &turn);
+	lifecycle_clear(instance, is_cleared, clearing);
+}
+
+/* Its cards keep their leases whether it runs or not. */
+static void lease_again(struct instance *instance)
+{
+	cleanup(spec_done) struct spec spec = {};
+	cleanup(nics_done) struct nics nics = {};
+	struct error e = {};
+	int r = instance_spec(instance, &spec, &e);
+	if (r == 0)
+		r = nics_plan(instance, &spec, false, &nics, &e);
+	if (r < 0)
+		log_error("no lease again instance=%s: %s", instance->name, e.text);
+}
+
+static void adopt_one(void *data, struct instance *instance)
+{
+	struct adoption *adoption = data;
+	cleanup(close) int dir = -1;
+	struct error e = {};
+	struct turn turn;
+	lease_again(instance);
+	if (instance_open_dir(instance, &dir, &e) < 0)
+		log_error("adopt instance=%s: %s", instance->name, e.text);
+	else if (has_file(dir, RUNNER_PLAN_FILE))
+		adopt_planned(instance, dir);
+	else if (turn_of(instance, &turn))
+		turn_add(adoption, &turn);
+}
+
+static void is_discarded(void *data, int code, const struct error *e)
+{
+	(void)data;
+	if (code < 0)
+		log_error("a half made instance is left: %s", e->text);
+}
+
+static void discard_one(void *data, struct instance *instance)
+{
+	struct error e = {};
+	(void)data;
+	instance->doing = "deleting";
+	int r = instance_discard(instance, is_discarded, NULL, &e);
+	if (r < 0)
+		is_discarded(NULL, r, &e);
+}
+
+void adopt_all(struct service *service)
+{
+	struct adoption *adoption = alloc(struct adoption);
+	adoption->service = service;
+	instances_each_half_made(service, discard_one, NULL);
+	instances_each(service, NULL, adopt_one, adoption);
+	qsort(adoption->turns, adoption->count, sizeof(*adoption->turns), turn_compare);
+	adoption->timer = loop_add_timer(service->loop, adoption_next, adoption);
+	timer_set_after(adoption->timer, 0);
+}
+
+static void leave_one(void *data, struct instance *instance)
+{
+	(void)data;
+	lifecycle_leave(instance);
+}
+
+void adopt_leave(struct service *service)
+{
+	instances_each(service, NULL, leave_one, NULL);
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * change.c - changes what an instance is asked to be, while it runs or not.
+ */
+#include "daemon/change.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/launch.h"
+#include "daemon/network.h"
+#include "daemon/nics.h"
+#include "daemon/remove.h"
+#include "daemon/start_plan.h"
+#include "daemon/storage.h"
+#include "kind/container.h"
+#include "model/json.h"
+
+struct change {
+	struct instance *instance;
+	json_t *object, *config, *devices; /* as they shall be: own and expanded */
+	uint64_t size_bytes;
+	change_done *done;
+	void *data;
+};
+
+static void change_free(struct change *change)
+{
+	json_decref(change->object);
+	json_decref(change->config);
+	json_decref(change->devices);
+	free(change);
+}
+
+/* Keys that only the daemon knows; a client sends them back as it got them, or not at all. */
+static void volatile_keep(json_t *config, const json_t *old)
+{
+	static const char *const fixed[] = { "volatile.idmap.", "volatile.last_state.",
+		"volatile.uuid" };
+	json_t *all = (json_t *)(uintptr_t)old;
+	const char *key;
+	json_t *value;
+	void *next;
+	json_object_foreach_safe(config, next, key, value)
+	{
+		for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
+			if (text_starts(key, fixed[i])) {
+				json_object_del(config, key);
+				break;
+			}
+		}
+	}
+	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
+		key = json_object_iter_key(at);
+		if (text_starts(key, "volatile.") && !json_object_get(config, key))
+			json_object_set(config, key, json_object_iter_value(at));
+	}
+}
+
+/* "" takes a key away. */
+static void empty_remove(json_t *config)
+{
+	const char *key;
+	json_t *value;
+	void *next;
+	json_object_foreach_safe(config, next, key, value)
+	{
+		if (json_is_null(value) || text_equal(json_string_value(value), ""))
+			json_object_del(config, key);
+	}
+}
+
+static int wanted_read(
+	const struct instance *instance, const json_t *wanted, json_t **ret, struct error *e)
+{
+	const char *description = NULL, *architecture = NULL;
+	json_t *config = NULL, *devices = NULL, *profiles = NULL;
+	bool is_ephemeral = instance_is_ephemeral(instance);
+	int r = json_read_text(wanted, "", "description", &description, e);
+	if (r == 0)
+		r = json_read_text(wanted, "", "architecture", &architecture, e);
+	if (r == 0)
+		r = json_read_text_map(wanted, "", "config", &config, e);
+	if (r == 0)
+		r = json_read_object(wanted, "", "devices", &devices, e);
+	if (r == 0)
+		r = json_read_text_array(wanted, "", "profiles", &profiles, e);
+	if (r == 0)
+		r = json_read_bool(wanted, "", "ephemeral", &is_ephemeral, e);
+	if (r < 0)
+		return r;
+	json_t *object = json_deep_copy(instance->object);
+	if (description)
+		json_set_text(object, "description", description);
+	if (architecture && architecture[0])
+		json_set_text(object, "architecture", architecture);
+	json_set_bool(object, "ephemeral", is_ephemeral);
+	if (config) {
+		json_t *copy = json_deep_copy(config);
+		empty_remove(copy);
+		volatile_keep(copy, json_object_get(instance->object, "config"));
+		json_object_set_new(object, "config", copy);
+	}
+	if (devices)
+		json_object_set_new(object, "devices", json_deep_copy(devices));
+	if (profiles)
+		json_object_set_new(object, "profiles", json_deep_copy(profiles));
+	*ret = object;
+	return 0;
+}
+
+/* Devices that a running instance would have to gain, lose or exchange. */
+static int devices_check(const json_t *old, const json_t *new, struct error *e)
+{
+	static const char *const changing[] = { "limits.ingress", "limits.egress", "limits.max",
+		"limits.read", "limits.write", "size", "boot.priority" };
+	const json_t *const both[] = { old, new };
+	for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
+		json_t *all = (json_t *)(uintptr_t)both[i];
+		for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
+			const char *name = json_object_iter_key(at);
+			cleanup(json_decref) json_t *left = json_copy(json_object_get(old, name));
+			cleanup(json_decref) json_t *right = json_copy(json_object_get(new, name));
+			for (size_t k = 0; k < ARRAY_SIZE(changing); k++) {
+				json_object_del(left, changing[k]);
+				json_object_del(right, changing[k]);
+			}
+			if (!json_equal(left, right))
+				return error_set(e, -EBUSY,
+					"devices.%s: can be changed only while the instance is "
+					"stopped, but for its limits and size",
+					name);
+		}
+	}
+	return 0;
+}
+
+/* The cgroup's and the links' limits. */
+static int limits_set(struct instance *instance, const struct spec *spec, struct error *e)
+{
+	struct plan_cgroup limits;
+	container_limits(spec, &instance->live->cpus, &limits);
+	int r = launch_set_limits(instance->live, &limits, false, e);
+	return r < 0 ? r : nics_update(instance, spec, e);
+}
+
+static int live_change(struct instance *instance, const struct spec *spec, struct error *e)
+{
+	struct live *live = instance->live;
+	struct ledger *ledger = &instance->service->instances->ledger;
+	struct resources old = live->promised;
+	struct cpu_set_mask old_cpus = live->cpus;
+	launch_unreserve(live);
+	int r = launch_reserve(live, spec, e);
+	if (r == 0)
+		r = limits_set(instance, spec, e);
+	if (r == 0)
+		return 0;
+	struct error again = {};
+	cleanup(spec_done) struct spec before = {};
+	launch_unreserve(live);
+	if (ledger_reserve(ledger, &old, &again) == 0) {
+		live->promised = old;
+		live->cpus = old_cpus;
+		ledger_use_cpus(ledger, &old_cpus);
+	}
+	if (instance_spec(instance, &before, &again) < 0 ||
+		limits_set(instance, &before, &again) < 0)
+		log_error("limits not put back instance=%s: %s", instance->name, again.text);
+	return r;
+}
+
+static int change_check(struct change *change, struct spec *spec, struct error *e)
+{
+	struct instance *instance = change->instance;
+	struct instances *instances = instance->service->instances;
+	struct kind_host host = { cpu_set_mask_count(&instances->ledger.cpus),
+		instances->ledger.memory_bytes };
+	int r = spec_check(json_object_get(change->object, "config"),
+		json_object_get(change->object, "devices"), e);
+	if (r == 0)
+		r = instances_expand_of(instance->service, instance->project,
+			json_object_get(change->object, "profiles"),
+			json_object_get(change->object, "config"),
+			json_object_get(change->object, "devices"), &change->config,
+			&change->devices, e);
+	if (r == 0)
+		r = spec_read(
+			change->config, change->devices, instances->ledger.memory_bytes, spec, e);
+	if (r == 0)
+		r = instance->kind->check(spec, &host, e);
+	if (r < 0)
+		return r;
+	struct resources asked = spec_resources(spec);
+	struct volume_ref ref;
+	instance_volume(instance, NULL, &ref);
+	const struct disk_device *root = devices_root(&spec->devices);
+	if (!text_equal(ref.pool, root->pool))
+		return error_set(e, -EINVAL,
+			"devices.%s.pool: an instance stays in its pool; copy it to another",
+			root->device);
+	if (instance->live)
+		r = devices_check(instance->expanded_devices, change->devices, e);
+	if (r == 0)
+		r = ledger_check(&instances->ledger, &asked, e);
+	return r;
+}
+
+static void change_end(struct change *change, int code, const struct error *e)
+{
+	instance_release(change->instance);
+	change->done(change->data, code, e);
+	change_free(change);
+}
+
+static void change_store(struct change *change)
+{
+	struct instance *instance = change->instance;
+	struct error e = {};
+	json_t *old = instance->object;
+	instance->object = json_incref(change->object);
+	int r = instance_save(instance, &e);
+	if (r < 0) {
+		json_decref(instance->object);
+		instance->object = old;
+		change_end(change, r, &e);
+		return;
+	}
+	json_decref(old);
+	json_decref(instance->expanded_config);
+	json_decref(instance->expanded_devices);
+	instance->expanded_config = TAKE_PTR(change->config);
+	instance->expanded_devices = TAKE_PTR(change->devices);
+	instance_event(instance, "instance-updated", NULL);
+	change_end(change, 0, NULL);
+}
+
+static void resized(void *data, int code, const struct error *e)
+{
+	struct change *change = data;
+	if (code < 0)
+		change_end(change, code, e);
+	else
+		change_store(change);
+}
+
+static int change_make(struct change *change, struct error *e)
+{
+	struct instance *instance = change->instance;
+	cleanup(spec_done) struct spec spec = {};
+	struct volume_ref ref;
+	uint64_t old_bytes = instance->storage_bytes;
+	int r = change_check(change, &spec, e);
+	if (r < 0)
+		return r;
+	instance_volume(instance, NULL, &ref);
+	change->size_bytes = spec_resources(&spec).storage_bytes;
+	r = instance_promise_storage(instance, ref.pool, change->size_bytes, e);
+	if (r == 0 && instance->live)
+		r = live_change(instance, &spec, e);
+	if (r < 0)
+		return r;
+	if (change->size_bytes == old_bytes) {
+		change_store(change);
+		return 0;
+	}
+	return storage_volume_resize(
+		instance->service->storage, &ref, change->size_bytes, resized, change, e);
+}
+
+int instance_change(struct instance *instance, const json_t *wanted, change_done *done, void *data,
+	struct error *e)
+{
+	json_t *object;
+	int r = wanted_read(instance, wanted, &object, e);
+	if (r < 0)
+		return r;
+	struct change *change = alloc(struct change);
+	*change = (struct change){
+		.instance = instance, .object = object, .done = done, .data = data
+	};
+	r = instance_claim(instance, "updating", e);
+	if (r < 0) {
+		change_free(change);
+		return r;
+	}
+	r = change_make(change, e);
+	if (r < 0) {
+		instance_release(instance);
+		change_free(change);
+	}
+	return r;
+}
+
+void instance_reapply(struct instance *instance)
+{
+	cleanup(spec_done) struct spec spec = {};
+	struct error e = {};
+	if (!instance->live || instance->doing)
+		return;
+	if (instance_spec(instance, &spec, &e) < 0 || live_change(instance, &spec, &e) < 0)
+		log_error(
+			"limits of a profile not applied instance=%s: %s", instance->name, e.text);
+}
+
+static int parts_rename(struct instance *instance, const char *collection, const json_t *parts,
+	const char *name, struct error *e)
+{
+	for (size_t i = 0; i < json_array_size(parts); i++) {
+		const char *part = json_text(json_array_get(parts, i), "name");
+		cleanup(free) char *from = alloc_printf("%s/%s", instance->name, part);
+		cleanup(free) char *to = alloc_printf("%s/%s", name, part);
+		int r = store_rename(
+			instance->service->store, collection, instance->project, from, to, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int dirs_rename(struct instance *instance, const char *name, struct error *e)
+{
+	static const char *const above[] = { "instances", "backups" };
+	for (size_t i = 0; i < ARRAY_SIZE(above); i++) {
+		int dir = instance->service->dir;
+		cleanup(free) char *from =
+			alloc_printf("%s/%s/%s", above[i], instance->project, instance->name);
+		cleanup(free) char *to =
+			alloc_printf("%s/%s/%s", above[i], instance->project, name);
+		if (renameat(dir, from, dir, to) < 0 && errno != ENOENT)
+			return error_errno(e, "rename %s", from);
+	}
+	return 0;
+}
+
+static int records_rename(struct instance *instance, const char *name, struct error *e)
+{
+	struct store *store = instance->service->store;
+	int r = store_begin(store, e);
+	if (r < 0)
+		return r;
+	r = store_rename(store, "instance", instance->project, instance->name, name, e);
+	if (r == 0)
+		r = parts_rename(instance, "snapshot", instance->snapshots, name, e);
+	if (r == 0)
+		r = parts_rename(instance, "backup", instance->backups, name, e);
+	if (r == 0)
+		r = store_commit(store, e);
+	if (r < 0)
+		store_rollback(store);
+	return r;
+}
+
+int instance_rename(struct instance *instance, const char *name, struct error *e)
+{
+	struct service *service = instance->service;
+	struct volume_ref ref;
+	int r = spec_check_name(name, e);
+	if (r < 0)
+		return r;
+	if (instance->live || instance->state != INSTANCE_STOPPED)
+		return error_set(e, -EINVAL, "A running instance keeps its name; stop it first");
+	if (instance_find(service, instance->project, name))
+		return error_set(e, -EEXIST, "Instance \"%s\" already exists", name);
+	r = instance_claim(instance, "renaming", e);
+	if (r < 0)
+		return r;
+	cleanup(free) char *old = alloc_text(instance->name);
+	instance_volume(instance, NULL, &ref);
+	r = storage_volume_rename(service->storage, &ref, name, e);
+	if (r == 0) {
+		r = records_rename(instance, name, e);
+		if (r < 0) {
+			struct error again = {};
+			ref.name = name;
+			if (storage_volume_rename(service->storage, &ref, old, &again) < 0)
+				log_error("volume keeps a new name: %s", again.text);
+		}
+	}
+	if (r == 0)
+		r = dirs_rename(instance, name, e);
+	if (r == 0)
+		network_card_rename(service, instance->project, old, name);
+	if (r == 0)
+		r = instance_set_name(instance, name, e);
+	if (r == 0)
+		r = instance_save(instance, e);
+	instance_release(instance);
+	if (r == 0)
+		instance_event(instance, "instance-renamed", json_pack("{s:s}", "old_name", old));
+	return r;
+}

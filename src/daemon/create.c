@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * create.c - makes an instance from what POST /1.0/instances asks for.
+ *
+ * The record is stored before the volume is made, marked `half_made`: a daemon that is killed between finds
+ * it and takes away what there is.
+ */
+#include "daemon/create.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/images.h"
+#include "daemon/kinds.h"
+#include "daemon/lifecycle.h"
+#include "daemon/network.h"
+#include "daemon/nics.h"
+#include "daemon/remove.h"
+#include "daemon/storage.h"
+#include "model/json.h"
+
+/* What the request says, and what it is made of. */
+struct wish {
+	const char *project, *name, *type, *source_type;
+	const json_t *source;
+	json_t *object; /* owned: the new instance's */
+	const struct kind *kind;
+	/* From an image: borrowed until the next turn of the loop. */
+	json_t *layers;
+	const char *fingerprint;
+	/* From an instance or a snapshot of one. */
+	struct instance *original;
+	char *snapshot;
+	bool is_without_snapshots;
+};
+
+struct creation {
+	struct instance *instance;
+	create_done *done;
+	void *data;
+	struct instance *original; /* claimed while it is copied */
+	bool is_paused;
+	bool is_without_snapshots;
+	size_t next_snapshot;
+	int code;
+	struct error error;
+};
+
+static void wish_done(struct wish *wish)
+{
+	json_decref(wish->object);
+	free(wish->snapshot);
+}
+
+static void wish_done_cleanup(struct wish *wish)
+{
+	wish_done(wish);
+}
+
+/* Keys that belong to one instance only. */
+static void volatile_remove(json_t *config)
+{
+	const char *key;
+	json_t *value;
+	void *next;
+	json_object_foreach_safe(config, next, key, value)
+	{
+		if (text_starts(key, "volatile."))
+			json_object_del(config, key);
+	}
+}
+
+/* Takes over keys that are not there yet. */
+static void config_default(json_t *config, const json_t *more, const char *prefix)
+{
+	json_t *all = (json_t *)(uintptr_t)more;
+	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
+		cleanup(free) char *key = alloc_printf("%s%s", prefix, json_object_iter_key(at));
+		if (!json_object_get(config, key))
+			json_object_set(config, key, json_object_iter_value(at));
+	}
+}
+
+static int object_read(const json_t *body, struct wish *wish, struct error *e)
+{
+	const char *description = "", *architecture = NULL;
+	json_t *config = NULL, *devices = NULL, *profiles = NULL;
+	bool is_ephemeral = false, is_stateful = false;
+	int r = json_read_text(body, "", "description", &description, e);
+	if (r == 0)
+		r = json_read_text(body, "", "architecture", &architecture, e);
+	if (r == 0)
+		r = json_read_text_map(body, "", "config", &config, e);
+	if (r == 0)
+		r = json_read_object(body, "", "devices", &devices, e);
+	if (r == 0)
+		r = json_read_text_array(body, "", "profiles", &profiles, e);
+	if (r == 0)
+		r = json_read_bool(body, "", "ephemeral", &is_ephemeral, e);
+	if (r == 0)
+		r = json_read_bool(body, "", "stateful", &is_stateful, e);
+	if (r < 0)
+		return r;
+	if (is_stateful)
+		return error_set(e, -EINVAL, "stateful: a container has no state to keep");
+	char now[TEXT_TIME_SIZE];
+	wish->object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
+		wish->name, "type", wish->kind->name, "description", description, "architecture",
+		architecture && architecture[0] ? architecture : "x86_64", "created_at",
+		text_format_time(loop_wall_clock(), now), "config",
+		config ? json_deep_copy(config) : json_object(), "devices",
+		devices ? json_deep_copy(devices) : json_object(), "profiles",
+		profiles ? json_deep_copy(profiles) : json_pack("[s]", "default"), "ephemeral",
+		is_ephemeral, "stateful", 0);
+	volatile_remove(json_object_get(wish->object, "config"));
+	return 0;
+}
+
+/* "c2-m4": two CPUs and 4 GiB, unless config says otherwise. */
+static int flavour_apply(const char *flavour, json_t *config, struct error *e)
+{
+	unsigned int cpus = 0;
+	char memory[16] = "";
+	int end = 0;
+	if (!flavour || !flavour[0])
+		return 0;
+	if (sscanf(flavour, "c%4u-m%8[0-9.]%n", &cpus, memory, &end) != 2 || flavour[end])
+		return error_set(e, -EINVAL,
+			"instance_type: \"%.80s\" is none like c2-m4 (CPUs and GiB)", flavour);
+	json_t *limits = json_pack("{s:o, s:o}", "limits.cpu", json_sprintf("%u", cpus),
+		"limits.memory", json_sprintf("%sGiB", memory));
+	config_default(config, limits, "");
+	json_decref(limits);
+	return 0;
+}
+
+static int image_read(struct service *service, struct wish *wish, struct error *e)
+{
+	const char *server = json_text(wish->source, "server");
+	const char *name = json_text(wish->source, "fingerprint");
+	json_t *image;
+	if (server && server[0])
+		return error_set(e, -EINVAL,
+			"source.server: images come from this daemon; import or copy the image first");
+	if (!name || !name[0])
+		name = json_text(wish->source, "alias");
+	if (!name || !name[0])
+		return error_set(e, -EINVAL, "source: needs a fingerprint or an alias of an image");
+	int r = images_find(service->images, wish->project, name, &image, e);
+	if (r < 0)
+		return r;
+	const char *type = json_text(image, "type") ?: "container";
+	if (!text_equal(type, wish->kind->name))
+		return error_set(e, -EINVAL, "type: the image is of type %s, not of type %s", type,
+			wish->kind->name);
+	json_t *config = json_object_get(wish->object, "config");
+	wish->layers = json_object_get(image, "layers");
+	wish->fingerprint = json_text(image, "fingerprint");
+	config_default(config, json_object_get(image, "properties"), "image.");
+	config_default(config, json_object_get(image, "config"), "");
+	json_set_text(config, "volatile.base_image", wish->fingerprint);
+	if (json_text(image, "architecture"))
+		json_set_text(wish->object, "architecture", json_text(image, "architecture"));
+	return 0;
+}
+
+static int copy_read(
+	struct service *service, const json_t *body, struct wish *wish, struct error *e)
+{
+	const char *source = json_text(wish->source, "source");
+	const char *project = json_text(wish->source, "project");
+	if (!source || !source[0])
+		return error_set(e, -EINVAL, "source.source: is missing");
+	const char *slash = strchr(source, '/');
+	cleanup(free) char *name = alloc_text_n(source, strcspn(source, "/"));
+	int r = instance_get(
+		service, project && project[0] ? project : wish->project, name, &wish->original, e);
+	if (r < 0)
+		return r;
+	const json_t *from = wish->original->object;
+	if (slash) {
+		from = NULL;
+		wish->snapshot = alloc_text(slash + 1);
+		for (size_t i = 0; i < json_array_size(wish->original->snapshots); i++) {
+			const json_t *snapshot = json_array_get(wish->original->snapshots, i);
+			if (text_equal(json_text(snapshot, "name"), wish->snapshot))
+				from = snapshot;
+		}
+		if (!from)
+			return error_set(e, -ENOENT, "Snapshot \"%.80s\" not found", source);
+	}
+	wish->is_without_snapshots = slash ||
+		json_is_true(json_object_get(wish->source, "instance_only")) ||
+		json_is_true(json_object_get(wish->source, "container_only"));
+	json_t *config = json_object_get(wish->object, "config");
+	cleanup(json_decref) json_t *kept = json_deep_copy(json_object_get(from, "config"));
+	const char *base = json_text(kept, "volatile.base_image");
+	if (base)
+		json_set_text(config, "volatile.base_image", base);
+	volatile_remove(kept);
+	config_default(config, kept, "");
+	config_default(
+		json_object_get(wish->object, "devices"), json_object_get(from, "devices"), "");
+	if (!json_is_array(json_object_get(body, "profiles")))
+		json_object_set_new(wish->object, "profiles",
+			json_deep_copy(json_object_get(from, "profiles")));
+	json_object_set(wish->object, "architecture", json_object_get(from, "architecture"));
+	return 0;
+}
+
+static int source_read(
+	struct service *service, const json_t *body, struct wish *wish, struct error *e)
+{
+	const char *type = wish->source_type;
+	if (text_equal(type, "image"))
+		return image_read(service, wish, e);
+	if (text_equal(type, "copy"))
+		return copy_read(service, body, wish, e);
+	if (text_equal(type, "none"))
+		return 0;
+	if (text_equal(type, "migration"))
+		return error_set(e, -EINVAL,
+			"source.type: instances do not move between daemons; export and import it");
+	return error_set(
+		e, -EINVAL, "source.type: \"%.40s\" is none of image, copy, none", type ?: "");
+}
+
+static int wish_read(struct service *service, const char *project, const json_t *body,
+	struct wish *wish, struct error *e)
+{
+	json_t *source = NULL;
+	const char *flavour = NULL;
+	wish->project = project;
+	int r = json_require_text(body, "", "name", &wish->name, e);
+	if (r == 0)
+		r = spec_check_name(wish->name, e);
+	if (r == 0)
+		r = json_read_text(body, "", "type", &wish->type, e);
+	if (r == 0)
+		r = kinds_find(wish->type, &wish->kind, e);
+	if (r == 0)
+		r = json_read_text(body, "", "instance_type", &flavour, e);
+	if (r == 0)
+		r = json_read_object(body, "", "source", &source, e);
+	if (r < 0)
+		return r;
+	if (!source)
+		return error_set(e, -EINVAL, "source: is missing");
+	wish->source = source;
+	wish->source_type = json_text(source, "type");
+	r = object_read(body, wish, e);
+	if (r == 0)
+		r = flavour_apply(flavour, json_object_get(wish->object, "config"), e);
+	if (r == 0)
+		r = source_read(service, body, wish, e);
+	return r;
+}
+
+/* All that can be refused without changing anything. */
+static int instance_check(struct instance *instance, struct error *e)
+{
+	struct service *service = instance->service;
+	const struct ledger *ledger = &service->instances->ledger;
+	cleanup(spec_done) struct spec spec = {};
+	struct kind_host host = { cpu_set_mask_count(&ledger->cpus), ledger->memory_bytes };
+	int r = spec_check(json_object_get(instance->object, "config"),
+		json_object_get(instance->object, "devices"), e);
+	if (r == 0)
+		r = instance_spec(instance, &spec, e);
+	if (r == 0)
+		r = instance->kind->check(&spec, &host, e);
+	if (r < 0)
+		return r;
+	struct resources asked = spec_resources(&spec);
+	struct volume_ref ref;
+	instance_volume(instance, NULL, &ref);
+	r = ledger_check(ledger, &asked, e);
+	if (r == 0)
+		r = storage_volume_check(service->storage, &ref, asked.storage_bytes, e);
+	if (r == 0)
+		r = instance_promise_storage(instance, ref.pool, asked.storage_bytes, e);
+	return r;
+}
+
+static int instance_wish(
+	struct service *service, struct wish *wish, struct instance **ret, struct error *e)
+{
+	struct instance *instance;
+	int r = instance_add(service, wish->project, wish->name, wish->kind, TAKE_PTR(wish->object),
+		&instance, e);
+	if (r < 0)
+		return r;
+	r = instance_expand(instance, e);
+	if (r == 0)
+		r = instance_check(instance, e);
+	if (r < 0)
+		instance_free(instance);
+	else
+		*ret = instance;
+	return r;
+}
+
+int instance_imagine(struct service *service, const char *project, const json_t *body,
+	struct instance **ret, struct error *e)
+{
+	cleanup(wish_done) struct wish wish = {};
+	int r = wish_read(service, project, body, &wish, e);
+	return r < 0 ? r : instance_wish(service, &wish, ret, e);
+}
+
+static void original_release(struct creation *creation)
+{
+	struct error e = {};
+	if (!creation->original)
+		return;
+	instance_release(creation->original);
+	if (creation->is_paused && lifecycle_thaw(creation->original, &e) < 0)
+		log_error("not unfrozen instance=%s: %s", creation->original->name, e.text);
+	creation->original = NULL;
+}
+
+static void discarded(void *data, int code, const struct error *e)
+{
+	struct creation *creation = data;
+	if (code < 0)
+		log_error("a half made instance is left: %s", e->text);
+	creation->done(creation->data, NULL, creation->code, &creation->error);
+	free(creation);
+}
+
+static void creation_failed(struct creation *creation, int code, const struct error *e)
+{
+	struct error error = {};
+	original_release(creation);
+	creation->code = code;
+	creation->error = *e;
+	int r = instance_discard(creation->instance, discarded, creation, &error);
+	if (r < 0)
+		discarded(creation, r, &error);
+}
+
+static void creation_finish(struct creation *creation)
+{
+	struct instance *instance = creation->instance;
+	struct error e = {};
+	json_object_del(instance->object, "half_made");
+	int r = instance_save(instance, &e);
+	if (r < 0) {
+		creation_failed(creation, r, &e);
+		return;
+	}
+	original_release(creation);
+	instance->is_half_made = false;
+	instance_release(instance);
+	instance_event(instance, "instance-created",
+		json_pack("{s:s, s:s}", "type", instance->kind->name, "storage-pool",
+			instance->storage_pool));
+	creation->done(creation->data, instance, 0, NULL);
+	free(creation);
+}
+
+static void snapshot_copied(void *data, int code, const struct error *e);
+
+/* Copies the original's snapshots one after the other, then it is done. */
+static void snapshot_copy(struct creation *creation)
+{
+	struct instance *instance = creation->instance;
+	const json_t *snapshots = creation->original ? creation->original->snapshots : NULL;
+	struct volume_ref from, to;
+	struct error e = {};
+	if (creation->is_without_snapshots ||
+		creation->next_snapshot >= json_array_size(snapshots)) {
+		creation_finish(creation);
+		return;
+	}
+	const char *name = json_text(json_array_get(snapshots, creation->next_snapshot), "name");
+	instance_volume(creation->original, name, &from);
+	instance_volume(instance, name, &to);
+	int r = storage_volume_copy(
+		instance->service->storage, &from, &to, 0, snapshot_copied, creation, &e);
+	if (r < 0)
+		creation_failed(creation, r, &e);
+}
+
+static void snapshot_copied(void *data, int code, const struct error *e)
+{
+	struct creation *creation = data;
+	struct instance *instance = creation->instance;
+	struct error error = {};
+	if (code < 0) {
+		creation_failed(creation, code, e);
+		return;
+	}
+	json_t *snapshot = json_deep_copy(
+		json_array_get(creation->original->snapshots, creation->next_snapshot++));
+	cleanup(free) char *name =
+		alloc_printf("%s/%s", instance->name, json_text(snapshot, "name"));
+	json_array_append_new(instance->snapshots, snapshot);
+	int r = store_put(
+		instance->service->store, "snapshot", instance->project, name, snapshot, &error);
+	if (r < 0)
+		creation_failed(creation, r, &error);
+	else
+		snapshot_copy(creation);
+}
+
+static void volume_made(void *data, int code, const struct error *e)
+{
+	struct creation *creation = data;
+	if (code < 0)
+		creation_failed(creation, code, e);
+	else
+		snapshot_copy(creation);
+}
+
+static int volume_make(struct creation *creation, const struct wish *wish, struct error *e)
+{
+	struct instance *instance = creation->instance;
+	struct storage *storage = instance->service->storage;
+	struct volume_ref to, from;
+	instance_volume(instance, NULL, &to);
+	if (!wish->original) {
+		struct volume_options options = { instance->storage_bytes, wish->layers };
+		return storage_volume_create(storage, &to, &options, volume_made, creation, e);
+	}
+	int r = instance_claim(wish->original, "copying", e);
+	if (r < 0)
+		return r;
+	instance_volume(wish->original, wish->snapshot, &from);
+	if (!wish->snapshot && wish->original->state == INSTANCE_RUNNING &&
+		storage_volume_needs_pause(storage, &from)) {
+		instance_release(wish->original);
+		r = lifecycle_freeze(wish->original, e);
+		if (r == 0)
+			r = instance_claim(wish->original, "copying", e);
+		if (r < 0)
+			return r;
+		creation->is_paused = true;
+	}
+	creation->original = wish->original;
+	creation->is_without_snapshots = wish->is_without_snapshots;
+	r = storage_volume_copy(
+		storage, &from, &to, instance->storage_bytes, volume_made, creation, e);
+	if (r < 0)
+		original_release(creation);
+	return r;
+}
+
+/* The ids and the addresses that are its own from now on. */
+static int own_take(struct instance *instance, struct error *e)
+{
+	cleanup(spec_done) struct spec spec = {};
+	cleanup(nics_done) struct nics nics = {};
+	uint32_t idmap_base;
+	int r = instance_spec(instance, &spec, e);
+	if (r == 0 && !spec.is_privileged)
+		r = instance_take_idmap(instance, &idmap_base, e);
+	if (r == 0)
+		r = nics_plan(instance, &spec, false, &nics, e);
+	return r;
+}
+
+static void forget(struct instance *instance)
+{
+	network_card_release(instance->service, instance->project, instance->name, NULL);
+	instance_free(instance);
+}
+
+int instance_create(struct service *service, const char *project, const json_t *body,
+	create_done *done, void *data, struct instance **ret, struct error *e)
+{
+	cleanup(wish_done) struct wish wish = {};
+	struct instance *instance;
+	int r = wish_read(service, project, body, &wish, e);
+	if (r == 0)
+		r = instance_wish(service, &wish, &instance, e);
+	if (r < 0)
+		return r;
+	char uuid[TEXT_UUID_SIZE];
+	text_random_uuid(uuid);
+	instance_set(instance, "volatile.uuid", uuid);
+	instance_set(instance, "volatile.cloud-init.instance-id", uuid);
+	instance->doing = "creating";
+	json_set_bool(instance->object, "half_made", true);
+	r = own_take(instance, e);
+	if (r == 0)
+		r = instance_save(instance, e);
+	if (r < 0) {
+		forget(instance);
+		return r;
+	}
+	struct creation *creation = alloc(struct creation);
+	*creation = (struct creation){ .instance = instance, .done = done, .data = data };
+	r = volume_make(creation, &wish, e);
+	if (r < 0) {
+		free(creation);
+		if (store_remove(service->store, "instance", project, instance->name, NULL) < 0)
+			log_error("a half made record is left instance=%s", instance->name);
+		forget(instance);
+		return r;
+	}
+	if (wish.fingerprint)
+		images_touch(service->images, project, wish.fingerprint);
+	*ret = instance;
+	return 0;
+}

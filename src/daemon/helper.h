@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * helper.h - starts the programs that enter an instance: exec, file, sftp (doc/plan.md).
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "daemon/instances.h"
+#include "host/process.h"
+
+#define HELPER_FDS_MAX 8
+
+struct helper_options {
+	const char *name;             /* "exec" */
+	const json_t *request;        /* what it is asked, borrowed */
+	const struct process_fd *fds; /* beside `request`, `pidfd` and `dir`; borrowed */
+	size_t fd_count;
+};
+
+/* -ECONNRESET if the instance is alive, but its first process is not known yet. */
+int helper_spawn(struct instance *instance, const struct helper_options *options,
+	struct process *ret, struct error *e) must_use;

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lifecycle.c - starts, stops, freezes and restarts instances.
+ *
+ * An instance goes one way: claimed, planned, launched; its runner says that it runs, and later its
+ * socket closes: that is the end, whoever wanted it. Then the plan is undone, and what was wanted decides
+ * how it goes on: an operation is over, it starts again, or it is removed.
+ */
+#include "daemon/lifecycle.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/launch.h"
+#include "daemon/start_plan.h"
+#include "daemon/warnings.h"
+#include "host/cgroup.h"
+#include "model/json.h"
+
+#define RESTARTS_MAX    10 /* within RESTARTS_NS */
+#define RESTARTS_NS     (60 * NS_PER_SEC)
+#define REMOVE_AGAIN_NS (50 * NS_PER_MS)
+
+/* What is wanted of a live instance. */
+struct life {
+	struct live *live; /* NULL after its end */
+	struct instance *instance;
+
+	/* Who waits; these keep the instance claimed. */
+	lifecycle_done *started, *stopped, *restarted;
+	void *started_data, *stopped_data, *restarted_data;
+	/* Who waits beside them: an end by force while an orderly one was awaited; a clearing away. */
+	lifecycle_done *forced, *cleared;
+	void *forced_data, *cleared_data;
+
+	struct source *timer; /* the orderly end's limit */
+	bool is_stop_asked;
+	bool is_forced;
+	bool is_restart;
+
+	/* What was seen of it at its end. */
+	bool has_run, has_ended_well, wants_reboot;
+	struct error error;
+};
+
+static const struct live_calls calls;
+
+static struct life *life_of(struct instance *instance)
+{
+	return instance->live ? instance->live->owner : NULL;
+}
+
+static struct life *life_new(struct instance *instance)
+{
+	struct life *life = alloc(struct life);
+	life->instance = instance;
+	life->live = live_new(instance, &calls);
+	life->live->owner = life;
+	return life;
+}
+
+static void life_free(struct life *life)
+{
+	source_free(life->timer);
+	free(life);
+}
+
+/* Notes in the store what it is, for the next daemon. */
+static void remember(struct instance *instance, const char *power)
+{
+	struct error e = {};
+	const json_t *config = json_object_get(instance->object, "config");
+	if (text_equal(json_text(config, "volatile.last_state.power"), power))
+		return;
+	instance_set(instance, "volatile.last_state.power", power);
+	if (instance_save(instance, &e) < 0)
+		log_error("not stored instance=%s: %s", instance->name, e.text);
+}
+
+static int plan_and_launch(struct life *life, struct instance *instance, struct error *e)
+{
+	cleanup(spec_done) struct spec spec = {};
+	cleanup(start_plan_done) struct start_plan plan = {};
+	int r = instance_spec(instance, &spec, e);
+	if (r < 0)
+		return r;
+	r = launch_reserve(life->live, &spec, e);
+	if (r < 0)
+		return r;
+	r = start_plan_make(instance, &spec, &life->live->cpus, false, &plan, e);
+	if (r == 0)
+		r = launch(life->live, &plan.plan, e);
+	if (r < 0)
+		launch_unreserve(life->live);
+	return r;
+}
+
+/* Claimed already, or nobody waits. */
+static int start(struct instance *instance, lifecycle_done *done, void *data, struct error *e)
+{
+	int r = instance_move(instance, INSTANCE_START, e);
+	if (r < 0)
+		return r;
+	struct life *life = life_new(instance);
+	life->started = done;
+	life->started_data = data;
+	r = plan_and_launch(life, instance, e);
+	if (r < 0) {
+		live_free(life->live);
+		life_free(life);
+		if (instance_move(instance, INSTANCE_GONE, NULL) < 0)
+			log_error("an instance could not go instance=%s", instance->name);
+		return r;
+	}
+	instance->live = life->live;
+	return 0;
+}
+
+int lifecycle_start(struct instance *instance, lifecycle_done *done, void *data, struct error *e)
+{
+	int r = instance_claim(instance, "starting", e);
+	if (r < 0)
+		return r;
+	r = start(instance, done, data, e);
+	if (r < 0)
+		instance_release(instance);
+	return r;
+}
+
+static void is_running(struct live *live)
+{
+	struct life *life = live->owner;
+	struct instance *instance = live->instance;
+	lifecycle_done *done = life->started;
+	if (instance->state == INSTANCE_STARTING &&
+		instance_move(instance, INSTANCE_STARTED, NULL) == 0) {
+		char now[TEXT_TIME_SIZE];
+		json_set_text(
+			instance->object, "last_used_at", text_format_time(loop_wall_clock(), now));
+		remember(instance, "RUNNING");
+		instance_event(instance,
+			life->is_restart ? "instance-restarted" : "instance-started", NULL);
+		instance_release(instance);
+	}
+	life->started = NULL;
+	if (done)
+		done(life->started_data, 0, NULL);
+}
+
+static void is_out_of_memory(struct live *live)
+{
+	struct instance *instance = live->instance;
+	cleanup(free) char *url = instance_url(instance);
+	log_warning("out of memory instance=%s killed=%u", instance->name, live->oom_kills);
+	instance_event(
+		instance, "instance-oom", json_pack("{s:i}", "killed", (int)live->oom_kills));
+	service_warning(instance->service, "Instance out of memory", "moderate", instance->project,
+		url, "%u processes were killed for want of memory", live->oom_kills);
+}
+
+static void remove_again(void *data)
+{
+	struct life *life = data;
+	struct instance *instance = life->instance;
+	if (instance->doing) {
+		timer_set_after(life->timer, REMOVE_AGAIN_NS);
+		return;
+	}
+	life_free(life);
+	instance->service->instances->remove(instance);
+}
+
+/* Whether it starts again by itself: not too often. */
+static bool restarts(struct life *life, struct instance *instance)
+{
+	if (life->is_stop_asked || instance->service->is_stopping)
+		return false;
+	if (life->wants_reboot)
+		return true;
+	if (!instance_config_is(instance, "boot.autorestart") || life->has_ended_well)
+		return false;
+	uint64_t now = loop_now();
+	if (now - instance->restarts_since_ns > RESTARTS_NS) {
+		instance->restarts_since_ns = now;
+		instance->restarts = 0;
+	}
+	if (instance->restarts >= RESTARTS_MAX) {
+		cleanup(free) char *url = instance_url(instance);
+		service_warning(instance->service, "Instance autorestart", "high",
+			instance->project, url, "ended %d times within a minute", RESTARTS_MAX);
+		return false;
+	}
+	instance->restarts++;
+	return true;
+}
+
+static void restart_failed(void *data, int code, const struct error *e)
+{
+	struct instance *instance = data;
+	(void)code;
+	if (code < 0)
+		log_error("not restarted instance=%s: %s", instance->name, e->text);
+}
+
+/* It is claimed. */
+static void start_again(
+	struct life *life, struct instance *instance, lifecycle_done *done, void *data)
+{
+	struct error e = {};
+	if (life->forced)
+		life->forced(life->forced_data, 0, NULL);
+	life_free(life);
+	int r = start(instance, done, data, &e);
+	if (r < 0) {
+		instance_release(instance);
+		done(data, r, &e);
+		return;
+	}
+	struct life *again = life_of(instance);
+	assert(again);
+	again->is_restart = true;
+}
+
+/* Tells all who waited, but those who want it to start again. */
+static void tell_ended(struct life *life, int code, const struct error *e)
+{
+	bool has_reason = life->error.text[0] != '\0';
+	if (life->started)
+		life->started(life->started_data, has_reason ? -EIO : code ?: -EIO,
+			has_reason ? &life->error : e);
+	if (life->stopped)
+		life->stopped(life->stopped_data, code, e);
+	if (life->forced)
+		life->forced(life->forced_data, code, e);
+	if (life->cleared)
+		life->cleared(life->cleared_data, code, e);
+	life->started = life->stopped = life->forced = life->cleared = NULL;
+}
+
+/* The plan is undone: the instance has stopped. */
+static void undone(void *data, struct instance *instance, int code, const struct error *e)
+{
+	struct life *life = data;
+	bool is_ours = life->started || life->stopped || life->restarted; /* then so is the claim */
+	life->live = NULL;
+	if (instance_move(instance, code < 0 ? INSTANCE_BROKEN : INSTANCE_GONE, NULL) < 0)
+		log_error("an instance could not go instance=%s", instance->name);
+	remember(instance, "STOPPED");
+	if (life->has_run && !life->restarted && !life->wants_reboot)
+		instance_event(
+			instance, life->is_forced ? "instance-stopped" : "instance-shutdown", NULL);
+	if (life->restarted && code == 0) {
+		start_again(life, instance, life->restarted, life->restarted_data);
+		return;
+	}
+	if (code == 0 && life->has_run && !is_ours && restarts(life, instance) &&
+		instance_claim(instance, "starting", NULL) == 0) {
+		start_again(life, instance, restart_failed, instance);
+		return;
+	}
+	if (is_ours)
+		instance_release(instance);
+	if (life->restarted)
+		life->restarted(life->restarted_data, code, e);
+	tell_ended(life, code, e);
+	if (instance_is_ephemeral(instance) && life->has_run && code == 0 &&
+		instance->service->instances->remove) {
+		life->timer = loop_add_timer(instance->service->loop, remove_again, life);
+		timer_set_after(life->timer, 0);
+		return;
+	}
+	life_free(life);
+}
+
+static void is_gone(struct live *live)
+{
+	struct life *life = live->owner;
+	struct instance *instance = live->instance;
+	life->has_run = live->is_running;
+	life->wants_reboot = live->wants_reboot;
+	life->has_ended_well = live->has_exited && live->wait_status == 0;
+	life->error = live->error;
+	if (!live->is_running && !life->error.text[0])
+		error_set(&life->error, -EIO,
+			"The runner ended before the instance ran; see runner.log");
+	if (live->is_running && !live->has_exited)
+		log_warning("runner lost instance=%s", instance->name);
+	source_free(life->timer);
+	life->timer = NULL;
+	launch_undo(live, undone, life);
+}
+
+static const struct live_calls calls = {
+	.running = is_running,
+	.gone = is_gone,
+	.oom = is_out_of_memory,
+};
+
+static void stop_too_slow(void *data)
+{
+	struct life *life = data;
+	struct instance *instance = life->live->instance;
+	struct error e = {};
+	lifecycle_done *done = life->stopped ?: life->restarted;
+	void *done_data = life->stopped ? life->stopped_data : life->restarted_data;
+	source_free(life->timer);
+	life->timer = NULL;
+	error_set(&e, -ETIMEDOUT, "The instance did not stop in time; stop it by force");
+	life->stopped = life->restarted = NULL;
+	life->is_stop_asked = false;
+	if (instance_move(instance, INSTANCE_STOP_GIVEN_UP, NULL) < 0)
+		log_error("an instance could not go on instance=%s", instance->name);
+	instance_release(instance);
+	done(done_data, -ETIMEDOUT, &e);
+}
+
+/* Asks or forces it to end. */
+static int stop_begin(struct life *life, struct instance *instance, bool is_forced,
+	uint64_t timeout_ns, struct error *e)
+{
+	enum instance_state before = instance->state;
+	int r = instance_move(instance, INSTANCE_STOP, e);
+	if (r < 0)
+		return r;
+	if (before == INSTANCE_FROZEN && !is_forced)
+		r = cgroup_thaw(life->live->group, e);
+	if (r == 0 && !is_forced)
+		r = live_stop(life->live, e);
+	if (r < 0) {
+		instance->state = before;
+		return r;
+	}
+	life->is_stop_asked = true;
+	life->is_forced = is_forced;
+	if (is_forced) {
+		live_kill(life->live);
+		return 0;
+	}
+	life->timer = loop_add_timer(instance->service->loop, stop_too_slow, life);
+	timer_set_after(life->timer, timeout_ns ?: LIFECYCLE_STOP_NS);
+	return 0;
+}
+
+static int stop_claim(
+	struct instance *instance, const char *doing, struct life **ret, struct error *e)
+{
+	enum instance_state ignored;
+	int r = instance_next(instance->state, INSTANCE_STOP, &ignored, e);
+	if (r < 0)
+		return r;
+	if (!instance->live)
+		return error_set(e, -EBUSY, "What the instance left behind could not be removed");
+	r = instance_claim(instance, doing, e);
+	if (r == 0)
+		*ret = life_of(instance);
+	return r;
+}
+
+int lifecycle_stop(struct instance *instance, bool is_forced, uint64_t timeout_ns,
+	lifecycle_done *done, void *data, struct error *e)
+{
+	struct life *life = life_of(instance);
+	if (is_forced && life && life->stopped && !life->forced) {
+		/* Cuts an orderly end short. */
+		life->forced = done;
+		life->forced_data = data;
+		life->is_forced = true;
+		source_free(life->timer);
+		life->timer = NULL;
+		live_kill(life->live);
+		return 0;
+	}
+	int r = stop_claim(instance, "stopping", &life, e);
+	if (r < 0)
+		return r;
+	r = stop_begin(life, instance, is_forced, timeout_ns, e);
+	if (r < 0) {
+		instance_release(instance);
+		return r;
+	}
+	life->stopped = done;
+	life->stopped_data = data;
+	return 0;
+}
+
+int lifecycle_restart(struct instance *instance, bool is_forced, uint64_t timeout_ns,
+	lifecycle_done *done, void *data, struct error *e)
+{
+	struct life *life;
+	int r = stop_claim(instance, "restarting", &life, e);
+	if (r < 0)
+		return r;
+	r = stop_begin(life, instance, is_forced, timeout_ns, e);
+	if (r < 0) {
+		instance_release(instance);
+		return r;
+	}
+	life->restarted = done;
+	life->restarted_data = data;
+	return 0;
+}
+
+int lifecycle_freeze(struct instance *instance, struct error *e)
+{
+	int r = instance_claim(instance, "freezing", e);
+	if (r < 0)
+		return r;
+	r = instance_move(instance, INSTANCE_FREEZE, e);
+	if (r == 0) {
+		r = cgroup_freeze(instance->live->group, e);
+		if (instance_move(instance, r < 0 ? INSTANCE_THAW : INSTANCE_IS_FROZEN, NULL) < 0)
+			log_error("an instance could not freeze instance=%s", instance->name);
+	}
+	if (r == 0) {
+		remember(instance, "FROZEN");
+		instance_event(instance, "instance-paused", NULL);
+	}
+	instance_release(instance);
+	return r;
+}
+
+int lifecycle_thaw(struct instance *instance, struct error *e)
+{
+	int r = instance_claim(instance, "unfreezing", e);
+	if (r < 0)
+		return r;
+	enum instance_state after;
+	r = instance_next(instance->state, INSTANCE_THAW, &after, e);
+	if (r == 0)
+		r = cgroup_thaw(instance->live->group, e);
+	if (r == 0) {
+		instance->state = after;
+		remember(instance, "RUNNING");
+		instance_event(instance, "instance-resumed", NULL);
+	}
+	instance_release(instance);
+	return r;
+}
+
+void lifecycle_set_remove(struct service *service, void (*remove)(struct instance *instance))
+{
+	service->instances->remove = remove;
+}
+
+struct live *lifecycle_revive(struct instance *instance)
+{
+	instance->live = life_new(instance)->live;
+	return instance->live;
+}
+
+void lifecycle_adopted(struct instance *instance)
+{
+	const json_t *config = json_object_get(instance->object, "config");
+	bool is_frozen = text_equal(json_text(config, "volatile.last_state.power"), "FROZEN");
+	instance->state = is_frozen ? INSTANCE_FROZEN : INSTANCE_RUNNING;
+}
+
+void lifecycle_clear(struct instance *instance, lifecycle_done *done, void *data)
+{
+	struct life *life = life_of(instance);
+	assert(life);
+	life->cleared = done;
+	life->cleared_data = data;
+	life->live->is_gone = true;
+	launch_undo(life->live, undone, life);
+}
+
+void lifecycle_leave(struct instance *instance)
+{
+	struct life *life = life_of(instance);
+	if (!life)
+		return;
+	instance->live = NULL;
+	launch_unreserve(life->live);
+	live_free(life->live);
+	life_free(life);
+}

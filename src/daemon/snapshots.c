@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * snapshots.c - what an instance was at one moment: its volume and its config, kept under a name.
+ */
+#include "daemon/snapshots.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/events.h"
+#include "daemon/lifecycle.h"
+#include "daemon/remove.h"
+#include "daemon/storage.h"
+#include "model/json.h"
+
+#define EXPIRE_NS     (60 * NS_PER_SEC)
+#define PATTERN_USUAL "snap%d"
+#define NEVER         "0001-01-01T00:00:00Z"
+
+/* One piece of work on a snapshot. */
+struct work {
+	struct instance *instance;
+	char *name;
+	json_t *object; /* the new snapshot */
+	bool is_paused; /* it was frozen for this */
+	bool was_running;
+	bool was_ephemeral;
+	snapshot_done *done;
+	void *data;
+};
+
+static struct work *work_new(
+	struct instance *instance, const char *name, snapshot_done *done, void *data)
+{
+	struct work *work = alloc(struct work);
+	work->instance = instance;
+	work->name = alloc_text(name);
+	work->done = done;
+	work->data = data;
+	return work;
+}
+
+static void work_free(struct work *work)
+{
+	free(work->name);
+	json_decref(work->object);
+	free(work);
+}
+
+static void work_end(struct work *work, int code, const struct error *e)
+{
+	struct error error = {};
+	instance_release(work->instance);
+	if (work->is_paused && lifecycle_thaw(work->instance, &error) < 0)
+		log_error("not unfrozen instance=%s: %s", work->instance->name, error.text);
+	work->done(work->data, code, e);
+	work_free(work);
+}
+
+static size_t snapshot_index(const struct instance *instance, const char *name)
+{
+	size_t i = 0;
+	while (i < json_array_size(instance->snapshots) &&
+		!text_equal(json_text(json_array_get(instance->snapshots, i), "name"), name))
+		i++;
+	return i;
+}
+
+json_t *snapshot_find(const struct instance *instance, const char *name)
+{
+	return json_array_get(instance->snapshots, snapshot_index(instance, name));
+}
+
+int snapshot_get(const struct instance *instance, const char *name, json_t **ret, struct error *e)
+{
+	json_t *snapshot = snapshot_find(instance, name);
+	if (!snapshot)
+		return error_set(
+			e, -ENOENT, "Snapshot \"%s/%.80s\" not found", instance->name, name);
+	*ret = snapshot;
+	return 0;
+}
+
+static int snapshot_store(const struct instance *instance, const json_t *snapshot, struct error *e)
+{
+	cleanup(free) char *key =
+		alloc_printf("%s/%s", instance->name, json_text(snapshot, "name"));
+	return store_put(instance->service->store, "snapshot", instance->project, key, snapshot, e);
+}
+
+static void snapshot_event(
+	const struct instance *instance, const char *action, const char *name, json_t *context)
+{
+	cleanup(free) char *url =
+		alloc_printf("/1.0/instances/%s/snapshots/%s", instance->name, name);
+	events_lifecycle(instance->service, action, instance->project, url, context);
+}
+
+/* The first name of the pattern that is free: "%d" counts. */
+static int name_choose(const struct instance *instance, char **ret, struct error *e)
+{
+	const char *pattern = instance_config(instance, "snapshots.pattern") ?: PATTERN_USUAL;
+	const char *mark = strstr(pattern, "%d");
+	for (int i = 0; i <= SNAPSHOTS_MAX; i++) {
+		cleanup(free) char *name = mark
+			? alloc_printf("%.*s%d%s", (int)(mark - pattern), pattern, i, mark + 2)
+			: alloc_text(pattern);
+		if (!snapshot_find(instance, name)) {
+			*ret = TAKE_PTR(name);
+			return 0;
+		}
+		if (!mark)
+			break;
+	}
+	return error_set(e, -EEXIST, "config.snapshots.pattern: no name is free");
+}
+
+/* "1M 2H 3d 4w 5m 6y": when a snapshot made now expires. */
+static int expiry_of(const char *text, char buffer[TEXT_TIME_SIZE], struct error *e)
+{
+	struct tm when;
+	time_t now = time(NULL);
+	gmtime_r(&now, &when);
+	for (const char *at = text; *at;) {
+		int count, end = 0;
+		char unit;
+		if (sscanf(at, " %6d%c%n", &count, &unit, &end) != 2 || count < 0)
+			return error_set(e, -EINVAL,
+				"config.snapshots.expiry: \"%.40s\" is none like 2d or 1w 12H",
+				text);
+		int *const field = unit == 'M'       ? &when.tm_min
+			: unit == 'H'                ? &when.tm_hour
+			: unit == 'd' || unit == 'w' ? &when.tm_mday
+			: unit == 'm'                ? &when.tm_mon
+			: unit == 'y'                ? &when.tm_year
+						     : NULL;
+		if (!field)
+			return error_set(e, -EINVAL,
+				"config.snapshots.expiry: \"%.40s\" is none like 2d or 1w 12H",
+				text);
+		*field += unit == 'w' ? 7 * count : count;
+		at += end;
+		at += strspn(at, " ");
+	}
+	text_format_time((uint64_t)timegm(&when) * NS_PER_SEC, buffer);
+	return 0;
+}
+
+static int object_make(struct instance *instance, const char *name, const char *expires_at,
+	json_t **ret, struct error *e)
+{
+	static const char *const fields[] = { "architecture", "config", "description", "devices",
+		"ephemeral", "profiles", "stateful", "last_used_at" };
+	const char *expiry = instance_config(instance, "snapshots.expiry");
+	char now[TEXT_TIME_SIZE], expires[TEXT_TIME_SIZE] = NEVER;
+	if (expires_at && expires_at[0]) {
+		snprintf(expires, sizeof(expires), "%s", expires_at);
+	} else if (expiry) {
+		int r = expiry_of(expiry, expires, e);
+		if (r < 0)
+			return r;
+	}
+	json_t *object = json_pack("{s:s, s:s, s:s}", "name", name, "created_at",
+		text_format_time(loop_wall_clock(), now), "expires_at", expires);
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		json_t *value = json_object_get(instance->object, fields[i]);
+		if (value)
+			json_object_set_new(object, fields[i], json_deep_copy(value));
+	}
+	json_object_set_new(object, "expanded_config", json_deep_copy(instance->expanded_config));
+	json_object_set_new(object, "expanded_devices", json_deep_copy(instance->expanded_devices));
+	json_object_set_new(object, "size", json_integer(-1));
+	*ret = object;
+	return 0;
+}
+
+static void created(void *data, int code, const struct error *e)
+{
+	struct work *work = data;
+	struct instance *instance = work->instance;
+	struct error error = {};
+	if (code == 0) {
+		e = &error;
+		code = snapshot_store(instance, work->object, &error);
+	}
+	if (code == 0) {
+		json_array_append(instance->snapshots, work->object);
+		snapshot_event(instance, "instance-snapshot-created", work->name, NULL);
+	}
+	work_end(work, code, e);
+}
+
+/* A running instance is frozen where its pool can't copy what is in use. */
+static int pause_if_needed(
+	struct work *work, const struct volume_ref *ref, const char *doing, struct error *e)
+{
+	struct instance *instance = work->instance;
+	if (instance->state == INSTANCE_RUNNING &&
+		storage_volume_needs_pause(instance->service->storage, ref)) {
+		int r = lifecycle_freeze(instance, e);
+		if (r < 0)
+			return r;
+		work->is_paused = true;
+	}
+	int r = instance_claim(instance, doing, e);
+	if (r < 0 && work->is_paused && lifecycle_thaw(instance, NULL) < 0)
+		log_error("not unfrozen instance=%s", instance->name);
+	return r;
+}
+
+int snapshot_create(struct instance *instance, const char *name, const char *expires_at,
+	snapshot_done *done, void *data, char **ret, struct error *e)
+{
+	cleanup(free) char *chosen = name && name[0] ? alloc_text(name) : NULL;
+	struct volume_ref from, to;
+	int r = chosen ? 0 : name_choose(instance, &chosen, e);
+	if (r == 0)
+		r = spec_check_snapshot_name(chosen, e);
+	if (r < 0)
+		return r;
+	if (snapshot_find(instance, chosen))
+		return error_set(
+			e, -EEXIST, "Snapshot \"%s/%s\" already exists", instance->name, chosen);
+	if (json_array_size(instance->snapshots) >= SNAPSHOTS_MAX)
+		return error_set(
+			e, -EBUSY, "There are %d snapshots, which is the limit", SNAPSHOTS_MAX);
+	struct work *work = work_new(instance, chosen, done, data);
+	instance_volume(instance, NULL, &from);
+	instance_volume(instance, work->name, &to);
+	r = object_make(instance, chosen, expires_at, &work->object, e);
+	if (r == 0)
+		r = pause_if_needed(work, &from, "snapshotting", e);
+	if (r < 0) {
+		work_free(work);
+		return r;
+	}
+	*ret = alloc_text(chosen);
+	r = storage_volume_copy(instance->service->storage, &from, &to, 0, created, work, e);
+	if (r < 0) {
+		struct error error = {};
+		free(*ret);
+		instance_release(instance);
+		if (work->is_paused && lifecycle_thaw(instance, &error) < 0)
+			log_error("not unfrozen instance=%s: %s", instance->name, error.text);
+		work_free(work);
+	}
+	return r;
+}
+
+static void deleted(void *data, int code, const struct error *e)
+{
+	struct work *work = data;
+	struct instance *instance = work->instance;
+	struct error error = {};
+	if (code == 0) {
+		cleanup(free) char *key = alloc_printf("%s/%s", instance->name, work->name);
+		e = &error;
+		code = store_remove(
+			instance->service->store, "snapshot", instance->project, key, &error);
+	}
+	if (code == 0) {
+		json_array_remove(instance->snapshots, snapshot_index(instance, work->name));
+		snapshot_event(instance, "instance-snapshot-deleted", work->name, NULL);
+	}
+	work_end(work, code, e);
+}
+
+int snapshot_delete(struct instance *instance, const char *name, snapshot_done *done, void *data,
+	struct error *e)
+{
+	json_t *snapshot;
+	struct volume_ref ref;
+	int r = snapshot_get(instance, name, &snapshot, e);
+	if (r == 0)
+		r = instance_claim(instance, "deleting a snapshot", e);
+	if (r < 0)
+		return r;
+	struct work *work = work_new(instance, name, done, data);
+	instance_volume(instance, work->name, &ref);
+	r = storage_volume_delete(instance->service->storage, &ref, deleted, work, e);
+	if (r < 0) {
+		instance_release(instance);
+		work_free(work);
+	}
+	return r;
+}
+
+int snapshot_rename(
+	struct instance *instance, const char *name, const char *new_name, struct error *e)
+{
+	json_t *snapshot;
+	struct volume_ref ref;
+	int r = snapshot_get(instance, name, &snapshot, e);
+	if (r == 0)
+		r = spec_check_snapshot_name(new_name, e);
+	if (r < 0)
+		return r;
+	if (snapshot_find(instance, new_name))
+		return error_set(
+			e, -EEXIST, "Snapshot \"%s/%s\" already exists", instance->name, new_name);
+	r = instance_claim(instance, "renaming a snapshot", e);
+	if (r < 0)
+		return r;
+	instance_volume(instance, name, &ref);
+	r = storage_volume_rename(instance->service->storage, &ref, new_name, e);
+	if (r == 0) {
+		cleanup(free) char *from = alloc_printf("%s/%s", instance->name, name);
+		cleanup(free) char *to = alloc_printf("%s/%s", instance->name, new_name);
+		r = store_rename(
+			instance->service->store, "snapshot", instance->project, from, to, e);
+	}
+	if (r == 0) {
+		cleanup(free) char *old = alloc_text(name);
+		json_set_text(snapshot, "name", new_name);
+		r = snapshot_store(instance, snapshot, e);
+		snapshot_event(instance, "instance-snapshot-renamed", new_name,
+			json_pack("{s:s}", "old_name", old));
+	}
+	instance_release(instance);
+	return r;
+}
+
+int snapshot_update(
+	struct instance *instance, const char *name, const char *expires_at, struct error *e)
+{
+	json_t *snapshot;
+	int r = snapshot_get(instance, name, &snapshot, e);
+	if (r < 0)
+		return r;
+	json_set_text(snapshot, "expires_at", expires_at && expires_at[0] ? expires_at : NEVER);
+	r = snapshot_store(instance, snapshot, e);
+	if (r == 0)
+		snapshot_event(instance, "instance-snapshot-updated", name, NULL);
+	return r;
+}
+
+static void restore_started(void *data, int code, const struct error *e)
+{
+	struct work *work = data;
+	work->done(work->data, code, e);
+	work_free(work);
+}
+
+/* The config comes back with the volume; what belongs to this instance alone stays. */
+static int config_restore(struct instance *instance, const json_t *snapshot, struct error *e)
+{
+	static const char *const fields[] = { "architecture", "devices", "description",
+		"profiles" };
+	json_t *own = json_object_get(instance->object, "config");
+	json_t *config = json_deep_copy(json_object_get(snapshot, "config"));
+	const char *key;
+	json_t *value;
+	void *next;
+	json_object_foreach_safe(config, next, key, value)
+	{
+		if (text_starts(key, "volatile."))
+			json_object_del(config, key);
+	}
+	json_object_foreach(own, key, value)
+	{
+		if (text_starts(key, "volatile."))
+			json_object_set(config, key, value);
+	}
+	json_object_set_new(instance->object, "config", config);
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		json_t *kept = json_object_get(snapshot, fields[i]);
+		if (kept)
+			json_object_set_new(instance->object, fields[i], json_deep_copy(kept));
+	}
+	int r = instance_expand(instance, e);
+	return r < 0 ? r : instance_save(instance, e);
+}
+
+static void restored(void *data, int code, const struct error *e)
+{
+	struct work *work = data;
+	struct instance *instance = work->instance;
+	struct error error = {};
+	json_set_bool(instance->object, "ephemeral", work->was_ephemeral);
+	if (code == 0) {
+		e = &error;
+		code = config_restore(instance, snapshot_find(instance, work->name), &error);
+	}
+	instance_release(instance);
+	if (code == 0)
+		instance_event(
+			instance, "instance-restored", json_pack("{s:s}", "snapshot", work->name));
+	if (code == 0 && work->was_running) {
+		code = lifecycle_start(instance, restore_started, work, &error);
+		if (code == 0)
+			return;
+	}
+	work->done(work->data, code, e);
+	work_free(work);
+}
+
+static int restore_begin(struct work *work, struct error *e)
+{
+	struct instance *instance = work->instance;
+	struct volume_ref ref;
+	int r = instance_claim(instance, "restoring", e);
+	if (r < 0)
+		return r;
+	instance_volume(instance, work->name, &ref);
+	r = storage_volume_restore(instance->service->storage, &ref, restored, work, e);
+	if (r < 0)
+		instance_release(instance);
+	return r;
+}
+
+static void restore_stopped(void *data, int code, const struct error *e)
+{
+	struct work *work = data;
+	struct error error = {};
+	if (code == 0) {
+		e = &error;
+		code = restore_begin(work, &error);
+	}
+	if (code < 0) {
+		json_set_bool(work->instance->object, "ephemeral", work->was_ephemeral);
+		work->done(work->data, code, e);
+		work_free(work);
+	}
+}
+
+int snapshot_restore(struct instance *instance, const char *name, snapshot_done *done, void *data,
+	struct error *e)
+{
+	const char *slash = strrchr(name, '/');
+	json_t *snapshot;
+	int r = snapshot_get(instance, slash ? slash + 1 : name, &snapshot, e);
+	if (r < 0)
+		return r;
+	struct work *work = work_new(instance, slash ? slash + 1 : name, done, data);
+	work->was_ephemeral = instance_is_ephemeral(instance);
+	work->was_running = instance->live != NULL;
+	if (work->was_running) {
+		json_set_bool(instance->object, "ephemeral", false);
+		r = lifecycle_stop(instance, true, 0, restore_stopped, work, e);
+	} else {
+		r = restore_begin(work, e);
+	}
+	if (r < 0) {
+		json_set_bool(instance->object, "ephemeral", work->was_ephemeral);
+		work_free(work);
+	}
+	return r;
+}
+
+static void expired_deleted(void *data, int code, const struct error *e)
+{
+	(void)data;
+	if (code < 0)
+		log_error("an expired snapshot is left: %s", e->text);
+}
+
+/* One a turn: the instance is busy with it then. */
+static void expire_one(void *data, struct instance *instance)
+{
+	const char *now = data;
+	for (size_t i = 0; i < json_array_size(instance->snapshots) && !instance->doing; i++) {
+		const json_t *snapshot = json_array_get(instance->snapshots, i);
+		const char *expires = json_text(snapshot, "expires_at");
+		struct error e = {};
+		if (!expires || !expires[0] || text_starts(expires, "0001-") ||
+			strncmp(expires, now, strlen("2000-01-01T00:00:00")) > 0)
+			continue;
+		cleanup(free) char *name = alloc_text(json_text(snapshot, "name"));
+		int r = snapshot_delete(instance, name, expired_deleted, NULL, &e);
+		if (r < 0)
+			expired_deleted(NULL, r, &e);
+		return;
+	}
+}
+
+static void expire(void *data)
+{
+	struct service *service = data;
+	char now[TEXT_TIME_SIZE];
+	text_format_time(loop_wall_clock(), now);
+	instances_each(service, NULL, expire_one, now);
+	timer_set_after(service->instances->expiry, EXPIRE_NS);
+}
+
+void snapshots_start(struct service *service)
+{
+	service->instances->expiry = loop_add_timer(service->loop, expire, service);
+	timer_set_after(service->instances->expiry, EXPIRE_NS);
+}
+
+void snapshots_stop(struct service *service)
+{
+	source_free(TAKE_PTR(service->instances->expiry));
+}

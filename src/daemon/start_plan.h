@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * start_plan.h - gathers what a kind needs to know and lets it plan the start of an instance.
+ */
+#pragma once
+
+#include "daemon/instances.h"
+#include "daemon/nics.h"
+
+/* A plan and what its texts stand in. Start with {}. */
+struct start_plan {
+	struct plan plan;
+	struct nics nics;
+	char *group;
+};
+
+/*
+ * `cpus` it is held on. `is_trial`: nothing is kept of what is chosen on the way, and the instance's
+ * volume may not be there yet.
+ */
+int start_plan_make(struct instance *instance, const struct spec *spec,
+	const struct cpu_set_mask *cpus, bool is_trial, struct start_plan *ret,
+	struct error *e) must_use;
+void start_plan_done(struct start_plan *plan);
+static inline void start_plan_done_cleanup(struct start_plan *local)
+{
+	start_plan_done(local);
+}
