@@ -42,6 +42,17 @@ void filter_begin(struct filter *filter)
 	put(filter, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS);
 }
 
+void filter_begin_trapping(struct filter *filter, uint64_t after)
+{
+	filter_begin(filter);
+	filter_allow(filter, SYS_rt_sigreturn, NULL, 0);
+	load(filter, offsetof(struct seccomp_data, instruction_pointer));
+	put(filter, BPF_JMP | BPF_JEQ | BPF_K, 0, 2, (uint32_t)after);
+	load(filter, offsetof(struct seccomp_data, instruction_pointer) + 4);
+	put(filter, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, (uint32_t)(after >> 32));
+	put(filter, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_TRAP);
+}
+
 /* Instructions of one condition: two for equality of each half, one jump more for an upper bound. */
 #define EQUAL_LENGTH   4
 #define AT_MOST_LENGTH 5

@@ -32,6 +32,13 @@ struct filter_condition {
 
 void filter_begin(struct filter *filter);
 
+/*
+ * As filter_begin(), for a process with one privileged instruction: calls whose instruction pointer (that
+ * behind the `syscall`) is not `after` raise SIGSYS, which the process can catch. rt_sigreturn is allowed
+ * from anywhere: it sets registers of the process and nothing else.
+ */
+void filter_begin_trapping(struct filter *filter, uint64_t after);
+
 /* Allows the call if every condition holds. Calls of one number may be added several times. */
 void filter_allow(
 	struct filter *filter, long call, const struct filter_condition *conditions, size_t count);

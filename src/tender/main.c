@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "rewrite/rewrite.h"
+#include "tender/process.h"
 #include "tender/spt.h"
 
 #define KERNEL_BYTES_MAX (512 * MIB)
@@ -44,17 +46,13 @@ static int map_file(const char *path, const void **ret, size_t *ret_size, struct
 	return 0;
 }
 
-static int open_unikernel(const char *path, struct solo5 *ret, struct error *e)
+/* The one thing a program that was made for the library OS has, and a Solo5 unikernel has not. */
+static bool is_rewritten(const struct elf *elf)
 {
-	const void *data;
-	size_t size;
-	struct elf elf;
-	int r = map_file(path, &data, &size, e);
-	if (r == 0)
-		r = elf_open(data, size, &elf, e);
-	if (r == 0)
-		r = solo5_open(&elf, SOLO5_TARGET_SPT, ret, e);
-	return r < 0 ? error_prefix(e, r, "%s", path) : 0;
+	for (uint32_t i = 0; i < elf->segment_count; i++)
+		if (elf->segments[i].p_type == PT_BERTH_SLOT)
+			return true;
+	return false;
 }
 
 static int take_option(
@@ -99,21 +97,45 @@ static int find_unikernel(int count, char **words)
 	return i < count && text_equal(words[i], "--") ? i + 1 : i;
 }
 
+static uint32_t count_words(char **words)
+{
+	uint32_t count = 0;
+	while (words[count])
+		count++;
+	return count;
+}
+
 static int run(int count, char **words, struct error *e)
 {
 	int kernel = find_unikernel(count, words);
 	if (kernel >= count)
 		return error_set(e, -EINVAL, "%s", usage);
-	struct solo5 solo5;
-	int r = open_unikernel(words[kernel], &solo5, e);
-	if (r < 0)
-		return r;
+	const void *data = NULL;
+	size_t size = 0;
+	struct elf elf;
+	struct solo5 solo5 = {};
 	uint64_t memory_bytes = MEMORY_MIB * MIB;
+	int r = map_file(words[kernel], &data, &size, e);
+	if (r == 0)
+		r = elf_open(data, size, &elf, e);
+	bool is_program = r == 0 && is_rewritten(&elf);
+	if (r == 0 && !is_program)
+		r = solo5_open(&elf, SOLO5_TARGET_SPT, &solo5, e);
+	if (r < 0)
+		return error_prefix(e, r, "%s", words[kernel]);
 	for (int i = 1; i < kernel && !text_equal(words[i], "--"); i++) {
 		r = take_option(&solo5, words[i], &memory_bytes, e);
 		if (r < 0)
 			return r;
 	}
+	if (is_program)
+		return process_run(data, size,
+			&(struct process_options){ .memory_bytes = memory_bytes,
+				.arguments = words + kernel,
+				.argument_count = (uint32_t)(count - kernel),
+				.environment = environ,
+				.environment_count = count_words(environ) },
+			e);
 	r = solo5_finish(&solo5, e);
 	if (r < 0)
 		return r;

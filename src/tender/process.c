@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * process.c - the library OS in a locked process.
+ *
+ * Theory of operation. Every system call of the library OS is made by one instruction, in
+ * platform_syscall(). The filter allows the few calls of the table below from that instruction and kills on
+ * any other; a call from anywhere else is the program's own and traps: the signal handler stores its registers
+ * where the library OS wants them and continues there. A program that jumps to that instruction gains what the
+ * table lists and no more.
+ */
+#include "tender/process.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/ucontext.h>
+#include <time.h>
+
+#include "base/text.h"
+#include "tender/filter.h"
+#include "unikernel/kernel.h"
+
+#define ARCH_SET_FS_CODE 0x1002
+#define SIGNAL_STACK     (64 * KIB)
+
+int64_t platform_syscall(
+	int64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+extern const char platform_syscall_after[];
+
+__asm__(".text\n"
+	".globl platform_syscall, platform_syscall_after\n"
+	".type platform_syscall, @function\n"
+	"platform_syscall:\n\t"
+	"mov %rdi, %rax\n\t"
+	"mov %rsi, %rdi\n\t"
+	"mov %rdx, %rsi\n\t"
+	"mov %rcx, %rdx\n\t"
+	"mov %r8, %r10\n\t"
+	"mov %r9, %r8\n\t"
+	"mov 8(%rsp), %r9\n\t"
+	"syscall\n"
+	"platform_syscall_after:\n\t"
+	"ret\n");
+
+static uint64_t number_of(const void *pointer)
+{
+	return (uint64_t)(uintptr_t)pointer;
+}
+
+#define CALL(number, a, b, c, d) platform_syscall(number, a, b, c, d, 0, 0)
+
+int platform_map(uint64_t address, uint64_t size)
+{
+	void *wanted = (void *)(uintptr_t)address;
+	void *got = mmap(wanted, size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	return got == MAP_FAILED ? -errno : 0;
+}
+
+int platform_protect(uint64_t address, uint64_t size, int rights)
+{
+	static_assert(PLATFORM_READ == PROT_READ && PLATFORM_WRITE == PROT_WRITE &&
+			PLATFORM_EXECUTE == PROT_EXEC,
+		"the platform's rights are Linux's");
+	return (int)CALL(SYS_mprotect, address, size, (uint64_t)rights, 0);
+}
+
+void platform_release(uint64_t address, uint64_t size)
+{
+	(void)CALL(SYS_madvise, address, size, MADV_DONTNEED, 0);
+}
+
+int64_t platform_console_write(const void *data, size_t size)
+{
+	return CALL(SYS_write, STDOUT_FILENO, number_of(data), size, 0);
+}
+
+int64_t platform_console_read(void *data, size_t size)
+{
+	return CALL(SYS_read, STDIN_FILENO, number_of(data), size, 0);
+}
+
+static uint64_t read_clock(clockid_t id)
+{
+	struct timespec now;
+	(void)CALL(SYS_clock_gettime, (uint64_t)id, number_of(&now), 0, 0);
+	return (uint64_t)now.tv_sec * NS_PER_SEC + (uint64_t)now.tv_nsec;
+}
+
+uint64_t platform_clock_monotonic(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t platform_clock_realtime(void)
+{
+	return read_clock(CLOCK_REALTIME);
+}
+
+void platform_wait(uint64_t until_ns)
+{
+	struct pollfd console = { .fd = STDIN_FILENO, .events = POLLIN };
+	struct timespec left = {};
+	uint64_t now = platform_clock_monotonic();
+	if (until_ns != UINT64_MAX && until_ns > now) {
+		left.tv_sec = (time_t)((until_ns - now) / NS_PER_SEC);
+		left.tv_nsec = (long)((until_ns - now) % NS_PER_SEC);
+	}
+	(void)CALL(SYS_ppoll, number_of(&console), 1, until_ns == UINT64_MAX ? 0 : number_of(&left),
+		0);
+}
+
+void platform_set_fs(uint64_t address)
+{
+	(void)CALL(SYS_arch_prctl, ARCH_SET_FS_CODE, address, 0, 0);
+}
+
+void platform_exit(int status)
+{
+	for (;;)
+		(void)CALL(SYS_exit_group, (uint64_t)status, 0, 0, 0);
+}
+
+/* The program's own system call: its registers go where entry.S would have put them. */
+static void on_trap(int number, siginfo_t *info, void *data)
+{
+	(void)number;
+	(void)info;
+	ucontext_t *context = data;
+	greg_t *g = context->uc_mcontext.gregs;
+	struct registers *r = (struct registers *)(uintptr_t)(current_thread->kernel_sp -
+		sizeof(struct registers));
+	*r = (struct registers){
+		.r15 = (uint64_t)g[REG_R15],
+		.r14 = (uint64_t)g[REG_R14],
+		.r13 = (uint64_t)g[REG_R13],
+		.r12 = (uint64_t)g[REG_R12],
+		.rbp = (uint64_t)g[REG_RBP],
+		.rbx = (uint64_t)g[REG_RBX],
+		.r11 = (uint64_t)g[REG_EFL],
+		.r10 = (uint64_t)g[REG_R10],
+		.r9 = (uint64_t)g[REG_R9],
+		.r8 = (uint64_t)g[REG_R8],
+		.rcx = (uint64_t)g[REG_RIP],
+		.rdx = (uint64_t)g[REG_RDX],
+		.rsi = (uint64_t)g[REG_RSI],
+		.rdi = (uint64_t)g[REG_RDI],
+		.number = (uint64_t)g[REG_RAX],
+		.rip = (uint64_t)g[REG_RIP],
+		.cs = 0x33,
+		.rflags = (uint64_t)g[REG_EFL],
+		.rsp = (uint64_t)g[REG_RSP],
+		.ss = 0x2b,
+	};
+	g[REG_RSP] = (greg_t)(uintptr_t)r;
+	g[REG_RIP] = (greg_t)(uintptr_t)unikernel_trap;
+}
+
+#define ONLY(filter, call, ...) \
+	do { \
+		const struct filter_condition only[] = { __VA_ARGS__ }; \
+		filter_allow(filter, call, only, ARRAY_SIZE(only)); \
+	} while (0)
+
+int platform_lock(void)
+{
+	static struct filter filter;
+	filter_begin_trapping(&filter, number_of(platform_syscall_after));
+	ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, STDOUT_FILENO });
+	ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, STDIN_FILENO });
+	ONLY(&filter, SYS_clock_gettime, { 0, FILTER_EQUAL, CLOCK_MONOTONIC });
+	ONLY(&filter, SYS_clock_gettime, { 0, FILTER_EQUAL, CLOCK_REALTIME });
+	ONLY(&filter, SYS_ppoll, { 1, FILTER_EQUAL, 1 });
+	ONLY(&filter, SYS_mprotect, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE });
+	ONLY(&filter, SYS_madvise, { 2, FILTER_EQUAL, MADV_DONTNEED });
+	ONLY(&filter, SYS_arch_prctl, { 0, FILTER_EQUAL, ARCH_SET_FS_CODE });
+	filter_allow(&filter, SYS_exit_group, NULL, 0);
+	int r = filter_end(&filter, NULL);
+	return r < 0 ? r : filter_lock(&filter);
+}
+
+static int catch_traps(struct error *e)
+{
+	static char stack[SIGNAL_STACK];
+	const stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	if (sigaltstack(&alternate, NULL) < 0 || sigaction(SIGSYS, &action, NULL) < 0)
+		return error_errno(e, "the handler of traps");
+	return 0;
+}
+
+static void add_words(struct text *words, char **list, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		text_add_n(words, list[i], strlen(list[i]) + 1);
+}
+
+int process_run(
+	const void *data, size_t size, const struct process_options *options, struct error *e)
+{
+	struct text words = {}; /* lives as long as the process */
+	add_words(&words, options->arguments, options->argument_count);
+	add_words(&words, options->environment, options->environment_count);
+	void *memory = mmap(NULL, options->memory_bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED)
+		return error_errno(e, "map %" PRIu64 " bytes of memory", options->memory_bytes);
+	int r = catch_traps(e);
+	if (r < 0)
+		return r;
+
+	static struct boot boot;
+	boot = (struct boot){
+		.version = BOOT_VERSION,
+		.size = sizeof(boot),
+		.memory_address = number_of(memory),
+		.memory_bytes = options->memory_bytes,
+		.program_address = number_of(data),
+		.program_bytes = size,
+		.words_address = number_of(words.data),
+		.words_bytes = (uint32_t)words.length,
+		.argument_count = options->argument_count,
+		.environment_count = options->environment_count,
+	};
+	if (getrandom(boot.random, sizeof(boot.random), 0) != sizeof(boot.random))
+		return error_errno(e, "random bytes");
+	const struct rlimit none = { 0, 0 };
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+	if (close_range(STDERR_FILENO + 1, UINT32_MAX, 0) < 0)
+		return error_errno(e, "close_range");
+	kernel_main(&boot);
+}

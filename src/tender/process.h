@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * process.h - the platform `process`: a library OS and its program in this process, locked by a filter.
+ */
+#pragma once
+
+#include "base/base.h"
+#include "base/error.h"
+
+struct process_options {
+	uint64_t memory_bytes;
+	char **arguments; /* the program's, its name first */
+	uint32_t argument_count;
+	char **environment;
+	uint32_t environment_count;
+};
+
+/* Runs the rewritten program `data`. Returns only if something failed before the program began. */
+int process_run(const void *data, size_t size, const struct process_options *options,
+	struct error *e) must_use;

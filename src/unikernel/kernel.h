@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kernel.h - the library OS as its parts see each other.
+ *
+ * Freestanding: no libc, no floating point, one host thread. A function that serves a call returns its
+ * result or a negative errno.
+ */
+#pragma once
+
+#include <errno.h>
+
+#include "abi/boot.h"
+#include "unikernel/platform.h"
+#include "unikernel/registers.h"
+
+#define KERNEL_PAGE  4096u
+#define KERNEL_STACK (32u * 1024)
+
+/* entry.S wants kernel_sp first. */
+struct thread {
+	uint64_t kernel_sp; /* where struct registers ends: 8 below a multiple of 16 */
+	int32_t id;
+	uint64_t fs;
+	uint64_t clear_child_tid;
+};
+
+extern struct thread *current_thread;
+
+/* Runs the program of `boot` until it exits. */
+void kernel_main(const struct boot *boot) __attribute__((__noreturn__));
+
+/* Ends the unikernel with a sentence on the console; for what only a fault of ours can cause. */
+void kernel_panic(const char *sentence) __attribute__((__noreturn__));
+
+/* Serves the call whose registers stand on the kernel stack. */
+void unikernel_call(struct registers *registers);
+
+void unikernel_start(uint64_t rip, uint64_t rsp) __attribute__((__noreturn__));
+void unikernel_entry(void);
+void unikernel_trap(void);
+
+/* memory.c */
+void memory_init(uint64_t address, uint64_t size, uint64_t program_break);
+uint64_t memory_alloc(uint64_t bytes); /* pages for the library OS itself; 0 if there are none */
+int64_t memory_brk(uint64_t address);
+int64_t memory_map(uint64_t address, uint64_t size, uint64_t rights, uint64_t flags);
+int64_t memory_unmap(uint64_t address, uint64_t size);
+int64_t memory_protect(uint64_t address, uint64_t size, uint64_t rights);
+int64_t memory_advise(uint64_t address, uint64_t size, uint64_t advice);
+
+/* load.c: maps the program; its entry and end of data. -ENOEXEC with a sentence on the console. */
+struct program {
+	uint64_t entry;
+	uint64_t headers; /* address of the program headers */
+	uint32_t header_count;
+	uint64_t end; /* behind its last byte */
+};
+int load_program(const struct boot *boot, struct program *ret);
+uint64_t load_stack(const struct boot *boot, const struct program *program, uint64_t top);
+
+/* string.c: what a compiler takes for granted, and a little more */
+void *memcpy(void *to, const void *from, size_t size);
+void *memmove(void *to, const void *from, size_t size);
+void *memset(void *to, int value, size_t size);
+int memcmp(const void *a, const void *b, size_t size);
+size_t strlen(const char *text);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * load.c - puts the program into memory and its arguments onto its stack, as Linux does.
+ *
+ * The file was rewritten when its image was built (src/rewrite): its slot gets the address of our entry.
+ */
+#include <elf.h>
+
+#include "unikernel/kernel.h"
+
+#define PT_BERTH_SLOT   0x62746872u
+#define HWCAP2_FSGSBASE 2
+
+static uint64_t page_down(uint64_t address)
+{
+	return address & ~(uint64_t)(KERNEL_PAGE - 1);
+}
+
+static uint64_t page_up(uint64_t address)
+{
+	return page_down(address + KERNEL_PAGE - 1);
+}
+
+static void *at(uint64_t address)
+{
+	return (void *)(uintptr_t)address;
+}
+
+/* Whoever built the image has checked the file; a reader that trusts nobody costs little. */
+static bool is_good(const struct boot *boot, const Elf64_Phdr *segment)
+{
+	return segment->p_offset <= boot->program_bytes &&
+		segment->p_filesz <= boot->program_bytes - segment->p_offset &&
+		segment->p_filesz <= segment->p_memsz && segment->p_vaddr < (UINT64_C(1) << 47) &&
+		segment->p_memsz < (UINT64_C(1) << 40);
+}
+
+static int load_segment(const struct boot *boot, const Elf64_Phdr *segment)
+{
+	uint64_t start = page_down(segment->p_vaddr);
+	uint64_t end = page_up(segment->p_vaddr + segment->p_memsz);
+	int r = platform_map(start, end - start);
+	if (r < 0)
+		return r;
+	memcpy(at(segment->p_vaddr), at(boot->program_address + segment->p_offset),
+		segment->p_filesz);
+	return 0;
+}
+
+static int protect_segment(const Elf64_Phdr *segment)
+{
+	int rights = (segment->p_flags & PF_R ? PLATFORM_READ : 0) |
+		(segment->p_flags & PF_W ? PLATFORM_WRITE : 0) |
+		(segment->p_flags & PF_X ? PLATFORM_EXECUTE : 0);
+	uint64_t start = page_down(segment->p_vaddr);
+	if ((rights & PLATFORM_WRITE) && (rights & PLATFORM_EXECUTE))
+		return -ENOEXEC;
+	return platform_protect(
+		start, page_up(segment->p_vaddr + segment->p_memsz) - start, rights);
+}
+
+static int load_segments(const struct boot *boot, const Elf64_Phdr *segments, uint32_t count,
+	struct program *program)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const Elf64_Phdr *segment = &segments[i];
+		if (segment->p_type != PT_LOAD && segment->p_type != PT_BERTH_SLOT)
+			continue;
+		if (!is_good(boot, segment))
+			return -ENOEXEC;
+		if (segment->p_type == PT_BERTH_SLOT) {
+			*(uint64_t *)at(segment->p_vaddr) = (uint64_t)(uintptr_t)unikernel_entry;
+			continue;
+		}
+		int r = load_segment(boot, segment);
+		if (r < 0)
+			return r;
+		if (segment->p_vaddr + segment->p_memsz > program->end)
+			program->end = segment->p_vaddr + segment->p_memsz;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		int r = segments[i].p_type == PT_LOAD ? protect_segment(&segments[i]) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static uint64_t headers_address(const Elf64_Ehdr *header, const Elf64_Phdr *segments)
+{
+	for (uint32_t i = 0; i < header->e_phnum; i++) {
+		const Elf64_Phdr *segment = &segments[i];
+		if (segment->p_type == PT_LOAD && header->e_phoff >= segment->p_offset &&
+			header->e_phoff - segment->p_offset < segment->p_filesz)
+			return segment->p_vaddr + (header->e_phoff - segment->p_offset);
+	}
+	return 0;
+}
+
+int load_program(const struct boot *boot, struct program *ret)
+{
+	const Elf64_Ehdr *header = at(boot->program_address);
+	if (boot->program_bytes < sizeof(*header) ||
+		memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_type != ET_EXEC ||
+		header->e_machine != EM_X86_64 || header->e_phentsize != sizeof(Elf64_Phdr) ||
+		header->e_phoff % 8 != 0 || header->e_phoff > boot->program_bytes ||
+		header->e_phnum * sizeof(Elf64_Phdr) > boot->program_bytes - header->e_phoff)
+		return -ENOEXEC;
+	const Elf64_Phdr *segments = at(boot->program_address + header->e_phoff);
+	struct program program = {
+		.entry = header->e_entry,
+		.headers = headers_address(header, segments),
+		.header_count = header->e_phnum,
+	};
+	int r = load_segments(boot, segments, header->e_phnum, &program);
+	if (r < 0)
+		return r;
+	*ret = program;
+	return 0;
+}
+
+static uint32_t cpuid_features(void)
+{
+	uint32_t a = 1, b, c = 0, d;
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return d;
+}
+
+static uint64_t *push_words(uint64_t *to, uint32_t count, const char **word)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		*to++ = (uint64_t)(uintptr_t)*word;
+		*word += strlen(*word) + 1;
+	}
+	*to++ = 0;
+	return to;
+}
+
+/*
+ * The initial stack of the System V ABI below `top`: words, random bytes, auxiliary vector, environment,
+ * arguments. Returns the stack pointer.
+ */
+uint64_t load_stack(const struct boot *boot, const struct program *program, uint64_t top)
+{
+	static const char platform_name[] = "x86_64";
+	uint64_t random = top - sizeof(boot->random);
+	uint64_t name = random - sizeof(platform_name);
+	uint64_t words = name - boot->words_bytes;
+	memcpy(at(random), boot->random, sizeof(boot->random));
+	memcpy(at(name), platform_name, sizeof(platform_name));
+	memcpy(at(words), at(boot->words_address), boot->words_bytes);
+
+	const uint64_t auxiliary[][2] = {
+		{ AT_PHDR, program->headers },
+		{ AT_PHENT, sizeof(Elf64_Phdr) },
+		{ AT_PHNUM, program->header_count },
+		{ AT_PAGESZ, KERNEL_PAGE },
+		{ AT_BASE, 0 },
+		{ AT_FLAGS, 0 },
+		{ AT_ENTRY, program->entry },
+		{ AT_UID, 0 },
+		{ AT_EUID, 0 },
+		{ AT_GID, 0 },
+		{ AT_EGID, 0 },
+		{ AT_SECURE, 0 },
+		{ AT_CLKTCK, 100 },
+		{ AT_HWCAP, cpuid_features() },
+		{ AT_HWCAP2, HWCAP2_FSGSBASE },
+		{ AT_PLATFORM, name },
+		{ AT_RANDOM, random },
+		{ AT_EXECFN, words },
+		{ AT_NULL, 0 },
+	};
+	uint64_t slots = 1 + boot->argument_count + 1 + boot->environment_count + 1 +
+		sizeof(auxiliary) / sizeof(uint64_t);
+	uint64_t sp = (words - slots * sizeof(uint64_t)) & ~UINT64_C(15);
+	uint64_t *to = at(sp);
+	const char *word = at(words);
+	*to++ = boot->argument_count;
+	to = push_words(to, boot->argument_count, &word);
+	to = push_words(to, boot->environment_count, &word);
+	memcpy(to, auxiliary, sizeof(auxiliary));
+	return sp;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * platform.h - all that the library OS asks of what it runs on.
+ *
+ * Each platform implements these; nothing else in this folder knows where it runs. Addresses are the
+ * program's own. Errors are negative errno values of Linux.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/boot.h"
+
+#define PLATFORM_READ    1
+#define PLATFORM_WRITE   2
+#define PLATFORM_EXECUTE 4
+
+/* Before platform_lock() only: memory at exactly this address, zeroed, readable and writable. */
+int platform_map(uint64_t address, uint64_t size);
+
+/* Sets the rights of pages; PLATFORM_EXECUTE only before platform_lock(). */
+int platform_protect(uint64_t address, uint64_t size, int rights);
+
+/* Gives the content of pages back; they read as zero afterwards. */
+void platform_release(uint64_t address, uint64_t size);
+
+/* From here on nothing outside the unikernel can be reached but by the functions below. */
+int platform_lock(void);
+
+int64_t platform_console_write(const void *data, size_t size);
+int64_t platform_console_read(void *data, size_t size); /* 0 at the end, -EAGAIN if there is none */
+
+uint64_t platform_clock_monotonic(void); /* ns */
+uint64_t platform_clock_realtime(void);  /* ns since the epoch */
+
+/* Waits until the console has input, the network has a frame, or the monotonic clock passes `until_ns`. */
+void platform_wait(uint64_t until_ns);
+
+void platform_set_fs(uint64_t address);
+
+void platform_exit(int status) __attribute__((__noreturn__));
