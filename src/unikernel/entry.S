@@ -5,7 +5,8 @@
  * unikernel_entry is what the slot of a rewritten program holds: a trampoline calls it in place of a system
  * call. unikernel_trap is where a platform continues after it has stored the registers of a real system call
  * (struct registers) on the thread's kernel stack and set the stack pointer to them. Both serve the call on the
- * kernel stack of the thread. rcx and r11 are free: a system call destroys them.
+ * kernel stack of the thread. rcx and r11 are free: a system call destroys them. Who wants a thread to go on
+ * elsewhere (signals, new threads) calls unikernel_resume; returning from unikernel_call goes back to the site.
  */
 #include "unikernel/registers_offsets.h"
 
@@ -58,11 +59,12 @@ unikernel_entry:
 	mov 96(%rsp), %rdx
 	mov 104(%rsp), %rsi
 	mov 112(%rsp), %rdi
-	mov REGISTERS_RIP(%rsp), %rcx
 	sahf
 	mov REGISTERS_RAX(%rsp), %rax
 	mov REGISTERS_RSP(%rsp), %rsp
-	jmp *%rcx
+	/* Back by ret, not by a jump: the trampoline called, and the processor predicts in pairs. */
+	lea -8(%rsp), %rsp
+	ret
 	.size unikernel_entry, . - unikernel_entry
 
 	.globl unikernel_trap
