@@ -6,10 +6,6 @@
 
 #define STACK_BYTES (8u << 20)
 
-struct thread *current_thread;
-
-static struct thread first_thread;
-
 void kernel_panic(const char *sentence)
 {
 	static const char head[] = "unikernel: ";
@@ -34,9 +30,7 @@ void kernel_main(const struct boot *boot)
 	uint64_t kernel_stack = memory_alloc(KERNEL_STACK);
 	if (!stack || !kernel_stack)
 		kernel_panic("there is not enough memory for the program's stack");
-	first_thread.id = 1;
-	first_thread.kernel_sp = kernel_stack + KERNEL_STACK - 8;
-	current_thread = &first_thread;
+	thread_init(kernel_stack + KERNEL_STACK);
 	uint64_t sp =
 		load_stack(boot, &program, stack + (stack_bytes & ~(uint64_t)(KERNEL_PAGE - 1)));
 	if (platform_lock() < 0)

@@ -26,6 +26,9 @@ struct thread {
 
 extern struct thread *current_thread;
 
+/* Makes the first thread the one that runs; `kernel_stack_top` is a multiple of 16. */
+void thread_init(uint64_t kernel_stack_top);
+
 /* Runs the program of `boot` until it exits. */
 void kernel_main(const struct boot *boot) __attribute__((__noreturn__));
 
