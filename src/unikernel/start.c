@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kernel.c - the life of a unikernel: load, lock, run, exit.
+ * start.c - the life of a unikernel: load, lock, run, exit.
  */
 #include "unikernel/kernel.h"
 
