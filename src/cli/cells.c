@@ -239,7 +239,7 @@ static bool has_columns_option(const struct context *context)
 int cells_print(
 	struct context *context, const struct column *columns, json_t *array, struct error *e)
 {
-	enum format format;
+	enum format format = FORMAT_TABLE;
 	int r = format_of(context, &format, e);
 	if (r < 0)
 		return r;
@@ -301,7 +301,7 @@ static void add_leaves(struct table *table, const char *path, const json_t *valu
 
 int object_print(struct context *context, const json_t *object, struct error *e)
 {
-	enum format format;
+	enum format format = FORMAT_TABLE;
 	int r = format_of(context, &format, e);
 	if (r < 0)
 		return r;

@@ -107,6 +107,8 @@ static int words(struct context *context, struct error *e)
 			offer(&text, last, each->name, "");
 		return output_write(&text, e);
 	}
+	if (!verb)
+		return 0;
 	const char *before = count > 1 ? context_argument(context, count - 2) : "";
 	const struct option *option = find_option(verb->options, before);
 	if (!option)

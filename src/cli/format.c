@@ -118,8 +118,9 @@ void format_duration(struct text *text, uint64_t ns)
 		text_printf(text, "%" PRIu64 "ms", ns / NS_PER_MS);
 }
 
-void format_rate(struct text *text, double rate)
+void format_rate(struct text *text, double bytes_a_second)
 {
+	double rate = bytes_a_second;
 	static const char *const units[] = { "B/s", "kB/s", "MB/s", "GB/s", "TB/s" };
 	size_t unit = 0;
 	while (rate >= 999.5 && unit + 1 < ARRAY_SIZE(units)) {

@@ -2,6 +2,7 @@
 /*
  * list.c - list and info: what instances there are, and all about one.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -57,7 +58,7 @@ static char *status(const json_t *instance)
 {
 	char *text = alloc_text(object_text(instance, "status"));
 	for (char *c = text; c && *c; c++)
-		*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
+		*c = (char)toupper((unsigned char)*c);
 	return text;
 }
 

@@ -144,7 +144,7 @@ static void on_signal(void *data, int number)
 }
 
 /* Looks for ctrl-a q in what was typed: ctrl-a a is a ctrl-a. Returns true to detach. */
-static bool filter_typed(struct session *session, char *bytes, ssize_t *length, char *out)
+static bool filter_typed(struct session *session, const char *bytes, ssize_t *length, char *out)
 {
 	ssize_t kept = 0;
 	for (ssize_t i = 0; i < *length; i++) {
@@ -154,7 +154,7 @@ static bool filter_typed(struct session *session, char *bytes, ssize_t *length, 
 				return true;
 			if (bytes[i] != 'a')
 				out[kept++] = DETACH_PREFIX;
-			out[kept++] = bytes[i] == 'a' ? DETACH_PREFIX : bytes[i];
+			out[kept++] = bytes[i] == 'a' ? (char)DETACH_PREFIX : bytes[i];
 		} else if (bytes[i] == DETACH_PREFIX) {
 			session->is_prefixed = true;
 		} else {

@@ -13,7 +13,7 @@ struct transfer {
 	struct context *context;
 	const char *what; /* progress is shown with it, NULL: none */
 };
-struct client_source transfer_source(struct transfer *file);
+struct client_source transfer_source(struct transfer *transfer);
 
 /* A client_write to the descriptor that `data` points to. */
 int transfer_sink(void *data, const void *bytes, size_t length);

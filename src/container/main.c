@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "base/loop.h"
+#include "container/exec_helper.h"
 #include "container/monitor.h"
 
 int main(int argc, char **argv)
@@ -19,7 +20,9 @@ int main(int argc, char **argv)
 	(void)umask(0);
 	const char *verb = argc > 1 ? argv[1] : "";
 	if (strcmp(verb, "run") == 0 && argc == 3)
-		return monitor_main(argc - 1, argv + 1, began_ns);
+		return monitor_main(argv[2], argv, began_ns);
+	if (strcmp(verb, "exec") == 0 && argc == 2)
+		return exec_helper_main(argv);
 	(void)fprintf(stderr, "usage: berth-container run plan.json\n");
 	return 2;
 }

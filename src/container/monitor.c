@@ -27,6 +27,7 @@
 #include "base/loop.h"
 #include "base/text.h"
 #include "container/plan.h"
+#include "container/seal.h"
 #include "container/start.h"
 #include "host/cgroup_usage.h"
 #include "host/jail.h"
@@ -49,6 +50,7 @@ struct monitor {
 	int stop_signal;
 	struct runner_state state;
 	uint64_t began_ns;
+	char **argv;
 };
 
 static void stop_request(struct monitor *m, struct control_peer *peer,
@@ -308,6 +310,10 @@ static int start(struct monitor *m, const char *plan, struct error *e)
 	int r = plan_read_file(AT_FDCWD, plan, &container, e);
 	if (r < 0)
 		return r;
+	if (container->uid_count == 0)
+		r = seal_program(m->argv, e);
+	if (r < 0)
+		return r;
 	m->stop_signal = container->stop_signal;
 	watch_memory(m, container);
 	struct started started;
@@ -347,21 +353,20 @@ static int run(struct monitor *m, const char *plan, struct error *e)
 	return loop_run(m->loop);
 }
 
-int monitor_main(int argc, char **argv, uint64_t began_ns)
+int monitor_main(const char *plan, char **argv, uint64_t began_ns)
 {
-	if (argc != 2) {
-		(void)fprintf(stderr, "usage: berth-container run plan.json\n");
-		return 2;
-	}
-	struct monitor m = {
-		.dir = -1, .pidfd = -1, .exit_file = -1, .oom = -1, .began_ns = began_ns
-	};
+	struct monitor m = { .argv = argv,
+		.dir = -1,
+		.pidfd = -1,
+		.exit_file = -1,
+		.oom = -1,
+		.began_ns = began_ns };
 	m.state.status = RUNNER_STARTING;
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* A runner ends with its container, not by the terminal of who started it. */
 	(void)signal(SIGHUP, SIG_IGN);
 	struct error e = {};
-	int r = run(&m, argv[1], &e);
+	int r = run(&m, plan, &e);
 	if (r < 0) {
 		log_error("container not started: %s", e.text);
 		m.state.status = RUNNER_EXITED;

@@ -6,5 +6,5 @@
 
 #include <stdint.h>
 
-/* Returns the exit status of the program. `began_ns` is CLOCK_MONOTONIC at its first instruction. */
-int monitor_main(int argc, char **argv, uint64_t began_ns);
+/* `argv` is the whole program's; `began_ns` CLOCK_MONOTONIC at its first instruction. Its exit status. */
+int monitor_main(const char *plan, char **argv, uint64_t began_ns);

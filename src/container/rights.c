@@ -5,6 +5,7 @@
 #include "container/rights.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -61,6 +62,23 @@ int rights_set_limits(const struct container_process *process, struct error *e)
 			", the most we have\n",
 			limit->resource, (uint64_t)value.rlim_max);
 	}
+	return 0;
+}
+
+int rights_place_stdio(const int stdio[3], int terminal, struct error *e)
+{
+	int from[3];
+	for (int i = 0; i < 3; i++) {
+		int fd = terminal >= 0 ? terminal : stdio[i];
+		/* Out of the way of the three numbers first. */
+		from[i] = fd < 0 ? open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY)
+				 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (from[i] < 0)
+			return error_errno(e, "standard descriptors");
+	}
+	for (int i = 0; i < 3; i++)
+		if (dup2(from[i], i) < 0)
+			return error_errno(e, "standard descriptors");
 	return 0;
 }
 

@@ -14,6 +14,9 @@ int rights_find_user(const struct container_process *process, int root, struct u
 /* Sets resource limits; a hard limit above ours is cut to it, and said on standard error. */
 int rights_set_limits(const struct container_process *process, struct error *e) must_use;
 
+/* Puts `terminal`, or if that is -1 `stdio` (-1: /dev/null), on 0, 1 and 2. The table must be our own. */
+int rights_place_stdio(const int stdio[3], int terminal, struct error *e) must_use;
+
 /* Goes to the working directory; refuses one that is not below the root. */
 int rights_enter_cwd(const char *cwd, struct error *e) must_use;
 

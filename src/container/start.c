@@ -24,7 +24,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/magic.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,6 +40,7 @@
 #include "container/nics.h"
 #include "container/rights.h"
 #include "container/rootfs.h"
+#include "container/sync.h"
 #include "container/tree.h"
 #include "host/cgroup.h"
 #include "host/process.h"
@@ -64,22 +64,6 @@ struct child {
 	int sync;
 };
 
-static int tell(int sync, enum step step)
-{
-	char byte = (char)step;
-	return send(sync, &byte, 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
-}
-
-static int wait_for(int sync, enum step step, struct error *e)
-{
-	char byte = 0;
-	ssize_t got;
-	do
-		got = read(sync, &byte, 1);
-	while (got < 0 && errno == EINTR);
-	return got == 1 && byte == (char)step ? 0 : error_set(e, -EPIPE, "the runner has gone");
-}
-
 static int become_root(const struct container *c, struct error *e)
 {
 	if (c->uid_count == 0)
@@ -102,46 +86,45 @@ static int name_host(const struct container *c, struct error *e)
 	return 0;
 }
 
-static int open_stdio(struct child *child, int root, struct error *e)
+/* In the table that is shared: the master's number is told. */
+static int open_terminal(struct child *child, int root, int *ret_slave, struct error *e)
 {
 	struct container *c = child->container;
-	int stdio[3] = { child->options->stdio[0], child->options->stdio[1],
-		child->options->stdio[2] };
+	if (!c->process.has_terminal)
+		return 0;
 	cleanup(close) int slave = -1;
-	cleanup(close) int null = -1;
+	int master = -1;
+	int r = tree_open_terminal(root, &master, &slave, e);
+	if (r < 0)
+		return r;
+	struct winsize size = { .ws_col = c->process.columns ? c->process.columns : 80,
+		.ws_row = c->process.rows ? c->process.rows : 25 };
+	(void)ioctl(master, TIOCSWINSZ, &size);
+	child->shared->terminal = master;
+	r = tree_bind_console(root, slave, e);
+	if (r == 0)
+		*ret_slave = TAKE_FD(slave);
+	return r;
+}
+
+/* In a table of our own. */
+static int place_stdio(struct child *child, int slave, const struct user *user, struct error *e)
+{
+	struct container *c = child->container;
 	if (setsid() < 0)
 		return error_errno(e, "setsid");
-	if (c->process.has_terminal) {
-		int master = -1;
-		int r = tree_open_terminal(root, &master, &slave, e);
-		if (r < 0)
-			return r;
-		struct winsize size = { .ws_col = c->process.columns ? c->process.columns : 80,
-			.ws_row = c->process.rows ? c->process.rows : 25 };
-		(void)ioctl(master, TIOCSWINSZ, &size);
-		child->shared->terminal = master;
-		r = tree_bind_console(root, slave, e);
-		if (r < 0)
-			return r;
-		/* A system's init opens /dev/console when it wants it. */
-		if (!c->is_system && ioctl(slave, TIOCSCTTY, 0) < 0)
-			return error_errno(e, "take the terminal");
-		for (int i = 0; i < 3; i++)
-			stdio[i] = slave;
-	}
-	for (int i = 0; i < 3; i++) {
-		if (stdio[i] < 0 && null < 0)
-			null = open("/dev/null", O_RDWR | O_CLOEXEC);
-		if (dup2(stdio[i] < 0 ? null : stdio[i], i) < 0)
-			return error_errno(e, "standard descriptors");
-	}
-	return 0;
+	/* A system's init takes /dev/console as its terminal when it wants it. */
+	if (slave >= 0 && !c->is_system && ioctl(slave, TIOCSCTTY, 0) < 0)
+		return error_errno(e, "take the terminal");
+	if (slave >= 0 && user->uid != 0 && fchown(slave, user->uid, (gid_t)-1) < 0)
+		return error_errno(e, "give the terminal to user %u", user->uid);
+	return rights_place_stdio(child->options->stdio, slave, e);
 }
 
 static int build_tree(struct child *child, struct error *e)
 {
 	struct container *c = child->container;
-	int r = wait_for(child->sync, STEP_MAPPED, e);
+	int r = sync_wait(child->sync, STEP_MAPPED, e);
 	if (r == 0)
 		r = become_root(c, e);
 	if (r == 0)
@@ -149,7 +132,7 @@ static int build_tree(struct child *child, struct error *e)
 	if (r == 0)
 		r = tree_make_mounts(c, e);
 	if (r == 0)
-		r = wait_for(child->sync, STEP_ROOT, e);
+		r = sync_wait(child->sync, STEP_ROOT, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < c->mount_count; i++) {
@@ -166,7 +149,7 @@ static int finish_tree(struct child *child, struct error *e)
 {
 	struct container *c = child->container;
 	int root = child->shared->root;
-	int r = wait_for(child->sync, STEP_READY, e);
+	int r = sync_wait(child->sync, STEP_READY, e);
 	/* Only now we are in the group that shall be the root of what the container sees. */
 	if (r == 0 && (c->namespaces & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
 		r = error_errno(e, "unshare the cgroup namespace");
@@ -186,9 +169,10 @@ static int become_program(struct child *child, struct error *e)
 	struct container *c = child->container;
 	int root = child->shared->root;
 	struct user user;
+	cleanup(close) int slave = -1;
 	int r = rights_find_user(&c->process, root, &user, e);
 	if (r == 0)
-		r = open_stdio(child, root, e);
+		r = open_terminal(child, root, &slave, e);
 	if (r == 0)
 		r = tree_protect(c, root, e);
 	if (r == 0)
@@ -200,15 +184,15 @@ static int become_program(struct child *child, struct error *e)
 	/* A table of our own, in which all that is not standard closes. */
 	if (close_range(3, ~0U, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) < 0)
 		return error_errno(e, "close descriptors");
-	if (c->process.has_terminal && user.uid != 0)
-		(void)!fchown(0, user.uid, (gid_t)-1);
-	/* The working directory may be closed to root, but open to the user; and the reverse. */
+	r = place_stdio(child, slave, &user, e);
+	if (r < 0)
+		return r;
 	r = rights_take(&c->process, &user, e);
 	if (r < 0)
 		return r;
 	if (child->options->dies_with_us && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return error_errno(e, "tie the container to its runner");
-	if (tell(child->sync, STEP_EXECUTE) < 0)
+	if (sync_tell(child->sync, STEP_EXECUTE) < 0)
 		return error_set(e, -EPIPE, "the runner has gone");
 	if (child->options->hold >= 0) {
 		char byte;
@@ -230,7 +214,7 @@ static int run_child(struct child *child)
 	if (r < 0)
 		return r;
 	if (child->options->serve) {
-		(void)tell(child->sync, STEP_EXECUTE);
+		(void)!sync_tell(child->sync, STEP_EXECUTE);
 		return child->options->serve(child->options->data, child->shared->root);
 	}
 	return become_program(child, e);
@@ -323,7 +307,7 @@ static int help_child(struct parent *parent, struct error *e)
 			r = error_code(e, r, "oom_score_adj %d", c->process.oom_score_adj);
 	}
 	if (r == 0)
-		r = tell(parent->sync, STEP_MAPPED);
+		r = sync_tell(parent->sync, STEP_MAPPED);
 	if (r == 0)
 		r = rootfs_make(c, user_namespace, &shared->root, e);
 	if (r == 0)
@@ -334,38 +318,20 @@ static int help_child(struct parent *parent, struct error *e)
 		shared->mounts[i] = c->mounts[i].fd;
 		shared->is_file[i] = c->mounts[i].is_file;
 	}
-	r = tell(parent->sync, STEP_ROOT);
+	r = sync_tell(parent->sync, STEP_ROOT);
 	if (r == 0)
 		r = join_groups(c, parent->is_in_v2, parent->pid, e);
 	if (r == 0)
 		r = nics_move(c, parent->pid, e);
 	if (r == 0 && parent->options->between)
 		r = parent->options->between(parent->options->data, parent->pid, e);
-	return r < 0 ? r : tell(parent->sync, STEP_READY);
-}
-
-/* Waits for a byte, the end of the stream (0) or the child's end (0). */
-static int wait_for_child(int sync, int pidfd)
-{
-	struct pollfd wait[] = { { .fd = sync, .events = POLLIN },
-		{ .fd = pidfd, .events = POLLIN } };
-	for (;;) {
-		if (poll(wait, 2, -1) < 0 && errno != EINTR)
-			return -errno;
-		char byte;
-		if (wait[0].revents) {
-			ssize_t got = read(sync, &byte, 1);
-			return got == 1 ? byte : 0;
-		}
-		if (wait[1].revents)
-			return 0;
-	}
+	return r < 0 ? r : sync_tell(parent->sync, STEP_READY);
 }
 
 int start_wait(struct started *started, struct error *e)
 {
 	struct shared *shared = started->shared;
-	(void)wait_for_child(started->sync, started->pidfd);
+	(void)!sync_wait_child(started->sync, started->pidfd);
 	close(started->sync);
 	started->sync = -1;
 	int code = shared->code;
@@ -412,7 +378,7 @@ static int raise_child(struct container *c, const struct start_options *options,
 	}
 	struct parent parent = { c, options, shared, ours, pid, group >= 0 };
 	int r = help_child(&parent, e);
-	if (r < 0 || wait_for_child(ours, pidfd) != STEP_EXECUTE)
+	if (r < 0 || sync_wait_child(ours, pidfd) != STEP_EXECUTE)
 		return first_failure(r, shared, pidfd, e);
 	*ret = (struct started){ .pid = pid,
 		.pidfd = TAKE_FD(pidfd),

@@ -46,10 +46,12 @@ struct websocket {
 	bool is_empty;   /* the message that comes has no byte so far */
 	bool is_refused; /* the peer broke a rule of ours: nothing more of it is told */
 	bool is_paused;
-	bool is_closing; /* our close is queued; nobody is told any more */
-	bool is_broken;  /* nothing more can be read or written; closed() is owed */
-	bool is_full;    /* above WEBSOCKET_ROOM_BYTES: drained() is owed */
-	bool is_freed;   /* when wslay returns */
+	bool is_closing; /* by us; nobody is told any more */
+	/* Owed to the peer once the queue is empty: wslay sends a close before what is queued. 0: none. */
+	uint16_t close_code;
+	bool is_broken; /* nothing more can be read or written; closed() is owed */
+	bool is_full;   /* above WEBSOCKET_ROOM_BYTES: drained() is owed */
+	bool is_freed;  /* when wslay returns */
 	unsigned int depth;
 };
 
@@ -250,6 +252,16 @@ static void watch(struct websocket *websocket)
 		websocket->events = events;
 }
 
+/* Queues the close that is owed, if all before it is sent. True if it did. */
+static bool queue_close(struct websocket *websocket)
+{
+	if (!websocket->close_code || wslay_event_get_queued_msg_count(websocket->wslay) > 0)
+		return false;
+	wslay_event_queue_close(websocket->wslay, TAKE(websocket->close_code, 0), NULL, 0);
+	timer_set_after(websocket->timer, CLOSING_NS);
+	return true;
+}
+
 /* Lets wslay read and write; the websocket may be gone after it. */
 static void work(struct websocket *websocket, bool can_read)
 {
@@ -266,6 +278,8 @@ static void work(struct websocket *websocket, bool can_read)
 		}
 	}
 	int s = websocket->is_freed ? 0 : wslay_event_send(websocket->wslay);
+	if (s == 0 && !websocket->is_freed && queue_close(websocket))
+		s = wslay_event_send(websocket->wslay);
 	if (s == 0 && websocket->is_full &&
 		websocket_queued_bytes(websocket) < WEBSOCKET_ROOM_BYTES) {
 		websocket->is_full = false;
@@ -299,6 +313,11 @@ static void on_event(void *data, int fd, uint32_t events)
 static void on_timer(void *data)
 {
 	struct websocket *websocket = data;
+	/* A peer that reads slowly has as long as it wants for what was sent before the close. */
+	if (websocket->close_code && !websocket->is_broken) {
+		timer_set_after(websocket->timer, PING_NS);
+		return;
+	}
 	if (websocket->is_closing || websocket->is_broken) {
 		finish(websocket);
 		return;
@@ -424,8 +443,7 @@ void websocket_close(struct websocket *websocket, uint16_t code)
 	websocket->calls = NULL;
 	websocket->is_closing = true;
 	websocket->is_paused = false;
-	if (!websocket->is_broken)
-		wslay_event_queue_close(websocket->wslay, code, NULL, 0);
+	websocket->close_code = code;
 	timer_set_after(websocket->timer, websocket->is_broken ? 0 : CLOSING_NS);
 	if (websocket->depth == 0 && !websocket->is_broken)
 		work(websocket, false);

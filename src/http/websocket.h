@@ -64,8 +64,8 @@ size_t websocket_queued_bytes(const struct websocket *websocket);
 void websocket_pause(struct websocket *websocket, bool is_paused);
 
 /*
- * Sends what is queued and a close message, waits for the peer's (10 s at most) and frees itself. The
- * caller forgets it; no call is made any more.
+ * Sends what is queued, however long it takes, then a close message, waits for the peer's (10 s at
+ * most) and frees itself. The caller forgets it; no call is made any more.
  */
 void websocket_close(struct websocket *websocket, uint16_t code);
 

@@ -198,7 +198,7 @@ static int refused(const char *target, const char *answer, struct error *e)
 {
 	const char *status = strchr(answer, ' ');
 	int length = (int)strcspn(answer, "\r\n");
-	int number = status ? atoi(status) : 0;
+	long number = status ? strtol(status, NULL, 10) : 0;
 	int code = number == 404 ? -ENOENT : number == 403 || number == 401 ? -EACCES : -EIO;
 	return error_set(e, code, "%s: the server answers %.*s", target, length, answer);
 }
@@ -220,7 +220,7 @@ int websocket_client_open(
 		return error_errno(e, "getrandom");
 	for (size_t i = 0; i < 21; i++)
 		key[i] = letters[random[i] % 64];
-	key[21] = letters[(random[21] % 4) * 16];
+	key[21] = letters[(random[21] % 4U) * 16U];
 	memcpy(key + 22, "==", 3);
 
 	cleanup(text_done) struct text text = {};
@@ -304,10 +304,4 @@ void websocket_client_send(
 size_t websocket_client_queued_bytes(const struct websocket_client *websocket)
 {
 	return wslay_event_get_queued_msg_length(websocket->wslay);
-}
-
-void websocket_client_close(struct websocket_client *websocket)
-{
-	if (wslay_event_queue_close(websocket->wslay, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0) == 0)
-		queue(websocket);
 }

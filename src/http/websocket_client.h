@@ -39,6 +39,3 @@ int websocket_client_start(struct websocket_client *websocket, struct loop *loop
 void websocket_client_send(
 	struct websocket_client *websocket, bool is_text, const void *bytes, size_t length);
 size_t websocket_client_queued_bytes(const struct websocket_client *websocket);
-
-/* Queues a close; `closed` follows when the peer has answered. */
-void websocket_client_close(struct websocket_client *websocket);

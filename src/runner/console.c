@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -346,4 +347,20 @@ void console_drain(struct console *console)
 	for (int i = 0; i < 64 && console->options.terminal >= 0; i++)
 		if (!read_terminal(console))
 			break;
+}
+
+void console_finish(struct console *console)
+{
+	uint64_t end = loop_now() + SLOW_NS;
+	for (;;) {
+		bool has_more = console->options.terminal >= 0 && console->to_peer.length == 0 &&
+			read_terminal(console);
+		if (console->peer_fd < 0 || (!has_more && console->to_peer.length == 0))
+			return;
+		struct pollfd wait = { .fd = console->peer_fd, .events = POLLOUT };
+		if (console->to_peer.length && (loop_now() >= end || poll(&wait, 1, 100) < 0))
+			return;
+		if (queue_flush(&console->to_peer, console->peer_fd) < 0)
+			return;
+	}
 }

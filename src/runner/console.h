@@ -46,3 +46,6 @@ int console_resize(struct console *console, uint16_t columns, uint16_t rows) mus
 
 /* Takes what the terminal still has; the instance has ended. */
 void console_drain(struct console *console);
+
+/* console_drain(), and what is left goes to who is attached, who has a few seconds to take it. */
+void console_finish(struct console *console);

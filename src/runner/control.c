@@ -212,6 +212,14 @@ void control_set_state(struct control *control, const struct runner_state *state
 			send_state(peer, 0);
 }
 
+void control_tell_state(struct control *control, const struct runner_state *state, int pidfd)
+{
+	control->state = *state;
+	control->pidfd = pidfd;
+	for (struct control_peer *peer = control->peers; peer; peer = peer->next)
+		send_state(peer, 0);
+}
+
 void control_tell_event(struct control *control, enum runner_event_kind kind, uint64_t value)
 {
 	struct runner_event event = { .header.type = RUNNER_EVENT, .kind = kind, .value = value };

@@ -33,6 +33,9 @@ int control_add(struct control *control, int fd) must_use;
 /* What HELLO is answered with from now on; told to all that said it. `pidfd` is borrowed, or -1. */
 void control_set_state(struct control *control, const struct runner_state *state, int pidfd);
 
+/* As control_set_state(), to those that did not say HELLO, too. */
+void control_tell_state(struct control *control, const struct runner_state *state, int pidfd);
+
 /* To all that said HELLO. */
 void control_tell_event(struct control *control, enum runner_event_kind kind, uint64_t value);
 

@@ -13,8 +13,12 @@
 #include "base/text.h"
 #include "disk/disk.h"
 #include "host/process.h"
+#include "vmm/virtio/balloon.h"
 #include "vmm/virtio/block.h"
+#include "vmm/virtio/console.h"
+#include "vmm/virtio/net.h"
 #include "vmm/virtio/rng.h"
+#include "vmm/virtio/vsock.h"
 
 #define FIRMWARE_MAX (16 * MIB)
 #define QUEUES_MAX   8
@@ -128,15 +132,100 @@ static int add_plain(struct machine *machine, struct virtio_device *device, stru
 	return r;
 }
 
+/* A locally administered address that stays the same for the same tap. */
+static void make_mac(const char *tap, uint8_t mac[6])
+{
+	uint32_t sum = 2166136261u;
+	for (const char *c = tap; *c; c++)
+		sum = (sum ^ (uint8_t)*c) * 16777619u;
+	const uint8_t made[6] = { 0x02, 0xbe, (uint8_t)(sum >> 24), (uint8_t)(sum >> 16),
+		(uint8_t)(sum >> 8), (uint8_t)sum };
+	memcpy(mac, made, sizeof(made));
+}
+
+static int read_mac(const char *text, uint8_t mac[6], struct error *e)
+{
+	char plain[13] = "";
+	if (strlen(text) == 17)
+		for (int i = 0; i < 6; i++)
+			memcpy(plain + (ptrdiff_t)i * 2, text + (ptrdiff_t)i * 3, 2);
+	if (text_from_hex(plain, mac, 6) < 0 || (mac[0] & 1))
+		return error_set(e, -EINVAL, "mac: \"%s\" is no address of a card", text);
+	return 0;
+}
+
+static int add_nic(struct assembly *assembly, const struct plan_nic *plan, struct error *e)
+{
+	struct machine *machine = assembly->machine;
+	int taps[NET_PAIRS_MAX];
+	struct net_options options = { .taps = taps, .pairs = plan->queues ? plan->queues : 1 };
+	int r = 0;
+	if (plan->mac)
+		r = read_mac(plan->mac, options.mac, e);
+	else
+		make_mac(plan->tap, options.mac);
+	if (r < 0)
+		return r;
+	if (text_starts(plan->tap, "fd:")) {
+		options.pairs = 1;
+		taps[0] = open_file(plan->tap, 0, e);
+		r = taps[0] < 0 ? taps[0] : 0;
+	} else {
+		r = net_open_tap(plan->tap, options.pairs, taps, e);
+	}
+	if (r < 0)
+		return r;
+	struct virtio_device *device;
+	r = net_new(machine->guest, machine->loop, &machine->bus, &options, &device, e);
+	if (r < 0) {
+		for (uint32_t i = 0; i < options.pairs; i++)
+			close(taps[i]);
+		return error_prefix(e, r, "%s", plan->tap);
+	}
+	return add_plain(machine, device, e);
+}
+
+static int add_vsock(struct assembly *assembly, struct error *e)
+{
+	const struct plan *plan = &assembly->plan;
+	struct machine *machine = assembly->machine;
+	struct virtio_device *device;
+	int listener = text_starts(plan->vsock_dir, "fd:") ? open_file(plan->vsock_dir, 0, e)
+							   : vsock_listen(plan->vsock_dir, e);
+	if (listener < 0)
+		return listener;
+	int r = vsock_new(machine->guest, machine->loop, &machine->bus, plan->vsock_cid, listener,
+		&device, e);
+	if (r < 0) {
+		close(listener);
+		return r;
+	}
+	return add_plain(machine, device, e);
+}
+
 static int add_devices(struct assembly *assembly, struct error *e)
 {
 	const struct plan *plan = &assembly->plan;
 	struct machine *machine = assembly->machine;
+	struct guest *guest = machine->guest;
+	struct bus *bus = &machine->bus;
 	int r = 0;
 	for (uint32_t i = 0; r == 0 && i < plan->disk_count; i++)
 		r = add_disk(assembly, i, e);
+	for (uint32_t i = 0; r == 0 && i < plan->nic_count; i++)
+		r = add_nic(assembly, &plan->nics[i], e);
+	if (r == 0 && plan->vsock_cid)
+		r = add_vsock(assembly, e);
 	if (r == 0 && plan->has_rng)
-		r = add_plain(machine, rng_new(machine->guest, machine->loop, &machine->bus), e);
+		r = add_plain(machine, rng_new(guest, machine->loop, bus), e);
+	if (r == 0 && plan->has_balloon) {
+		assembly->balloon = balloon_new(guest, machine->loop, bus);
+		r = add_plain(machine, assembly->balloon, e);
+	}
+	if (r == 0) {
+		assembly->console = console_new(guest, machine->loop, bus);
+		r = add_plain(machine, assembly->console, e);
+	}
 	return r;
 }
 

@@ -18,7 +18,7 @@ struct assembly {
 	int unpacked_fd; /* the kernel's unpacked payload, once it was needed; -1 */
 	uint8_t *firmware;
 	uint32_t firmware_bytes;
-	struct virtio_device *balloon; /* or NULL; the machine's */
+	struct virtio_device *balloon, *console; /* the machine's; balloon may be NULL */
 };
 
 /* Opens all files and makes the machine; nothing runs. The plan's texts must outlive the assembly. */

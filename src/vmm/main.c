@@ -134,8 +134,8 @@ static int start(struct monitor *monitor, const struct plan *plan, struct error 
 	machine->stalled = stalled;
 	machine->data = monitor;
 	if (plan->console == PLAN_CONSOLE_STDIO)
-		r = terminal_init(&monitor->terminal, monitor->loop, &machine->serial, STDIN_FILENO,
-			STDOUT_FILENO, e);
+		r = terminal_init(&monitor->terminal, monitor->loop, &machine->serial,
+			monitor->assembly.console, STDIN_FILENO, STDOUT_FILENO, e);
 	if (r == 0)
 		r = machine_start(machine, e);
 	if (r == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * terminal.c - bytes between the UART and two descriptors.
+ * terminal.c - bytes between a guest's consoles and two descriptors.
  */
 #include "vmm/terminal.h"
 
@@ -51,7 +51,9 @@ static void drained(void *data)
 static void feed(struct terminal *terminal)
 {
 	bus_enter(terminal->bus);
-	size_t n = serial_input(terminal->serial, terminal->pending, terminal->pending_count);
+	size_t n = terminal->console->is_started
+		? console_input(terminal->console, terminal->pending, terminal->pending_count)
+		: serial_input(terminal->serial, terminal->pending, terminal->pending_count);
 	bus_leave(terminal->bus);
 	memmove(terminal->pending, terminal->pending + n, terminal->pending_count - n);
 	terminal->pending_count -= n;
@@ -98,11 +100,12 @@ static void set_raw(struct terminal *terminal)
 	tcsetattr(terminal->in, TCSANOW, &mode);
 }
 
-int terminal_init(struct terminal *terminal, struct loop *loop, struct serial *serial, int in,
-	int out, struct error *e)
+int terminal_init(struct terminal *terminal, struct loop *loop, struct serial *serial,
+	struct virtio_device *console, int in, int out, struct error *e)
 {
 	*terminal = (struct terminal){
 		.serial = serial,
+		.console = console,
 		.bus = serial->bus,
 		.loop = loop,
 		.in = in,
@@ -119,6 +122,8 @@ int terminal_init(struct terminal *terminal, struct loop *loop, struct serial *s
 	serial->output = output;
 	serial->drained = drained;
 	serial->data = terminal;
+	const struct console_options options = { output, drained, terminal };
+	console_connect(console, &options);
 	return 0;
 }
 

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * terminal.h - the machine's serial console on two descriptors: what the guest writes goes out from the
- * I/O thread, what comes in waits until the UART has room.
+ * terminal.h - the machine's consoles on two descriptors: what the guest writes to the serial port or the
+ * virtio console goes out from the I/O thread; what comes in goes to the virtio console if the guest
+ * drives it, else to the serial port, and waits until there is room.
  */
 #pragma once
 
 #include "base/loop.h"
 #include "vmm/serial.h"
+#include "vmm/virtio/console.h"
 
 #define TERMINAL_BUFFER 65536
 
 struct terminal {
 	struct serial *serial;
+	struct virtio_device *console;
 	struct bus *bus;
 	struct loop *loop;
 	int in, out; /* -1: none; borrowed */
@@ -23,7 +26,7 @@ struct terminal {
 	void *saved_mode; /* of a real terminal */
 };
 
-int terminal_init(struct terminal *terminal, struct loop *loop, struct serial *serial, int in,
-	int out, struct error *e) must_use;
+int terminal_init(struct terminal *terminal, struct loop *loop, struct serial *serial,
+	struct virtio_device *console, int in, int out, struct error *e) must_use;
 /* Writes what is left and gives the real terminal its mode back. */
 void terminal_done(struct terminal *terminal);

@@ -161,6 +161,10 @@ teardown_file() { berthd_stop; }
 	[ "$(api_status DELETE "$id")" = 400 ]
 	[ "$(api_status GET "$id/websocket?secret=00")" = 400 ]
 	[ "$(api_status DELETE /1.0/projects/late)" = 200 ]
+	# It is kept 5 s for clients that ask once more, and then forgotten.
+	gone() { [ "$(api_status GET "$id")" = 404 ]; }
+	! gone
+	eventually 8 gone
 }
 
 @test "everything is there after a restart and after a kill" {
@@ -240,4 +244,37 @@ PY
 	none_left() { [ "$(ls "/proc/$pid/fd" | wc -l)" -le "$before" ]; }
 	eventually 10 none_left
 	[ "$(api_status GET /1.0)" = 200 ]
+}
+
+@test "a socket that systemd passes is served, and stays when the daemon ends" {
+	mkdir "$BERTH_BASE/passed"
+	timeout 20 python3 - "$BERTHD" "$BERTH_BASE/passed" 3>&- <<'PY'
+import os, socket, sys, time
+
+berthd, base = sys.argv[1:]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(base + "/socket")
+listener.listen(8)
+pid = os.fork()
+if pid == 0:
+    # The port's descriptor may be 3 already; then dup2 would keep it close-on-exec.
+    fd = os.dup(listener.fileno())
+    os.dup2(fd, 3)
+    os.set_inheritable(3, True)
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+    os.execv(berthd, [berthd, "--dir", base + "/d"])
+client = socket.socket(socket.AF_UNIX)
+client.connect(base + "/socket")
+client.sendall(b"GET /1.0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+answer = b""
+while block := client.recv(65536):
+    answer += block
+assert b'"auth":"trusted"' in answer, answer
+os.kill(pid, 15)
+assert os.waitpid(pid, 0)[1] == 0
+assert not os.path.exists(base + "/d/unix.socket")
+# What connects now waits for the next daemon.
+client = socket.socket(socket.AF_UNIX)
+client.connect(base + "/socket")
+PY
 }
