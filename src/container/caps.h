@@ -14,8 +14,14 @@ uint64_t caps_bit(const char *name);
 /* "CAP_CHOWN" of a number, or NULL. */
 const char *caps_name(unsigned int number);
 
-/* What an application has by default: what the well-known runtimes give, but for raw sockets' mknod. */
+/* What an application has by default: what the well-known runtimes give, without mknod. */
 extern const uint64_t caps_application;
+
+/*
+ * What a system container has below a user namespace, where nothing of it reaches the host: all but what
+ * is only of use on the host's kernel, so that its systemd does not try.
+ */
+extern const uint64_t caps_system;
 
 /* What a system container without a user namespace has: all but what reaches the host's kernel. */
 extern const uint64_t caps_system_privileged;

@@ -120,6 +120,7 @@ struct container_root {
 	const char *plain;  /* in place of both: a directory used as it is */
 	bool is_readonly;
 	bool is_volatile;
+	bool is_fresh; /* found when it is made: the container never ran on this volume */
 };
 
 /* A namespace to join in place of a new one. */

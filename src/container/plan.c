@@ -361,7 +361,7 @@ static int read_caps(struct container *c, bool is_privileged, struct error *e)
 	/* Below a user namespace, all of them reach no further than it does. */
 	uint64_t caps = !c->is_system ? caps_application
 		: is_privileged       ? caps_system_privileged
-				      : CAP_ALL;
+				      : caps_system;
 	if (names)
 		caps = 0;
 	for (size_t i = 0; i < json_array_size(names); i++) {

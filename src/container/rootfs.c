@@ -139,7 +139,7 @@ static int mount_as(
 	return r;
 }
 
-static int make_overlay(const struct container *c, int user_namespace, int *ret, struct error *e)
+static int make_overlay(struct container *c, int user_namespace, int *ret, struct error *e)
 {
 	const struct container_root *root = &c->root;
 	int layers[CONTAINER_LAYERS_MAX];
@@ -150,6 +150,9 @@ static int make_overlay(const struct container *c, int user_namespace, int *ret,
 		r = clone_source(root->layers[count], false, user_namespace, &layers[count], e);
 	if (r == 0 && root->volume)
 		r = open_volume(root->volume, root->fs, false, user_namespace, &volume, e);
+	/* Whatever ran here has written its name, or it is written now: see tree_write_names(). */
+	c->root.is_fresh = r == 0 && volume >= 0 &&
+		faccessat(volume, "upper/etc/hostname", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
 	if (r == 0 && count == 1 && volume < 0)
 		*ret = layers[--count]; /* one layer, nothing to write: itself */
 	else if (r == 0)
@@ -165,7 +168,7 @@ static int make_overlay(const struct container *c, int user_namespace, int *ret,
 	return r;
 }
 
-int rootfs_make(const struct container *container, int user_namespace, int *ret, struct error *e)
+int rootfs_make(struct container *container, int user_namespace, int *ret, struct error *e)
 {
 	const struct container_root *root = &container->root;
 	int r = root->plain || root->layer_count == 0

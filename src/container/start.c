@@ -53,6 +53,7 @@ struct shared {
 	struct error e;
 	int root;
 	int terminal;
+	bool is_fresh;
 	int mounts[CONTAINER_MOUNTS_MAX + 16];
 	bool is_file[CONTAINER_MOUNTS_MAX + 16];
 };
@@ -141,6 +142,7 @@ static int build_tree(struct child *child, struct error *e)
 		c->mounts[i].fd = child->shared->mounts[i];
 		c->mounts[i].is_file = child->shared->is_file[i];
 	}
+	c->root.is_fresh = child->shared->is_fresh;
 	r = tree_enter(child->shared->root, e);
 	return r < 0 ? r : tree_attach(c, child->shared->root, e);
 }
@@ -160,7 +162,7 @@ static int finish_tree(struct child *child, struct error *e)
 	if (r == 0)
 		r = tree_set_sysctls(c, e);
 	if (r == 0)
-		r = tree_write_resolver(c, root, e);
+		r = tree_write_names(c, root, e);
 	return r;
 }
 
@@ -318,6 +320,7 @@ static int help_child(struct parent *parent, struct error *e)
 		shared->mounts[i] = c->mounts[i].fd;
 		shared->is_file[i] = c->mounts[i].is_file;
 	}
+	shared->is_fresh = c->root.is_fresh;
 	r = sync_tell(parent->sync, STEP_ROOT);
 	if (r == 0)
 		r = join_groups(c, parent->is_in_v2, parent->pid, e);

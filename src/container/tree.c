@@ -392,24 +392,46 @@ static void add_lines(struct text *text, const json_t *list, const char *word)
 	}
 }
 
-int tree_write_resolver(const struct container *container, int root, struct error *e)
+/* Opens a file of the image to write it; -1 if what stands there is no regular file: not our business. */
+static int open_regular(int root, const char *path, uint64_t *ret_size)
 {
+	const char *name;
+	cleanup(close) int dir = -1;
+	if (target_parent(root, path, &dir, &name, NULL) < 0)
+		return -1;
+	cleanup(close) int file =
+		openat(dir, name, O_CREAT | O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+	struct stat stat;
+	if (file < 0 || fstat(file, &stat) < 0 || !S_ISREG(stat.st_mode) || stat.st_nlink > 1)
+		return -1;
+	*ret_size = (uint64_t)stat.st_size;
+	return TAKE_FD(file);
+}
+
+static int write_hostname(const struct container *container, int root, struct error *e)
+{
+	uint64_t size;
+	cleanup(close) int file = open_regular(root, "/etc/hostname", &size);
+	if (file < 0)
+		return 0;
+	cleanup(free) char *line = alloc_printf("%s\n", container->hostname);
+	int r = ftruncate(file, 0) < 0 ? -errno : file_write_all(file, line, strlen(line));
+	return r < 0 ? error_code(e, r, "write /etc/hostname") : 0;
+}
+
+int tree_write_names(const struct container *container, int root, struct error *e)
+{
+	if (container->is_system && container->root.is_fresh && container->hostname)
+		return write_hostname(container, root, e);
 	if (!container->resolver || container->is_system)
+		return 0;
+	uint64_t size;
+	cleanup(close) int file = open_regular(root, "/etc/resolv.conf", &size);
+	if (file < 0 || size > 0)
 		return 0;
 	cleanup(text_done) struct text text = {};
 	add_lines(&text, json_object_get(container->resolver, "nameservers"), "nameserver");
 	add_lines(&text, json_object_get(container->resolver, "search"), "search");
-	const char *name;
-	cleanup(close) int etc = -1;
-	int r = target_parent(root, "/etc/resolv.conf", &etc, &name, e);
-	if (r < 0)
-		return r;
-	/* A link or anything but a regular file is the image's business. */
-	cleanup(close) int file =
-		openat(etc, name, O_CREAT | O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
-	struct stat stat;
-	if (file < 0 || fstat(file, &stat) < 0 || !S_ISREG(stat.st_mode) || stat.st_size > 0)
-		return 0;
-	r = file_write_all(file, text_str(&text), text.length);
+	int r = file_write_all(file, text_str(&text), text.length);
 	return r < 0 ? error_code(e, r, "write /etc/resolv.conf") : 0;
 }
