@@ -360,7 +360,9 @@ struct websocket *websocket_new(
 		abort(); /* without memory, as alloc() */
 	wslay_event_config_set_no_buffering(websocket->wslay, 1);
 	if (early_length > 0) {
-		websocket->input = alloc_resize(NULL, early_length, 1);
+		/* It is read into again later, so it is never less than a whole buffer. */
+		websocket->input = alloc_resize(
+			NULL, early_length > READ_BYTES ? early_length : READ_BYTES, 1);
 		memcpy(websocket->input, early, early_length);
 		websocket->input_length = early_length;
 	}

@@ -278,3 +278,29 @@ client = socket.socket(socket.AF_UNIX)
 client.connect(base + "/socket")
 PY
 }
+
+@test "a websocket is kept alive by pings, and a secret that is wrong opens nothing" {
+	timeout 30 python3 - "$BERTH_DIR/unix.socket" <<'PY'
+import socket, sys
+
+client = socket.socket(socket.AF_UNIX)
+client.settimeout(15)
+client.connect(sys.argv[1])
+client.sendall(b"GET /1.0/events?type=operation HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+               b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+               b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+got = b""
+while b"keepalive" not in got:
+    block = client.recv(4096)
+    assert block, got
+    got += block
+assert b"101 Switching Protocols" in got
+assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in got
+assert got.endswith(b"\x89\x09keepalive"), got
+PY
+	api POST /1.0/projects '{"name":"early2"}'
+	id=$(api POST /1.0/projects/early2 '{"name":"late2"}' | json .operation)
+	[ "$(api_status GET "$id/websocket?secret=00" '' -H 'Connection: Upgrade' -H 'Upgrade: websocket' \
+		-H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==')" = 403 ]
+	api DELETE /1.0/projects/late2
+}

@@ -18,6 +18,7 @@ struct end {
 
 static struct loop *loop;
 static struct end server, client;
+static int client_fd;
 
 static void on_received(void *data, bool is_text, const char *bytes, size_t length)
 {
@@ -49,6 +50,7 @@ static void start(const void *early, size_t early_length)
 	expect_equal(loop_new(&loop, NULL), 0);
 	expect_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
 	server.websocket = websocket_new(loop, ends[0], false, early, early_length);
+	client_fd = ends[1];
 	client.websocket = websocket_new(loop, ends[1], true, NULL, 0);
 	websocket_set_calls(server.websocket, &calls, &server);
 	websocket_set_calls(client.websocket, &calls, &client);
@@ -100,9 +102,18 @@ static void what_came_with_the_handshake_is_read(void)
 {
 	/* A masked text frame "hi" (the mask is 0), in full and then a first half. */
 	static const unsigned char early[] = { 0x81, 0x82, 0, 0, 0, 0, 'h', 'i', 0x81 };
+	static const unsigned char rest[] = { 0x82, 0, 0, 0, 0, 'y', 'o' };
 	start(early, sizeof(early));
 	turn(3);
 	expect_text(text_str(&server.seen), "T(hi)");
+	/* The rest of the second frame, and then more than the buffer that the first bytes had. */
+	expect_equal(write(client_fd, rest, sizeof(rest)), sizeof(rest));
+	turn(3);
+	expect_text(text_str(&server.seen), "T(hi)T(yo)");
+	char more[1000] = {};
+	expect_equal(websocket_send(client.websocket, false, more, sizeof(more)), 0);
+	turn(3);
+	expect_equal(server.bytes, 4 + sizeof(more));
 	stop();
 }
 
