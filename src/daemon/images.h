@@ -31,13 +31,9 @@ int images_find(struct images *images, const char *project, const char *name, js
 	struct error *e) must_use;
 
 /*
- * Makes an image of an instance's root or of a snapshot (publish). `record` has "properties", "public",
- * "expires_at" (taken over); `done` gets the fingerprint in `result`.
+ * Called once with {"fingerprint", "size"} in `result`, or with why it failed.
  */
-struct volume_ref;
 typedef void images_done(void *data, int code, json_t *result, const struct error *e);
-int images_publish(struct images *images, const char *project, const struct volume_ref *root,
-	json_t *record, images_done *done, void *data, struct error *e) must_use;
 
 /* Notes that an instance was made from it: "last_used_at". */
 void images_touch(struct images *images, const char *project, const char *fingerprint);

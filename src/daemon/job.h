@@ -11,12 +11,11 @@
 
 #include "base/base.h"
 #include "base/error.h"
-#include "base/loop.h"
 
 #define JOBS_RUNNING_MAX 6
 #define JOB_FDS_MAX      8
 
-struct jobs;
+struct service;
 struct job;
 
 /* Told on the way: {"stage": "unpack", "percent": 12, "done": 1234, "total": 9999}; borrowed. */
@@ -37,15 +36,13 @@ struct job_options {
 	void *data;
 };
 
-/* `libexec` is the directory of our programs. */
-struct jobs *jobs_new(struct loop *loop, const char *libexec) must_use;
+int jobs_open(struct service *service, struct error *e) must_use;
 
 /* Kills what still runs; no `done` is called any more. */
-void jobs_free(struct jobs *jobs);
-DEFINE_CLEANUP(struct jobs *, jobs_free);
+void jobs_close(struct service *service);
 
 /* Starts or queues the task. On failure `done` is never called. `ret` may be NULL. */
-int job_start(struct jobs *jobs, const struct job_options *options, struct job **ret,
+int job_start(struct service *service, const struct job_options *options, struct job **ret,
 	struct error *e) must_use;
 
 /* Ends the work; `done` is called with -ECANCELED. */

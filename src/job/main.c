@@ -30,6 +30,7 @@ static const struct {
 	{ "fetch", task_fetch },
 	{ "pack", task_pack },
 	{ "unpack", task_unpack },
+	{ "join", task_join },
 	{ "remove", task_remove },
 	{ "volume", task_volume },
 };
@@ -63,6 +64,15 @@ static int work(int channel)
 	return r < 0 ? 1 : 0;
 }
 
+/* Of the process that waits: whom it takes along when it is told to end. */
+static volatile sig_atomic_t worker;
+
+static void end_worker(int number)
+{
+	(void)number;
+	kill(worker, SIGKILL);
+}
+
 int main(void)
 {
 	/* Names in archives are UTF-8. */
@@ -76,6 +86,7 @@ int main(void)
 	int pidfd;
 	pid_t pid = process_clone(CLONE_NEWPID, 0, &pidfd);
 	if (pid == 0) {
+		/* It dies with its parent, and is told to by nobody else. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(work(channel));
 	}
@@ -83,6 +94,8 @@ int main(void)
 		fprintf(stderr, "berth-job: clone: %s\n", strerror((int)-pid));
 		return 1;
 	}
+	worker = (int)pid;
+	signal(SIGTERM, end_worker);
 	int status;
 	int r = process_wait(pidfd, &status);
 	return r < 0 || !WIFEXITED(status) ? 1 : WEXITSTATUS(status);

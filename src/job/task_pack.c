@@ -126,3 +126,29 @@ int task_unpack(struct task *task, json_t **ret, struct error *e)
 			(json_int_t)result.entries);
 	return r;
 }
+
+int task_join(struct task *task, json_t **ret, struct error *e)
+{
+	int out = task_fd(task, 0, e);
+	int r = out < 0 ? out : jail_files(NULL, 0, e);
+	size_t index;
+	json_t *piece;
+	json_array_foreach(json_object_get(task->document, "pieces"), index, piece)
+	{
+		if (r < 0)
+			break;
+		if (json_is_string(piece)) {
+			r = file_write_all(
+				out, json_string_value(piece), json_string_length(piece));
+			continue;
+		}
+		int from = task_fd(task, (size_t)json_integer_value(piece), e);
+		if (from < 0)
+			return from;
+		r = file_copy(from, out);
+	}
+	if (r < 0)
+		return error_code(e, r, "join files");
+	*ret = json_object();
+	return 0;
+}

@@ -33,10 +33,6 @@ int task_oci_archive(struct task *task, json_t **ret, struct error *e) must_use;
 int task_fetch(struct task *task, json_t **ret, struct error *e) must_use;
 
 /*
- * "download": fds [file]; `url`: http or https, at most `bytes_max`. Fetches into the file.
- */
-
-/*
  * "pack": fds [archive]; writes a tar of `trees` [{"prefix", "layers": [paths], "volume": source}] and `files`
  * [{"name", "text"}], `compression`: "gzip", "zstd", "xz", "none". Answers {"size", "digest"}.
  */
@@ -47,12 +43,16 @@ int task_pack(struct task *task, json_t **ret, struct error *e) must_use;
  */
 int task_unpack(struct task *task, json_t **ret, struct error *e) must_use;
 
+/*
+ * "join": fds [out, file, ...]; writes `pieces` one after the other: a text as it stands, a number the whole
+ * descriptor of that place.
+ */
+int task_join(struct task *task, json_t **ret, struct error *e) must_use;
+
 /* "remove": fds [dir]; removes the trees `names` below it. */
 int task_remove(struct task *task, json_t **ret, struct error *e) must_use;
 
 /*
- * "volume": `operation` of a pool driver (create, remove, copy, resize, transfer) on `pool` {"driver", "home"}.
+ * "volume": `operation` of a pool driver (create, remove, copy, resize, transfer; make-pool) on `pool` {"driver", "home"}.
  */
 int task_volume(struct task *task, json_t **ret, struct error *e) must_use;
-
-/* "pool": makes (`operation` "make") a pool's files before berthd opens it. */
