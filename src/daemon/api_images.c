@@ -24,8 +24,8 @@ static const char *project_here(struct service *service, const struct request *r
 	return project_of(service, request_project(request), "images");
 }
 
-static int find(struct service *service, const struct request *request, json_t **ret,
-	struct error *e)
+static int find(
+	struct service *service, const struct request *request, json_t **ret, struct error *e)
 {
 	return images_find(service->images, request_project(request),
 		request_param(request, "fingerprint"), ret, e);
@@ -232,11 +232,12 @@ static int export_split(
 	if (out < 0)
 		return error_errno(e, "make a file for the export");
 	cleanup(free) char *boundary = text_random_hex(16);
-	const char *part = text_equal(json_text(record, "type"), "virtual-machine") ? "rootfs.img"
-										   : "rootfs";
+	const char *part =
+		text_equal(json_text(record, "type"), "virtual-machine") ? "rootfs.img" : "rootfs";
 	json_t *pieces = json_pack("[oioio]",
-		json_sprintf("--%s\r\nContent-Disposition: form-data; name=\"metadata\"; "
-			     "filename=\"meta-%s%s\"\r\nContent-Type: application/octet-stream\r\n\r\n",
+		json_sprintf(
+			"--%s\r\nContent-Disposition: form-data; name=\"metadata\"; "
+			"filename=\"meta-%s%s\"\r\nContent-Type: application/octet-stream\r\n\r\n",
 			boundary, fingerprint, ending_of(metadata)),
 		1,
 		json_sprintf("\r\n--%s\r\nContent-Disposition: form-data; name=\"%s\"; "
@@ -321,8 +322,8 @@ static int list_aliases(struct service *service, struct request *request, struct
 	return reply_collection(request, list, "/1.0/images/aliases", "name", e);
 }
 
-static int find_alias(struct service *service, const struct request *request, json_t **ret,
-	struct error *e)
+static int find_alias(
+	struct service *service, const struct request *request, json_t **ret, struct error *e)
 {
 	const char *name = request_param(request, "name");
 	json_t *alias = image_alias(service->images, project_here(service, request), name);
@@ -343,8 +344,8 @@ static int get_alias(struct service *service, struct request *request, struct er
 		alias);
 }
 
-static void tell_alias(
-	struct service *service, const struct request *request, const char *action, const char *name)
+static void tell_alias(struct service *service, const struct request *request, const char *action,
+	const char *name)
 {
 	cleanup(free) char *url = url_for("/1.0/images/aliases", name, NULL);
 	events_lifecycle(service, action, request_project(request), url, NULL);
@@ -438,8 +439,7 @@ static int rename_alias(struct service *service, struct request *request, struct
 	if (r == 0)
 		r = image_alias_put(service->images, project, name, json_incref(alias), e);
 	if (r == 0)
-		r = image_alias_remove(
-			service->images, project, request_param(request, "name"), e);
+		r = image_alias_remove(service->images, project, request_param(request, "name"), e);
 	if (r < 0)
 		return r;
 	tell_alias(service, request, "image-alias-renamed", name);
@@ -453,8 +453,7 @@ static int delete_alias(struct service *service, struct request *request, struct
 	const char *name = request_param(request, "name");
 	int r = find_alias(service, request, &alias, e);
 	if (r == 0)
-		r = image_alias_remove(
-			service->images, project_here(service, request), name, e);
+		r = image_alias_remove(service->images, project_here(service, request), name, e);
 	if (r < 0)
 		return r;
 	tell_alias(service, request, "image-alias-deleted", name);

@@ -150,7 +150,8 @@ static int create_pool(struct service *service, struct request *request, struct 
 	cleanup(json_decref) json_t *record = json_pack("{ssssso}", "driver", driver->name,
 		"description", description, "config", config ? json_copy(config) : json_object());
 	struct deferred *deferred = deferred_new(service, request, name);
-	r = pool_create(service->storage, name, driver, size_bytes, record, on_created, deferred, e);
+	r = pool_create(
+		service->storage, name, driver, size_bytes, record, on_created, deferred, e);
 	return deferred_started(deferred, r);
 }
 
@@ -176,8 +177,7 @@ static int change_pool(
 		r = check_config(config, &size_bytes, e);
 	if (r < 0)
 		return r;
-	(void)!check_size_text(
-		json_object_get(pool->record, "config"), "size", &had_bytes, NULL);
+	(void)!check_size_text(json_object_get(pool->record, "config"), "size", &had_bytes, NULL);
 	if (size_bytes && size_bytes != had_bytes) {
 		r = pool->pool ? pool->pool->driver->grow(pool->pool, size_bytes, e) : -EIO;
 		if (r < 0)
@@ -225,8 +225,8 @@ static int get_resources(struct service *service, struct request *request, struc
 	if (r < 0)
 		return r;
 	return reply_sync(request,
-		json_pack("{s{sIsI}s{sIsI}}", "space", "used", (json_int_t)space.used_bytes, "total",
-			(json_int_t)space.total_bytes, "inodes", "used",
+		json_pack("{s{sIsI}s{sIsI}}", "space", "used", (json_int_t)space.used_bytes,
+			"total", (json_int_t)space.total_bytes, "inodes", "used",
 			(json_int_t)space.used_inodes, "total", (json_int_t)space.total_inodes));
 }
 

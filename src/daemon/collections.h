@@ -9,11 +9,14 @@ struct route;
 extern const struct route server_routes[];       /* api_server.c */
 extern const struct route certificates_routes[]; /* api_certificates.c */
 extern const struct route events_routes[];       /* api_events.c */
+extern const struct route images_routes[];       /* api_images.c */
 extern const struct route metrics_routes[];      /* api_metrics.c */
 extern const struct route operations_routes[];   /* api_operations.c */
 extern const struct route profiles_routes[];     /* api_profiles.c */
 extern const struct route projects_routes[];     /* api_projects.c */
 extern const struct route resources_routes[];    /* api_resources.c */
+extern const struct route storage_routes[];      /* api_storage.c */
+extern const struct route volumes_routes[];      /* api_volumes.c */
 extern const struct route warnings_routes[];     /* api_warnings.c */
 extern const struct route instances_routes[];    /* api_instances.c */
 extern const struct route state_routes[];        /* api_state.c */

@@ -28,6 +28,15 @@ static const struct {
 	{ "profile_usedby", "profiles list who uses them" },
 	{ "metrics", "GET /1.0/metrics" },
 	{ "instances", "/1.0/instances, and /1.0/containers as another name of it" },
+	{ "storage", "storage pools and their volumes" },
+	{ "storage_api_volume_rename", "custom volumes are renamed" },
+	{ "storage_api_local_volume_handling", "volumes are copied within and between pools" },
+	{ "storage_api_volume_snapshots", "snapshots of custom volumes" },
+	{ "storage_volume_state", "how much a volume holds" },
+	{ "custom_volume_backup", "backups of custom volumes" },
+	{ "storage_api_project", "custom volumes belong to projects" },
+	{ "image_types", "images say what kind of instance they make" },
+	{ "image_profiles", "images name the profiles of instances made of them" },
 	{ "berth_doctor", "GET /1.0/berth/doctor" },
 };
 

@@ -106,7 +106,8 @@ static void on_progress(void *data, json_t *progress)
 }
 
 /* Gives the layer its name; it may have it already from another image. */
-static int name_layer(struct image_import *import, const char *from, const char *name, struct error *e)
+static int name_layer(
+	struct image_import *import, const char *from, const char *name, struct error *e)
 {
 	struct images *images = import->images;
 	if (renameat2(import->stage, from, images->layers, name, RENAME_NOREPLACE) < 0 &&
@@ -258,8 +259,8 @@ static int keep_image(struct image_import *import, struct error *e)
 	if (r < 0)
 		return r;
 	json_t *record = new_record(import, json_object_get(import->told, "metadata"), type);
-	json_object_set_new(record, "layers",
-		is_machine ? json_array() : json_pack("[s]", fingerprint));
+	json_object_set_new(
+		record, "layers", is_machine ? json_array() : json_pack("[s]", fingerprint));
 	json_object_set_new(record, "files",
 		import->rootfs < 0 ? json_pack("[s]", fingerprint)
 				   : json_pack("[ss]", fingerprint, rootfs_name));
@@ -299,8 +300,7 @@ static void on_image(void *data, int code, json_t *result, const struct error *e
 	}
 	if (code == 0 && json_is_true(json_object_get(result, "squashfs"))) {
 		const int fds[] = { import->image, import->stage, import->rootfs };
-		code = start_job(import,
-			json_pack("{sssb}", "task", "image", "squashfs", 1), fds,
+		code = start_job(import, json_pack("{sssb}", "task", "image", "squashfs", 1), fds,
 			ARRAY_SIZE(fds), on_squashfs, &why);
 		if (code == 0)
 			return;
@@ -331,8 +331,8 @@ static int keep_oci(struct image_import *import, struct error *e)
 	if (r < 0)
 		return r;
 	const json_t *image = json_object_get(import->told, "image");
-	cleanup(json_decref) json_t *metadata = json_pack("{ss}", "architecture",
-		json_text(image, "architecture") ?: "x86_64");
+	cleanup(json_decref) json_t *metadata =
+		json_pack("{ss}", "architecture", json_text(image, "architecture") ?: "x86_64");
 	json_t *record = new_record(import, metadata, "container");
 	json_t *properties = json_object_get(record, "properties");
 	json_set_text(properties, "type", "oci");
@@ -376,14 +376,14 @@ static void on_layout(void *data, int code, json_t *result, const struct error *
 	(void)result;
 	cleanup(close) int layout = -1;
 	if (code == 0) {
-		layout = openat(import->stage, "layout",
-			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		layout = openat(
+			import->stage, "layout", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (layout < 0)
 			code = error_errno(&why, "open the layout");
 	}
 	if (code == 0) {
-		json_t *task = json_pack("{ssso}", "task", "oci", "have",
-			layers_there(import->images));
+		json_t *task =
+			json_pack("{ssso}", "task", "oci", "have", layers_there(import->images));
 		if (import->oci_name)
 			json_set_text(task, "name", import->oci_name);
 		const int fds[] = { layout, import->stage };
@@ -509,8 +509,7 @@ int image_import_pack(struct images *images, json_t *pack,
 		return r;
 	json_set_text(pack, "task", "pack");
 	const int fds[] = { import->image };
-	return started(
-		import, start_job(import, pack, fds, ARRAY_SIZE(fds), on_pack, e), ret);
+	return started(import, start_job(import, pack, fds, ARRAY_SIZE(fds), on_pack, e), ret);
 }
 
 void image_import_cancel(struct image_import *import)

@@ -12,7 +12,7 @@ struct image_import;
 
 struct image_import_options {
 	const char *project; /* whose images these are (project_of()) */
-	json_t *wishes;      /* taken over: {"properties", "public", "aliases", "filename", "expires_at", "profiles"} */
+	json_t *wishes; /* taken over: {"properties", "public", "aliases", "filename", "expires_at", "profiles"} */
 	void (*progress)(void *data, json_t *progress); /* may be NULL */
 	images_done *done;                              /* result {"fingerprint", "size"} */
 	void *data;

@@ -38,10 +38,11 @@ static void on_progress(void *data, json_t *progress)
 	json_int_t percent = json_integer_value(json_object_get(progress, "percent"));
 	char size[TEXT_SIZE_MAX];
 	text_format_bytes((uint64_t)done, size);
-	cleanup(free) char *text = total ? alloc_printf("%" PRId64 "%% (%s)", (int64_t)percent, size)
-					 : alloc_printf("%s", size);
-	operation_progress(creation->operation, stage ? stage : "import", text,
-		total ? (int)percent : -1, 0);
+	cleanup(free) char *text = total
+		? alloc_printf("%" PRId64 "%% (%s)", (int64_t)percent, size)
+		: alloc_printf("%s", size);
+	operation_progress(
+		creation->operation, stage ? stage : "import", text, total ? (int)percent : -1, 0);
 }
 
 static void on_done(void *data, int code, json_t *result, const struct error *e)
@@ -85,18 +86,6 @@ static int answer(struct request *request, struct creation *creation, int r, str
 	operation_failed(creation->operation, r, e);
 	free(creation);
 	return r;
-}
-
-static int check_properties(json_t *properties, struct error *e)
-{
-	const char *key;
-	json_t *value;
-	json_object_foreach(properties, key, value)
-	{
-		if (!json_is_string(value))
-			return error_set(e, -EINVAL, "properties.%s: a text is wanted", key);
-	}
-	return 0;
 }
 
 int image_check_alias(const char *field, const char *name, struct error *e)
@@ -178,8 +167,8 @@ static int read_query_map(const char *text, json_t *map, struct error *e)
 		free(key);
 		free(value);
 		if (r < 0)
-			return error_set(e, -EINVAL, "X-LXD-properties: \"%.60s\" is no KEY=VALUE",
-				text);
+			return error_set(
+				e, -EINVAL, "X-LXD-properties: \"%.60s\" is no KEY=VALUE", text);
 		text += length + (text[length] == '&');
 	}
 	return 0;
@@ -244,8 +233,8 @@ static bool is_loopback(const char *host)
  * "https://registry:5000" and "library/alpine:3" as skopeo reads it. Without TLS only this machine is spoken
  * to, and only if asked.
  */
-static int registry_source(const char *server, const char *alias, char **ret, bool *ret_is_plain,
-	struct error *e)
+static int registry_source(
+	const char *server, const char *alias, char **ret, bool *ret_is_plain, struct error *e)
 {
 	bool is_plain = text_starts(server, "http://");
 	const char *host = strstr(server, "://");
@@ -255,8 +244,10 @@ static int registry_source(const char *server, const char *alias, char **ret, bo
 	int r = image_check_alias("source.alias", alias, e);
 	if (r < 0)
 		return r;
-	if (!*name || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				   ".-:[]") != strlen(name))
+	if (!*name ||
+		strspn(name,
+			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+			".-:[]") != strlen(name))
 		return error_set(e, -EINVAL, "source.server: \"%.100s\" names no host", server);
 	if (is_plain && !is_loopback(name))
 		return error_set(e, -EINVAL,
@@ -285,22 +276,19 @@ static int create_from_registry(struct service *service, struct request *request
 	}
 	json_set_text(wishes, "source", from);
 	struct creation *creation = creation_new(service, request, "Downloading image");
-	const struct image_import_options options = {
-		.project = project_of(service, request_project(request), "images"),
+	const struct image_import_options options = { .project = project_of(service,
+							      request_project(request), "images"),
 		.wishes = wishes,
 		.progress = on_progress,
 		.done = on_done,
-		.data = creation
-	};
-	r = image_import_registry(
-		service->images, from, is_plain, &options, &creation->import, e);
+		.data = creation };
+	r = image_import_registry(service->images, from, is_plain, &options, &creation->import, e);
 	return answer(request, creation, r, e);
 }
 
 struct root_search {
 	const char *project;
 	const char *name;
-	struct volume_ref found;
 	char *pool;
 };
 
@@ -362,13 +350,12 @@ static int create_from_instance(struct service *service, struct request *request
 	if (r < 0)
 		return r;
 	struct creation *creation = creation_new(service, request, "Publishing image");
-	const struct image_import_options options = {
-		.project = project_of(service, request_project(request), "images"),
+	const struct image_import_options options = { .project = project_of(service,
+							      request_project(request), "images"),
 		.wishes = TAKE_PTR(kept),
 		.progress = on_progress,
 		.done = on_done,
-		.data = creation
-	};
+		.data = creation };
 	r = image_import_pack(service->images, pack, &options, &creation->import, e);
 	return answer(request, creation, r, e);
 }

@@ -34,8 +34,8 @@ int image_record_put(
 	struct images *images, const char *project, json_t *record, struct error *e) must_use;
 int image_alias_put(struct images *images, const char *project, const char *name, json_t *alias,
 	struct error *e) must_use;
-int image_alias_remove(struct images *images, const char *project, const char *name,
-	struct error *e) must_use;
+int image_alias_remove(
+	struct images *images, const char *project, const char *name, struct error *e) must_use;
 
 /* Takes the record, its aliases and its files away; layers go when nobody names them. */
 int image_remove(struct images *images, const char *project, const char *fingerprint,

@@ -105,8 +105,7 @@ void images_each(const struct images *images, const char *project, image_call *c
 	}
 }
 
-static json_t *aliases_of(
-	const struct images *images, const char *project, const char *fingerprint)
+static json_t *aliases_of(const struct images *images, const char *project, const char *fingerprint)
 {
 	json_t *list = json_array();
 	const char *key;
@@ -152,8 +151,8 @@ static void match_beginning(void *data, const char *project, json_t *record)
 	}
 }
 
-int images_find(struct images *images, const char *project, const char *name, json_t **ret,
-	struct error *e)
+int images_find(
+	struct images *images, const char *project, const char *name, json_t **ret, struct error *e)
 {
 	project = project_of(images->service, project, "images");
 	const json_t *alias = image_alias(images, project, name);
@@ -363,7 +362,8 @@ static int load_record(void *data, const char *project, const char *name, const 
 	return 0;
 }
 
-static int open_dir(struct service *service, const char *path, mode_t mode, int *ret, struct error *e)
+static int open_dir(
+	struct service *service, const char *path, mode_t mode, int *ret, struct error *e)
 {
 	int r = file_make_dirs(service->dir, path, mode);
 	if (r < 0)

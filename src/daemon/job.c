@@ -133,8 +133,8 @@ static bool read_messages(struct job *job)
 	static char buffer[CHANNEL_MESSAGE_MAX];
 	for (;;) {
 		size_t no_fds = 0;
-		ssize_t length = channel_receive(
-			job->channel, buffer, sizeof(buffer), NULL, &no_fds);
+		ssize_t length =
+			channel_receive(job->channel, buffer, sizeof(buffer), NULL, &no_fds);
 		if (length <= 0)
 			return length == -EAGAIN;
 		take_message(job, buffer, (size_t)length);
@@ -230,8 +230,8 @@ static int spawn(struct job *job, struct error *e)
 	for (size_t i = 0; i < job->fd_count; i++)
 		close(job->fds[i]);
 	job->fd_count = 0;
-	r = loop_add_child(job->jobs->loop, job->process.pid, job->process.pidfd, on_end, job,
-		&job->child);
+	r = loop_add_child(
+		job->jobs->loop, job->process.pid, job->process.pidfd, on_end, job, &job->child);
 	if (r == 0)
 		r = loop_add_fd(
 			job->jobs->loop, job->channel, EPOLLIN, on_message, job, &job->messages);

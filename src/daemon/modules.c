@@ -6,10 +6,13 @@
 
 #include "daemon/config.h"
 #include "daemon/events.h"
+#include "daemon/images.h"
+#include "daemon/job.h"
 #include "daemon/metrics.h"
 #include "daemon/operation.h"
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
+#include "daemon/storage.h"
 
 static int start_events(struct service *service, struct error *e)
 {
@@ -47,6 +50,26 @@ static void stop_metrics(struct service *service)
 	metrics_free(TAKE_PTR(service->metrics));
 }
 
+static int start_storage(struct service *service, struct error *e)
+{
+	return storage_open(service, getenv("BERTH_STORAGE_DRIVER"), &service->storage, e);
+}
+
+static void stop_storage(struct service *service)
+{
+	storage_close(TAKE_PTR(service->storage));
+}
+
+static int start_images(struct service *service, struct error *e)
+{
+	return images_open(service, &service->images, e);
+}
+
+static void stop_images(struct service *service)
+{
+	images_close(TAKE_PTR(service->images));
+}
+
 /* stop() must take a module whose start() failed or was never called. */
 static const struct {
 	const char *name;
@@ -59,6 +82,9 @@ static const struct {
 	{ "config", config_start, config_stop },
 	{ "projects", projects_start, projects_stop },
 	{ "profiles", profiles_start, profiles_stop },
+	{ "jobs", jobs_open, jobs_close },
+	{ "storage", start_storage, stop_storage },
+	{ "images", start_images, stop_images },
 };
 
 void modules_stop(struct service *service)

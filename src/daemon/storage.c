@@ -50,13 +50,13 @@ static int check_size(const struct storage_pool *pool, uint64_t size_bytes, stru
 		return r;
 	char has[TEXT_SIZE_MAX];
 	if (size_bytes > space.total_bytes)
-		return error_set(e, -ENOSPC, "size: the pool \"%s\" has only %s in all",
-			pool->name, text_format_bytes(space.total_bytes, has));
+		return error_set(e, -ENOSPC, "size: the pool \"%s\" has only %s in all", pool->name,
+			text_format_bytes(space.total_bytes, has));
 	return 0;
 }
 
-int storage_volume_check(struct storage *storage, const struct volume_ref *ref, uint64_t size_bytes,
-	struct error *e)
+int storage_volume_check(
+	struct storage *storage, const struct volume_ref *ref, uint64_t size_bytes, struct error *e)
 {
 	struct storage_pool *pool;
 	int r = pool_find(storage, ref->pool, &pool, e);
@@ -74,7 +74,8 @@ static void forget(struct storage *storage, const struct volume_ref *ref)
 {
 	struct error e = {};
 	if (volume_record_remove(storage, ref, &e) < 0)
-		log_error("volume record stays pool=%s volume=%s: %s", ref->pool, ref->name, e.text);
+		log_error(
+			"volume record stays pool=%s volume=%s: %s", ref->pool, ref->name, e.text);
 }
 
 /* A volume, or a snapshot in its volume's record, is whole now or is none. */
@@ -123,8 +124,7 @@ int storage_volume_create(struct storage *storage, const struct volume_ref *ref,
 	if (volume_record(storage, ref))
 		return error_set(e, -EEXIST, "the volume \"%s\" exists in the pool \"%s\"",
 			ref->name, ref->pool);
-	struct volume_work *work =
-		volume_work_new(storage, pool, ref, end_of_making, done, data);
+	struct volume_work *work = volume_work_new(storage, pool, ref, end_of_making, done, data);
 	cleanup(free) char *place = volume_place(ref);
 	volume_work_add(work, "create", place, NULL, size_bytes);
 	json_t *record = new_record(size_bytes, options->layers);
@@ -143,8 +143,8 @@ static void end_of_removal(struct volume_work *work, int code)
 {
 	struct volume_ref ref = volume_work_ref(work);
 	if (code < 0) {
-		log_error("remove volume pool=%s volume=%s: %s", ref.pool, ref.name,
-			work->why.text);
+		log_error(
+			"remove volume pool=%s volume=%s: %s", ref.pool, ref.name, work->why.text);
 		return;
 	}
 	if (!ref.snapshot) {
@@ -181,8 +181,7 @@ int storage_volume_delete(struct storage *storage, const struct volume_ref *ref,
 	int r = pool_find(storage, ref->pool, &pool, e);
 	if (r < 0)
 		return r;
-	struct volume_work *work =
-		volume_work_new(storage, pool, ref, end_of_removal, done, data);
+	struct volume_work *work = volume_work_new(storage, pool, ref, end_of_removal, done, data);
 	json_t *record = volume_record(storage, ref);
 	json_t *one = ref->snapshot
 		? json_object_get(json_object_get(record, "snapshots"), ref->snapshot)
@@ -305,8 +304,7 @@ static void end_of_restore(struct volume_work *work, int code)
 	struct error e = {};
 	if (!record || code < 0)
 		return;
-	json_t *snapshot =
-		json_object_get(json_object_get(record, "snapshots"), work->snapshot);
+	json_t *snapshot = json_object_get(json_object_get(record, "snapshots"), work->snapshot);
 	json_t *layers = json_object_get(snapshot, "layers");
 	if (layers)
 		json_object_set(record, "layers", layers);
@@ -331,8 +329,7 @@ int storage_volume_restore(struct storage *storage, const struct volume_ref *ref
 	cleanup(free) char *place = volume_place(&volume);
 	/* Found and put in place at start if we are killed between the last two steps. */
 	cleanup(free) char *next = alloc_printf("restoring/%s", place);
-	struct volume_work *work =
-		volume_work_new(storage, pool, ref, end_of_restore, done, data);
+	struct volume_work *work = volume_work_new(storage, pool, ref, end_of_restore, done, data);
 	if (pool_has_volume(pool->pool, next))
 		volume_work_add(work, "remove", next, NULL, 0);
 	volume_work_add(work, "copy", next, from, size_bytes);
@@ -348,8 +345,8 @@ static int rename_snapshot(struct storage *storage, struct storage_pool *pool,
 	json_t *record = volume_record(storage, ref);
 	json_t *snapshots = json_object_get(record, "snapshots");
 	if (json_object_get(snapshots, name))
-		return error_set(e, -EEXIST, "the volume \"%s\" has a snapshot \"%s\"", ref->name,
-			name);
+		return error_set(
+			e, -EEXIST, "the volume \"%s\" has a snapshot \"%s\"", ref->name, name);
 	struct volume_ref to = *ref;
 	to.snapshot = name;
 	cleanup(free) char *from_place = volume_place(ref);
@@ -368,8 +365,8 @@ static int rename_volume(struct storage *storage, struct storage_pool *pool,
 	struct volume_ref to = *ref;
 	to.name = name;
 	if (volume_record(storage, &to))
-		return error_set(e, -EEXIST, "the volume \"%s\" exists in the pool \"%s\"", name,
-			ref->pool);
+		return error_set(
+			e, -EEXIST, "the volume \"%s\" exists in the pool \"%s\"", name, ref->pool);
 	cleanup(free) char *from_place = volume_place(ref);
 	cleanup(free) char *to_place = volume_place(&to);
 	cleanup(free) char *from_snapshots = volume_snapshots_place(ref);
@@ -388,8 +385,8 @@ static int rename_volume(struct storage *storage, struct storage_pool *pool,
 	return r < 0 ? r : volume_record_remove(storage, ref, e);
 }
 
-int storage_volume_rename(struct storage *storage, const struct volume_ref *ref, const char *name,
-	struct error *e)
+int storage_volume_rename(
+	struct storage *storage, const struct volume_ref *ref, const char *name, struct error *e)
 {
 	json_t *record;
 	struct storage_pool *pool;
@@ -408,8 +405,7 @@ static void end_of_resize(struct volume_work *work, int code)
 	json_t *record = volume_record(work->storage, &ref);
 	if (code < 0 || !record)
 		return;
-	json_object_set(record, "size",
-		json_object_get(json_array_get(work->steps, 0), "size"));
+	json_object_set(record, "size", json_object_get(json_array_get(work->steps, 0), "size"));
 	work->code = volume_record_put(work->storage, &ref, record, &work->why);
 }
 
@@ -425,8 +421,7 @@ int storage_volume_resize(struct storage *storage, const struct volume_ref *ref,
 		r = check_size(pool, size_bytes, e);
 	if (r < 0)
 		return r;
-	struct volume_work *work =
-		volume_work_new(storage, pool, ref, end_of_resize, done, data);
+	struct volume_work *work = volume_work_new(storage, pool, ref, end_of_resize, done, data);
 	cleanup(free) char *place = volume_place(ref);
 	volume_work_add(work, "resize", place, NULL, size_bytes);
 	volume_work_start(work);
@@ -487,8 +482,8 @@ int storage_root_plan(
 	json_t *layer;
 	json_array_foreach(json_object_get(record, "layers"), index, layer)
 	{
-		cleanup(free) char *path = images_layer_path(
-			storage->service->images, json_string_value(layer));
+		cleanup(free) char *path =
+			images_layer_path(storage->service->images, json_string_value(layer));
 		json_array_append_new(paths, json_string(path));
 	}
 	*ret = json_pack("{soso}", "layers", paths, "volume", volume);

@@ -59,8 +59,7 @@ static void swept(void *data, int code, json_t *result, const struct error *e)
 /* What was removed or copied when we were killed lies in these. */
 static void sweep(struct storage *storage, struct storage_pool *pool)
 {
-	cleanup(close) int home =
-		open(pool->pool->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup(close) int home = open(pool->pool->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct error e = {};
 	static const char *const places[] = { ".half", ".removed" };
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
@@ -186,8 +185,7 @@ static int make_first_pool(struct storage *storage, const char *driver_name, str
 	return pool_record_put(storage, first, e);
 }
 
-int storage_open(
-	struct service *service, const char *driver, struct storage **ret, struct error *e)
+int storage_open(struct service *service, const char *driver, struct storage **ret, struct error *e)
 {
 	cleanup(storage_close) struct storage *storage = alloc(struct storage);
 	storage->service = service;

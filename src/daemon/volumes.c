@@ -36,29 +36,28 @@ int volume_type_read(const char *name, enum volume_type *ret, struct error *e)
 			*ret = (enum volume_type)i;
 			return 0;
 		}
-	return error_set(e, -EINVAL, "type: \"%s\" is none of container, virtual-machine, custom",
-		name);
+	return error_set(
+		e, -EINVAL, "type: \"%s\" is none of container, virtual-machine, custom", name);
 }
 
 char *volume_place(const struct volume_ref *ref)
 {
 	const char *folder = types[ref->type].folder;
 	if (ref->snapshot)
-		return alloc_printf("%s-snapshots/%s/%s/%s", folder, ref->project, ref->name,
-			ref->snapshot);
+		return alloc_printf(
+			"%s-snapshots/%s/%s/%s", folder, ref->project, ref->name, ref->snapshot);
 	return alloc_printf("%s/%s/%s", folder, ref->project, ref->name);
 }
 
 char *volume_snapshots_place(const struct volume_ref *ref)
 {
-	return alloc_printf(
-		"%s-snapshots/%s/%s", types[ref->type].folder, ref->project, ref->name);
+	return alloc_printf("%s-snapshots/%s/%s", types[ref->type].folder, ref->project, ref->name);
 }
 
 char *volume_url(const struct volume_ref *ref)
 {
-	cleanup(free) char *base = alloc_printf(
-		"/1.0/storage-pools/%s/volumes/%s", ref->pool, types[ref->type].name);
+	cleanup(free) char *base =
+		alloc_printf("/1.0/storage-pools/%s/volumes/%s", ref->pool, types[ref->type].name);
 	return url_for(base, ref->name, ref->project);
 }
 
@@ -127,8 +126,7 @@ static int load_record(void *data, const char *project, const char *name, const 
 {
 	struct storage *storage = data;
 	cleanup(free) char *key = alloc_printf("%s/%s", project, name);
-	json_object_set_new(
-		storage->volumes, key, json_deep_copy((json_t *)(uintptr_t)object));
+	json_object_set_new(storage->volumes, key, json_deep_copy((json_t *)(uintptr_t)object));
 	return 0;
 }
 
@@ -155,8 +153,7 @@ void volumes_each(struct storage *storage, volume_call *call, void *data)
 	}
 }
 
-int pool_find(
-	struct storage *storage, const char *name, struct storage_pool **ret, struct error *e)
+int pool_find(struct storage *storage, const char *name, struct storage_pool **ret, struct error *e)
 {
 	for (struct storage_pool *pool = storage->pools; pool; pool = pool->next) {
 		if (!text_equal(pool->name, name))
@@ -309,8 +306,7 @@ static void step_done(void *data, int code, json_t *result, const struct error *
 static int start_step(struct volume_work *work, json_t *step)
 {
 	return job_start(work->storage->service,
-		&(struct job_options){
-			.task = json_incref(step), .done = step_done, .data = work },
+		&(struct job_options){ .task = json_incref(step), .done = step_done, .data = work },
 		NULL, &work->why);
 }
 

@@ -168,6 +168,7 @@ static const uint32_t calls_of_files[] = {
 	__NR_renameat2,
 	__NR_readlinkat,
 	__NR_faccessat,
+	__NR_faccessat2,
 	__NR_getdents64,
 	__NR_fsetxattr,
 	__NR_fgetxattr,
