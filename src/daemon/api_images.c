@@ -14,6 +14,7 @@
 #include "daemon/events.h"
 #include "daemon/image_request.h"
 #include "daemon/image_store.h"
+#include "daemon/images.h"
 #include "daemon/job.h"
 #include "daemon/operation.h"
 #include "daemon/projects.h"

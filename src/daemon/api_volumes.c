@@ -13,6 +13,7 @@
 #include "daemon/names.h"
 #include "daemon/operation.h"
 #include "daemon/projects.h"
+#include "daemon/storage.h"
 #include "daemon/volume_request.h"
 #include "daemon/volumes.h"
 #include "http/uri.h"
@@ -26,17 +27,6 @@ static json_t *volume_users(struct service *service, const struct volume_ref *re
 	}
 	cleanup(free) char *name = alloc_printf("%s/%s", ref->pool, ref->name);
 	return used_by_list(service, "storage-volume", ref->project, name);
-}
-
-json_t *volume_config_shown(const json_t *record)
-{
-	json_t *config = json_copy(json_object_get(record, "config"));
-	json_int_t size = json_integer_value(json_object_get(record, "size"));
-	if (!config)
-		config = json_object();
-	if (size && !json_object_get(config, "size"))
-		json_object_set_new(config, "size", json_sprintf("%" JSON_INTEGER_FORMAT, size));
-	return config;
 }
 
 static json_t *shown(struct service *service, const struct volume_ref *ref, const json_t *record)
@@ -142,27 +132,6 @@ static int list_type(struct service *service, struct request *request, struct er
 	return r < 0 ? r : list_volumes(service, request, name, e);
 }
 
-int volume_of_request(struct service *service, const struct request *request, bool must_be_custom,
-	struct volume_ref *ret, json_t **ret_record, struct error *e)
-{
-	struct volume_ref ref = { .pool = request_param(request, "pool"),
-		.name = request_param(request, "name") };
-	int r = volume_type_read(request_param(request, "type"), &ref.type, e);
-	if (r < 0)
-		return r;
-	if (must_be_custom && ref.type != VOLUME_TYPE_CUSTOM)
-		return error_set(e, -EINVAL,
-			"a volume of the type %s is changed through its instance",
-			volume_type_name(ref.type));
-	ref.project = ref.type == VOLUME_TYPE_CUSTOM
-		? project_of(service, request_project(request), "storage.volumes")
-		: request_project(request);
-	*ret = ref;
-	struct storage_pool *pool;
-	r = pool_find(service->storage, ref.pool, &pool, e);
-	return r < 0 ? r : volume_find(service->storage, &ref, ret_record, e);
-}
-
 static json_t *changeable(const json_t *record)
 {
 	return json_pack("{ssso}", "description", json_text(record, "description") ?: "", "config",
@@ -194,12 +163,6 @@ static int get_state(struct service *service, struct request *request, struct er
 	return reply_sync(request,
 		json_pack(
 			"{s{sIsI}}", "usage", "used", (json_int_t)used, "total", (json_int_t)size));
-}
-
-void volume_tell(struct service *service, const char *action, const struct volume_ref *ref)
-{
-	cleanup(free) char *url = volume_url(ref);
-	events_lifecycle(service, action, ref->project, url, NULL);
 }
 
 static void on_deleted(void *data, int code, const struct error *e)

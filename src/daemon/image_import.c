@@ -20,6 +20,7 @@
 #include "daemon/api.h"
 #include "daemon/events.h"
 #include "daemon/image_store.h"
+#include "daemon/images.h"
 #include "daemon/job.h"
 #include "model/json.h"
 

@@ -15,6 +15,7 @@
 #include "daemon/image_store.h"
 #include "daemon/operation.h"
 #include "daemon/projects.h"
+#include "daemon/storage.h"
 #include "daemon/volumes.h"
 #include "http/uri.h"
 #include "model/json.h"

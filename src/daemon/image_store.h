@@ -10,7 +10,6 @@
 
 #include <jansson.h>
 
-#include "daemon/images.h"
 #include "daemon/service.h"
 
 struct images {

@@ -16,31 +16,16 @@
 
 #include "base/base.h"
 #include "base/error.h"
+#include "daemon/volume_ref.h"
 
 struct service;
 struct storage;
-
-enum volume_type {
-	VOLUME_TYPE_CONTAINER, /* the root of a container */
-	VOLUME_TYPE_MACHINE,   /* the root of a VM */
-	VOLUME_TYPE_CUSTOM,
-};
-
-struct volume_ref {
-	const char *pool;
-	enum volume_type type;
-	const char *project;
-	const char *name;
-	const char *snapshot; /* NULL for the volume itself */
-};
 
 struct volume_options {
 	uint64_t size_bytes; /* 0: the pool's volume.size, or no limit */
 	const json_t
 		*layers; /* array of layer names, top first, as image_layers() gives; NULL: none */
 };
-
-typedef void storage_done(void *data, int code, const struct error *e);
 
 /*
  * Loads pools and volumes from the store, mounts the pools, removes what a killed daemon left half done.

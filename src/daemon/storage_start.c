@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "daemon/job.h"
 #include "daemon/pools.h"
+#include "daemon/storage.h"
 #include "model/json.h"
 
 #define DEFAULT_POOL_NAME "default"

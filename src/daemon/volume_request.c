@@ -10,10 +10,12 @@
 
 #include "base/text.h"
 #include "daemon/deferred.h"
+#include "daemon/events.h"
 #include "daemon/job.h"
 #include "daemon/names.h"
 #include "daemon/operation.h"
 #include "daemon/projects.h"
+#include "daemon/storage.h"
 #include "daemon/volumes.h"
 #include "model/json.h"
 
@@ -39,6 +41,44 @@ int volume_check_config(const json_t *config, uint64_t *ret_size, struct error *
 	if (size && *size && text_to_bytes(size, ret_size) < 0)
 		return error_set(e, -EINVAL, "config.size: \"%s\" is no size", size);
 	return 0;
+}
+
+json_t *volume_config_shown(const json_t *record)
+{
+	json_t *config = json_copy(json_object_get(record, "config"));
+	json_int_t size = json_integer_value(json_object_get(record, "size"));
+	if (!config)
+		config = json_object();
+	if (size && !json_object_get(config, "size"))
+		json_object_set_new(config, "size", json_sprintf("%" JSON_INTEGER_FORMAT, size));
+	return config;
+}
+
+int volume_of_request(struct service *service, const struct request *request, bool must_be_custom,
+	struct volume_ref *ret, json_t **ret_record, struct error *e)
+{
+	struct volume_ref ref = { .pool = request_param(request, "pool"),
+		.name = request_param(request, "name") };
+	int r = volume_type_read(request_param(request, "type"), &ref.type, e);
+	if (r < 0)
+		return r;
+	if (must_be_custom && ref.type != VOLUME_TYPE_CUSTOM)
+		return error_set(e, -EINVAL,
+			"a volume of the type %s is changed through its instance",
+			volume_type_name(ref.type));
+	ref.project = ref.type == VOLUME_TYPE_CUSTOM
+		? project_of(service, request_project(request), "storage.volumes")
+		: request_project(request);
+	*ret = ref;
+	struct storage_pool *pool;
+	r = pool_find(service->storage, ref.pool, &pool, e);
+	return r < 0 ? r : volume_find(service->storage, &ref, ret_record, e);
+}
+
+void volume_tell(struct service *service, const char *action, const struct volume_ref *ref)
+{
+	cleanup(free) char *url = volume_url(ref);
+	events_lifecycle(service, action, ref->project, url, NULL);
 }
 
 struct change {

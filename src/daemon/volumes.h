@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 #include "daemon/service.h"
-#include "daemon/storage.h"
+#include "daemon/volume_ref.h"
 #include "disk/pools.h"
 
 struct storage_pool {
