@@ -2,7 +2,8 @@
 /*
  * api_metrics.c - /1.0/metrics, and what it says of the daemon itself.
  */
-#include <stdio.h>
+#include <fcntl.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "base/file.h"
@@ -11,16 +12,17 @@
 #include "daemon/metrics.h"
 #include "daemon/operation.h"
 
-#include <fcntl.h>
-
 static uint64_t resident_bytes(void)
 {
 	char line[128];
-	unsigned long long size, resident;
-	if (file_read_line(AT_FDCWD, "/proc/self/statm", line, sizeof(line)) < 0 ||
-		sscanf(line, "%llu %llu", &size, &resident) != 2)
+	uint64_t pages;
+	if (file_read_line(AT_FDCWD, "/proc/self/statm", line, sizeof(line)) < 0)
 		return 0;
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+	/* The second number: the first is the size with what was never touched. */
+	char *second = line + strcspn(line, " ");
+	second += *second == ' ';
+	second[strcspn(second, " ")] = '\0';
+	return text_to_u64(second, &pages) < 0 ? 0 : pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static double seconds(const struct timeval *time)

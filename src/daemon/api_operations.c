@@ -57,14 +57,14 @@ static int list_operations(struct service *service, struct request *request, str
 
 static int get_operation(struct service *service, struct request *request, struct error *e)
 {
-	struct operation *operation;
+	struct operation *operation = NULL;
 	int r = find(service, request, &operation, e);
 	return r < 0 ? r : reply_object(request, operation_json(operation));
 }
 
 static int delete_operation(struct service *service, struct request *request, struct error *e)
 {
-	struct operation *operation;
+	struct operation *operation = NULL;
 	int r = find(service, request, &operation, e);
 	if (r < 0)
 		return r;
@@ -165,7 +165,7 @@ static void on_ready(void *data, struct websocket *websocket)
 
 static int connect_operation(struct service *service, struct request *request, struct error *e)
 {
-	struct operation *operation;
+	struct operation *operation = NULL;
 	int r = find(service, request, &operation, e);
 	if (r < 0)
 		return r;

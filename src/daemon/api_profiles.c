@@ -35,7 +35,7 @@ static int add_to_listing(void *data, const char *project, const char *name, con
 {
 	struct listing *listing = data;
 	json_array_append_new(listing->profiles,
-		shown(listing->service, project, name, json_copy((json_t *)(uintptr_t)object)));
+		shown(listing->service, project, name, json_copy(json_mutable(object))));
 	return 0;
 }
 

@@ -27,7 +27,7 @@ static const struct {
 
 static json_t *shown(struct service *service, const json_t *project)
 {
-	json_t *result = json_copy((json_t *)(uintptr_t)project);
+	json_t *result = json_copy(json_mutable(project));
 	json_object_set_new(result, "used_by",
 		used_by_list(service, "project", json_text(project, "name"),
 			json_text(project, "name")));
@@ -39,15 +39,15 @@ static int list_projects(struct service *service, struct request *request, struc
 	json_t *list = json_array();
 	const char *name;
 	json_t *project;
-	json_object_foreach((json_t *)(uintptr_t)projects_all(service), name, project)
+	json_object_foreach(json_mutable(projects_all(service)), name, project)
 		json_array_append_new(list, shown(service, project));
 	return reply_collection(request, list, "/1.0/projects", "name", e);
 }
 
 static int check_config(const json_t *config, struct error *e)
 {
-	for (void *at = json_object_iter((json_t *)(uintptr_t)config); at;
-		at = json_object_iter_next((json_t *)(uintptr_t)config, at)) {
+	for (void *at = json_object_iter(json_mutable(config)); at;
+		at = json_object_iter_next(json_mutable(config), at)) {
 		const char *key = json_object_iter_key(at);
 		const char *value = json_string_value(json_object_iter_value(at));
 		size_t i = 0;
@@ -206,7 +206,7 @@ static int check_empty(struct service *service, const char *name, const char *ve
 static int list_profile(void *data, const char *project, const char *name, const json_t *object)
 {
 	(void)project;
-	json_object_set_new(data, name, json_copy((json_t *)(uintptr_t)object));
+	json_object_set_new(data, name, json_copy(json_mutable(object)));
 	return 0;
 }
 
@@ -297,7 +297,7 @@ static size_t count_urls(const json_t *urls, const char *start)
 {
 	size_t count = 0, i;
 	const json_t *url;
-	json_array_foreach((json_t *)(uintptr_t)urls, i, url) count +=
+	json_array_foreach(json_mutable(urls), i, url) count +=
 		text_starts(json_string_value(url), start);
 	return count;
 }

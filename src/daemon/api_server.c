@@ -27,7 +27,8 @@ static char *os_release(const char *field)
 	if (file_read(AT_FDCWD, "/etc/os-release", 65536, &text, NULL, NULL) < 0)
 		return alloc_text("");
 	size_t length = strlen(field);
-	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+	char *rest = text, *line;
+	while ((line = strsep(&rest, "\n"))) {
 		if (strncmp(line, field, length) != 0 || line[length] != '=')
 			continue;
 		char *value = line + length + 1;
@@ -69,7 +70,7 @@ static json_t *environment(struct service *service, const char *project)
 /* What a client may PUT: the ETag is over it. */
 static json_t *seen_by_client(const struct service *service)
 {
-	return json_pack("{s:O}", "config", (json_t *)(uintptr_t)config_all(service));
+	return json_pack("{s:O}", "config", json_mutable(config_all(service)));
 }
 
 static int get_server(struct service *service, struct request *request, struct error *e)
@@ -79,7 +80,7 @@ static int get_server(struct service *service, struct request *request, struct e
 	json_t *server = json_pack("{s:o,s:s,s:s,s:s,s:b,s:[s],s:s,s:s,s:O,s:o}", "api_extensions",
 		extensions_json(), "api_status", "stable", "api_version", "1.0", "auth", "trusted",
 		"public", 0, "auth_methods", "tls", "auth_user_name", "root", "auth_user_method",
-		"unix", "config", (json_t *)(uintptr_t)config_all(service), "environment",
+		"unix", "config", json_mutable(config_all(service)), "environment",
 		environment(service, request_project(request)));
 	return reply_object_seen(request, server, seen);
 }
@@ -97,7 +98,7 @@ static int change_server(
 		return r;
 	cleanup(json_decref) json_t *wanted = config ? json_copy(config) : json_object();
 	if (is_patch)
-		json_object_update_missing(wanted, (json_t *)(uintptr_t)config_all(service));
+		json_object_update_missing(wanted, json_mutable(config_all(service)));
 	r = config_set(service, wanted, e);
 	if (r < 0)
 		return r;

@@ -21,7 +21,7 @@ static int add_to_listing(void *data, const char *project, const char *name, con
 	const char *of = json_text(object, "project");
 	const char *wanted = request_query(listing->request, "project");
 	if (!wanted || !*of || text_equal(of, wanted))
-		json_array_append(listing->warnings, (json_t *)(uintptr_t)object);
+		json_array_append(listing->warnings, json_mutable(object));
 	return 0;
 }
 

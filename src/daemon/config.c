@@ -75,8 +75,8 @@ int config_set(struct service *service, const json_t *values, struct error *e)
 {
 	struct config *config = service->config;
 	cleanup(json_decref) json_t *wanted = json_object();
-	for (void *at = json_object_iter((json_t *)(uintptr_t)values); at;
-		at = json_object_iter_next((json_t *)(uintptr_t)values, at)) {
+	for (void *at = json_object_iter(json_mutable(values)); at;
+		at = json_object_iter_next(json_mutable(values), at)) {
 		json_t *value = json_object_iter_value(at);
 		const char *name = json_object_iter_key(at);
 		/* An empty text unsets. */

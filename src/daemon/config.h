@@ -26,4 +26,4 @@ const char *config_get(const struct service *service, const char *name);
 /* All that is set, borrowed. */
 const json_t *config_all(const struct service *service);
 /* Replaces all: checks, stores, tells. -EINVAL `config.KEY: ...`. */
-int config_set(struct service *service, const json_t *config, struct error *e) must_use;
+int config_set(struct service *service, const json_t *values, struct error *e) must_use;

@@ -61,8 +61,10 @@ void events_free(struct events *events)
 {
 	if (!events)
 		return;
-	while (events->clients)
-		drop(events->clients);
+	for (struct client *client = events->clients, *next; client; client = next) {
+		next = client->after;
+		drop(client);
+	}
 	log_set_tap(NULL, NULL);
 	free(events);
 }

@@ -12,10 +12,11 @@
 #include "daemon/events.h"
 #include "http/websocket.h"
 
-#define KEPT_NS      (5 * NS_PER_SEC)  /* after the end, for the client that asks once more */
-#define PROGRESS_NS  (200 * NS_PER_MS) /* between two events of one operation's progress */
-#define SECRET_BYTES 32
-#define BUCKETS      256
+#define KEPT_NS       (5 * NS_PER_SEC)  /* after the end, for the client that asks once more */
+#define PROGRESS_NS   (200 * NS_PER_MS) /* between two events of one operation's progress */
+#define SECRET_BYTES  32
+#define SECRET_DIGITS 64
+#define BUCKETS       256
 
 struct socket {
 	char *name;
@@ -54,7 +55,9 @@ struct operations {
 static size_t bucket_of(const char *id)
 {
 	unsigned char byte;
-	char hex[3] = { id[0], id[0] ? id[1] : '\0', '\0' };
+	char hex[3] = { id[0], '\0', '\0' };
+	if (id[0])
+		hex[1] = id[1];
 	return text_from_hex(hex, &byte, 1) == 0 ? byte : 0;
 }
 
@@ -109,8 +112,10 @@ void operations_free(struct operations *operations)
 {
 	if (!operations)
 		return;
-	while (operations->first)
-		forget(operations, operations->first);
+	for (struct operation *operation = operations->first, *next; operation; operation = next) {
+		next = operation->after;
+		forget(operations, operation);
+	}
 	source_free(operations->timer);
 	free(operations);
 }
@@ -349,9 +354,9 @@ static bool secrets_equal(const char *a, const char *b)
 {
 	/* Every digit is looked at, so that the time says nothing of where they differ. */
 	unsigned char difference = 0;
-	if (strlen(b) != SECRET_BYTES * 2)
+	if (strlen(b) != SECRET_DIGITS)
 		return false;
-	for (size_t i = 0; i < SECRET_BYTES * 2; i++)
+	for (size_t i = 0; i < SECRET_DIGITS; i++)
 		difference |= (unsigned char)(a[i] ^ b[i]);
 	return difference == 0;
 }

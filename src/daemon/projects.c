@@ -16,7 +16,7 @@ struct projects {
 static int load(void *data, const char *project, const char *name, const json_t *object)
 {
 	(void)project;
-	json_object_set_new(data, name, json_copy((json_t *)(uintptr_t)object));
+	json_object_set_new(data, name, json_copy(json_mutable(object)));
 	return 0;
 }
 
@@ -73,7 +73,7 @@ int project_put(struct service *service, const json_t *project, struct error *e)
 	int r = store_put(service->store, "project", "", name, project, e);
 	if (r == 0)
 		json_object_set_new(
-			service->projects->all, name, json_deep_copy((json_t *)(uintptr_t)project));
+			service->projects->all, name, json_deep_copy(json_mutable(project)));
 	return r;
 }
 

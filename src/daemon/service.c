@@ -185,7 +185,7 @@ json_t *used_by_list(
 	cleanup(free) json_t **sorted = alloc_array(count + 1, json_t *);
 	for (size_t i = 0; i < count; i++)
 		sorted[i] = json_array_get(urls, i);
-	qsort(sorted, count, sizeof(sorted[0]), compare_texts);
+	qsort(sorted, count, sizeof(json_t *), compare_texts);
 	json_t *result = json_array();
 	for (size_t i = 0; i < count; i++)
 		json_array_append(result, sorted[i]);

@@ -25,7 +25,7 @@ static int look_at(void *data, const char *project, const char *name, const json
 {
 	(void)project, (void)name;
 	struct search *search = data;
-	json_t *warning = (json_t *)(uintptr_t)object;
+	json_t *warning = json_mutable(object);
 	search->count++;
 	if (!search->found && text_equal(json_text(object, "type"), search->type) &&
 		text_equal(json_text(object, "project"), search->project) &&

@@ -25,6 +25,7 @@
 #include "host/mount.h"
 #include "host/netlink.h"
 #include "host/process.h"
+#include "model/json.h"
 
 #define KERNEL_MAJOR 5
 #define KERNEL_MINOR 19 /* overlay over idmapped mounts */
@@ -55,10 +56,11 @@ static void check_kernel(struct check *check, const char *dir)
 {
 	(void)dir;
 	struct utsname uts;
-	unsigned int major = 0, minor = 0;
 	uname(&uts);
-	if (sscanf(uts.release, "%u.%u", &major, &minor) != 2 || major < KERNEL_MAJOR ||
-		(major == KERNEL_MAJOR && minor < KERNEL_MINOR))
+	char *minor_text;
+	unsigned long major = strtoul(uts.release, &minor_text, 10);
+	unsigned long minor = *minor_text == '.' ? strtoul(minor_text + 1, NULL, 10) : 0;
+	if (major < KERNEL_MAJOR || (major == KERNEL_MAJOR && minor < KERNEL_MINOR))
 		say(check, MISSING, "apt install -t bookworm-backports linux-image-amd64",
 			"Linux %s; berth needs %d.%d", uts.release, KERNEL_MAJOR, KERNEL_MINOR);
 	else
@@ -412,7 +414,7 @@ bool doctor_print(const json_t *list)
 	bool is_whole = true;
 	size_t i;
 	const json_t *check;
-	json_array_foreach((json_t *)(uintptr_t)list, i, check)
+	json_array_foreach(json_mutable(list), i, check)
 	{
 		const char *status = field(check, "status"), *remedy = field(check, "remedy");
 		is_whole = is_whole && !text_equal(status, "missing");

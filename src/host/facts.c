@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 
 #include "base/file.h"
@@ -33,8 +34,13 @@ static int read_cpus(struct cpu_set_mask *ret, struct error *e)
 static uint64_t meminfo(const char *text, const char *field)
 {
 	const char *at = strstr(text, field);
-	unsigned long long number = 0;
-	if (!at || sscanf(at + strlen(field), ": %llu", &number) != 1)
+	if (!at)
+		return 0;
+	at += strlen(field);
+	at += strspn(at, ": ");
+	cleanup(free) char *digits = alloc_text_n(at, strspn(at, "0123456789"));
+	uint64_t number;
+	if (text_to_u64(digits, &number) < 0)
 		return 0;
 	/* HugePages_ are counts. */
 	return text_starts(field, "HugePages_") ? number : number * KIB;
@@ -86,9 +92,9 @@ static json_t *caches(int sys, uint32_t cpu)
 		size[length - 1] = '\0';
 		if (text_to_u64(size, &bytes) < 0)
 			continue;
-		json_array_append_new(list,
-			json_pack("{s:I,s:s,s:I}", "level", (json_int_t)level, "type", type, "size",
-				(json_int_t)(bytes * KIB)));
+		json_t *cache = json_pack("{s:I,s:s}", "level", (json_int_t)level, "type", type);
+		json_set_u64(cache, "size", bytes * KIB);
+		json_array_append_new(list, cache);
 	}
 	return list;
 }
@@ -188,23 +194,23 @@ static json_t *memory_json(const struct facts *facts)
 	uint64_t page = meminfo(text, "Hugepagesize");
 	uint64_t pages = meminfo(text, "HugePages_Total"),
 		 free_pages = meminfo(text, "HugePages_Free");
-	return json_pack("{s:[],s:I,s:I,s:I,s:I,s:I}", "nodes", "hugepages_total",
-		(json_int_t)(pages * page), "hugepages_used",
-		(json_int_t)((pages - free_pages) * page), "hugepages_size", (json_int_t)page,
-		"used", (json_int_t)(facts->memory_bytes - facts->available_bytes), "total",
-		(json_int_t)facts->memory_bytes);
+	json_t *memory = json_pack("{s:[]}", "nodes");
+	json_set_u64(memory, "hugepages_total", pages * page);
+	json_set_u64(memory, "hugepages_used", (pages - free_pages) * page);
+	json_set_u64(memory, "hugepages_size", page);
+	json_set_u64(memory, "used", facts->memory_bytes - facts->available_bytes);
+	json_set_u64(memory, "total", facts->memory_bytes);
+	return memory;
 }
 
 static json_t *load_json(void)
 {
-	char line[128];
-	double one = 0, five = 0, ten = 0;
-	unsigned int running = 0, all = 0;
-	if (file_read_line(AT_FDCWD, "/proc/loadavg", line, sizeof(line)) < 0 ||
-		sscanf(line, "%lf %lf %lf %u/%u", &one, &five, &ten, &running, &all) != 5)
+	double loads[3];
+	struct sysinfo info;
+	if (getloadavg(loads, ARRAY_SIZE(loads)) != ARRAY_SIZE(loads) || sysinfo(&info) < 0)
 		return json_object();
-	return json_pack("{s:f,s:f,s:f,s:i}", "Average1Min", one, "Average5Min", five,
-		"Average10Min", ten, "Processes", (int)all);
+	return json_pack("{s:f,s:f,s:f,s:i}", "Average1Min", loads[0], "Average5Min", loads[1],
+		"Average10Min", loads[2], "Processes", (int)info.procs);
 }
 
 int facts_resources(json_t **ret, struct error *e)

@@ -26,23 +26,15 @@
 static void each_in(int sys, const char *path,
 	void (*call)(int sys, const char *name, json_t *list), json_t *list)
 {
-	int fd = openat(sys, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
+	struct dirent **entries;
+	int count = scandirat(sys, path, &entries, NULL, alphasort);
+	for (int i = 0; i < count; i++) {
+		if (entries[i]->d_name[0] != '.' && i < DEVICES_MAX)
+			call(sys, entries[i]->d_name, list);
+		free(entries[i]);
 	}
-	cleanup(json_decref) json_t *names = json_object();
-	const struct dirent *entry;
-	while (json_object_size(names) < DEVICES_MAX && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.')
-			json_object_set_new(names, entry->d_name, json_null());
-	closedir(dir);
-	cleanup(free) char *text = json_dumps(names, JSON_SORT_KEYS);
-	cleanup(json_decref) json_t *sorted = text ? json_loads(text, 0, NULL) : NULL;
-	for (void *at = json_object_iter(sorted); at; at = json_object_iter_next(sorted, at))
-		call(sys, json_object_iter_key(at), list);
+	if (count >= 0)
+		free(entries);
 }
 
 /* Sets `field` to the content of a file if there is one that is a text. */
@@ -98,23 +90,22 @@ static void add_partition(json_t *disk, int sys, const char *name, const char *d
 	uint64_t partition;
 	if (file_read_u64(sys, path, &partition) < 0)
 		return;
-	json_t *json = json_pack("{s:s,s:I,s:I,s:b}", "id", name, "partition",
-		(json_int_t)partition, "size",
-		(json_int_t)(number_of(sys, "class/block/%s/size", name) * SECTOR_BYTES),
+	json_t *json = json_pack("{s:s,s:I,s:b}", "id", name, "partition", (json_int_t)partition,
 		"read_only", number_of(sys, "class/block/%s/ro", name) != 0);
+	json_set_u64(json, "size", number_of(sys, "class/block/%s/size", name) * SECTOR_BYTES);
 	set_from(json, "device", sys, "block/%s/%s/dev", disk_name, name);
 	json_array_append_new(json_object_get(disk, "partitions"), json);
 }
 
 static void add_disk(int sys, const char *name, json_t *disks)
 {
-	json_t *disk = json_pack("{s:s,s:I,s:b,s:b,s:I,s:I,s:i,s:[]}", "id", name, "size",
-		(json_int_t)(number_of(sys, "block/%s/size", name) * SECTOR_BYTES), "read_only",
+	json_t *disk = json_pack("{s:s,s:b,s:b,s:I,s:I,s:i,s:[]}", "id", name, "read_only",
 		number_of(sys, "block/%s/ro", name) != 0, "removable",
 		number_of(sys, "block/%s/removable", name) != 0, "block_size",
 		(json_int_t)number_of(sys, "block/%s/queue/logical_block_size", name), "rpm",
 		(json_int_t)number_of(sys, "block/%s/queue/rotational", name), "numa_node", 0,
 		"partitions");
+	json_set_u64(disk, "size", number_of(sys, "block/%s/size", name) * SECTOR_BYTES);
 	set_from(disk, "device", sys, "block/%s/dev", name);
 	const char *device = json_text(disk, "device");
 	if (!device || text_starts(device, LOOP_MAJOR) || text_starts(device, RAM_MAJOR) ||

@@ -21,7 +21,7 @@
 #include "http/server.h"
 
 #define READ_BYTES   65536
-#define TURN_BYTES   (4 * READ_BYTES)
+#define TURN_BYTES   262144
 #define PING_NS      (10 * NS_PER_SEC)
 #define CLOSING_NS   (10 * NS_PER_SEC)
 #define PING_MESSAGE "keepalive"

@@ -58,8 +58,8 @@ int json_parse(const char *text, size_t length, json_t **ret, struct error *e)
 int json_read_known(
 	const json_t *object, const char *path, const char *const *known, struct error *e)
 {
-	for (void *at = json_object_iter((json_t *)(uintptr_t)object); at;
-		at = json_object_iter_next((json_t *)(uintptr_t)object, at)) {
+	for (void *at = json_object_iter(json_mutable(object)); at;
+		at = json_object_iter_next(json_mutable(object), at)) {
 		const char *field = json_object_iter_key(at);
 		size_t i = 0;
 		while (known[i] && !text_equal(known[i], field))
@@ -225,9 +225,9 @@ void json_set_bool(json_t *object, const char *field, bool value)
 
 static json_t *joined(const json_t *map, const json_t *change, bool drops_empty)
 {
-	json_t *result = json_copy((json_t *)(uintptr_t)map);
-	for (void *at = json_object_iter((json_t *)(uintptr_t)change); at;
-		at = json_object_iter_next((json_t *)(uintptr_t)change, at)) {
+	json_t *result = json_copy(json_mutable(map));
+	for (void *at = json_object_iter(json_mutable(change)); at;
+		at = json_object_iter_next(json_mutable(change), at)) {
 		const char *key = json_object_iter_key(at);
 		json_t *value = json_object_iter_value(at);
 		if (drops_empty && json_is_string(value) && json_string_length(value) == 0)
@@ -240,9 +240,9 @@ static json_t *joined(const json_t *map, const json_t *change, bool drops_empty)
 
 json_t *json_patched(const json_t *object, const json_t *change)
 {
-	json_t *result = json_copy((json_t *)(uintptr_t)object);
-	for (void *at = json_object_iter((json_t *)(uintptr_t)change); at;
-		at = json_object_iter_next((json_t *)(uintptr_t)change, at)) {
+	json_t *result = json_copy(json_mutable(object));
+	for (void *at = json_object_iter(json_mutable(change)); at;
+		at = json_object_iter_next(json_mutable(change), at)) {
 		const char *key = json_object_iter_key(at);
 		json_t *value = json_object_iter_value(at);
 		const json_t *old = json_object_get(object, key);

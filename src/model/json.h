@@ -15,6 +15,16 @@
 /* `cleanup(json_decref) json_t *object = ...;` */
 DEFINE_CLEANUP(json_t *, json_decref);
 
+/* Jansson's iterators and copies want what they do not change to be changeable. */
+static inline json_t *json_mutable(const json_t *json)
+{
+	union {
+		const json_t *in;
+		json_t *out;
+	} both = { .in = json };
+	return both.out;
+}
+
 /* Parses one document with nothing behind it; no key twice. -EINVAL says where it is wrong. */
 int json_parse(const char *text, size_t length, json_t **ret, struct error *e) must_use;
 
