@@ -17,6 +17,8 @@ const struct route *const routes[] = {
 	projects_routes,
 	resources_routes,
 	storage_routes,
+	volume_backups_routes,
+	volume_snapshots_routes,
 	volumes_routes,
 	warnings_routes,
 	NULL,
