@@ -109,6 +109,6 @@ struct virtio_pci_common {
 	uint64_t queue_driver;
 	uint64_t queue_device;
 };
-_Static_assert(sizeof(struct virtio_pci_common) == 56, "");
-_Static_assert(sizeof(struct virtio_desc) == 16, "");
-_Static_assert(sizeof(struct virtio_pci_capability) == 16, "");
+_Static_assert(sizeof(struct virtio_pci_common) == 56, "wire");
+_Static_assert(sizeof(struct virtio_desc) == 16, "wire");
+_Static_assert(sizeof(struct virtio_pci_capability) == 16, "wire");

@@ -25,7 +25,7 @@ struct table_header {
 	char creator[4];
 	uint32_t creator_revision;
 };
-static_assert(sizeof(struct table_header) == 36);
+static_assert(sizeof(struct table_header) == 36, "layout");
 
 /* Where a register is. */
 struct __attribute__((__packed__)) address {
@@ -59,7 +59,7 @@ struct __attribute__((__packed__)) fadt {
 		x_pm_timer, x_gpe0, x_gpe1, sleep_control, sleep_status;
 	char hypervisor[8];
 };
-static_assert(sizeof(struct fadt) == 276);
+static_assert(sizeof(struct fadt) == 276, "layout");
 
 #define FADT_WBINVD      (1u << 0)
 #define FADT_C1          (1u << 2)

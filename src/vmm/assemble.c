@@ -223,7 +223,7 @@ static int add_devices(struct assembly *assembly, struct error *e)
 		r = add_plain(machine, assembly->balloon, e);
 	}
 	if (r == 0) {
-		assembly->console = console_new(guest, machine->loop, bus);
+		assembly->console = virtio_console_new(guest, machine->loop, bus);
 		r = add_plain(machine, assembly->console, e);
 	}
 	return r;

@@ -196,7 +196,7 @@ struct fw_cfg_saved {
 	uint32_t offset;
 	uint16_t key, reserved;
 };
-static_assert(sizeof(struct fw_cfg_saved) == 16);
+static_assert(sizeof(struct fw_cfg_saved) == 16, "layout");
 
 void fw_cfg_save(const struct fw_cfg *fw, struct state *state)
 {

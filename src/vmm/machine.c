@@ -458,7 +458,7 @@ struct machine_saved {
 	uint64_t low_bytes, high_bytes;
 	uint32_t cpus, devices;
 };
-static_assert(sizeof(struct machine_saved) == 24);
+static_assert(sizeof(struct machine_saved) == 24, "layout");
 
 int machine_save(struct machine *machine, struct state *state, struct error *e)
 {

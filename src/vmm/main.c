@@ -14,6 +14,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "vmm/assemble.h"
+#include "vmm/attend.h"
+#include "vmm/confine.h"
 #include "vmm/engines.h"
 #include "vmm/terminal.h"
 
@@ -23,6 +25,7 @@ struct monitor {
 	struct loop *loop;
 	struct assembly assembly;
 	struct terminal terminal;
+	struct attendant attendant;
 	struct source *signals[3];
 	uint32_t stops; /* how often it was asked to end */
 };
@@ -37,6 +40,7 @@ static void end(struct monitor *monitor, int status, const char *why)
 static void fail(struct monitor *monitor, const char *text)
 {
 	log_error("machine failed name=%s: %s", monitor->assembly.plan.name, text);
+	attendant_end(&monitor->attendant, 1 << 8, -EIO, text);
 	loop_stop(monitor->loop, 1);
 }
 
@@ -48,6 +52,7 @@ static void restart(struct monitor *monitor, const char *why)
 		end(monitor, 0, why);
 		return;
 	}
+	attendant_event(&monitor->attendant, RUNNER_EVENT_REBOOT);
 	log_info("machine starts again name=%s reason=%s", monitor->assembly.plan.name, why);
 	int r = machine_reset(machine, &e);
 	if (r == 0)
@@ -90,6 +95,28 @@ static void stalled(void *data, bool is_stalled)
 		log_info("machine goes on name=%s", monitor->assembly.plan.name);
 }
 
+/* A vCPU's thread, at its start. */
+static void prepare_thread(void *data)
+{
+	const struct monitor *monitor = data;
+	struct error e = {};
+	if (!monitor->assembly.plan.is_jailed || confine_cpu_thread(&e) == 0)
+		return;
+	log_error("machine failed name=%s: %s", monitor->assembly.plan.name, e.text);
+	exit(1);
+}
+
+static void runner_stop(void *data, int signal)
+{
+	(void)signal;
+	end(data, 0, "stopped");
+}
+
+static void runner_reset(void *data)
+{
+	restart(data, "asked for");
+}
+
 /* The first asks the guest by its power button, the second does not ask. */
 static void asked_to_stop(void *data, int signal)
 {
@@ -103,7 +130,7 @@ static void asked_to_stop(void *data, int signal)
 static int watch_signals(struct monitor *monitor, struct error *e)
 {
 	static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
-	static_assert(ARRAY_SIZE(numbers) == ARRAY_SIZE(monitor->signals));
+	static_assert(ARRAY_SIZE(numbers) == ARRAY_SIZE(monitor->signals), "layout");
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
 		int r = loop_add_signal(
 			monitor->loop, numbers[i], asked_to_stop, monitor, &monitor->signals[i]);
@@ -112,6 +139,27 @@ static int watch_signals(struct monitor *monitor, struct error *e)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	return 0;
+}
+
+/* From here on the monitor has no rights but to run the guest. */
+static int let_go(struct monitor *monitor, struct error *e)
+{
+	const struct plan *plan = &monitor->assembly.plan;
+	struct machine *machine = monitor->assembly.machine;
+	const struct confine_options options = {
+		.uid = plan->uid,
+		.dir = monitor->attendant.dir,
+	};
+	int r = plan->is_jailed ? confine_process(&options, e) : 0;
+	if (r == 0)
+		r = machine_start(machine, e);
+	if (r == 0 && plan->is_jailed)
+		r = confine_io_thread(e);
+	if (r == 0)
+		r = machine_go(machine, e);
+	if (r == 0)
+		attendant_status(&monitor->attendant, RUNNER_RUNNING);
+	return r;
 }
 
 static int start(struct monitor *monitor, const struct plan *plan, struct error *e)
@@ -132,29 +180,37 @@ static int start(struct monitor *monitor, const struct plan *plan, struct error 
 	struct machine *machine = monitor->assembly.machine;
 	machine->ended = ended;
 	machine->stalled = stalled;
+	machine->prepare_thread = prepare_thread;
 	machine->data = monitor;
-	if (plan->console == PLAN_CONSOLE_STDIO)
-		r = terminal_init(&monitor->terminal, monitor->loop, &machine->serial,
-			monitor->assembly.console, STDIN_FILENO, STDOUT_FILENO, e);
+	bool is_stdio = plan->console == PLAN_CONSOLE_STDIO;
+	r = terminal_init(&monitor->terminal, monitor->loop, &machine->serial,
+		monitor->assembly.console, is_stdio ? STDIN_FILENO : -1,
+		is_stdio ? STDOUT_FILENO : -1, e);
 	if (r == 0)
-		r = machine_start(machine, e);
-	if (r == 0)
-		r = machine_go(machine, e);
-	return r;
+		r = attendant_serve(&monitor->attendant, &monitor->assembly, &monitor->terminal, e);
+	return r < 0 ? r : let_go(monitor, e);
 }
 
-static int run(const struct plan *plan, struct error *e)
+static int run(const struct plan *plan, uint64_t began_ns, struct error *e)
 {
 	struct monitor monitor = {};
 	int r = loop_new(&monitor.loop, e);
 	if (r < 0)
 		return r;
-	r = start(&monitor, plan, e);
+	r = attendant_init(&monitor.attendant, monitor.loop, began_ns, e);
+	monitor.attendant.stop = runner_stop;
+	monitor.attendant.reset = runner_reset;
+	monitor.attendant.data = &monitor;
+	if (r == 0)
+		r = start(&monitor, plan, e);
+	if (r < 0)
+		attendant_end(&monitor.attendant, 1 << 8, r, e->text);
 	if (r == 0)
 		r = loop_run(monitor.loop);
 	if (r < 0 && !e->text[0])
 		error_code(e, r, "the event loop");
 	terminal_done(&monitor.terminal);
+	attendant_done(&monitor.attendant);
 	assembly_done(&monitor.assembly);
 	for (size_t i = 0; i < ARRAY_SIZE(monitor.signals); i++)
 		source_free(monitor.signals[i]);
@@ -183,6 +239,7 @@ static int read_plan(const char *path, json_t **ret, struct plan *plan, struct e
 
 int main(int argc, char **argv)
 {
+	uint64_t began_ns = loop_now();
 	struct error e = {};
 	struct plan plan = {};
 	json_t *json = NULL;
@@ -193,7 +250,7 @@ int main(int argc, char **argv)
 	int r = argc == 2 && argv[1][0] != '-' ? read_plan(argv[1], &json, &plan, &e)
 					       : plan_read_arguments(argc, argv, &plan, &e);
 	if (r == 0)
-		r = run(&plan, &e);
+		r = run(&plan, began_ns, &e);
 	json_decref(json);
 	if (r >= 0)
 		return r;

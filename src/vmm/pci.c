@@ -423,7 +423,7 @@ struct pci_device_saved {
 	uint32_t msix_count;
 	struct msix_entry msix[PCI_MSIX_MAX];
 };
-static_assert(sizeof(struct pci_device_saved) == 256 + 16 + 8 + 16 * PCI_MSIX_MAX);
+static_assert(sizeof(struct pci_device_saved) == 256 + 16 + 8 + 16 * PCI_MSIX_MAX, "layout");
 
 static void device_save(const struct pci_device *device, struct state *state)
 {

@@ -55,7 +55,7 @@ struct pci_bar {
 struct msix_entry {
 	uint32_t address_low, address_high, value, control;
 };
-static_assert(sizeof(struct msix_entry) == 16);
+static_assert(sizeof(struct msix_entry) == 16, "layout");
 
 struct pci_device {
 	struct pci *pci;

@@ -39,7 +39,7 @@ struct registers {
 	uint16_t gpe_status, gpe_enable;
 	uint8_t reserved3[POWER_PORT_BYTES - POWER_GPE - 4];
 };
-static_assert(sizeof(struct registers) == POWER_PORT_BYTES);
+static_assert(sizeof(struct registers) == POWER_PORT_BYTES, "layout");
 
 static struct registers show(const struct power *power)
 {
@@ -234,7 +234,7 @@ struct power_saved {
 	uint8_t keyboard_output, keyboard_command_byte, keyboard_expects, keyboard_full, fast,
 		reserved[1];
 };
-static_assert(sizeof(struct power_saved) == 24);
+static_assert(sizeof(struct power_saved) == 24, "layout");
 
 void power_save(const struct power *power, struct state *state)
 {

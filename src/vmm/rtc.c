@@ -273,7 +273,7 @@ struct rtc_saved {
 	uint8_t memory[RTC_BYTES];
 	uint8_t index, reserved[7];
 };
-static_assert(sizeof(struct rtc_saved) == 144);
+static_assert(sizeof(struct rtc_saved) == 144, "layout");
 
 void rtc_save(const struct rtc *rtc, struct state *state)
 {

@@ -242,7 +242,7 @@ struct serial_saved {
 		interrupt_pending, overrun, fifo_count, reserved[6];
 	uint8_t fifo[SERIAL_FIFO];
 };
-static_assert(sizeof(struct serial_saved) == 32);
+static_assert(sizeof(struct serial_saved) == 32, "layout");
 
 void serial_save(const struct serial *serial, struct state *state)
 {

@@ -20,7 +20,7 @@ struct file_header {
 	uint64_t length; /* of the sections */
 	uint64_t checksum;
 };
-static_assert(sizeof(struct file_header) == 32);
+static_assert(sizeof(struct file_header) == 32, "layout");
 
 struct section_header {
 	char name[STATE_NAME_SIZE]; /* NUL-terminated */
@@ -28,7 +28,7 @@ struct section_header {
 	uint32_t reserved;
 	uint64_t length; /* without the padding */
 };
-static_assert(sizeof(struct section_header) == 56);
+static_assert(sizeof(struct section_header) == 56, "layout");
 
 void state_done(struct state *state)
 {

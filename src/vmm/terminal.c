@@ -23,8 +23,11 @@ static void flush(struct terminal *terminal)
 		bus_leave(terminal->bus);
 		if (n == 0)
 			return;
-		/* A console whose reader is gone loses its output; the guest goes on. */
-		if (terminal->out >= 0 && file_write_all(terminal->out, bytes, n) < 0)
+		if (terminal->put)
+			terminal->put(terminal->data, bytes, n);
+		else if (terminal->out >=
+				0 && /* A reader that is gone loses output; the guest goes on. */
+			file_write_all(terminal->out, bytes, n) < 0)
 			terminal->out = -1;
 	}
 }
@@ -52,7 +55,8 @@ static void feed(struct terminal *terminal)
 {
 	bus_enter(terminal->bus);
 	size_t n = terminal->console->is_started
-		? console_input(terminal->console, terminal->pending, terminal->pending_count)
+		? virtio_console_input(
+			  terminal->console, terminal->pending, terminal->pending_count)
 		: serial_input(terminal->serial, terminal->pending, terminal->pending_count);
 	bus_leave(terminal->bus);
 	memmove(terminal->pending, terminal->pending + n, terminal->pending_count - n);
@@ -76,6 +80,23 @@ static void readable(void *data, int fd, uint32_t events)
 	terminal->pending_count = (size_t)n;
 	if (source_set_events(terminal->input, 0) < 0)
 		return;
+	feed(terminal);
+}
+
+void terminal_set_output(struct terminal *terminal,
+	void (*put)(void *data, const void *bytes, size_t count), void *data)
+{
+	terminal->put = put;
+	terminal->data = data;
+}
+
+void terminal_input(struct terminal *terminal, const uint8_t *bytes, size_t count)
+{
+	size_t room = sizeof(terminal->pending) - terminal->pending_count;
+	if (count > room)
+		count = room;
+	memcpy(terminal->pending + terminal->pending_count, bytes, count);
+	terminal->pending_count += count;
 	feed(terminal);
 }
 
@@ -122,8 +143,8 @@ int terminal_init(struct terminal *terminal, struct loop *loop, struct serial *s
 	serial->output = output;
 	serial->drained = drained;
 	serial->data = terminal;
-	const struct console_options options = { output, drained, terminal };
-	console_connect(console, &options);
+	const struct virtio_console_options options = { output, drained, terminal };
+	virtio_console_connect(console, &options);
 	return 0;
 }
 

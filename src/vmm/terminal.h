@@ -11,6 +11,7 @@
 #include "vmm/virtio/console.h"
 
 #define TERMINAL_BUFFER 65536
+#define TERMINAL_INPUT  4096
 
 struct terminal {
 	struct serial *serial;
@@ -19,7 +20,9 @@ struct terminal {
 	struct loop *loop;
 	int in, out; /* -1: none; borrowed */
 	struct source *input, *wake;
-	uint8_t pending[256]; /* input that has no room yet */
+	void (*put)(void *data, const void *bytes, size_t count); /* in place of `out` */
+	void *data;
+	uint8_t pending[TERMINAL_INPUT]; /* input that has no room yet */
 	size_t pending_count;
 	uint8_t *buffer; /* output, under the bus lock */
 	size_t count;
@@ -28,5 +31,10 @@ struct terminal {
 
 int terminal_init(struct terminal *terminal, struct loop *loop, struct serial *serial,
 	struct virtio_device *console, int in, int out, struct error *e) must_use;
+/* Output goes to `put` from now on, on the I/O thread. */
+void terminal_set_output(struct terminal *terminal,
+	void (*put)(void *data, const void *bytes, size_t count), void *data);
+/* Input for the guest; what it has no room for within TERMINAL_INPUT bytes is lost. */
+void terminal_input(struct terminal *terminal, const uint8_t *bytes, size_t count);
 /* Writes what is left and gives the real terminal its mode back. */
 void terminal_done(struct terminal *terminal);

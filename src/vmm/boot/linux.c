@@ -46,7 +46,7 @@ struct __attribute__((__packed__)) setup_header {
 	uint32_t init_bytes, handover;
 	uint32_t kernel_info;
 };
-static_assert(sizeof(struct setup_header) == 0x26c - HEADER_AT);
+static_assert(sizeof(struct setup_header) == 0x26c - HEADER_AT, "layout");
 
 struct __attribute__((__packed__)) e820_entry {
 	uint64_t at, bytes;
@@ -64,8 +64,8 @@ struct __attribute__((__packed__)) zero_page {
 	struct e820_entry e820[E820_MAX];
 	uint8_t reserved4[4096 - 0x2d0 - E820_MAX * sizeof(struct e820_entry)];
 };
-static_assert(sizeof(struct zero_page) == 4096);
-static_assert(offsetof(struct zero_page, header) == HEADER_AT);
+static_assert(sizeof(struct zero_page) == 4096, "layout");
+static_assert(offsetof(struct zero_page, header) == HEADER_AT, "layout");
 
 bool linux_is(const uint8_t *head, size_t bytes)
 {

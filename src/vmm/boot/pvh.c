@@ -14,7 +14,7 @@ struct start_info {
 	uint64_t modules_at, command_line_at, rsdp_at, map_at;
 	uint32_t map_count, reserved;
 };
-static_assert(sizeof(struct start_info) == 56);
+static_assert(sizeof(struct start_info) == 56, "layout");
 
 struct start_module {
 	uint64_t at, bytes, command_line_at, reserved;

@@ -220,7 +220,7 @@ static int load_extended(int fd, const struct cpu_state *state)
 	struct kvm_xsave xsave;
 	if (state->xcr0 && ioctl(fd, KVM_SET_XCRS, &xcrs) < 0)
 		return -errno;
-	static_assert(sizeof(xsave) == CPU_XSAVE_BYTES);
+	static_assert(sizeof(xsave) == CPU_XSAVE_BYTES, "layout");
 	memcpy(&xsave, state->xsave, sizeof(xsave));
 	return ioctl(fd, KVM_SET_XSAVE, &xsave) < 0 ? -errno : 0;
 }
@@ -301,7 +301,7 @@ static int load_lapic(int fd, const struct cpu_state *state)
 {
 	struct kvm_lapic_state lapic;
 	struct kvm_mp_state mp = { .mp_state = mp_states[state->activity] };
-	static_assert(sizeof(lapic) == CPU_LAPIC_BYTES);
+	static_assert(sizeof(lapic) == CPU_LAPIC_BYTES, "layout");
 	memcpy(&lapic, state->lapic, sizeof(lapic));
 	if (ioctl(fd, KVM_SET_LAPIC, &lapic) < 0 || ioctl(fd, KVM_SET_MP_STATE, &mp) < 0)
 		return -errno;

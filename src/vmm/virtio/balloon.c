@@ -208,7 +208,7 @@ static void settle(struct virtio_device *device)
 static void save(const struct virtio_device *device, struct state *state, const char *name)
 {
 	const struct balloon *balloon = (const void *)device;
-	static_assert(offsetof(struct balloon, device) == 0);
+	static_assert(offsetof(struct balloon, device) == 0, "layout");
 	state_put(state, name, 1, &balloon->config, sizeof(balloon->config));
 }
 

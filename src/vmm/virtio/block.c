@@ -53,7 +53,7 @@ struct block_config {
 	uint32_t zeroes_sectors_max, zeroes_segments_max;
 	uint8_t zeroes_may_unmap, reserved2[3];
 };
-static_assert(sizeof(struct block_config) == 64);
+static_assert(sizeof(struct block_config) == 64, "layout");
 
 struct request_header {
 	uint32_t type, reserved;
@@ -392,7 +392,7 @@ struct block_saved {
 static void save(const struct virtio_device *device, struct state *state, const char *name)
 {
 	const struct block *block = (const void *)device;
-	static_assert(offsetof(struct block, device) == 0);
+	static_assert(offsetof(struct block, device) == 0, "layout");
 	struct block_saved saved = { block->resting, block->config.sectors };
 	state_put(state, name, 1, &saved, sizeof(saved));
 }

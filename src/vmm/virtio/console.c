@@ -16,12 +16,12 @@ struct console_config {
 	uint32_t ports_max;
 	uint32_t emergency;
 };
-static_assert(sizeof(struct console_config) == 12);
+static_assert(sizeof(struct console_config) == 12, "layout");
 
 struct console {
 	struct virtio_device device;
 	struct console_config config;
-	struct console_options options;
+	struct virtio_console_options options;
 	struct chain chain;
 };
 
@@ -63,7 +63,7 @@ static void kicked(struct virtio_device *device, uint16_t index)
 		virtio_again(device, index);
 }
 
-size_t console_input(struct virtio_device *device, const uint8_t *bytes, size_t count)
+size_t virtio_console_input(struct virtio_device *device, const uint8_t *bytes, size_t count)
 {
 	struct console *console = console_of(device);
 	struct queue *queue = &device->queues[RECEIVE];
@@ -87,7 +87,7 @@ size_t console_input(struct virtio_device *device, const uint8_t *bytes, size_t 
 	return done;
 }
 
-void console_resize(struct virtio_device *device, uint16_t columns, uint16_t rows)
+void virtio_console_resize(struct virtio_device *device, uint16_t columns, uint16_t rows)
 {
 	struct console *console = console_of(device);
 	console->config.columns = columns;
@@ -95,7 +95,8 @@ void console_resize(struct virtio_device *device, uint16_t columns, uint16_t row
 	virtio_config_changed(device);
 }
 
-void console_connect(struct virtio_device *device, const struct console_options *options)
+void virtio_console_connect(
+	struct virtio_device *device, const struct virtio_console_options *options)
 {
 	console_of(device)->options = *options;
 }
@@ -118,7 +119,7 @@ static void config_written(struct virtio_device *device, uint32_t offset, uint32
 static void save(const struct virtio_device *device, struct state *state, const char *name)
 {
 	const struct console *console = (const void *)device;
-	static_assert(offsetof(struct console, device) == 0);
+	static_assert(offsetof(struct console, device) == 0, "layout");
 	state_put(state, name, 1, &console->config, sizeof(console->config));
 }
 
@@ -149,7 +150,7 @@ static const struct virtio_driver console_driver = {
 	.free = free_console,
 };
 
-struct virtio_device *console_new(struct guest *guest, struct loop *loop, struct bus *bus)
+struct virtio_device *virtio_console_new(struct guest *guest, struct loop *loop, struct bus *bus)
 {
 	struct console *console = alloc(struct console);
 	struct virtio_device *device = &console->device;

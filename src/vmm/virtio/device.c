@@ -111,7 +111,7 @@ struct device_saved {
 	uint64_t acked;
 	uint32_t status, queue_count;
 };
-static_assert(sizeof(struct device_saved) == 16);
+static_assert(sizeof(struct device_saved) == 16, "layout");
 
 void virtio_save(struct virtio_device *device, struct state *state, const char *name)
 {

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #define QUEUE_SIZE     256
 #define HEADER_BYTES   12
@@ -50,7 +51,7 @@ struct net_config {
 	uint16_t pairs_max;
 	uint16_t mtu;
 };
-static_assert(sizeof(struct net_config) == 12);
+static_assert(sizeof(struct net_config) == 12, "layout");
 
 struct pair {
 	struct net *net;
@@ -322,7 +323,7 @@ struct net_saved {
 static void save(const struct virtio_device *device, struct state *state, const char *name)
 {
 	const struct net *net = (const void *)device;
-	static_assert(offsetof(struct net, device) == 0);
+	static_assert(offsetof(struct net, device) == 0, "layout");
 	struct net_saved saved = { .pairs_in_use = net->pairs_in_use };
 	state_put(state, name, 1, &saved, sizeof(saved));
 }
@@ -401,7 +402,10 @@ static int set_up_taps(struct net *net, const struct net_options *options, struc
 		int bytes = HEADER_BYTES, fd = options->taps[i], flags = fcntl(fd, F_GETFL);
 		if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 			return error_errno(e, "tap");
-		if (ioctl(fd, TUNSETVNETHDRSZ, &bytes) < 0)
+		struct stat status;
+		if (fstat(fd, &status) < 0)
+			return error_errno(e, "tap");
+		if (S_ISCHR(status.st_mode) && ioctl(fd, TUNSETVNETHDRSZ, &bytes) < 0)
 			return error_errno(e, "tap: set the size of packet headers");
 		struct pair *pair = &net->pairs[i];
 		*pair = (struct pair){ net, fd, NULL, (uint16_t)(2 * i), (uint16_t)(2 * i + 1),

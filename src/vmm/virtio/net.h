@@ -9,7 +9,9 @@
 #define NET_PAIRS_MAX 8
 
 struct net_options {
-	const int *taps; /* one descriptor a queue pair, with packet headers (IFF_VNET_HDR) */
+	/* One descriptor a queue pair: a tap with packet headers (IFF_VNET_HDR), or a datagram socket
+	 * whose messages begin with them. */
+	const int *taps;
 	uint32_t pairs;
 	uint8_t mac[6];
 	uint16_t mtu; /* 0: not said */

@@ -502,7 +502,7 @@ struct transport_saved {
 	uint16_t queue_select, config_vector;
 	uint8_t isr, config_generation, reserved[2];
 };
-static_assert(sizeof(struct transport_saved) == 16);
+static_assert(sizeof(struct transport_saved) == 16, "layout");
 
 void virtio_pci_save(struct virtio_pci *transport, struct state *state)
 {

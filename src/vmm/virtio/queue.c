@@ -381,7 +381,7 @@ struct queue_saved {
 	uint16_t size, vector, next_avail, next_used, added;
 	uint8_t is_ready, is_broken, is_packed, has_event_index, avail_wrap, used_wrap;
 };
-static_assert(sizeof(struct queue_saved) == 40);
+static_assert(sizeof(struct queue_saved) == 40, "layout");
 
 void queue_save(const struct queue *queue, struct state *state, const char *name)
 {

@@ -633,7 +633,7 @@ static void settle(struct virtio_device *device)
 static void save(const struct virtio_device *device, struct state *state, const char *name)
 {
 	const struct vsock *vsock = (const void *)device;
-	static_assert(offsetof(struct vsock, device) == 0);
+	static_assert(offsetof(struct vsock, device) == 0, "layout");
 	state_put(state, name, 1, &vsock->cid, sizeof(vsock->cid));
 }
 

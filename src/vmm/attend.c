@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attend.c - requests of berthd, answered from the machine.
+ */
+#include "vmm/attend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "host/process.h"
+#include "vmm/virtio/balloon.h"
+#include "vmm/virtio/console.h"
+
+static void attach_request(struct attendant *a, struct control_peer *peer,
+	const struct runner_header *request, const int *fds, size_t fd_count)
+{
+	const struct runner_attach *attach = (const void *)request;
+	int r = fd_count == 1 && a->console ? 0 : -EINVAL;
+	if (r == 0)
+		r = console_attach(a->console, fds[0], attach->flags & RUNNER_ATTACH_STEAL,
+			attach->flags & RUNNER_ATTACH_REPLAY);
+	if (r < 0) {
+		for (size_t i = 0; i < fd_count; i++)
+			close(fds[i]);
+		control_answer_error(peer, request, r,
+			r == -EBUSY ? "the console is attached elsewhere" : "attach the console");
+		return;
+	}
+	control_answer_done(peer, request);
+}
+
+static void console_request(
+	struct attendant *a, struct control_peer *peer, const struct runner_header *request)
+{
+	struct runner_console_log log = { .header.type = RUNNER_CONSOLE_LOG };
+	cleanup(free) uint8_t *bytes = alloc_array(RUNNER_CONSOLE_MAX, uint8_t);
+	size_t count = 0;
+	if (a->console) {
+		log.total_bytes = console_total(a->console);
+		count = console_last(a->console, bytes, RUNNER_CONSOLE_MAX);
+	}
+	control_answer(peer, request, &log, sizeof(log), bytes, count);
+}
+
+static void resize_request(
+	struct attendant *a, struct control_peer *peer, const struct runner_header *request)
+{
+	const struct runner_size *size = (const void *)request;
+	{
+		bus_guard(&a->assembly->machine->bus);
+		virtio_console_resize(a->assembly->console, size->columns, size->rows);
+	}
+	control_answer_done(peer, request);
+}
+
+static void balloon_request(
+	struct attendant *a, struct control_peer *peer, const struct runner_header *request)
+{
+	const struct runner_number *number = (const void *)request;
+	uint64_t memory = a->assembly->plan.memory_bytes;
+	if (!a->assembly->balloon || number->value > memory) {
+		control_answer_error(peer, request, a->assembly->balloon ? -EINVAL : -EOPNOTSUPP,
+			a->assembly->balloon ? "more memory than the machine has"
+					     : "the machine has no balloon");
+		return;
+	}
+	{
+		bus_guard(&a->assembly->machine->bus);
+		balloon_set(a->assembly->balloon, memory - number->value);
+	}
+	control_answer_done(peer, request);
+}
+
+static void stats_request(
+	struct attendant *a, struct control_peer *peer, const struct runner_header *request)
+{
+	struct runner_stats stats = {
+		.header.type = RUNNER_STATS,
+		.balloon_bytes = a->assembly->plan.memory_bytes,
+		.guest_free_bytes = UINT64_MAX,
+		.guest_total_bytes = UINT64_MAX,
+	};
+	if (a->assembly->balloon) {
+		bus_guard(&a->assembly->machine->bus);
+		struct balloon_stats now = balloon_stats(a->assembly->balloon);
+		stats.balloon_bytes -= now.held_bytes;
+		stats.guest_free_bytes = now.free_bytes;
+		stats.guest_total_bytes = now.total_bytes;
+	}
+	control_answer(peer, request, &stats, sizeof(stats), NULL, 0);
+}
+
+static void pause_request(struct attendant *a, struct control_peer *peer,
+	const struct runner_header *request, bool pause)
+{
+	struct machine *machine = a->assembly->machine;
+	if (a->state.status != (pause ? RUNNER_RUNNING : RUNNER_PAUSED)) {
+		control_answer_error(peer, request, -EINVAL,
+			pause ? "the machine does not run" : "the machine is not paused");
+		return;
+	}
+	if (pause)
+		machine_pause(machine);
+	else
+		machine_resume(machine);
+	control_answer_done(peer, request);
+	attendant_status(a, pause ? RUNNER_PAUSED : RUNNER_RUNNING);
+}
+
+static void on_request(void *data, struct control_peer *peer, const struct runner_header *request,
+	const int *fds, size_t fd_count)
+{
+	struct attendant *a = data;
+	if (!a->assembly) {
+		for (size_t i = 0; i < fd_count; i++)
+			close(fds[i]);
+		control_answer_error(peer, request, -EAGAIN, "the machine is not there yet");
+		return;
+	}
+	if (request->type == RUNNER_ATTACH) {
+		attach_request(a, peer, request, fds, fd_count);
+		return;
+	}
+	for (size_t i = 0; i < fd_count; i++)
+		close(fds[i]);
+	switch ((enum runner_type)request->type) {
+	case RUNNER_SIGNAL:
+		control_answer_done(peer, request);
+		a->stop(a->data, (int)((const struct runner_number *)(const void *)request)->value);
+		break;
+	case RUNNER_STOP:
+		control_answer_done(peer, request);
+		machine_power_button(a->assembly->machine);
+		break;
+	case RUNNER_RESIZE:
+		resize_request(a, peer, request);
+		break;
+	case RUNNER_CONSOLE_LOG:
+		console_request(a, peer, request);
+		break;
+	case RUNNER_CONSOLE_CLEAR:
+		if (a->console)
+			console_clear(a->console);
+		control_answer_done(peer, request);
+		break;
+	case RUNNER_PAUSE:
+	case RUNNER_RESUME:
+		pause_request(a, peer, request, request->type == RUNNER_PAUSE);
+		break;
+	case RUNNER_RESET:
+		control_answer_done(peer, request);
+		a->reset(a->data);
+		break;
+	case RUNNER_BALLOON:
+		balloon_request(a, peer, request);
+		break;
+	case RUNNER_STATS:
+		stats_request(a, peer, request);
+		break;
+	case RUNNER_ATTACH:
+	case RUNNER_HELLO:
+	case RUNNER_STATE:
+	case RUNNER_EVENT:
+	case RUNNER_DONE:
+	case RUNNER_ERROR:
+		control_answer_error(peer, request, -EOPNOTSUPP, "no request for a machine");
+		break;
+	}
+}
+
+static int open_dir(struct attendant *a, struct error *e)
+{
+	int dir = process_named_fd("dir");
+	if (dir == -ENOENT)
+		return 0;
+	if (dir < 0)
+		return error_code(e, dir, "the descriptor dir");
+	a->dir = dir;
+	a->exit_file = openat(dir, RUNNER_EXIT_FILE ".new",
+		O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (a->exit_file < 0)
+		return error_errno(e, "open %s", RUNNER_EXIT_FILE ".new");
+	return 0;
+}
+
+int attendant_init(
+	struct attendant *attendant, struct loop *loop, uint64_t began_ns, struct error *e)
+{
+	*attendant = (struct attendant){
+		.loop = loop,
+		.began_ns = began_ns,
+		.dir = -1,
+		.exit_file = -1,
+		.state.status = RUNNER_STARTING,
+	};
+	int r = open_dir(attendant, e);
+	int listener = process_named_fd("control"), channel = process_named_fd("channel");
+	if (r < 0 || (listener < 0 && channel < 0))
+		return r;
+	r = control_new(loop, listener, on_request, attendant, &attendant->control, e);
+	if (r == 0 && channel >= 0)
+		r = control_add(attendant->control, channel);
+	return r;
+}
+
+void attendant_done(struct attendant *attendant)
+{
+	console_free(attendant->console);
+	control_free(attendant->control);
+	if (attendant->exit_file >= 0)
+		close(attendant->exit_file);
+}
+
+static void on_detached(void *data)
+{
+	attendant_event(data, RUNNER_EVENT_DETACHED);
+}
+
+static void put(void *data, const void *bytes, size_t count)
+{
+	struct attendant *attendant = data;
+	console_put(attendant->console, bytes, count);
+}
+
+static void input(void *data, const uint8_t *bytes, size_t count)
+{
+	struct attendant *attendant = data;
+	terminal_input(attendant->terminal, bytes, count);
+}
+
+int attendant_serve(struct attendant *attendant, struct assembly *assembly,
+	struct terminal *terminal, struct error *e)
+{
+	attendant->assembly = assembly;
+	attendant->terminal = terminal;
+	if (assembly->plan.console != PLAN_CONSOLE_RUNNER)
+		return 0;
+	int log = attendant->dir < 0
+		? -1
+		: openat(attendant->dir, RUNNER_CONSOLE_FILE,
+			  O_CREAT | O_TRUNC | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+	const struct console_options options = {
+		.loop = attendant->loop,
+		.terminal = -1,
+		.log = log,
+		.detached = on_detached,
+		.data = attendant,
+	};
+	int r = console_new(&options, &attendant->console, e);
+	if (r < 0)
+		return r;
+	console_set_input(attendant->console, input, attendant);
+	terminal_set_output(terminal, put, attendant);
+	return 0;
+}
+
+void attendant_status(struct attendant *attendant, enum runner_status status)
+{
+	if (status == RUNNER_RUNNING && attendant->state.started_ns == 0) {
+		attendant->state.started_ns = loop_wall_clock();
+		attendant->state.start_took_ns = loop_now() - attendant->began_ns;
+		attendant->state.pid = (int32_t)getpid();
+	}
+	attendant->state.status = status;
+	if (attendant->control)
+		control_set_state(attendant->control, &attendant->state, -1);
+}
+
+void attendant_event(struct attendant *attendant, enum runner_event_kind kind)
+{
+	if (attendant->control)
+		control_tell_event(attendant->control, kind, 0);
+}
+
+static void write_exit(struct attendant *attendant, const char *why)
+{
+	const struct runner_state *state = &attendant->state;
+	cleanup(text_done) struct text text = {};
+	text_printf(&text,
+		"{\"wait_status\": %d, \"started_ns\": %" PRIu64 ", \"ended_ns\": %" PRIu64
+		", \"oom_kills\": 0",
+		state->wait_status, state->started_ns, state->ended_ns);
+	if (why) {
+		text_add(&text, ", \"error\": \"");
+		for (; *why; why++) {
+			if (*why == '"' || *why == '\\')
+				text_add_char(&text, '\\');
+			text_add_char(&text, (unsigned char)*why < ' ' ? ' ' : *why);
+		}
+		text_add(&text, "\"");
+	}
+	text_add(&text, "}\n");
+	if (file_write_all(attendant->exit_file, text_str(&text), text.length) == 0)
+		(void)!renameat(
+			attendant->dir, RUNNER_EXIT_FILE ".new", attendant->dir, RUNNER_EXIT_FILE);
+}
+
+void attendant_end(struct attendant *attendant, int wait_status, int code, const char *why)
+{
+	attendant->state.wait_status = wait_status;
+	attendant->state.ended_ns = loop_wall_clock();
+	if (attendant->exit_file >= 0)
+		write_exit(attendant, why);
+	if (why && attendant->control)
+		control_tell_error(attendant->control, code, why);
+	attendant_status(attendant, RUNNER_EXITED);
+}
