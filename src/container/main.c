@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "base/loop.h"
 #include "container/exec_helper.h"
+#include "container/files.h"
 #include "container/monitor.h"
 
 int main(int argc, char **argv)
@@ -23,6 +24,8 @@ int main(int argc, char **argv)
 		return monitor_main(argv[2], argv, began_ns);
 	if (strcmp(verb, "exec") == 0 && argc == 2)
 		return exec_helper_main(argv);
+	if (strcmp(verb, "files") == 0 && argc == 2)
+		return files_main(argv);
 	(void)fprintf(stderr, "usage: berth-container run plan.json\n");
 	return 2;
 }

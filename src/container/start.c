@@ -216,6 +216,12 @@ static int run_child(struct child *child)
 	if (r < 0)
 		return r;
 	if (child->options->serve) {
+		/* The parent may close its descriptors as soon as it hears of us. */
+		if (unshare(CLONE_FILES) < 0)
+			return error_errno(e, "take descriptors of our own");
+		if (child->options->dies_with_us)
+			(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		child->shared->code = 0;
 		(void)!sync_tell(child->sync, STEP_EXECUTE);
 		return child->options->serve(child->options->data, child->shared->root);
 	}

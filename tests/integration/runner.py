@@ -9,7 +9,9 @@ usage: runner.py start DIR                   DIR has plan.json; prints the runne
        runner.py type DIR TEXT               types into the console
        runner.py resize DIR COLUMNS ROWS
        runner.py exec DIR [-t] [-u USER] [-w CWD] [-s SIGNAL] [-r COLUMNSxROWS] PROGRAM [ARGUMENT...]
-       runner.py files DIR OPERATION...      see tests
+       runner.py files [--stopped] DIR stat|get|put|mkdir|mkdirs|symlink|delete|delete-all|change PATH [TARGET]
+                                             options of put, mkdir, change: MODE UID GID behind PATH
+       runner.py sftp DIR                    an SFTP server on standard input and output
 """
 import json
 import os
@@ -188,10 +190,84 @@ def execute(directory, arguments):
     sys.exit(os.waitstatus_to_exitcode(status) if status & 127 == 0 else 128 + (status & 127))
 
 
+FILES = ["ready", "stat", "get", "put", "mkdir", "symlink", "delete", "change", "sftp", "done"]
+KEEP = 0xffffffff
+
+
+def files_helper(directory, is_stopped):
+    named = {}
+    if is_stopped:
+        os.chdir(directory)
+    else:
+        _, _, fds = ask(connect(directory), HELLO)
+        named["pidfd"] = fds[0]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    named |= {"channel": theirs.fileno(), "dir": os.open(".", os.O_RDONLY | os.O_DIRECTORY)}
+    helper = spawn(["files"], named)
+    theirs.close()
+    kind, body, _ = receive(ours)
+    if kind == ERROR:
+        fail(body)
+    return helper, ours
+
+
+def files(arguments):
+    is_stopped = arguments[0] == "--stopped"
+    directory, operation, path, *rest = arguments[is_stopped:]
+    helper, channel = files_helper(directory, is_stopped)
+    flags = {"delete-all": 4, "mkdirs": 2, "append": 1}.get(operation, 0)
+    operation = {"delete-all": "delete", "mkdirs": "mkdir", "append": "put"}.get(operation, operation)
+    text = path.encode() + b"\0"
+    owner = [KEEP] * 3
+    if operation == "symlink":
+        text += rest[0].encode() + b"\0"
+    elif rest:
+        owner = [int(rest[0], 8)] + [int(word) for word in rest[1:]]
+        owner += [KEEP] * (3 - len(owner))
+    fds = {"get": [1], "put": [0]}.get(operation, [])
+    body = struct.pack("<IIIIQ", flags, *owner, 0) + text
+    kind = 128 + FILES.index(operation)
+    socket.send_fds(channel, [message(kind, body, 7)], fds)
+    kind, body, _ = receive(channel)
+    if kind == ERROR:
+        fail(body)
+    mode, uid, gid, _, size, _ = struct.unpack("<IIIIQQ", body)
+    if operation in ("stat", "put"):
+        print(f"{mode:o} {uid} {gid} {size}")
+    channel.close()
+    helper.wait()
+
+
+def sftp(directory):
+    helper, channel = files_helper(directory, False)
+    near, far = socket.socketpair()
+    body = struct.pack("<IIIIQ", 0, KEEP, KEEP, KEEP, 0) + b"/\0"
+    socket.send_fds(channel, [message(128 + FILES.index("sftp"), body, 7)], [far.fileno()])
+    far.close()
+    while True:
+        for source in select.select([near, 0], [], [])[0]:
+            data = near.recv(65536) if source is near else os.read(0, 65536)
+            if not data:
+                near.close()
+                channel.close()
+                helper.wait()
+                return
+            if source is near:
+                while data:
+                    data = data[os.write(1, data):]
+            else:
+                near.sendall(data)
+
+
 def main():
+    if sys.argv[1] == "files":
+        files(sys.argv[2:])
+        return
     verb, directory, *rest = sys.argv[1:]
     if verb == "start":
         start(directory)
+    elif verb == "sftp":
+        sftp(directory)
     elif verb == "exec":
         execute(directory, rest)
     else:
