@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "daemon/api.h"
-#include "daemon/backups.h"
 #include "daemon/change.h"
 #include "daemon/collections.h"
 #include "daemon/create.h"
@@ -126,7 +125,7 @@ static int create_instance(struct service *service, struct request *request, str
 	struct instance *instance = NULL;
 	bool is_started = false;
 	if (!body)
-		return backup_import(service, request, e);
+		return error_set(e, -EINVAL, "instances are not imported from archives yet");
 	if (request->alias && !json_text(body, "type"))
 		json_set_text(body, "type", request->alias);
 	const char *name = json_text(body, "name");

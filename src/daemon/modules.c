@@ -6,7 +6,9 @@
 
 #include "daemon/config.h"
 #include "daemon/events.h"
+#include "daemon/fleet.h"
 #include "daemon/images.h"
+#include "daemon/instances.h"
 #include "daemon/job.h"
 #include "daemon/metrics.h"
 #include "daemon/operation.h"
@@ -85,6 +87,8 @@ static const struct {
 	{ "jobs", jobs_open, jobs_close },
 	{ "storage", start_storage, stop_storage },
 	{ "images", start_images, stop_images },
+	{ "instances", instances_start, instances_stop },
+	{ "fleet", fleet_start, fleet_stop },
 };
 
 void modules_stop(struct service *service)
