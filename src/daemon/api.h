@@ -30,7 +30,10 @@ enum request_body {
 	REQUEST_NONE, /* a body is dropped */
 	REQUEST_JSON, /* request_json(): an object; absent is {} */
 	REQUEST_FILE, /* request_file(), request_part(): whatever comes, streamed to unlinked files */
-	/* By Content-Type: application/octet-stream and multipart/form-data are FILE, the rest JSON. */
+	/*
+	 * By Content-Type: application/json is JSON, application/octet-stream and multipart/form-data are
+	 * FILE; without one of them by the first byte. request_json() is NULL for a file.
+	 */
 	REQUEST_JSON_OR_FILE,
 };
 

@@ -14,6 +14,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "daemon/projects.h"
 #include "http/uri.h"
@@ -133,14 +134,32 @@ static bool is_trusted(const struct dispatch *dispatch, const struct request *re
 	return false;
 }
 
+static bool has_type(const struct request *request, const char *wanted)
+{
+	const char *type = request_header(request, "Content-Type");
+	return type && strncasecmp(type, wanted, strlen(wanted)) == 0;
+}
+
+/* Of a route that takes both, only what says that it is JSON goes to memory. */
 static bool wants_file(const struct request *request)
 {
 	if (request->route->body != REQUEST_JSON_OR_FILE)
 		return request->route->body == REQUEST_FILE;
-	const char *type = request_header(request, "Content-Type");
-	return type &&
-		(strncasecmp(type, "application/octet-stream", 24) == 0 ||
-			strncasecmp(type, "multipart/form-data", 19) == 0);
+	return !has_type(request, "application/json");
+}
+
+/* Clients that say nothing (curl, pylxd) send both kinds: what begins an object and is short is one. */
+static bool may_be_json(const struct request *request)
+{
+	if (request->route->body != REQUEST_JSON_OR_FILE ||
+		has_type(request, "application/octet-stream") ||
+		has_type(request, "multipart/form-data"))
+		return false;
+	const struct http_part *file = request_file(request);
+	char first = '\0';
+	return file && file->size_bytes <= REQUEST_JSON_BYTES &&
+		(file->size_bytes == 0 ||
+			(pread(file->fd, &first, 1, 0) == 1 && strchr("{ \t\r\n", first)));
 }
 
 static int check_project(struct request *request, struct error *e)
@@ -193,10 +212,8 @@ static void on_head(void *data, struct http_request *http)
 		reply_error(request, r, &e);
 }
 
-static int read_json(struct request *request, struct error *e)
+static int read_json(struct request *request, const char *body, size_t length, struct error *e)
 {
-	size_t length;
-	const char *body = http_request_body(request->http, &length);
 	if (strspn(body, " \t\r\n") == length) {
 		request->json = json_object();
 		return 0;
@@ -209,6 +226,25 @@ static int read_json(struct request *request, struct error *e)
 	return 0;
 }
 
+/* The body as JSON, if it is meant as that. */
+static int read_body(struct request *request, struct error *e)
+{
+	size_t length;
+	if (request->route->body == REQUEST_NONE)
+		return 0;
+	if (!wants_file(request)) {
+		const char *body = http_request_body(request->http, &length);
+		return read_json(request, body, length, e);
+	}
+	if (!may_be_json(request))
+		return 0;
+	const struct http_part *file = request_file(request);
+	length = (size_t)file->size_bytes;
+	cleanup(free) char *body = alloc_array(length + 1, char);
+	int r = file_read_at(file->fd, body, length, 0);
+	return r < 0 ? error_code(e, r, "read the body") : read_json(request, body, length, e);
+}
+
 static int handle(struct request *request, struct error *e)
 {
 	int r = http_request_body_error(request->http);
@@ -218,11 +254,9 @@ static int handle(struct request *request, struct error *e)
 		return error_set(e, r, "the multipart body is broken");
 	if (r < 0)
 		return error_code(e, r, "keep the body");
-	if (request->route->body != REQUEST_NONE && !wants_file(request)) {
-		r = read_json(request, e);
-		if (r < 0)
-			return r;
-	}
+	r = read_body(request, e);
+	if (r < 0)
+		return r;
 	return request->route->handle(request->service, request, e);
 }
 

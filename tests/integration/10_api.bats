@@ -304,3 +304,19 @@ PY
 		-H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==')" = 403 ]
 	api DELETE /1.0/projects/late2
 }
+
+@test "members of the group are trusted, others are not" {
+	berthd_end
+	berthd_run --group daemon
+	gid=$(getent group daemon | cut -d: -f3)
+	setpriv --reuid 65534 --regid 65534 --groups "$gid" \
+		curl -sS --unix-socket "$BERTH_DIR/unix.socket" http://berth/1.0 | json -e '.metadata.auth == "trusted"'
+	# Even where the file lets everybody in.
+	chmod 666 "$BERTH_DIR/unix.socket"
+	[ "$(setpriv --reuid 65534 --regid 65534 --clear-groups \
+		curl -sS --unix-socket "$BERTH_DIR/unix.socket" http://berth/1.0 | json .error_code)" = 403 ]
+	berthd_restart
+	run "$BERTHD" --dir "$BERTH_BASE/other" --group no-such-group
+	[ "$status" -ne 0 ]
+	[[ $output == *'there is no such group'* ]]
+}
