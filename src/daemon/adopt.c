@@ -22,6 +22,7 @@
 #include "daemon/remove.h"
 #include "daemon/start_plan.h"
 #include "host/cgroup.h"
+#include "kind/container.h"
 #include "model/json.h"
 
 #define PLAN_BYTES_MAX (4 * MIB)
@@ -123,9 +124,14 @@ static void promise_again(struct live *live)
 {
 	cleanup(spec_done) struct spec spec = {};
 	struct error e = {};
-	if (instance_spec(live->instance, &spec, &e) < 0 || launch_reserve(live, &spec, &e) < 0)
+	int r = instance_spec(live->instance, &spec, &e);
+	if (r == 0)
+		r = launch_reserve(live, &spec, &e);
+	if (r < 0)
 		log_warning("promised more than there is instance=%s: %s", live->instance->name,
 			e.text);
+	else
+		container_limits(&spec, &live->cpus, &live->limits);
 }
 
 static bool has_file(int dir, const char *name)

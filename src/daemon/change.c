@@ -144,7 +144,7 @@ static int limits_set(struct instance *instance, const struct spec *spec, struct
 {
 	struct plan_cgroup limits;
 	container_limits(spec, &instance->live->cpus, &limits);
-	int r = launch_set_limits(instance->live, &limits, false, e);
+	int r = launch_set_limits(instance->live, &limits, e);
 	return r < 0 ? r : nics_update(instance, spec, e);
 }
 

@@ -385,6 +385,12 @@ int instance_open_dir(const struct instance *instance, int *ret, struct error *e
 	return 0;
 }
 
+char *instance_group(const struct instance *instance)
+{
+	return alloc_printf(
+		"berth-%s/%s_%s", instance->service->id, instance->project, instance->name);
+}
+
 char *instance_url(const struct instance *instance)
 {
 	return alloc_printf("/1.0/instances/%s", instance->name);

@@ -117,6 +117,9 @@ int instance_promise_storage(
 char *instance_dir_path(const struct instance *instance) must_use;
 int instance_open_dir(const struct instance *instance, int *ret, struct error *e) must_use;
 
+/* "berth-ID/PROJECT_NAME": its control group; the caller owns it. */
+char *instance_group(const struct instance *instance) must_use;
+
 /* "/1.0/instances/c1" */
 char *instance_url(const struct instance *instance) must_use;
 /* {"instances": [URL], "containers": [URL]}, for an operation. */

@@ -25,6 +25,8 @@
 #include "host/process.h"
 #include "model/json.h"
 
+#define PIDS_MAX      2048
+#define WEIGHT_USUAL  100
 #define UNDO_TRIES    200
 #define UNDO_FIRST_NS (200 * UINT64_C(1000))
 #define UNDO_LAST_NS  (100 * NS_PER_MS)
@@ -94,65 +96,149 @@ static uint32_t wanted_controllers(const struct plan_cgroup *plan, bool is_privi
 	return wanted;
 }
 
-static uint64_t or_none(uint64_t limit, bool is_new)
+/* What was limited and is no more gets its limit taken away. */
+static uint64_t limit_of(uint64_t wanted, uint64_t old)
 {
-	if (limit)
-		return limit;
-	return is_new ? CGROUP_KEEP : CGROUP_NO_LIMIT;
+	if (wanted)
+		return wanted;
+	return old ? CGROUP_NO_LIMIT : CGROUP_KEEP;
 }
 
-/* Without a new limit an old one is taken away, unless the group is new. */
-static struct cgroup_limits limits_of(
-	const struct plan_cgroup *plan, const struct cgroup_io_limit *io, bool is_new)
+static bool has_rates(const struct plan_cgroup *plan)
 {
-	bool has_io = plan->read_bytes || plan->write_bytes || plan->read_operations ||
+	return plan->read_bytes || plan->write_bytes || plan->read_operations ||
 		plan->write_operations;
-	struct cgroup_limits limits = {
-		.cpu_milli = or_none(plan->cpu_milli, is_new),
-		.cpu_period_us = plan->cpu_period_us,
-		.cpu_weight = plan->cpu_weight,
-		.cpuset = plan->cpuset[0] || !is_new ? plan->cpuset : NULL,
-		.memory_bytes = or_none(plan->memory_bytes, is_new),
-		.memory_low_bytes = or_none(plan->memory_low_bytes, is_new),
-		.processes = or_none(plan->processes, is_new),
-		.io_weight = plan->io_weight,
-		.io = io,
-		.io_count = has_io && io->major,
-	};
-	if (plan->is_swap_off)
-		limits.swap_bytes = CGROUP_NO_SWAP;
-	return limits;
 }
 
-int launch_set_limits(
-	struct live *live, const struct plan_cgroup *plan, bool is_new, struct error *e)
+/* The rates of the device that the root stands on. */
+static int rates_of(const struct live *live, const struct plan_cgroup *plan,
+	struct cgroup_io_limit *ret, struct error *e)
 {
-	struct cgroup_io_limit io = { .read_bytes = plan->read_bytes,
-		.write_bytes = plan->write_bytes,
-		.read_operations = plan->read_operations,
-		.write_operations = plan->write_operations };
-	if (io.read_bytes || io.write_bytes || io.read_operations || io.write_operations) {
-		const json_t *volume =
-			json_object_get(json_object_get(live->document, "root"), "volume");
-		dev_t device = device_below(json_text(volume, "path"));
-		io.major = major(device);
-		io.minor = minor(device);
-		if (!device)
-			return error_set(e, -EOPNOTSUPP,
-				"devices.root.limits: the pool stands on no block device whose rate "
-				"could be limited");
+	const struct plan_cgroup *old = &live->limits;
+	const json_t *root = json_object_get(live->document, "root");
+	dev_t device = device_below(json_text(json_object_get(root, "volume"), "path"));
+	if (!device)
+		return error_set(e, -EOPNOTSUPP,
+			"devices.root.limits: the pool stands on no block device whose rate could be "
+			"limited");
+	*ret = (struct cgroup_io_limit){ .major = major(device),
+		.minor = minor(device),
+		.read_bytes = limit_of(plan->read_bytes, old->read_bytes),
+		.write_bytes = limit_of(plan->write_bytes, old->write_bytes),
+		.read_operations = limit_of(plan->read_operations, old->read_operations),
+		.write_operations = limit_of(plan->write_operations, old->write_operations) };
+	return 0;
+}
+
+/* Not kept across a crash of the host, where the instance does not live either. */
+static int document_write(const struct live *live, int dir, struct error *e)
+{
+	char *text = json_dumps(live->document, JSON_COMPACT);
+	cleanup(free) char *owned = text;
+	cleanup(close) int fd =
+		openat(dir, RUNNER_PLAN_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (!text)
+		return error_set(e, -EINVAL, "the plan has a text that is not UTF-8");
+	if (fd < 0)
+		return error_errno(e, "open %s", RUNNER_PLAN_FILE);
+	int r = file_write_all(fd, text, strlen(text));
+	return r < 0 ? error_code(e, r, "write %s", RUNNER_PLAN_FILE) : 0;
+}
+
+static void document_set_groups(struct live *live)
+{
+	json_t *dirs = json_array();
+	for (size_t i = 0; live->group->list[i]; i++)
+		json_array_append_new(dirs, json_string(live->group->list[i]));
+	json_object_set_new(live->document, "cgroups", dirs);
+}
+
+/* Moves all processes of the live instance into hierarchies that it was not in. */
+static int processes_move(struct live *live, struct cgroup *wider, struct error *e)
+{
+	pid_t pids[PIDS_MAX];
+	int r = 0;
+	if (live->instance->state != INSTANCE_FROZEN)
+		r = cgroup_freeze(live->group, e);
+	if (r < 0)
+		return r;
+	ssize_t count = cgroup_pids(live->group, pids, ARRAY_SIZE(pids));
+	if (count < 0 || (size_t)count > ARRAY_SIZE(pids))
+		r = error_set(e, -EBUSY,
+			"The instance has too many processes to be limited anew; restart it");
+	for (ssize_t i = 0; r == 0 && i < count; i++)
+		r = cgroup_attach(wider, pids[i], e);
+	if (live->instance->state != INSTANCE_FROZEN) {
+		int thawed = cgroup_thaw(live->group, r == 0 ? e : NULL);
+		r = r < 0 ? r : thawed;
 	}
-	struct cgroup_limits limits = limits_of(plan, &io, is_new);
-	if (!is_new) { /* what the group never had needs no limit taken away */
-		uint32_t has = 0;
-		for (size_t i = 0; i < CGROUP_CONTROLLERS; i++)
-			has |= live->group->dirs[i] ? CGROUP_BIT(i) : 0;
-		if (!plan->cpu_milli && !(has & CGROUP_BIT(CGROUP_CPU)))
-			limits.cpu_milli = CGROUP_KEEP;
-		if (!plan->cpuset[0] && !(has & CGROUP_BIT(CGROUP_CPUSET)))
-			limits.cpuset = NULL;
+	return r;
+}
+
+/* The instance started without a controller that its new limits need. */
+static int group_widen(struct live *live, uint32_t missing, const char *path, struct error *e)
+{
+	struct service *service = live->instance->service;
+	cleanup(cgroup_free) struct cgroup *wider = NULL;
+	cleanup(close) int dir = -1;
+	for (size_t i = 0; i < CGROUP_CONTROLLERS; i++)
+		missing |= live->group->dirs[i] ? CGROUP_BIT(i) : 0;
+	int r = cgroup_make(service->instances->cgroups, path, missing, &wider, e);
+	if (r == 0)
+		r = processes_move(live, wider, e);
+	if (r < 0)
+		return r;
+	cgroup_free(live->group);
+	live->group = TAKE_PTR(wider);
+	document_set_groups(live);
+	r = instance_open_dir(live->instance, &dir, e);
+	return r < 0 ? r : document_write(live, dir, e);
+}
+
+int launch_set_limits(struct live *live, const struct plan_cgroup *plan, struct error *e)
+{
+	const struct plan_cgroup *old = &live->limits;
+	struct cgroup_io_limit io = {};
+	int r = 0;
+	if (has_rates(plan) || has_rates(old))
+		r = rates_of(live, plan, &io, e);
+	if (r < 0)
+		return r;
+	struct cgroup_limits limits = {
+		.cpu_milli = limit_of(plan->cpu_milli, old->cpu_milli),
+		.cpu_period_us = plan->cpu_period_us,
+		.cpu_weight = plan->cpu_weight
+			?: old->cpu_weight ? WEIGHT_USUAL
+					   : 0,
+		.cpuset = plan->cpuset[0] || old->cpuset[0] ? plan->cpuset : NULL,
+		.memory_bytes = limit_of(plan->memory_bytes, old->memory_bytes),
+		.memory_low_bytes = limit_of(plan->memory_low_bytes, old->memory_low_bytes),
+		.swap_bytes = plan->is_swap_off ? CGROUP_NO_SWAP
+			: old->is_swap_off      ? CGROUP_NO_LIMIT
+						: CGROUP_KEEP,
+		.processes = limit_of(plan->processes, old->processes),
+		.io_weight = plan->io_weight
+			?: old->io_weight ? WEIGHT_USUAL
+					  : 0,
+		.io = &io,
+		.io_count = io.major != 0,
+	};
+	uint32_t missing = cgroup_limits_need(&limits);
+	for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
+		if (live->group->dirs[i])
+			missing &= ~CGROUP_BIT(i);
 	}
-	return cgroup_limits_set(live->group, &limits, e);
+	if (missing && live->is_running) {
+		cleanup(free) char *path = instance_group(live->instance);
+		r = group_widen(live, missing, path, e);
+	}
+	if (r == 0)
+		r = cgroup_limits_set(live->group, &limits, e);
+	if (r == 0) {
+		live->limits = *plan;
+		live->limits.path = NULL;
+	}
+	return r;
 }
 
 /* What every container may open; more is a device of the instance. */
@@ -195,15 +281,11 @@ static int step_cgroup(struct live *live, const struct plan_cgroup *plan, struct
 		&live->group, e);
 	if (r < 0)
 		return r;
-	r = launch_set_limits(live, plan, true, e);
+	r = launch_set_limits(live, plan, e);
 	if (r == 0 && is_privileged)
 		r = devices_set(live, e);
-	if (r == 0) {
-		json_t *dirs = json_array();
-		for (size_t i = 0; live->group->list[i]; i++)
-			json_array_append_new(dirs, json_string(live->group->list[i]));
-		json_object_set_new(live->document, "cgroups", dirs);
-	}
+	if (r == 0)
+		document_set_groups(live);
 	return r;
 }
 
@@ -213,21 +295,6 @@ static int step_link(struct live *live, const struct plan_link *link, struct err
 	if (r == 0)
 		json_array_append_new(live->links, json_pack("{s:s}", "device", link->device));
 	return r;
-}
-
-/* Not kept across a crash of the host, where the instance does not live either. */
-static int document_write(const struct live *live, int dir, struct error *e)
-{
-	char *text = json_dumps(live->document, JSON_COMPACT);
-	cleanup(free) char *owned = text;
-	cleanup(close) int fd =
-		openat(dir, RUNNER_PLAN_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (!text)
-		return error_set(e, -EINVAL, "the plan has a text that is not UTF-8");
-	if (fd < 0)
-		return error_errno(e, "open %s", RUNNER_PLAN_FILE);
-	int r = file_write_all(fd, text, strlen(text));
-	return r < 0 ? error_code(e, r, "write %s", RUNNER_PLAN_FILE) : 0;
 }
 
 static int step_runner(struct live *live, const struct plan_runner *runner, struct error *e)

@@ -28,6 +28,9 @@ void launch_undo(struct live *live, launch_undone *done, void *data);
 int launch_reserve(struct live *live, const struct spec *spec, struct error *e) must_use;
 void launch_unreserve(struct live *live);
 
-/* Limits of a plan as the cgroup takes them, set on a live instance. */
+/*
+ * Gives a live instance new limits, and takes away what it had and has no more. A controller that it did
+ * without so far is added to its group.
+ */
 int launch_set_limits(
-	struct live *live, const struct plan_cgroup *limits, bool is_new, struct error *e) must_use;
+	struct live *live, const struct plan_cgroup *limits, struct error *e) must_use;

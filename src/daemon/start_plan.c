@@ -79,7 +79,7 @@ int start_plan_make(struct instance *instance, const struct spec *spec,
 	int r = instance->kind->check(spec, &host, e);
 	if (r < 0)
 		return r;
-	plan.group = alloc_printf("berth-%s/%s_%s", service->id, instance->project, instance->name);
+	plan.group = instance_group(instance);
 	r = plan_gathered(instance, spec, cpus, is_trial, &plan, e);
 	if (r < 0)
 		start_plan_done(&plan);

@@ -58,10 +58,11 @@ struct live {
 	struct cgroup *group;
 	struct resources promised;
 	struct cpu_set_mask cpus;
-	json_t *document; /* the plan's, as written */
-	json_t *links;    /* array of {"device"}: what is attached */
-	uint32_t steps;   /* how many of the plan are done */
-	void *owner;      /* of the calls */
+	struct plan_cgroup limits; /* as set last; its texts are gone */
+	json_t *document;          /* the plan's, as written */
+	json_t *links;             /* array of {"device"}: what is attached */
+	uint32_t steps;            /* how many of the plan are done */
+	void *owner;               /* of the calls */
 };
 
 /* Made by launch.c before the first step. */

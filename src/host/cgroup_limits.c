@@ -43,7 +43,8 @@ static int set_number(struct cgroup *group, enum cgroup_controller controller, c
 	char text[32];
 	snprintf(text, sizeof(text), "%" PRIu64, value);
 	if (value == CGROUP_NO_LIMIT)
-		snprintf(text, sizeof(text), "%s", is_v2(group, controller) ? "max" : "-1");
+		snprintf(text, sizeof(text), "%s",
+			is_v2(group, controller) || controller == CGROUP_PIDS ? "max" : "-1");
 	return set_text(group, controller, file, text, e);
 }
 
