@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache.h - decoded code of one CPU, found by physical address.
+ */
+#pragma once
+
+#include "vmm/soft/cpu.h"
+
+struct code_cache *cache_new(void);
+void cache_free(struct code_cache *cache);
+
+/* The op at cpu->rip, with R_CODE set; decodes if needed. May fault. Fills in cpu->link. */
+const struct op *cache_find(struct cpu *cpu);
+
+/* Forgets what was decoded from the physical page. Safe while an op of it runs. */
+void cache_drop(struct cpu *cpu, guest_addr page);
+
+/* Forgets all; no op runs. */
+void cache_flush(struct cpu *cpu);

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cpuid.c - the host's leaves, each through a mask of what is implemented.
+ */
+#include "vmm/soft/cpuid.h"
+
+#include <cpuid.h>
+#include <string.h>
+#include <x86intrin.h>
+
+#include "vmm/soft/memory.h"
+
+/* Leaf 1: SSE3 PCLMUL SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND. */
+#define LEAF1_ECX 0x76d83203u
+/* x2APIC, TSC deadline, hypervisor: ours whatever the host has. */
+#define LEAF1_ECX_OURS 0x81200000u
+#define LEAF1_OSXSAVE  (1u << 27)
+/* FPU DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 */
+#define LEAF1_EDX 0x078bfbfdu
+/* FSGSBASE TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */
+#define LEAF7_EBX 0x219c03abu
+#define LEAF7_ECX 0x00400704u /* UMIP GFNI VAES VPCLMULQDQ RDPID */
+#define LEAF7_EDX 0x00000010u /* FSRM */
+/* LAHF ABM 3DNOWPREFETCH; SYSCALL NX PDPE1GB RDTSCP LM and, on AMD, the copy of leaf 1. */
+#define EXT1_ECX  0x00000121u
+#define EXT1_EDX  0x2c100800u
+#define EXT1_COPY 0x0183f3ffu
+
+#define XSAVE_LEGACY 576u
+#define XSAVE_ALL    832u
+
+struct leaf {
+	uint32_t a, b, c, d;
+};
+
+static struct leaf host(uint32_t leaf, uint32_t sub)
+{
+	struct leaf ret = {};
+	if (__get_cpuid_max(leaf & 0x80000000, NULL) >= leaf)
+		__cpuid_count(leaf, sub, ret.a, ret.b, ret.c, ret.d);
+	return ret;
+}
+
+static uint32_t host_xcr0(void)
+{
+	uint32_t low, high;
+	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return low;
+}
+
+static bool is_amd(void)
+{
+	return host(0, 0).b == 0x68747541; /* "Auth" */
+}
+
+bool cpuid_host_has(uint64_t features)
+{
+	struct leaf one = host(1, 0), seven = host(7, 0), ext = host(0x80000001, 0);
+	uint64_t has = 0;
+	bool has_avx = (one.c >> 28 & 1) && (one.c >> 27 & 1) && (host_xcr0() & 6) == 6;
+	static const struct {
+		uint32_t bit;
+		uint64_t feature;
+	} in_one[] = { { 30, HOST_HAS_RDRAND }, { 25, HOST_HAS_AES }, { 1, HOST_HAS_PCLMUL } },
+	  in_seven[] = { { 18, HOST_HAS_RDSEED }, { 29, HOST_HAS_SHA } };
+	for (size_t i = 0; i < ARRAY_SIZE(in_one); i++)
+		has |= one.c >> in_one[i].bit & 1 ? in_one[i].feature : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(in_seven); i++)
+		has |= seven.b >> in_seven[i].bit & 1 ? in_seven[i].feature : 0;
+	if (has_avx)
+		has |= HOST_HAS_AVX | (one.c >> 12 & 1 ? HOST_HAS_FMA : 0) |
+			(one.c >> 29 & 1 ? HOST_HAS_F16C : 0) |
+			(seven.b >> 5 & 1 ? HOST_HAS_AVX2 : 0) |
+			(seven.c >> 9 & 1 ? HOST_HAS_VAES : 0) |
+			(seven.c >> 10 & 1 ? HOST_HAS_VPCLMUL : 0);
+	has |= seven.c >> 8 & 1 ? HOST_HAS_GFNI : 0;
+	/* SSE4.2, CX16, POPCNT, MOVBE; BMI1, BMI2; LAHF, LZCNT. */
+	bool has_base = (one.c & 0x00d82000) == 0x00d82000 && (seven.b & 0x108) == 0x108 &&
+		(ext.c & 0x21) == 0x21;
+	has |= has_base ? HOST_HAS_BASE : 0;
+	return (has & features) == features;
+}
+
+uint64_t cpuid_tsc_khz(void)
+{
+	struct leaf leaf = host(0x15, 0);
+	if (leaf.a && leaf.b && leaf.c)
+		return (uint64_t)leaf.c * leaf.b / leaf.a / 1000;
+	/* Long enough that the clock's own error is a few millionths. */
+	uint64_t start_ns = cpu_now(), start = __rdtsc();
+	while (cpu_now() - start_ns < 10 * NS_PER_MS)
+		_mm_pause();
+	uint64_t ticks = __rdtsc() - start, ns = cpu_now() - start_ns;
+	return (uint64_t)((unsigned __int128)ticks * 1000000 / ns);
+}
+
+static struct leaf leaf_1(const struct cpu *cpu)
+{
+	struct leaf ret = host(1, 0);
+	uint32_t count = cpu->soft_count;
+	ret.b = cpu->number << 24 | count << 16 | 8 << 8;
+	bool has_avx = cpuid_host_has(HOST_HAS_AVX);
+	ret.c = (ret.c & LEAF1_ECX & (has_avx ? ~0u : ~0x30001000u)) | LEAF1_ECX_OURS | 1u << 26;
+	if (cpu->cr4 & CR4_OSXSAVE)
+		ret.c |= LEAF1_OSXSAVE;
+	ret.d = LEAF1_EDX | (count > 1 ? 1u << 28 : 0);
+	if (!(cpu->lapic.base & 0x800))
+		ret.d &= ~(1u << 9);
+	return ret;
+}
+
+static struct leaf leaf_7(uint32_t sub)
+{
+	struct leaf ret = host(7, 0);
+	if (sub != 0)
+		return (struct leaf){};
+	bool has_avx = cpuid_host_has(HOST_HAS_AVX);
+	/* These four are done in software on any host. */
+	uint32_t ours = 0x00100283u | 1u << 19;
+	return (struct leaf){ .b = (ret.b & LEAF7_EBX & (has_avx ? ~0u : ~0x20u)) | ours,
+		.c = (ret.c & LEAF7_ECX & (has_avx ? ~0u : ~0x600u)) | 4,
+		.d = ret.d & LEAF7_EDX };
+}
+
+static struct leaf leaf_topology(const struct cpu *cpu, uint32_t sub)
+{
+	uint32_t bits = 0;
+	while (1u << bits < cpu->soft_count)
+		bits++;
+	if (sub == 0)
+		return (struct leaf){ 0, 1, 0x100, cpu->number };
+	if (sub == 1)
+		return (struct leaf){ bits, cpu->soft_count, 0x201, cpu->number };
+	return (struct leaf){ 0, 0, sub, cpu->number };
+}
+
+static struct leaf leaf_xsave(const struct cpu *cpu, uint32_t sub)
+{
+	bool has_avx = cpuid_host_has(HOST_HAS_AVX);
+	if (sub == 0)
+		return (struct leaf){ has_avx ? 7 : 3, cpu->xcr0 & 4 ? XSAVE_ALL : XSAVE_LEGACY,
+			has_avx ? XSAVE_ALL : XSAVE_LEGACY, 0 };
+	if (sub == 1)
+		return (struct leaf){ .a = 1 }; /* XSAVEOPT */
+	if (sub == 2 && has_avx)
+		return (struct leaf){ 256, XSAVE_LEGACY, 0, 0 };
+	return (struct leaf){};
+}
+
+static struct leaf leaf_hypervisor(uint32_t leaf)
+{
+	if (leaf == 0x40000000)
+		return (struct leaf){ 0x40000001, 0x4b4d564b, 0x564b4d56, 0x4d };
+	if (leaf == 0x40000001)
+		return (struct leaf){ .a = 0x01000009 }; /* both kvmclocks, stable */
+	return (struct leaf){};
+}
+
+static struct leaf leaf_extended(const struct cpu *cpu, uint32_t leaf)
+{
+	struct leaf ret = host(leaf, 0);
+	switch (leaf) {
+	case 0x80000000:
+		ret.a = 0x80000008;
+		return ret;
+	case 0x80000001:
+		ret.c &= EXT1_ECX;
+		ret.d = EXT1_EDX | (is_amd() ? LEAF1_EDX & EXT1_COPY : 0);
+		ret.b = 0;
+		return ret;
+	case 0x80000007:
+		return (struct leaf){ .d = 0x100 }; /* invariant TSC */
+	case 0x80000008:
+		return (struct leaf){ .a = PHYSICAL_BITS | 48 << 8,
+			.c = is_amd() ? cpu->soft_count - 1 : 0 };
+	default:
+		return leaf <= 0x80000006 ? ret : (struct leaf){};
+	}
+}
+
+void cpuid_query(const struct cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t regs[4])
+{
+	struct leaf ret = {};
+	if (leaf >= 0x80000000) {
+		ret = leaf_extended(cpu, leaf <= 0x80000008 ? leaf : 0x80000009);
+	} else if (leaf >= 0x40000000) {
+		ret = leaf_hypervisor(leaf);
+	} else {
+		switch (leaf) {
+		case 0:
+			ret = host(0, 0);
+			ret.a = 0xd;
+			break;
+		case 1:
+			ret = leaf_1(cpu);
+			break;
+		case 7:
+			ret = leaf_7(sub);
+			break;
+		case 0xb:
+			ret = leaf_topology(cpu, sub);
+			break;
+		case 0xd:
+			ret = leaf_xsave(cpu, sub);
+			break;
+		default:
+			break;
+		}
+	}
+	memcpy(regs, &ret, sizeof(ret));
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cpuid.h - what the guest is told about its CPU: what this engine does and the host can.
+ */
+#pragma once
+
+#include "vmm/soft/cpu.h"
+
+#define HOST_HAS_RDRAND  UINT64_C(0x001)
+#define HOST_HAS_RDSEED  UINT64_C(0x002)
+#define HOST_HAS_AVX     UINT64_C(0x004)
+#define HOST_HAS_AVX2    UINT64_C(0x008)
+#define HOST_HAS_FMA     UINT64_C(0x010)
+#define HOST_HAS_F16C    UINT64_C(0x020)
+#define HOST_HAS_AES     UINT64_C(0x040)
+#define HOST_HAS_PCLMUL  UINT64_C(0x080)
+#define HOST_HAS_SHA     UINT64_C(0x100)
+#define HOST_HAS_GFNI    UINT64_C(0x200)
+#define HOST_HAS_VAES    UINT64_C(0x400)
+#define HOST_HAS_VPCLMUL UINT64_C(0x800)
+#define HOST_HAS_BASE    UINT64_C(0x1000) /* all that the engine's own code is made of */
+
+/* Whether the host has all of these. */
+bool cpuid_host_has(uint64_t features);
+
+/* EAX, EBX, ECX, EDX of a leaf. */
+void cpuid_query(const struct cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t regs[4]);
+
+/* Frequency of the host's time stamp counter; measured if nobody says. */
+uint64_t cpuid_tsc_khz(void);

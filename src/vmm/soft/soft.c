@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * soft.c - the loop that runs a CPU, and the contract of engine.h.
+ *
+ * A CPU is its thread's own. Other threads reach it by bits in `attention`, the LAPIC's IRR and
+ * `notices`; it looks at them between blocks. One more thread waits for the timers of all CPUs.
+ */
+#include "vmm/soft/soft.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "vmm/soft/apic.h"
+#include "vmm/soft/cache.h"
+#include "vmm/soft/cpuid.h"
+#include "vmm/soft/event.h"
+#include "vmm/soft/fpu.h"
+#include "vmm/soft/io.h"
+#include "vmm/soft/ioapic.h"
+#include "vmm/soft/memory.h"
+#include "vmm/soft/pic.h"
+#include "vmm/soft/pit.h"
+#include "vmm/soft/saved.h"
+#include "vmm/soft/vector.h"
+
+#define NOTICE_WROTE   0
+#define NOTICE_PROTECT 1
+
+static struct soft *soft_of(struct cpus *cpus)
+{
+	return container_of(cpus, struct soft, cpus);
+}
+
+/* Holding soft->lock. */
+static void notice(struct cpu *cpu, guest_addr page, uint32_t kind)
+{
+	for (uint32_t i = 0; i < cpu->notice_count; i++)
+		if (cpu->notices[i] == (page | kind))
+			return;
+	if (cpu->notice_count == NOTICE_MAX)
+		cpu->notice_overflow = true;
+	else
+		cpu->notices[cpu->notice_count++] = page | kind;
+	cpu_call(cpu, ATTENTION_CODE);
+}
+
+static void notice_others(struct soft *soft, const struct cpu *cpu, guest_addr page, uint32_t kind)
+{
+	pthread_mutex_lock(&soft->lock);
+	for (uint32_t i = 0; i < soft->cpus.count; i++)
+		if (soft->cpu[i] != cpu)
+			notice(soft->cpu[i], page, kind);
+	pthread_mutex_unlock(&soft->lock);
+}
+
+static void wrote(struct soft *soft, struct cpu *cpu, guest_addr at)
+{
+	const struct guest_region *region = guest_region(soft->cpus.guest, at);
+	if (region)
+		atomic_store(&region->watched[(at - region->at) / GUEST_PAGE], 0);
+	if (cpu)
+		cache_drop(cpu, at);
+	if (!cpu || soft->cpus.count > 1)
+		notice_others(soft, cpu, at, NOTICE_WROTE);
+}
+
+static void protect(struct soft *soft, struct cpu *cpu, guest_addr at)
+{
+	notice_others(soft, cpu, at, NOTICE_PROTECT);
+}
+
+static void watched(void *data, guest_addr at, uint64_t bytes)
+{
+	(void)bytes;
+	wrote(data, NULL, at);
+}
+
+static void handle_notices(struct cpu *cpu)
+{
+	guest_addr notices[NOTICE_MAX];
+	pthread_mutex_lock(&cpu->soft->lock);
+	uint32_t count = cpu->notice_count;
+	bool all = cpu->notice_overflow;
+	memcpy(notices, cpu->notices, count * sizeof(notices[0]));
+	cpu->notice_count = 0;
+	cpu->notice_overflow = false;
+	pthread_mutex_unlock(&cpu->soft->lock);
+	if (all) {
+		cache_flush(cpu);
+		tlb_flush(cpu, true);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		guest_addr page = notices[i] & PAGE_MASK;
+		if ((notices[i] & 1) == NOTICE_WROTE)
+			cache_drop(cpu, page);
+		else if (tlb_protect(cpu, page))
+			/* It may have been written unnoticed since the other one has read it. */
+			notice_others(cpu->soft, cpu, page, NOTICE_WROTE);
+	}
+}
+
+static void start_up(struct cpu *cpu)
+{
+	uint32_t vector = atomic_load(&cpu->sipi_vector);
+	if (cpu->activity != CPU_WAITS_FOR_SIPI)
+		return;
+	cpu->activity = CPU_ACTIVE;
+	cpu->segments[CPU_CS].selector = (uint16_t)(vector << 8);
+	cpu->segments[CPU_CS].base = vector << 12;
+	cpu->rip = 0;
+	cpu_update_mode(cpu);
+}
+
+/* The vector to deliver now, or -1. */
+static int take_interrupt(struct cpu *cpu)
+{
+	int vector = lapic_pending(cpu);
+	if (vector >= 0) {
+		lapic_accept(cpu, vector);
+		return vector;
+	}
+	if (!lapic_takes_pic(cpu))
+		return -1;
+	pthread_mutex_lock(&cpu->soft->lock);
+	if (pic_output(cpu->soft))
+		vector = pic_accept(cpu->soft);
+	pthread_mutex_unlock(&cpu->soft->lock);
+	return vector;
+}
+
+static void look_for_interrupts(struct cpu *cpu)
+{
+	if (cpu->shadow || cpu->event_is_pending || cpu->activity > CPU_HALTED)
+		return;
+	if (atomic_load(&cpu->nmi_pending) && !cpu->nmi_blocked) {
+		atomic_store(&cpu->nmi_pending, false);
+		cpu->activity = CPU_ACTIVE;
+		event_external(cpu, FAULT_NMI);
+		cpu_call(cpu, ATTENTION_IRQ);
+		return;
+	}
+	if (!(cpu->rflags_rest & FLAG_IF))
+		return;
+	int vector = take_interrupt(cpu);
+	if (vector < 0)
+		return;
+	cpu->activity = CPU_ACTIVE;
+	event_external(cpu, (uint32_t)vector);
+	cpu_call(cpu, ATTENTION_IRQ); /* another may wait */
+}
+
+/* Does what other threads ask for; true if run() ends. */
+static bool attend(struct cpu *cpu)
+{
+	uint32_t why = atomic_exchange(&cpu->attention, 0);
+	cpu->link = NULL;
+	if (why & ATTENTION_CODE)
+		handle_notices(cpu);
+	if (why & ATTENTION_LATER)
+		cache_flush(cpu);
+	if (why & ATTENTION_INIT)
+		saved_init(cpu);
+	if (why & ATTENTION_SIPI)
+		start_up(cpu);
+	if (why & ATTENTION_KICK) {
+		cpu_call(cpu, why & (ATTENTION_IRQ | ATTENTION_NMI));
+		cpu->exit->why = CPU_KICKED;
+		return true;
+	}
+	if (why & (ATTENTION_IRQ | ATTENTION_NMI))
+		look_for_interrupts(cpu);
+	return false;
+}
+
+static void sleep_until_called(struct cpu *cpu)
+{
+	atomic_store(&cpu->is_idle, true);
+	while (atomic_load(&cpu->attention) == 0)
+		syscall(SYS_futex, &cpu->attention, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+	atomic_store(&cpu->is_idle, false);
+}
+
+static bool must_step(const struct cpu *cpu)
+{
+	return (cpu->rflags_rest & (FLAG_TF | FLAG_RF)) || cpu->shadow || cpu->io_count ||
+		cpu->has_code_breakpoints || cpu->has_data_breakpoints || cpu->trap_dr6;
+}
+
+static void check_code_breakpoints(struct cpu *cpu)
+{
+	uint64_t linear = cpu->rip + cpu->base[CPU_CS];
+	uint32_t hits = 0;
+	for (int i = 0; i < BREAKPOINTS; i++)
+		if ((cpu->dr[7] >> (2 * i) & 3) && !(cpu->dr[7] >> (16 + 4 * i) & 3) &&
+			cpu->dr[i] == linear)
+			hits |= 1u << i;
+	if (!hits)
+		return;
+	cpu->dr[6] = (cpu->dr[6] & ~UINT64_C(15)) | hits;
+	cpu_fault(cpu, NULL, FAULT_DB, 0);
+}
+
+/* One instruction, with everything that counts only between instructions. */
+static void step(struct cpu *cpu)
+{
+	bool traps = cpu->rflags_rest & FLAG_TF, had_shadow = cpu->shadow;
+	bool was_ss = cpu->shadow_is_ss;
+	cpu->shadow = cpu->shadow_is_ss = false;
+	if (cpu->has_code_breakpoints && !(cpu->rflags_rest & FLAG_RF) && !was_ss && !cpu->io_count)
+		check_code_breakpoints(cpu);
+	const struct op *op = cache_find(cpu);
+	cpu->rflags_rest &= ~FLAG_RF;
+	cpu->io_next = 0;
+	const struct op *next = op->run(cpu, op);
+	io_commit(cpu);
+	cpu->link = NULL;
+	if (next)
+		cpu->rip = (cpu->r[R_CODE] + next->offset) & rip_mask(cpu);
+	if (had_shadow)
+		cpu_call(cpu, ATTENTION_IRQ | ATTENTION_NMI);
+	if (traps && !cpu->event_is_pending)
+		cpu->trap_dr6 |= 0x4000;
+	if (cpu->trap_dr6 && !cpu->shadow_is_ss && !cpu->event_is_pending) {
+		cpu->dr[6] = (cpu->dr[6] & ~UINT64_C(15)) | cpu->trap_dr6;
+		cpu->trap_dr6 = 0;
+		if (cpu->activity == CPU_HALTED)
+			cpu->activity = CPU_ACTIVE;
+		event_debug_trap(cpu);
+	}
+}
+
+static void run_ops(struct cpu *cpu)
+{
+	const struct op *op = cache_find(cpu);
+	while (op)
+		op = op->run(cpu, op);
+}
+
+static void loop(struct cpu *cpu)
+{
+	for (;;) {
+		if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) && attend(cpu))
+			return;
+		if (cpu->event_is_pending) {
+			cpu->io_next = 0;
+			event_deliver(cpu);
+			cpu_call(cpu, ATTENTION_IRQ | ATTENTION_NMI);
+			io_commit(cpu);
+			cpu->link = NULL;
+		} else if (cpu->activity != CPU_ACTIVE) {
+			sleep_until_called(cpu);
+		} else if (must_step(cpu)) {
+			step(cpu);
+		} else {
+			run_ops(cpu);
+		}
+	}
+}
+
+/* The exception that ended an instruction; true on a triple fault. */
+static bool take_fault(struct cpu *cpu)
+{
+	memory_abandon(cpu);
+	io_commit(cpu);
+	cpu->link = NULL;
+	cpu->trap_dr6 = 0;
+	if (cpu->fault_vector == FAULT_DB && !cpu->is_delivering)
+		cpu->shadow = false;
+	if (event_from_fault(cpu))
+		return false;
+	cpu->activity = CPU_SHUT_DOWN;
+	cpu->event_is_pending = cpu->is_delivering = false;
+	cpu->exit->why = CPU_SHUTDOWN;
+	return true;
+}
+
+static int soft_run(struct cpus *cpus, uint32_t number, struct cpu_exit *exit)
+{
+	struct cpu *cpu = soft_of(cpus)->cpu[number];
+	cpu->exit = exit;
+	if (cpu->io_waits) {
+		cpu->io[cpu->io_count - 1].value = exit->value;
+		cpu->io_waits = false;
+	}
+	switch (setjmp(cpu->loop)) {
+	case LEAVE_FAULT:
+		if (take_fault(cpu))
+			return 0;
+		break;
+	case LEAVE_EXIT:
+		memory_abandon(cpu);
+		cpu->link = NULL;
+		return 0;
+	default:
+		/* What the machine has just answered is taken in before a kick counts. */
+		if (cpu->io_count && !cpu->event_is_pending && cpu->activity == CPU_ACTIVE)
+			step(cpu);
+		break;
+	}
+	loop(cpu);
+	return 0;
+}
+
+static void soft_kick(struct cpus *cpus, uint32_t cpu)
+{
+	cpu_wake(soft_of(cpus)->cpu[cpu], ATTENTION_KICK);
+}
+
+/* Holding soft->lock. */
+static void set_line(struct soft *soft, uint32_t line, bool level)
+{
+	if (line < 16)
+		pic_line(soft, line, level);
+	if (line < IRQ_LINES)
+		ioapic_line(soft, line, level);
+}
+
+static void soft_irq(struct cpus *cpus, uint32_t line, bool level)
+{
+	struct soft *soft = soft_of(cpus);
+	pthread_mutex_lock(&soft->lock);
+	set_line(soft, line, level);
+	pthread_mutex_unlock(&soft->lock);
+}
+
+static void soft_msi(struct cpus *cpus, guest_addr at, uint32_t data)
+{
+	apic_msi(soft_of(cpus), at, data);
+}
+
+static void soft_nmi(struct cpus *cpus, uint32_t number)
+{
+	struct cpu *cpu = soft_of(cpus)->cpu[number];
+	atomic_store(&cpu->nmi_pending, true);
+	cpu_wake(cpu, ATTENTION_NMI);
+}
+
+static int soft_doorbell(struct cpus *cpus, guest_addr at, int event_fd)
+{
+	struct soft *soft = soft_of(cpus);
+	int status = 0;
+	pthread_mutex_lock(&soft->lock);
+	uint32_t count = soft->doorbell_count, i = 0;
+	while (i < count && soft->doorbells[i].at != at)
+		i++;
+	if (event_fd < 0) {
+		if (i < count)
+			soft->doorbells[i] = soft->doorbells[--count];
+	} else if (i == DOORBELLS_MAX) {
+		status = -ENOSPC;
+	} else {
+		soft->doorbells[i] = (struct doorbell){ .at = at, .event_fd = event_fd };
+		count = i == count ? count + 1 : count;
+	}
+	atomic_store(&soft->doorbell_count, count);
+	pthread_mutex_unlock(&soft->lock);
+	return status;
+}
+
+static int soft_load(struct cpus *cpus, uint32_t cpu, const struct cpu_state *state)
+{
+	return saved_to(soft_of(cpus)->cpu[cpu], state);
+}
+
+static int soft_save(struct cpus *cpus, uint32_t cpu, struct cpu_state *state)
+{
+	saved_from(soft_of(cpus)->cpu[cpu], state);
+	return 0;
+}
+
+static int soft_load_chips(struct cpus *cpus, const struct chips_state *state)
+{
+	struct soft *soft = soft_of(cpus);
+	if (state->version != CHIPS_STATE_VERSION || state->bytes != sizeof(*state))
+		return -EINVAL;
+	pthread_mutex_lock(&soft->lock);
+	memcpy(soft->pic, state->pic, sizeof(soft->pic));
+	for (int i = 0; i < 2; i++)
+		soft->pic[i].priority &= 7;
+	soft->ioapic = state->ioapic;
+	pit_load(soft, state);
+	pthread_mutex_unlock(&soft->lock);
+	return 0;
+}
+
+static int soft_save_chips(struct cpus *cpus, struct chips_state *state)
+{
+	struct soft *soft = soft_of(cpus);
+	*state = (struct chips_state){ .version = CHIPS_STATE_VERSION, .bytes = sizeof(*state) };
+	pthread_mutex_lock(&soft->lock);
+	memcpy(state->pic, soft->pic, sizeof(soft->pic));
+	state->ioapic = soft->ioapic;
+	pit_save(soft, state);
+	pthread_mutex_unlock(&soft->lock);
+	return 0;
+}
+
+static void *run_timers(void *data)
+{
+	struct soft *soft = data;
+	pthread_mutex_lock(&soft->lock);
+	while (!soft->timer_ends) {
+		uint64_t now = cpu_now(), pit_next;
+		uint64_t next = apic_timers(soft, now);
+		if (pit_tick(soft, now, &pit_next)) {
+			set_line(soft, 0, true);
+			set_line(soft, 0, false);
+		}
+		next = pit_next < next ? pit_next : next;
+		soft->timer_next_ns = next;
+		if (next == UINT64_MAX) {
+			pthread_cond_wait(&soft->timer_wait, &soft->lock);
+			continue;
+		}
+		struct timespec until = { .tv_sec = (time_t)(next / NS_PER_SEC),
+			.tv_nsec = (long)(next % NS_PER_SEC) };
+		pthread_cond_timedwait(&soft->timer_wait, &soft->lock, &until);
+	}
+	pthread_mutex_unlock(&soft->lock);
+	return NULL;
+}
+
+static int soft_probe(struct error *e)
+{
+	if (!cpuid_host_has(HOST_HAS_BASE))
+		return error_set(e, -ENOTSUP,
+			"engine soft: the host's CPU is older than x86-64-v3 without AVX");
+	return 0;
+}
+
+static void soft_close(struct cpus *cpus)
+{
+	if (!cpus)
+		return;
+	struct soft *soft = soft_of(cpus);
+	if (soft->has_timer) {
+		pthread_mutex_lock(&soft->lock);
+		soft->timer_ends = true;
+		pthread_cond_signal(&soft->timer_wait);
+		pthread_mutex_unlock(&soft->lock);
+		pthread_join(soft->timer, NULL);
+	}
+	soft->cpus.guest->watch = NULL;
+	for (uint32_t i = 0; i < soft->cpus.count; i++) {
+		if (!soft->cpu[i])
+			continue;
+		cache_free(soft->cpu[i]->code);
+		vector_done(soft->cpu[i]);
+		munmap(soft->cpu[i], sizeof(struct cpu));
+	}
+	pthread_cond_destroy(&soft->timer_wait);
+	pthread_mutex_destroy(&soft->lock);
+	pthread_mutex_destroy(&soft->split_lock);
+	free(soft);
+}
+
+static int open_cpu(struct soft *soft, uint32_t number, struct error *e)
+{
+	struct cpu *cpu = mmap(
+		NULL, sizeof(*cpu), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (cpu == MAP_FAILED)
+		return error_errno(e, "memory of CPU %u", number);
+	soft->cpu[number] = cpu;
+	cpu->number = number;
+	cpu->soft_count = soft->cpus.count;
+	cpu->soft = soft;
+	cpu->guest = soft->cpus.guest;
+	cpu->code = cache_new();
+	int status = vector_init(cpu, e);
+	if (status < 0)
+		return status;
+	tlb_init(cpu);
+	cache_flush(cpu);
+	struct cpu_state state;
+	cpu_state_reset(&state, number);
+	return saved_to(cpu, &state);
+}
+
+static void init_locks(struct soft *soft)
+{
+	pthread_condattr_t attributes;
+	pthread_mutex_init(&soft->lock, NULL);
+	pthread_mutex_init(&soft->split_lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&soft->timer_wait, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
+static int soft_open(struct guest *guest, uint32_t count, struct cpus **ret, struct error *e)
+{
+	if (count == 0 || count > CPUS_MAX)
+		return error_set(e, -EINVAL, "cpus: %u is not 1 to %d", count, CPUS_MAX);
+	struct soft *soft = alloc(struct soft);
+	soft->cpus = (struct cpus){ .engine = &soft_engine, .guest = guest, .count = count };
+	soft->start_ns = cpu_now();
+	soft->tsc_khz = cpuid_tsc_khz();
+	soft->wrote = wrote;
+	soft->protect = protect;
+	soft->ended = ioapic_ended;
+	init_locks(soft);
+	pic_reset(soft);
+	ioapic_reset(soft);
+	pit_reset(soft);
+	for (uint32_t i = 0; i < count; i++) {
+		int status = open_cpu(soft, i, e);
+		if (status < 0) {
+			soft_close(&soft->cpus);
+			return status;
+		}
+	}
+	guest->watch = watched;
+	guest->watch_data = soft;
+	int code = pthread_create(&soft->timer, NULL, run_timers, soft);
+	if (code != 0) {
+		soft_close(&soft->cpus);
+		return error_code(e, -code, "timer thread");
+	}
+	soft->has_timer = true;
+	*ret = &soft->cpus;
+	return 0;
+}
+
+uint64_t soft_instructions(const struct cpus *cpus, uint32_t cpu)
+{
+	return ((const struct soft *)(const void *)cpus)
+		->cpu[cpu]
+		->instructions; /* cpus is first */
+}
+
+const struct engine soft_engine = {
+	.name = "soft",
+	.probe = soft_probe,
+	.open = soft_open,
+	.close = soft_close,
+	.run = soft_run,
+	.kick = soft_kick,
+	.irq = soft_irq,
+	.msi = soft_msi,
+	.nmi = soft_nmi,
+	.doorbell = soft_doorbell,
+	.load = soft_load,
+	.save = soft_save,
+	.load_chips = soft_load_chips,
+	.save_chips = soft_save_chips,
+};

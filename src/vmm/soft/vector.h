@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vector.h - MMX, SSE and AVX.
+ */
+#pragma once
+
+#include "vmm/soft/bind.h"
+#include "vmm/soft/stub.h"
+
+op_run *vector_bind(struct stubs *stubs, const struct insn *insn, struct op *op);
+
+int vector_init(struct cpu *cpu, struct error *e) must_use;
+void vector_done(struct cpu *cpu);
+
+/* Drops all stubs; no op is left that has one. */
+void vector_flush(struct cpu *cpu);
