@@ -35,7 +35,6 @@ _start:
 	sahf
 	setc %cl
 	das
-	aaa
 	bswap %ebx
 	xaddl %ebx, %ebp
 	mull %ebx

@@ -4,6 +4,8 @@
  * registers, memory and the stack, and with VECTORS in vector registers, too; ends with status 7 if all of
  * it is as it must be.
  */
+#define WORK 4000
+
 	.code32
 	.section .multiboot, "a"
 	.align 4
@@ -28,7 +30,7 @@ letter:
 	movb %bl, %al
 	outb %al, %dx
 	pushl %ebx
-	movl $500, %ecx
+	movl $WORK, %ecx
 1:	addl $3, %edi
 #ifdef VECTORS
 	paddd %xmm3, %xmm4
@@ -40,13 +42,13 @@ letter:
 	cmpl $'z', %ebx
 	jbe letter
 	movb $1, %al
-	cmpl $(26 * 500 * 3), %edi
+	cmpl $(26 * WORK * 3), %edi
 	jne end
-	cmpl $(26 * 500), counter
+	cmpl $(26 * WORK), counter
 	jne end
 #ifdef VECTORS
 	movd %xmm4, %ecx
-	cmpl $(26 * 500), %ecx
+	cmpl $(26 * WORK), %ecx
 	jne end
 #endif
 	cmpl $stack_end, %esp
