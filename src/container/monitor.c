@@ -35,12 +35,15 @@
 #include "runner/console.h"
 #include "runner/control.h"
 
+#define OOM_LATER_NS (50 * NS_PER_MS)
+
 struct monitor {
 	struct loop *loop;
 	struct control *control;
 	struct console *console;
 	struct source *child;
 	struct source *oom_source;
+	struct source *oom_timer;
 	int dir;
 	int pidfd;
 	int exit_file; /* opened before rights are given up; gets its name at the end */
@@ -175,11 +178,19 @@ static void count_oom(struct monitor *m)
 	}
 }
 
+static void on_oom_later(void *data)
+{
+	count_oom(data);
+}
+
+/* v1 reports that memory ran out before it has counted whom it kills. */
 static void on_oom(void *data, int fd, uint32_t events)
 {
+	struct monitor *m = data;
 	(void)fd;
 	(void)events;
-	count_oom(data);
+	count_oom(m);
+	timer_set_after(m->oom_timer, OOM_LATER_NS);
 }
 
 /* The file `exit` appears whole: written under another name, which was opened early. */
@@ -280,6 +291,7 @@ static void watch_memory(struct monitor *m, const struct container *c)
 		if (cgroup_oom_watch(c->cgroups[i], m->oom_is_v2, &m->oom, &events, NULL) < 0)
 			return;
 		m->memory_dir = alloc_text(c->cgroups[i]);
+		m->oom_timer = loop_add_timer(m->loop, on_oom_later, m);
 		if (loop_add_fd(m->loop, m->oom, events, on_oom, m, &m->oom_source) < 0)
 			close(TAKE_FD(m->oom));
 		return;
