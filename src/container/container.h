@@ -61,7 +61,15 @@ struct container_device {
 };
 
 struct container_nic {
-	const char *link; /* the host's name of it */
+	const char
+		*link; /* the host's name of one that is there; NULL: it is made, as `host` says */
+	struct {
+		const char *name; /* of the host's end */
+		const char *bridge;
+		const char *shaper;
+		bool is_isolated;
+		uint64_t into_bits, out_of_bits; /* limits, a second; 0: none */
+	} host;
 	const char *name;
 	const char *mac;
 	uint32_t mtu;

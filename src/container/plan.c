@@ -286,14 +286,38 @@ static int read_device(struct container *c, const json_t *object, struct error *
 	return 0;
 }
 
+static int read_nic_host(const json_t *object, struct container_nic *nic, struct error *e)
+{
+	static const char path[] = "nics.host";
+	int r = json_read_known(object, path,
+		KNOWN("name", "bridge", "shaper", "isolated", "into_bits", "out_of_bits"), e);
+	if (r == 0)
+		r = json_require_text(object, path, "name", &nic->host.name, e);
+	if (r == 0)
+		r = json_require_text(object, path, "bridge", &nic->host.bridge, e);
+	if (r == 0)
+		r = json_read_text(object, path, "shaper", &nic->host.shaper, e);
+	if (r == 0)
+		r = json_read_bool(object, path, "isolated", &nic->host.is_isolated, e);
+	if (r == 0)
+		r = json_read_u64(object, path, "into_bits", &nic->host.into_bits, e);
+	if (r == 0)
+		r = json_read_u64(object, path, "out_of_bits", &nic->host.out_of_bits, e);
+	if (r == 0 && !nic->mac)
+		r = error_set(e, -EINVAL, "nics.mac: needed with nics.host");
+	return r;
+}
+
 static int read_nic(struct container *c, const json_t *object, struct error *e)
 {
 	static const char path[] = "nics";
 	struct container_nic *nic = CONTAINER_ADD(c->nics, c->nic_count);
-	json_t *addresses = NULL, *gateways = NULL;
+	json_t *addresses = NULL, *gateways = NULL, *host = NULL;
 	int r = json_read_known(object, path,
-		KNOWN("device", "link", "name", "mac", "mtu", "addresses", "gateways"), e);
+		KNOWN("device", "link", "host", "name", "mac", "mtu", "addresses", "gateways"), e);
 	if (r == 0)
+		r = json_read_object(object, path, "host", &host, e);
+	if (r == 0 && !host)
 		r = json_require_text(object, path, "link", &nic->link, e);
 	if (r == 0)
 		r = json_require_text(object, path, "name", &nic->name, e);
@@ -305,6 +329,8 @@ static int read_nic(struct container *c, const json_t *object, struct error *e)
 		r = json_read_text_array(object, path, "addresses", &addresses, e);
 	if (r == 0)
 		r = json_read_text_array(object, path, "gateways", &gateways, e);
+	if (r == 0 && host)
+		r = read_nic_host(host, nic, e);
 	nic->addresses = addresses;
 	nic->gateways = gateways;
 	return r;

@@ -10,7 +10,9 @@ extern const struct route server_routes[];           /* api_server.c */
 extern const struct route certificates_routes[];     /* api_certificates.c */
 extern const struct route events_routes[];           /* api_events.c */
 extern const struct route images_routes[];           /* api_images.c */
+extern const struct route forwards_routes[];         /* api_forwards.c */
 extern const struct route metrics_routes[];          /* api_metrics.c */
+extern const struct route networks_routes[];         /* api_networks.c */
 extern const struct route operations_routes[];       /* api_operations.c */
 extern const struct route profiles_routes[];         /* api_profiles.c */
 extern const struct route projects_routes[];         /* api_projects.c */

@@ -11,6 +11,7 @@
 #include "daemon/instances.h"
 #include "daemon/job.h"
 #include "daemon/metrics.h"
+#include "daemon/network.h"
 #include "daemon/operation.h"
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
@@ -84,6 +85,7 @@ static const struct {
 	{ "config", config_start, config_stop },
 	{ "projects", projects_start, projects_stop },
 	{ "profiles", profiles_start, profiles_stop },
+	{ "networks", networks_start, networks_stop },
 	{ "jobs", jobs_open, jobs_close },
 	{ "storage", start_storage, stop_storage },
 	{ "images", start_images, stop_images },

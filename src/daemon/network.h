@@ -34,7 +34,8 @@ struct network_card {
 	/* What it had before, as `volatile.DEVICE.*` has it; NULL or "": chosen now. */
 	const char *hwaddr;
 	const char *ipv4, *ipv6; /* with or without their prefix */
-	const char *host_name;
+	const char *
+		host_name; /* taken over after the start of a daemon only; each start has another */
 };
 
 struct network_lease {

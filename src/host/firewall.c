@@ -244,11 +244,10 @@ static size_t same_set(const struct element *elements, size_t count)
 	return same;
 }
 
-static int send_elements(struct firewall *firewall, uint16_t type, const struct element *elements,
-	size_t count, struct error *e)
+static void put_elements(
+	struct firewall *firewall, uint16_t type, const struct element *elements, size_t count)
 {
 	struct netlink *netlink = firewall->netlink;
-	begin_batch(netlink);
 	for (size_t i = 0; i < count;) {
 		size_t same = same_set(elements + i, count - i);
 		nft_message(netlink, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0,
@@ -261,7 +260,14 @@ static int send_elements(struct firewall *firewall, uint16_t type, const struct 
 		netlink_nest_end(netlink, nest);
 		i += same;
 	}
-	return send_batch(netlink, e);
+}
+
+static int send_elements(struct firewall *firewall, uint16_t type, const struct element *elements,
+	size_t count, struct error *e)
+{
+	begin_batch(firewall->netlink);
+	put_elements(firewall, type, elements, count);
+	return send_batch(firewall->netlink, e);
 }
 
 static int add_elements(
@@ -460,6 +466,19 @@ int firewall_delete_port(
 	int r = count > 0 ? delete_elements(firewall, elements, count, e) : 0;
 	if (r < 0)
 		return error_prefix(e, r, "stop to filter interface %s", port->link);
+	return 0;
+}
+
+int firewall_replace_port(struct firewall *firewall, const struct firewall_port *old,
+	const struct firewall_port *port, struct error *e)
+{
+	struct element before[PORT_ELEMENTS_MAX], after[PORT_ELEMENTS_MAX];
+	begin_batch(firewall->netlink);
+	put_elements(firewall, NFT_MSG_DELSETELEM, before, port_elements(old, before));
+	put_elements(firewall, NFT_MSG_NEWSETELEM, after, port_elements(port, after));
+	int r = send_batch(firewall->netlink, e);
+	if (r < 0)
+		return error_prefix(e, r, "filter interface %s", port->link);
 	return 0;
 }
 

@@ -59,6 +59,9 @@ struct firewall_port {
 /* With all three checks nothing but ARP, IPv4 and IPv6 passes. */
 int firewall_add_port(
 	struct firewall *firewall, const struct firewall_port *port, struct error *e) must_use;
+/* One in place of the other, with nothing unfiltered between; both of the same link. */
+int firewall_replace_port(struct firewall *firewall, const struct firewall_port *old,
+	const struct firewall_port *port, struct error *e) must_use;
 /* `port` as it was added. */
 int firewall_delete_port(
 	struct firewall *firewall, const struct firewall_port *port, struct error *e) must_use;

@@ -236,6 +236,21 @@ static int disk_finish(struct raw_device *raw, struct error *e)
 	return disk->pool ? 0 : path_check(raw->device, "source", disk->source, e);
 }
 
+/*
+ * On a network of ours nobody sends in another's name, unless it is said otherwise: to let any hardware
+ * address pass lets any IP address pass, too.
+ */
+static void nic_set_filters(struct nic_device *nic, const json_t *map)
+{
+	const char *mac = json_string_value(json_object_get(map, "security.mac_filtering"));
+	const char *network = json_string_value(json_object_get(map, "network"));
+	bool is_filtered = network && network[0];
+	if (mac && mac[0])
+		(void)!resources_read_bool(mac, &is_filtered, NULL);
+	nic->mac_filtering = nic->ipv4_filtering = nic->ipv6_filtering =
+		is_filtered && network && network[0];
+}
+
 static int nic_finish(struct raw_device *raw, struct error *e)
 {
 	struct nic_device *nic = &raw->nic;
@@ -339,6 +354,7 @@ static int device_read(
 	const char *name, const json_t *map, struct devices *devices, struct error *e)
 {
 	struct raw_device raw = { .device = name, .node = { .mode = 0660 } };
+	nic_set_filters(&raw.nic, map);
 	if (name[0] == '\0' || strlen(name) > NAME_MAX_BYTES || strpbrk(name, "/\n"))
 		return error_set(e, -EINVAL, "devices: \"%s\" is no name of a device", name);
 	if (!json_is_object(map))

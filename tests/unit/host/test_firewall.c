@@ -148,6 +148,22 @@ static void deletes_what_is_left(void)
 	expect_listed("elements", false);
 }
 
+static void replaces_a_port(void)
+{
+	cleanup(firewall_close) struct firewall *firewall = open_firewall();
+	struct firewall_port one = port(), other = port();
+	other.check_ipv6 = false;
+	other.addresses[0] = address("10.5.0.9");
+	expect_done(firewall_add_port(firewall, &one, why));
+	expect_done(firewall_replace_port(firewall, &one, &other, why));
+	expect_listed("goto mac_ip4 }", true);
+	expect_listed("10.5.0.7", false);
+	expect_listed("fd42::7", false);
+	expect_listed("\"v12345678-12345\" . 10.5.0.9", true);
+	expect_done(firewall_delete_port(firewall, &other, why));
+	expect_listed("elements", false);
+}
+
 static void forwards_ports(void)
 {
 	cleanup(firewall_close) struct firewall *firewall = open_firewall();
@@ -186,6 +202,7 @@ static const struct test tests[] = {
 	{ "a network's elements are added and deleted", adds_a_network },
 	{ "a port's elements are what it is held to", adds_a_port },
 	{ "a port is deleted, whatever of it is left", deletes_what_is_left },
+	{ "a port's filters are replaced at once", replaces_a_port },
 	{ "many forwards are added all or none", forwards_ports },
 };
 TEST_MAIN(tests)
