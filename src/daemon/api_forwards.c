@@ -7,7 +7,7 @@
 #include "daemon/api.h"
 #include "daemon/collections.h"
 #include "daemon/events.h"
-#include "daemon/network_table.h"
+#include "daemon/network_forward.h"
 #include "daemon/projects.h"
 #include "model/json.h"
 

@@ -9,8 +9,9 @@
 
 #include "daemon/api.h"
 #include "daemon/collections.h"
+#include "daemon/dnsmasq.h"
 #include "daemon/events.h"
-#include "daemon/network_table.h"
+#include "daemon/network.h"
 #include "daemon/projects.h"
 #include "host/route.h"
 #include "model/json.h"

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/launch.h"
-#include "daemon/network.h"
+#include "daemon/network_lease.h"
 #include "daemon/nics.h"
 #include "daemon/remove.h"
 #include "daemon/start_plan.h"

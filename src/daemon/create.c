@@ -16,7 +16,7 @@
 #include "daemon/images.h"
 #include "daemon/kinds.h"
 #include "daemon/lifecycle.h"
-#include "daemon/network.h"
+#include "daemon/network_lease.h"
 #include "daemon/nics.h"
 #include "daemon/remove.h"
 #include "daemon/storage.h"

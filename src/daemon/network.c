@@ -18,31 +18,25 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/network_table.h"
+#include "daemon/dnsmasq.h"
+#include "daemon/network_bridge.h"
+#include "daemon/network_card.h"
+#include "daemon/network_forward.h"
+#include "daemon/network_lease.h"
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
 #include "daemon/service.h"
 #include "daemon/warnings.h"
 #include "model/json.h"
 
-#define COLLECTION     "network"
-#define SWEEP_AFTER_NS NS_PER_SEC
-#define LEFTOVERS_MAX  256
-#define WARNING        "Network not operational"
+#define COLLECTION    "network"
+#define LEFTOVERS_MAX 256
+#define WARNING       "Network not operational"
 
 static void set_names(const struct networks *networks, struct network *network)
 {
 	snprintf(network->bridge, sizeof(network->bridge), "b%s-%u", networks->service->id,
 		network->number % 100000);
-}
-
-struct network *network_find(struct networks *networks, const char *project, const char *name)
-{
-	struct network *network = networks->list;
-	while (network &&
-		(!text_equal(network->name, name) || !text_equal(network->project, project)))
-		network = network->next;
-	return network;
 }
 
 static void network_free(struct network *network)
@@ -372,11 +366,6 @@ static void sweep(void *data)
 	struct error e = {};
 	if (networks->route && shape_sweep(networks->route, networks->shaper, &e) < 0)
 		log_warning("%s", e.text);
-}
-
-void network_sweep_later(struct networks *networks)
-{
-	timer_set_after(networks->sweep, SWEEP_AFTER_NS);
 }
 
 struct profile_search {

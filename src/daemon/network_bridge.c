@@ -4,6 +4,8 @@
  *
  * Everything can be done again: after a killed daemon part of it is there, with instances on it.
  */
+#include "daemon/network_bridge.h"
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +14,8 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "daemon/network_table.h"
+#include "daemon/dnsmasq.h"
+#include "daemon/network_forward.h"
 #include "daemon/service.h"
 #include "host/route.h"
 #include "model/json.h"

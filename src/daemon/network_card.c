@@ -2,13 +2,14 @@
 /*
  * network_card.c - the cards of running instances: their filters, limits and counters.
  */
+#include "daemon/network_card.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/network_table.h"
 #include "daemon/projects.h"
 #include "daemon/service.h"
 #include "host/nic.h"

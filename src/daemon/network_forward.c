@@ -4,12 +4,13 @@
  *
  * Stored in the collection "network-forward" under the name NETWORK/LISTEN-ADDRESS, as it was said.
  */
+#include "daemon/network_forward.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/network_table.h"
 #include "daemon/service.h"
 #include "model/json.h"
 

@@ -4,13 +4,15 @@
  *
  * A wish is what a card is to be; it is made and checked before anything changes.
  */
+#include "daemon/network_lease.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/network_table.h"
+#include "daemon/dnsmasq.h"
 #include "daemon/projects.h"
 #include "daemon/service.h"
 

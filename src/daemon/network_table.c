@@ -9,6 +9,17 @@
 
 #include "base/text.h"
 
+#define SWEEP_AFTER_NS NS_PER_SEC
+
+struct network *network_find(struct networks *networks, const char *project, const char *name)
+{
+	struct network *network = networks->list;
+	while (network &&
+		(!text_equal(network->name, name) || !text_equal(network->project, project)))
+		network = network->next;
+	return network;
+}
+
 static size_t bucket_of(uint64_t hash)
 {
 	return hash % CARD_BUCKETS;
@@ -89,7 +100,7 @@ struct card *card_find_host(struct networks *networks, const char *host_name)
 	return card;
 }
 
-void cards_each(struct networks *networks, card_call *call, void *data)
+void cards_each(struct networks *networks, cards_call *call, void *data)
 {
 	for (size_t i = 0; i < CARD_BUCKETS; i++) {
 		struct card *next;
@@ -142,4 +153,9 @@ void cards_free(struct networks *networks)
 {
 	cards_each(networks, free_one, NULL);
 	memset(networks->cards, 0, sizeof(networks->cards));
+}
+
+void network_sweep_later(struct networks *networks)
+{
+	timer_set_after(networks->sweep, SWEEP_AFTER_NS);
 }

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * network_table.h - the networks of this daemon and the cards on them, in memory; for the files network_*.c
- * and api_network*.c.
+ * network_table.h - the networks of this daemon and the cards on them, in memory.
  */
 #pragma once
 
 #include <jansson.h>
 
 #include "base/loop.h"
-#include "daemon/dnsmasq.h"
-#include "daemon/network.h"
 #include "host/firewall.h"
+#include "host/link.h"
 #include "host/netlink.h"
+#include "host/shape.h"
 #include "model/network.h"
 
 #define NETWORKS_MAX  1000
@@ -27,6 +26,9 @@ enum card_index {
 	CARD_BY_IPV6,
 	CARD_INDEXES
 };
+
+struct dnsmasq;
+struct service;
 
 struct network {
 	struct network *next; /* by number */
@@ -78,35 +80,15 @@ struct networks {
 /* NULL if there is none. */
 struct network *network_find(struct networks *networks, const char *project, const char *name);
 
-/* network_bridge.c: makes the network be on this host, as its config says; what is there is made to fit. */
-int network_up(struct networks *networks, struct network *network, struct error *e) must_use;
-/* Removes it from the host. */
-void network_down(struct networks *networks, struct network *network);
-/* A subnet that no route, address or other network of this host has. */
-int network_choose_subnets(struct networks *networks, const struct network *network,
-	struct network_config *config, struct error *e) must_use;
-/* Chosen addresses are written into the config where it said "auto". */
-void network_write_config(json_t *config, const struct network_config *read);
-
-/* network.c */
-int network_create(struct networks *networks, const char *project, const char *name,
-	const char *description, json_t *config, struct error *e) must_use;
-int network_change(struct networks *networks, struct network *network, const char *description,
-	json_t *config, struct error *e) must_use;
-int network_rename(struct networks *networks, struct network *network, const char *name,
-	struct error *e) must_use;
-int network_remove(struct networks *networks, struct network *network, struct error *e) must_use;
-
 /* When cards are gone that had a limit: clears the shaper, once for many. */
 void network_sweep_later(struct networks *networks);
 
-/* network_table.c */
 void card_link(struct networks *networks, struct card *card);
 void card_unlink(struct networks *networks, struct card *card);
 void card_free(struct card *card);
-typedef void card_call(void *data, struct card *card);
+typedef void cards_call(void *data, struct card *card);
 /* The callee may free the card. */
-void cards_each(struct networks *networks, card_call *call, void *data);
+void cards_each(struct networks *networks, cards_call *call, void *data);
 void cards_free(struct networks *networks);
 struct card *card_find(
 	struct networks *networks, const char *project, const char *instance, const char *device);
@@ -118,28 +100,3 @@ struct card *card_find_mac(struct networks *networks, const struct network *netw
 	const uint8_t *mac, const struct card *but);
 struct card *card_find_address(struct networks *networks, const struct network *network,
 	const struct address *address, const struct card *but);
-
-/* network_lease.c: tells dnsmasq of all cards of the network. */
-void cards_publish(struct networks *networks, struct network *network);
-
-/* network_card.c */
-int card_check_rates(const struct nic_device *nic, struct error *e) must_use;
-void card_set(struct card *card, const struct nic_device *nic);
-int card_attach(struct networks *networks, struct card *card, struct error *e) must_use;
-void card_detach(struct networks *networks, struct card *card, bool is_running);
-
-/* network_forward.c: what a network forwards, in the store's collection "network-forward". */
-int forwards_up(struct networks *networks, struct network *network, struct error *e) must_use;
-/* Takes them out of the firewall and, with `is_final`, out of the store. */
-void forwards_down(struct networks *networks, struct network *network, bool is_final);
-void forwards_rename(
-	struct networks *networks, const struct network *network, const char *new_name);
-int forward_put(struct networks *networks, struct network *network, const json_t *forward,
-	bool is_new, struct error *e) must_use;
-int forward_remove(struct networks *networks, struct network *network, const char *listen,
-	struct error *e) must_use;
-int forward_get(struct networks *networks, const struct network *network, const char *listen,
-	json_t **ret, struct error *e) must_use;
-/* An array of what is stored. */
-int forwards_list(struct networks *networks, const struct network *network, json_t **ret,
-	struct error *e) must_use;

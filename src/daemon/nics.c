@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "daemon/network.h"
+#include "daemon/network_lease.h"
 #include "model/json.h"
 
 static const char *kept(const struct instance *instance, const char *device, const char *what)

@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/network.h"
+#include "daemon/network_lease.h"
 #include "daemon/storage.h"
 #include "model/json.h"
 
