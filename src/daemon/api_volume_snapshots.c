@@ -214,8 +214,14 @@ static int rename_snapshot(struct service *service, struct request *request, str
 	if (r < 0)
 		return r;
 	volume_tell(service, "storage-volume-snapshot-renamed", &ref);
-	return reply_created(request, "/1.0/storage-pools/%s/volumes/custom/%s/snapshots/%s",
-		ref.pool, ref.name, name);
+	/* An operation that is over: clients wait for one here. */
+	struct operation *operation = operation_new(service,
+		&(struct operation_options){ .class = OPERATION_TASK,
+			.description = "Renaming storage volume snapshot",
+			.project = request_project(request) });
+	r = reply_operation(request, operation);
+	operation_done(operation, NULL);
+	return r;
 }
 
 static void on_deleted(void *data, int code, const struct error *e)

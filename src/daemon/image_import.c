@@ -41,8 +41,7 @@ struct image_import {
 	json_t *have;
 	json_t *told; /* what the job of the image answered */
 	struct job *job;
-	bool is_registry;
-	const char *source; /* in wishes */
+	bool is_shared;
 };
 
 static void stage_removed(void *data, int code, json_t *result, const struct error *e)
@@ -321,6 +320,8 @@ static int start_image(struct image_import *import, const char *fingerprint, str
 static int keep_oci(struct image_import *import, struct error *e)
 {
 	int r = refuse_second(import, e);
+	if (r < 0 && import->is_shared)
+		return 0;
 	size_t index;
 	json_t *layer;
 	json_array_foreach(json_object_get(import->told, "unpacked"), index, layer)
@@ -419,6 +420,7 @@ static int import_new(struct images *images, int image, int rootfs,
 	import->project = alloc_text(options->project);
 	import->wishes = options->wishes;
 	import->progress = options->progress;
+	import->is_shared = options->is_shared;
 	import->done = options->done;
 	import->data = options->data;
 	import->stage = import->image = import->rootfs = -1;

@@ -11,6 +11,7 @@
 #include <sys/utsname.h>
 
 #include "base/text.h"
+#include "daemon/image_fetch.h"
 #include "daemon/image_import.h"
 #include "daemon/image_store.h"
 #include "daemon/operation.h"
@@ -285,6 +286,36 @@ static int create_from_registry(struct service *service, struct request *request
 		.data = creation };
 	r = image_import_registry(service->images, from, is_plain, &options, &creation->import, e);
 	return answer(request, creation, r, e);
+}
+
+int images_fetch(struct service *service, const char *project, const json_t *source,
+	void (*progress)(void *data, json_t *progress), images_done *done, void *data,
+	struct error *e)
+{
+	const char *server, *alias;
+	const char *protocol = json_text(source, "protocol");
+	cleanup(free) char *from = NULL;
+	bool is_plain = false;
+	int r = text_equal(protocol, "oci")
+		? json_require_text(source, "source", "server", &server, e)
+		: error_set(e, -EINVAL,
+			  "source.protocol: images are fetched from registries (oci) only, not by \"%s\"",
+			  protocol ? protocol : "");
+	if (r == 0)
+		r = json_require_text(source, "source", "alias", &alias, e);
+	if (r == 0)
+		r = registry_source(server, alias, &from, &is_plain, e);
+	if (r < 0)
+		return r;
+	const struct image_import_options options = {
+		.project = project_of(service, project, "images"),
+		.wishes = json_pack("{sssb}", "source", from, "cached", 1),
+		.is_shared = true,
+		.progress = progress,
+		.done = done,
+		.data = data,
+	};
+	return image_import_registry(service->images, from, is_plain, &options, NULL, e);
 }
 
 struct root_search {

@@ -148,6 +148,9 @@ static void end_of_removal(struct volume_work *work, int code)
 		return;
 	}
 	if (!ref.snapshot) {
+		/* Empty by now, if there ever was one. */
+		cleanup(free) char *snapshots = volume_snapshots_place(&ref);
+		(void)!unlinkat(work->pool->pool->dir, snapshots, AT_REMOVEDIR);
 		forget(work->storage, &ref);
 		images_collect(work->storage->service->images);
 		return;

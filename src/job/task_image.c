@@ -197,6 +197,9 @@ int task_image(struct task *task, json_t **ret, struct error *e)
 		r = check_metadata(metadata, e);
 	if (r == 0 && image.form == ROOTFS_TAR && faccessat(image.stage, "rootfs", F_OK, 0) < 0)
 		r = error_set(e, -EINVAL, "the image has no rootfs");
+	/* What a record will name is on the disk first. */
+	if (r == 0 && syncfs(image.stage) < 0)
+		r = error_errno(e, "write the image to the disk");
 	if (r < 0) {
 		json_decref(metadata);
 		return r;

@@ -205,6 +205,9 @@ static int import_image(struct import *import, json_t **ret, struct error *e)
 		return r;
 	json_t *diffs = json_object_get(image, "diffs");
 	r = unpack_layers(import, manifest, diffs, e);
+	/* What a record will name is on the disk first. */
+	if (r == 0 && syncfs(import->stage) < 0)
+		r = error_errno(e, "write the layers to the disk");
 	if (r < 0) {
 		json_decref(image);
 		return r;

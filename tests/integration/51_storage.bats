@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+# Pools and custom volumes through the stock clients.
+
+load common
+
+setup_file() { berthd_start; }
+teardown_file() { berthd_stop; }
+
+# inside COMMAND...: in the daemon's mount namespace, where its pools are.
+inside() { nsenter --mount --target "$(berthd_pid)" "$@"; }
+
+# content VOLUME: where the files of the btrfs pool's volume are.
+content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
+
+@test "the first pool is made by itself, and its mount is nobody else's" {
+	run lxc storage list -f csv
+	[[ $output == *default,* ]]
+	! grep -F "$BERTH_DIR" /proc/self/mountinfo
+}
+
+@test "volumes are made, shown, renamed and deleted" {
+	lxc storage volume create default v1 size=32MiB user.note=hello
+	[ "$(lxc storage volume get default v1 size)" = 32MiB ]
+	[ "$(lxc storage volume get default v1 user.note)" = hello ]
+	run lxc storage volume create default v1
+	[ "$status" -ne 0 ]
+	[[ $output == *exists* ]]
+	lxc storage volume rename default v1 v2
+	run lxc storage volume list default -f csv
+	[[ $output == *custom,v2,* ]]
+	lxc storage volume delete default v2
+	[ "$(api_status GET /1.0/storage-pools/default/volumes/custom/v2)" = 404 ]
+}
+
+@test "wrong volumes are refused with the field's name" {
+	run api POST /1.0/storage-pools/default/volumes/custom '{"name":"x","config":{"size":"many"}}'
+	[[ $output == *'config.size'* ]]
+	run api POST /1.0/storage-pools/default/volumes/custom '{"name":"x","config":{"colour":"red"}}'
+	[[ $output == *'config.colour'* ]]
+	[ "$(api_status POST /1.0/storage-pools/default/volumes/custom '{"name":"../x"}')" = 400 ]
+	[ "$(api_status POST /1.0/storage-pools/default/volumes/custom '{"name":"x","content_type":"block"}')" = 400 ]
+	[ "$(api_status POST /1.0/storage-pools/none/volumes/custom '{"name":"x"}')" = 404 ]
+	[ "$(api_status POST /1.0/storage-pools/default/volumes/custom '{"name":"x","config":{"size":"900TiB"}}')" = 507 ]
+	[ "$(api GET /1.0/storage-pools/default/volumes/custom | json '.metadata | length')" = 0 ]
+}
+
+@test "a volume holds its size, and more once it grew" {
+	[ "$(api GET /1.0/storage-pools/default | json .metadata.driver)" = btrfs ] || skip "the pool is not btrfs"
+	lxc storage volume create default held size=20MiB
+	run inside dd if=/dev/urandom of="$(content held)/big" bs=1M count=40 status=none
+	[ "$status" -ne 0 ]
+	[ "$(inside stat -c %s "$(content held)/big")" -le $((20 << 20)) ]
+	lxc storage volume set default held size=60MiB
+	inside dd if=/dev/urandom of="$(content held)/big" bs=1M count=40 status=none
+	inside sync -f "$(content held)"
+	[ "$(api GET /1.0/storage-pools/default/volumes/custom/held/state | json .metadata.usage.total)" = $((60 << 20)) ]
+	[ "$(api GET /1.0/storage-pools/default/volumes/custom/held/state | json .metadata.usage.used)" -ge $((40 << 20)) ]
+	lxc storage volume delete default held
+}
+
+@test "snapshots are made, listed, restored, renamed, copied and deleted" {
+	[ "$(api GET /1.0/storage-pools/default | json .metadata.driver)" = btrfs ] || skip "the pool is not btrfs"
+	lxc storage volume create default s
+	inside sh -c "echo one >$(content s)/file"
+	lxc storage volume snapshot default s
+	incus storage volume snapshot create default s named </dev/null
+	inside sh -c "echo two >$(content s)/file"
+	lxc storage volume restore default s snap0
+	[ "$(inside cat "$(content s)/file")" = one ]
+	lxc storage volume rename default s/named s/other
+	run lxc storage volume list default -f csv
+	[[ $output == *s/other* && $output == *s/snap0* && $output != *s/named* ]]
+	lxc storage volume copy default/s/other default/copy
+	[ "$(inside cat "$(content copy)/file")" = one ]
+	lxc storage volume delete default s/snap0
+	lxc storage volume delete default s
+	lxc storage volume delete default copy
+	[ -z "$(inside find "$BERTH_DIR/pools/default/mnt" -path '*/default/s*')" ]
+}
+
+@test "a backup is exported and holds the files" {
+	lxc storage volume create default b
+	[ "$(api GET /1.0/storage-pools/default | json .metadata.driver)" = btrfs ] || skip "the pool is not btrfs"
+	inside sh -c "echo kept >$(content b)/file"
+	lxc storage volume export default b "$BERTH_BASE/b.tar.gz"
+	run tar -xOzf "$BERTH_BASE/b.tar.gz" backup/volume/file
+	[ "$output" = kept ]
+	run api_wait POST /1.0/storage-pools/default/volumes/custom "" -H 'Content-Type: application/octet-stream' \
+		-H 'X-LXD-name: back' -T "$BERTH_BASE/b.tar.gz" -X POST
+	[ "$status" -eq 0 ]
+	[ "$(inside cat "$(content back)/file")" = kept ]
+	lxc storage volume delete default back
+	lxc storage volume delete default b
+}
+
+@test "a backup that is none leaves no volume" {
+	echo nonsense >"$BERTH_BASE/nonsense"
+	run api_wait POST /1.0/storage-pools/default/volumes/custom "" -H 'Content-Type: application/octet-stream' \
+		-H 'X-LXD-name: none' -T "$BERTH_BASE/nonsense" -X POST
+	[ "$status" -ne 0 ]
+	eventually 5 [ "$(api_status GET /1.0/storage-pools/default/volumes/custom/none)" = 404 ]
+}
+
+@test "pools of each driver are made; volumes move between them; a pool in use stays" {
+	lxc storage create p-loop loop
+	lxc storage create p-dir dir
+	lxc storage create p-btrfs btrfs size=512MiB volume.size=64MiB
+	lxc storage volume create p-loop v size=32MiB
+	run lxc storage volume create p-dir v size=32MiB
+	[ "$status" -ne 0 ]
+	[[ $output == *'project quotas'* ]]
+	lxc storage volume create p-dir v
+	lxc storage volume create p-btrfs v
+	[ "$(lxc storage volume get p-btrfs v size)" = $((64 << 20)) ]
+	echo text >"$BERTH_DIR/pools/p-dir/custom/default/v/file"
+	lxc storage volume copy p-dir/v p-btrfs/moved
+	[ "$(inside cat "$BERTH_DIR/pools/p-btrfs/mnt/custom/default/moved/file")" = text ]
+	lxc storage volume copy p-btrfs/moved p-loop/again --config size=32MiB || lxc storage volume copy p-btrfs/moved p-loop/again
+	run lxc storage delete p-loop
+	[ "$status" -ne 0 ]
+	[[ $output == *'in use'* ]]
+	for pool in p-loop p-dir p-btrfs; do
+		for volume in $(api GET "/1.0/storage-pools/$pool/volumes/custom?recursion=1" | json '.metadata[].name'); do
+			lxc storage volume delete $pool "$volume"
+		done
+		lxc storage delete $pool
+		[ ! -e "$BERTH_DIR/pools/$pool" ]
+	done
+	[ "$(api_status POST /1.0/storage-pools '{"name":"z","driver":"zfs"}')" = 400 ]
+	[ "$(api_status POST /1.0/storage-pools '{"name":"../z","driver":"dir"}')" = 400 ]
+}
+
+@test "a pool grows" {
+	lxc storage create grow btrfs size=300MiB
+	local before
+	before=$(api GET /1.0/storage-pools/grow/resources | json .metadata.space.total)
+	lxc storage set grow size 600MiB
+	[ "$(api GET /1.0/storage-pools/grow/resources | json .metadata.space.total)" -gt "$before" ]
+	run lxc storage set grow size 300MiB
+	[ "$status" -ne 0 ]
+	lxc storage delete grow
+}
+
+@test "volumes are there again after a kill" {
+	lxc storage volume create default kept size=32MiB
+	lxc storage volume snapshot default kept s0
+	berthd_restart KILL
+	run lxc storage volume list default -f csv
+	[[ $output == *custom,kept,* && $output == *kept/s0* ]]
+	[ "$(losetup -l -n -O BACK-FILE | grep -c "$BERTH_DIR/pools/default/")" -le 1 ]
+	lxc storage volume delete default kept
+}
