@@ -1,0 +1,202 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What goes wrong: each step of a start, a daemon killed at any moment, a runner killed, an instance that ends while
+# nobody looks. Nothing is lost, nothing is left behind.
+
+load common
+load image
+
+setup_file() {
+	berthd_start --test-hooks || return 1
+	busybox_image "$BERTH_BASE/image.tar"
+	lxc image import "$BERTH_BASE/image.tar" --alias box
+	api POST /1.0/profiles '{"name":"plain","devices":{"root":{"type":"disk","path":"/","pool":"default"}}}'
+}
+teardown_file() { berthd_stop; }
+
+teardown() {
+	local url
+	[ -n "$(berthd_pid)" ] || berthd_run --test-hooks
+	for url in $(api GET /1.0/instances | json '.metadata[]'); do
+		api_wait PUT "$url/state" '{"action":"stop","force":true}' >/dev/null || true
+		api_wait DELETE "$url" >/dev/null || true
+	done
+}
+
+made() {
+	api_wait POST /1.0/instances "{\"name\":\"$1\",\"profiles\":[\"plain\"],\"source\":{\"type\":\"image\",\"alias\":\"box\"}${2:+,$2}}"
+}
+
+state() { api GET "/1.0/instances/$1/state" | json .metadata.status; }
+pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
+is() { [ "$(state "$1")" = "$2" ]; }
+runner_of() { pgrep -f "berth-container run $BERTH_DIR/instances/default/$1/plan.json"; }
+
+# clean NAME: the stopped instance holds nothing on the host.
+clean() {
+	! runner_of "$1" &&
+		[ -z "$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID/default_$1")" ] &&
+		[ ! -e "$BERTH_DIR/instances/default/$1/plan.json" ] &&
+		[ ! -e "$BERTH_DIR/instances/default/$1/control" ]
+}
+
+@test "each step of a start fails in turn and is undone" {
+	made c1 '"config":{"limits.cpu":"1","limits.memory":"64MiB"}'
+	for step in 0 1 2; do
+		berthd_end
+		BERTH_FAIL_STEP=$step berthd_run --test-hooks
+		run api_wait PUT /1.0/instances/c1/state '{"action":"start"}'
+		[ "$status" -ne 0 ]
+		[[ $output == *"as the test wants"* ]]
+		eventually 10 is c1 Stopped
+		eventually 10 clean c1
+	done
+	berthd_restart
+	api_wait PUT /1.0/instances/c1/state '{"action":"start"}'
+	is c1 Running
+}
+
+@test "without --test-hooks no step is failed" {
+	made c1
+	berthd_end
+	BERTH_FAIL_STEP=0 berthd_run
+	api_wait PUT /1.0/instances/c1/state '{"action":"start"}'
+	is c1 Running
+	berthd_restart
+}
+
+@test "a daemon that ends or is killed leaves its instances running and takes them up again" {
+	made c1 '"start":true'
+	pid=$(pid_of c1)
+	for signal in TERM KILL; do
+		berthd_restart $signal
+		[ "$(pid_of c1)" = "$pid" ]
+		is c1 Running
+		[ "$(lxc exec c1 -- hostname)" = c1 ]
+	done
+	api_wait PUT /1.0/instances/c1/state '{"action":"stop","timeout":10}'
+	eventually 5 clean c1
+}
+
+@test "a frozen instance is frozen after the daemon was killed" {
+	made c1 '"start":true'
+	api_wait PUT /1.0/instances/c1/state '{"action":"freeze"}'
+	berthd_restart KILL
+	is c1 Frozen
+	api_wait PUT /1.0/instances/c1/state '{"action":"unfreeze"}'
+	is c1 Running
+}
+
+@test "limits go on after the daemon was killed, and change" {
+	made c1 '"start":true,"config":{"limits.memory":"64MiB"}'
+	berthd_restart KILL
+	lxc config set c1 limits.memory 128MiB
+	[ "$(cat "$(find /sys/fs/cgroup -path "*berth-$BERTH_ID/default_c1/memory.limit_in_bytes" -o -path "*berth-$BERTH_ID/default_c1/memory.max" | head -1)")" = 134217728 ]
+	lxc config set c1 limits.cpu 1
+	[ "$(lxc exec c1 -- nproc)" = 1 ]
+	berthd_restart KILL
+	[ "$(lxc exec c1 -- nproc)" = 1 ]
+}
+
+@test "an instance that ended while no daemon ran has stopped, and does not start again" {
+	made c1 '"start":true'
+	made c2 '"start":true,"ephemeral":true'
+	pid1=$(pid_of c1) pid2=$(pid_of c2)
+	berthd_end KILL
+	kill -KILL "$pid1" "$pid2"
+	sleep 0.3
+	berthd_run --test-hooks
+	is c1 Stopped
+	eventually 5 clean c1
+	eventually 5 test "$(api_status GET /1.0/instances/c2)" = 404
+}
+
+@test "what was killed together with the daemon starts again as its config says" {
+	made c1 '"start":true'
+	made c2 '"start":true,"config":{"boot.autostart":"false"}'
+	made c3 '"config":{"boot.autostart":"true"}'
+	berthd_end KILL
+	kill -KILL $(runner_of c1) $(runner_of c2)
+	berthd_run --test-hooks
+	eventually 10 is c1 Running
+	eventually 10 is c3 Running
+	is c2 Stopped
+	eventually 5 clean c2
+}
+
+@test "a killed runner is noticed at once, and all of its instance with it" {
+	made c1 '"start":true'
+	pid=$(pid_of c1)
+	kill -KILL "$(runner_of c1)"
+	eventually 5 is c1 Stopped
+	eventually 5 clean c1
+	! kill -0 "$pid" 2>/dev/null
+	api_wait PUT /1.0/instances/c1/state '{"action":"start"}'
+	is c1 Running
+}
+
+@test "a killed first process is the end, and its status is kept for autorestart" {
+	made c1 '"start":true,"config":{"boot.autorestart":"true"}'
+	pid=$(pid_of c1)
+	kill -KILL "$pid"
+	eventually 5 is c1 Running
+	[ "$(pid_of c1)" != "$pid" ]
+}
+
+@test "a daemon killed in the middle of making and starting leaves whole instances or none" {
+	for delay in 0 0.002 0.005 0.01 0.02 0.03; do
+		for i in 1 2 3 4; do
+			api POST /1.0/instances "{\"name\":\"k$i\",\"start\":true,\"profiles\":[\"plain\"],\"source\":{\"type\":\"image\",\"alias\":\"box\"}}" >/dev/null 2>&1 &
+		done
+		sleep "$delay"
+		berthd_end KILL
+		wait $(jobs -p) || true
+		berthd_run --test-hooks
+		for i in 1 2 3 4; do
+			[ "$(api_status GET "/1.0/instances/k$i")" != 200 ] || {
+				api_wait PUT "/1.0/instances/k$i/state" '{"action":"stop","force":true}' || true
+				eventually 10 is "k$i" Stopped
+				api_wait DELETE "/1.0/instances/k$i"
+			}
+		done
+		[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
+		eventually 10 sh -c "! pgrep -f 'berth-containe[r] run $BERTH_DIR'"
+		[ "$(api GET '/1.0/storage-pools/default/volumes' | json '[.metadata[] | select(contains("container"))] | length')" = 0 ]
+	done
+}
+
+@test "a daemon killed while it deletes leaves what can be deleted again" {
+	for i in 1 2 3; do
+		made "d$i"
+		api DELETE "/1.0/instances/d$i" >/dev/null 2>&1 &
+	done
+	berthd_end KILL
+	wait $(jobs -p) || true
+	berthd_run --test-hooks
+	for i in 1 2 3; do
+		[ "$(api_status GET "/1.0/instances/d$i")" = 404 ] || api_wait DELETE "/1.0/instances/d$i"
+	done
+	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
+}
+
+@test "an image whose first process is missing says so and is stopped" {
+	made c1 '"config":{"oci.entrypoint":"/nowhere"}'
+	run api_wait PUT /1.0/instances/c1/state '{"action":"start"}'
+	[ "$status" -ne 0 ]
+	[[ $output == *nowhere* ]]
+	is c1 Stopped
+	eventually 5 clean c1
+}
+
+@test "a hundred at once, and nothing is left of them" {
+	for i in $(seq 100); do
+		api POST /1.0/instances "{\"name\":\"h$i\",\"start\":true,\"profiles\":[\"plain\"],\"source\":{\"type\":\"image\",\"alias\":\"box\"}}" >/dev/null
+	done
+	eventually 60 sh -c "[ \$(curl -s --unix-socket $BERTH_DIR/unix.socket 'http://x/1.0/instances?recursion=1' | jq '[.metadata[] | select(.status == \"Running\")] | length') = 100 ]"
+	api_wait PUT /1.0/instances '{"state":{"action":"stop","force":true}}' >/dev/null
+	for i in $(seq 100); do
+		api DELETE "/1.0/instances/h$i" >/dev/null
+	done
+	eventually 30 sh -c "[ \$(curl -s --unix-socket $BERTH_DIR/unix.socket http://x/1.0/instances | jq '.metadata | length') = 0 ]"
+	[ -z "$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID/*")" ]
+}
