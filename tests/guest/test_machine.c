@@ -25,8 +25,11 @@ static void output(void *data, const uint8_t *bytes, size_t count)
 	struct run *run = data;
 	for (size_t i = 0; i < count && run->count < OUTPUT_MAX - 1; i++)
 		run->output[run->count++] = (char)bytes[i];
-	if (run->count == run->stop_at)
-		loop_wake(run->wake);
+	if (run->count != run->stop_at)
+		return;
+	/* Here and now, not when the loop gets to it. */
+	vcpus_stop_here(run->assembly.machine->vcpus);
+	loop_wake(run->wake);
 }
 
 static void ended(void *data, enum machine_end end, int code)
