@@ -240,7 +240,7 @@ static int open_resolved(int dir, const char *path, int flags, mode_t mode, uint
 {
 	struct open_how how = {
 		.flags = (uint64_t)(flags | O_CLOEXEC),
-		.mode = (flags & (O_CREAT | __O_TMPFILE)) ? mode : 0,
+		.mode = (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))) ? mode : 0,
 		.resolve = resolve,
 	};
 	long fd;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * init.h - the agent as the first process of a microVM.
+ */
+#pragma once
+
+#include "base/base.h"
+#include "base/error.h"
+
+/*
+ * Mounts the kernel's file systems, loads the modules that /berth/modules lists, and makes the root that
+ * the kernel's command line names the root:
+ *   berth.root=DEVICE      a read-only image: erofs, squashfs, ext4 (berth.type=TYPE, erofs without it)
+ *   berth.upper=DEVICE     ext4, laid over it writable; or "memory"
+ *   berth.exec=PROGRAM     the main program; when it ends, the machine does
+ * Without berth.root the initial file system stays. Sentences go to the console.
+ */
+struct init {
+	char exec[256];
+};
+
+int init_set_up(struct init *ret, struct error *e) must_use;
+
+/* Starts what is to run, and waits for the end of the machine. `server` is the child that serves. */
+void init_run(const struct init *init) __attribute__((__noreturn__));
+
+/* A line on the console. */
+void init_say(const char *format, ...) printf_like(1, 2);
