@@ -273,6 +273,17 @@ static int devices_set(struct live *live, struct error *e)
 	return cgroup_devices_allow(live->group, devices, count, e);
 }
 
+/* A system container's own systemd makes groups below the instance's; an application has no use for it. */
+static int delegate(struct live *live, struct error *e)
+{
+	json_t *map = json_object_get(live->document, "idmap");
+	json_t *init = json_object_get(live->document, "init");
+	if (!json_is_true(json_object_get(init, "system")) || !json_is_object(map))
+		return 0;
+	uid_t root = (uid_t)json_integer_value(json_object_get(map, "base"));
+	return cgroup_delegate(live->group, root, root, e);
+}
+
 static int step_cgroup(struct live *live, const struct plan_cgroup *plan, struct error *e)
 {
 	struct instances *instances = live->instance->service->instances;
@@ -284,6 +295,8 @@ static int step_cgroup(struct live *live, const struct plan_cgroup *plan, struct
 	r = launch_set_limits(live, plan, e);
 	if (r == 0 && is_privileged)
 		r = devices_set(live, e);
+	if (r == 0)
+		r = delegate(live, e);
 	if (r == 0)
 		document_set_groups(live);
 	return r;
