@@ -182,6 +182,8 @@ static int btrfs_open(struct pool *pool, struct error *e)
 	pool->volumes = TAKE_PTR(mount_point);
 	pool->dir = TAKE_FD(dir);
 	pool->can = POOL_CAN_LIMIT | POOL_CAN_SHRINK | POOL_CAN_FREEZE;
+	/* A snapshot writes out what its origin has in memory: as long as that takes. */
+	pool->slow = POOL_SLOW_COPY;
 	return 0;
 }
 

@@ -25,7 +25,7 @@
 #include "disk/tree.h"
 
 #define QUOTA_BLOCK_BYTES 1024
-#define COMMAND(command)  (((command) << SUBCMDSHIFT) | PRJQUOTA)
+#define COMMAND(command)  (((unsigned)(command) << SUBCMDSHIFT) | PRJQUOTA)
 #define TRASH             ".removed"
 
 static int open_dir(int dir, const char *path)

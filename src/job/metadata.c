@@ -98,14 +98,16 @@ static int read_mapping(struct reader *reader, json_t **ret)
 		yaml_event_t event;
 		int r = next_event(reader, &event);
 		bool is_end = r == 0 && event.type == YAML_MAPPING_END_EVENT;
-		if (r == 0 && !is_end)
+		if (r == 0 && !is_end) {
 			r = read_member(reader, &event, object);
+			yaml_event_delete(&event);
+		}
 		if (r < 0) {
 			json_decref(object);
 			return r;
 		}
-		yaml_event_delete(&event);
 		if (is_end) {
+			yaml_event_delete(&event);
 			*ret = object;
 			return 0;
 		}
