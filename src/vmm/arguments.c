@@ -149,6 +149,13 @@ static int read_exit_on_reset(struct plan *plan, char *value)
 	return 0;
 }
 
+static int read_test_device(struct plan *plan, char *value)
+{
+	(void)value;
+	plan->has_test_device = true;
+	return 0;
+}
+
 static int read_balloon(struct plan *plan, char *value)
 {
 	(void)value;
@@ -181,6 +188,8 @@ static const struct option options[] = {
 	{ "exit-port", "PORT", "a byte v written there ends it with status 2v+1", read_exit_port },
 	{ "exit-on-reset", NULL, "a reset ends it instead of starting it again",
 		read_exit_on_reset },
+	{ "test-device", NULL, "ports and memory that test programs for CPUs expect",
+		read_test_device },
 	{ "no-jail", NULL, "keep all rights, for debugging", read_no_jail },
 	{ "uid", "UID", "what the jailed monitor becomes", read_uid },
 	{ "save", "DIR", "SIGUSR2 saves state and memory there and ends it", read_save_to },

@@ -261,6 +261,7 @@ int assembly_init(struct assembly *assembly, const struct plan *plan, const stru
 		.cpus = plan->cpus,
 		.memory_bytes = plan->memory_bytes,
 		.exit_port = (uint16_t)plan->exit_port,
+		.has_test_device = plan->has_test_device,
 		.firmware = assembly->firmware,
 		.firmware_bytes = assembly->firmware_bytes,
 	};

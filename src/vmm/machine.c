@@ -12,6 +12,7 @@
 #include <sys/random.h>
 
 #include "vmm/acpi.h"
+#include "vmm/test_device.h"
 
 #define SERIAL_PORT      0x3f8
 #define SERIAL_LINE      4
@@ -20,6 +21,12 @@
 #define FW_KEY_RAM      0x03
 #define FW_KEY_CPUS     0x05
 #define FW_KEY_MAX_CPUS 0x0f
+
+static void test_line_changed(void *data, uint32_t line, bool level)
+{
+	struct machine *machine = data;
+	machine->cpus->engine->irq(machine->cpus, line, level);
+}
 
 static void wire_line(void *data, uint32_t line, bool level)
 {
@@ -177,6 +184,13 @@ static int add_board(
 	fw_cfg_number(&machine->fw_cfg, FW_KEY_RAM, options->memory_bytes, 8);
 	fw_cfg_number(&machine->fw_cfg, FW_KEY_CPUS, options->cpus, 2);
 	fw_cfg_number(&machine->fw_cfg, FW_KEY_MAX_CPUS, options->cpus, 2);
+	if (options->has_test_device) {
+		machine->test_device = alloc(struct test_device);
+		r = test_device_init(
+			machine->test_device, &machine->bus, test_line_changed, machine);
+		if (r < 0)
+			return error_code(e, r, "test device");
+	}
 	if (!options->exit_port)
 		return 0;
 	machine->exit_port = (struct region){ &exit_calls, machine, options->exit_port, 4 };
@@ -259,6 +273,7 @@ void machine_free(struct machine *machine)
 		machine->cpus->engine->close(machine->cpus);
 	guest_free(machine->guest);
 	source_free(machine->wake);
+	free(machine->test_device);
 	free(machine);
 }
 

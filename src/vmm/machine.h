@@ -46,6 +46,7 @@ struct machine {
 	struct serial serial;
 	struct fw_cfg fw_cfg;
 	struct region exit_port;
+	struct test_device *test_device;                 /* or NULL */
 	struct virtio_pci *devices[MACHINE_DEVICES_MAX]; /* by slot, from 1 */
 	uint32_t device_count;
 	uint64_t rsdp_at; /* in guest memory, if the tables are there */
@@ -74,6 +75,7 @@ struct machine_options {
 	uint32_t cpus;
 	uint64_t memory_bytes;
 	uint16_t exit_port; /* 0: none */
+	bool has_test_device;
 	/* Firmware in the last bytes below 4 GiB, NULL for none; its last 128 KiB below 1 MiB, too. */
 	const uint8_t *firmware;
 	uint32_t firmware_bytes;

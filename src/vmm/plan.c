@@ -217,6 +217,7 @@ static const struct member plan_members[] = {
 	{ "console", READ, 0, 0, read_console },
 	PLAN("exit_port", NUMBER32, exit_port, 0xffff),
 	PLAN("exit_on_reset", FLAG, exit_on_reset, 0),
+	PLAN("test_device", FLAG, has_test_device, 0),
 	PLAN("jail", FLAG, is_jailed, 0),
 	PLAN("uid", NUMBER32, uid, UINT32_MAX - 1),
 	PLAN("restore", TEXT, restore_from, 0),

@@ -46,6 +46,7 @@ struct plan {
 	enum plan_console console;
 	uint32_t exit_port; /* 0: none */
 	bool exit_on_reset;
+	bool has_test_device;
 	bool is_jailed;
 	uint32_t uid;        /* what the jailed monitor becomes; 0: it stays who it is */
 	const char *save_to; /* where SIGUSR2 saves state and memory; NULL: nowhere */

@@ -205,6 +205,8 @@ struct jump_entry {
 	uint32_t generation;
 };
 
+#define DR6_STEP 0x4000u
+
 #define NOTICE_MAX   64
 #define IO_MAX       64
 #define BREAKPOINTS  4
@@ -273,6 +275,7 @@ struct cpu {
 	bool is_delivering;
 	uint8_t fault_vector;
 	uint32_t fault_code;
+	bool trap_is_new;  /* the instruction has decided about the single-step trap itself */
 	uint32_t trap_dr6; /* debug conditions to report after the instruction */
 	bool has_data_breakpoints, has_code_breakpoints;
 

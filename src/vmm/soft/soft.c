@@ -187,7 +187,7 @@ static void sleep_until_called(struct cpu *cpu)
 static bool must_step(const struct cpu *cpu)
 {
 	return (cpu->rflags_rest & (FLAG_TF | FLAG_RF)) || cpu->shadow || cpu->io_count ||
-		cpu->has_code_breakpoints || cpu->has_data_breakpoints || cpu->trap_dr6;
+		cpu->has_code_breakpoints || cpu->has_data_breakpoints;
 }
 
 static void check_code_breakpoints(struct cpu *cpu)
@@ -222,15 +222,22 @@ static void step(struct cpu *cpu)
 		cpu->rip = (cpu->r[R_CODE] + next->offset) & rip_mask(cpu);
 	if (had_shadow)
 		cpu_call(cpu, ATTENTION_IRQ | ATTENTION_NMI);
-	if (traps && !cpu->event_is_pending)
-		cpu->trap_dr6 |= 0x4000;
-	if (cpu->trap_dr6 && !cpu->shadow_is_ss && !cpu->event_is_pending) {
-		cpu->dr[6] = (cpu->dr[6] & ~UINT64_C(15)) | cpu->trap_dr6;
-		cpu->trap_dr6 = 0;
-		if (cpu->activity == CPU_HALTED)
-			cpu->activity = CPU_ACTIVE;
-		event_debug_trap(cpu);
-	}
+	if (traps && !cpu->event_is_pending && !cpu->shadow_is_ss && !cpu->trap_is_new)
+		cpu->trap_dr6 |= DR6_STEP;
+	cpu->trap_is_new = false;
+}
+
+/* The debug trap that the last instruction has earned. */
+static bool take_trap(struct cpu *cpu)
+{
+	if (!cpu->trap_dr6 || cpu->shadow_is_ss)
+		return false;
+	cpu->dr[6] = (cpu->dr[6] & ~UINT64_C(15)) | cpu->trap_dr6;
+	cpu->trap_dr6 = 0;
+	if (cpu->activity == CPU_HALTED)
+		cpu->activity = CPU_ACTIVE;
+	event_debug_trap(cpu);
+	return true;
 }
 
 static void run_ops(struct cpu *cpu)
@@ -251,6 +258,8 @@ static void loop(struct cpu *cpu)
 			cpu_call(cpu, ATTENTION_IRQ | ATTENTION_NMI);
 			io_commit(cpu);
 			cpu->link = NULL;
+		} else if (take_trap(cpu)) {
+			continue;
 		} else if (cpu->activity != CPU_ACTIVE) {
 			sleep_until_called(cpu);
 		} else if (must_step(cpu)) {
@@ -268,6 +277,7 @@ static bool take_fault(struct cpu *cpu)
 	io_commit(cpu);
 	cpu->link = NULL;
 	cpu->trap_dr6 = 0;
+	cpu->trap_is_new = false;
 	if (cpu->fault_vector == FAULT_DB && !cpu->is_delivering)
 		cpu->shadow = false;
 	if (event_from_fault(cpu))

@@ -26,6 +26,10 @@ static const struct op *enter(
 	set_flat(cpu, CPU_SS, (ss & ~3u) | cpl, DATA_32 | dpl);
 	cpu->cpl = (uint8_t)cpl;
 	cpu_update_mode(cpu);
+	/* The trap flag counts as it is afterwards. */
+	cpu->trap_is_new = true;
+	if (cpu->rflags_rest & FLAG_TF)
+		cpu->trap_dr6 |= DR6_STEP;
 	return op_look(cpu, rip);
 }
 

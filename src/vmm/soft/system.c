@@ -451,6 +451,15 @@ HANDLER(adjust_rpl) /* ARPL */
 	return op + 1;
 }
 
+/* VMCALL, VMMCALL: no hypercall of KVM's is offered, so each answers that it does not exist. */
+HANDLER(hypercall)
+{
+	if (!is_protected(cpu))
+		fault_ud(cpu, op);
+	cpu->r[CPU_RAX] = cpu->cpl == 0 ? (uint64_t)-1000 : (uint64_t)-1;
+	return op + 1;
+}
+
 HANDLER(bound)
 {
 	uint64_t linear = op_linear(cpu, op);
@@ -513,6 +522,9 @@ static op_run *bind_group7_register(const struct insn *insn, struct op *op)
 	case 0xcb:
 		op->extra = insn->modrm & 1;
 		return insn->pp == PP_NONE ? access_check : op_undefined();
+	case 0xc1:
+	case 0xd9:
+		return hypercall;
 	case 0xf8:
 		return insn->code_bytes == 8 ? swapgs : op_undefined();
 	case 0xf9:

@@ -209,5 +209,8 @@ void task_load_ldt(struct cpu *cpu, const struct op *op, uint16_t selector, uint
 		cpu_fault(cpu, op, vector, selector & ~3u);
 	if (!DESC_P(d))
 		cpu_fault(cpu, op, vector == FAULT_GP ? FAULT_NP : vector, selector & ~3u);
-	cpu->segments[CPU_LDT] = segment_from(d, selector);
+	struct cpu_segment ldt = segment_from(d, selector);
+	if (is_long(cpu) && !is_canonical(ldt.base))
+		cpu_fault(cpu, op, vector, selector & ~3u);
+	cpu->segments[CPU_LDT] = ldt;
 }
