@@ -1,82 +1,127 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * entry.c - reads and writes files of an instance through the helper that enters it.
+ * entry.c - an open door to the files of one instance: the helper that enters it, one question at a time.
  *
- * A file's content comes through a pipe, after the answer that says what it is: the daemon itself never reads
- * a file of an instance, which might lie on a file system that never answers.
+ * The daemon itself never opens a file of an instance: it might be a link to the host's, or lie on a file
+ * system that never answers. For an instance that does not run, the helper mounts its root where only it sees
+ * it, by a plan in a directory that is gone again when the helper has read it.
  */
 #include "daemon/entry.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <unistd.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "base/channel.h"
+#include "base/file.h"
 #include "base/log.h"
-#include "daemon/helper.h"
-#include "daemon/remove.h"
-#include "daemon/storage.h"
-#include "model/json.h"
+#include "base/text.h"
+#include "daemon/launch.h"
+#include "daemon/start_plan.h"
+#include "host/process.h"
 
-#define ANSWER_NS (60 * NS_PER_SEC)
+#define ANSWER_NS   (60 * NS_PER_SEC) /* for what moves no bytes */
+#define AGAIN_NS    (3 * NS_PER_MS)   /* between looks whether another helper has left */
+#define AGAIN_TIMES 5000
 
 struct entry {
-	struct loop *loop;
-	entry_done *done; /* NULL: nobody listens */
-	void *data;
-	int channel;
-	int content; /* what is read comes from it; -1 */
-	struct source *channel_source, *timer, *child;
+	struct service *service;
+	char *project, *name;
+	bool is_claimed;
+	char *plan_dir; /* in tmp/, of an instance that does not run */
 	struct process helper;
-	bool has_answered;
+	struct source *child;
+	bool is_closed;
+	int channel;
+	int helper_end; /* of the channel, until the helper has it; -1 */
+	struct source *channel_source, *timer;
+	struct source *again; /* while another helper lends the files of a stopped instance */
+	int again_times;
+	uint32_t serial;
+	entry_answer *answer; /* who waits; NULL: nobody */
+	void *data;
 };
 
-/* The helper has ended and was answered for. */
+static void plan_dir_remove(struct entry *entry)
+{
+	if (entry->plan_dir && file_remove_tree(entry->service->tmp_dir, entry->plan_dir) < 0)
+		log_error("not removed tmp/%s", entry->plan_dir);
+	free(TAKE_PTR(entry->plan_dir));
+}
+
+/* Closed, and its helper has ended. */
 static void free_if_over(struct entry *entry)
 {
-	if (entry->child || !entry->has_answered)
+	if (entry->child || !entry->is_closed)
 		return;
-	close(entry->helper.pidfd);
+	if (entry->is_claimed) {
+		struct instance *instance =
+			instance_find(entry->service, entry->project, entry->name);
+		if (instance)
+			instance_release(instance);
+	}
+	plan_dir_remove(entry);
+	if (entry->helper.pidfd >= 0)
+		close(entry->helper.pidfd);
+	free(entry->project);
+	free(entry->name);
 	free(entry);
 }
 
-static void answer(struct entry *entry, int code, const struct error *e, const json_t *json)
+void entry_close(struct entry *entry)
 {
-	int content = TAKE_FD(entry->content);
-	entry->has_answered = true;
+	if (!entry || entry->is_closed)
+		return;
+	entry->is_closed = true;
+	entry->answer = NULL;
 	source_free(TAKE_PTR(entry->channel_source));
 	source_free(TAKE_PTR(entry->timer));
-	close(TAKE_FD(entry->channel));
-	if (entry->done)
-		entry->done(entry->data, code, e, json, content);
-	else if (content >= 0)
-		close(content);
+	source_free(TAKE_PTR(entry->again));
+	if (entry->channel >= 0)
+		close(TAKE_FD(entry->channel));
+	if (entry->helper_end >= 0)
+		close(TAKE_FD(entry->helper_end));
 	free_if_over(entry);
+}
+
+static void tell(
+	struct entry *entry, int code, const struct error *e, const struct files_answer *answer)
+{
+	entry_answer *call = TAKE_PTR(entry->answer);
+	timer_stop(entry->timer);
+	if (call)
+		call(entry->data, code, e, answer);
 }
 
 static void channel_ready(void *data, int fd, uint32_t events)
 {
 	struct entry *entry = data;
-	cleanup(free) char *bytes = alloc_array(CHANNEL_MESSAGE_MAX, char);
-	cleanup(json_decref) json_t *json = NULL;
-	size_t no_fds = 0;
+	union {
+		struct runner_header header;
+		struct runner_error error;
+		struct files_answer answer;
+	} message;
 	struct error e = {};
+	size_t no_fds = 0;
 	(void)events;
-	ssize_t length = channel_receive(fd, bytes, CHANNEL_MESSAGE_MAX, NULL, &no_fds);
+	ssize_t length = channel_receive(fd, &message, sizeof(message), NULL, &no_fds);
 	if (length == -EAGAIN)
 		return;
-	if (length > 0)
-		json = json_loadb(bytes, (size_t)length, 0, NULL);
-	json_int_t code = json_integer_value(json_object_get(json, "code"));
-	if (!json_is_object(json)) {
+	if (length < (ssize_t)sizeof(message.header)) {
+		source_free(TAKE_PTR(entry->channel_source));
 		error_set(&e, -EIO, "The helper that entered the instance ended too early");
-		answer(entry, -EIO, &e, NULL);
-	} else if (code < 0 && code > -4096) {
-		error_set(&e, (int)code, "%s", json_text(json, "error") ?: "failed");
-		answer(entry, (int)code, &e, NULL);
-	} else {
-		answer(entry, 0, NULL, json);
+		tell(entry, -EIO, &e, NULL);
+	} else if (message.header.type == RUNNER_ERROR && length == sizeof(message.error)) {
+		int code = message.error.code < 0 && message.error.code > -4096 ? message.error.code
+										: -EIO;
+		error_set(&e, code, "%.*s", RUNNER_TEXT_MAX - 1, message.error.text);
+		tell(entry, code, &e, NULL);
+	} else if (message.header.type == FILES_DONE && length == sizeof(message.answer)) {
+		tell(entry, 0, NULL, &message.answer);
+	} else if (message.header.type == FILES_READY) {
+		plan_dir_remove(entry);
 	}
 }
 
@@ -85,9 +130,9 @@ static void too_slow(void *data)
 	struct entry *entry = data;
 	struct error e = {};
 	error_set(&e, -ETIMEDOUT, "The instance's files do not answer");
-	if (process_signal(entry->helper.pidfd, SIGKILL) < 0)
+	if (entry->helper.pidfd >= 0 && process_signal(entry->helper.pidfd, SIGKILL) < 0)
 		log_warning("a helper does not end pid=%d", entry->helper.pid);
-	answer(entry, -ETIMEDOUT, &e, NULL);
+	tell(entry, -ETIMEDOUT, &e, NULL);
 }
 
 static void helper_ended(void *data, pid_t pid, int wait_status)
@@ -99,121 +144,160 @@ static void helper_ended(void *data, pid_t pid, int wait_status)
 	free_if_over(entry);
 }
 
-/* One that does not run is entered through its volume. */
-static int request_complete(struct instance *instance, json_t *request, struct error *e)
+/* The plan that would start it, in a directory of its own. */
+static int plan_write(struct entry *entry, struct instance *instance, int *ret, struct error *e)
 {
-	struct volume_ref ref;
-	json_t *root;
-	uint32_t base;
-	if (instance->live)
-		return 0;
-	instance_volume(instance, NULL, &ref);
-	int r = storage_root_plan(instance->service->storage, &ref, &root, e);
+	cleanup(spec_done) struct spec spec = {};
+	cleanup(start_plan_done) struct start_plan plan = {};
+	cleanup(free) char *hex = text_random_hex(8);
+	cleanup(close) int dir = -1;
+	int r = instance_spec(instance, &spec, e);
+	if (r == 0)
+		r = start_plan_make(instance, &spec, &(struct cpu_set_mask){}, false, &plan, e);
 	if (r < 0)
 		return r;
-	json_object_set_new(request, "root", root);
-	if (instance_config_is(instance, "security.privileged"))
-		return 0;
-	r = instance_take_idmap(instance, &base, e);
+	entry->plan_dir = alloc_printf("files-%s", hex);
+	if (mkdirat(entry->service->tmp_dir, entry->plan_dir, 0700) < 0)
+		return error_errno(e, "make tmp/%s", entry->plan_dir);
+	dir = openat(entry->service->tmp_dir, entry->plan_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return error_errno(e, "open tmp/%s", entry->plan_dir);
+	const struct plan_step *runner = plan_find(&plan.plan, PLAN_RUNNER, 0);
+	assert(runner);
+	r = launch_write_document(runner->runner.document, dir, e);
 	if (r == 0)
-		json_object_set_new(request, "idmap",
-			json_pack("{s:I, s:i}", "base", (json_int_t)base, "count", 65536));
+		*ret = TAKE_FD(dir);
 	return r;
 }
 
-static int entry_spawn(struct entry *entry, struct instance *instance, const json_t *request,
-	int content, struct error *e)
+static int helper_start(struct entry *entry, struct instance *instance, struct error *e)
 {
-	int ends[2], pipes[2] = { -1, -1 };
+	cleanup(close) int dir = -1;
+	cleanup(free) char *program = NULL;
+	int pidfd = instance->live ? instance->live->pidfd : -1;
+	int r = service_program(entry->service, instance->kind->runner, &program, e);
+	if (r == 0 && instance->live && pidfd < 0)
+		r = error_set(e, -EBUSY, "The instance is starting or stopping");
+	if (r == 0)
+		r = instance->live ? instance_open_dir(instance, &dir, e)
+				   : plan_write(entry, instance, &dir, e);
+	if (r < 0)
+		return r;
+	const struct process_fd fds[] = { { "channel", entry->helper_end }, { "dir", dir },
+		{ "pidfd", pidfd } };
+	const char *const args[] = { program, "files", NULL };
+	r = process_spawn(&(struct process_options){ .program = program,
+				  .args = args,
+				  .stdin_fd = -1,
+				  .stdout_fd = -1,
+				  .stderr_fd = -1,
+				  .fds = fds,
+				  .fd_count = pidfd >= 0 ? 3 : 2,
+				  .new_session = true },
+		&entry->helper, e);
+	if (r < 0)
+		return r;
+	close(TAKE_FD(entry->helper_end));
+	r = loop_add_child(entry->service->loop, entry->helper.pid, entry->helper.pidfd,
+		helper_ended, entry, &entry->child);
+	return r < 0 ? error_code(e, r, "watch the helper") : 0;
+}
+
+/* -EAGAIN while another helper lends the files. */
+static int enter(struct entry *entry, struct error *e)
+{
+	struct instance *instance;
+	int r = instance_get(entry->service, entry->project, entry->name, &instance, e);
+	if (r < 0)
+		return r;
+	if (!instance->live) {
+		if (text_equal(instance->doing, INSTANCE_LENDING))
+			return -EAGAIN;
+		r = instance_claim(instance, INSTANCE_LENDING, e);
+		if (r < 0)
+			return r;
+		entry->is_claimed = true;
+	}
+	return helper_start(entry, instance, e);
+}
+
+static void enter_again(void *data)
+{
+	struct entry *entry = data;
+	struct error e = {};
+	int r = enter(entry, &e);
+	if (r == -EAGAIN && ++entry->again_times < AGAIN_TIMES) {
+		timer_set_after(entry->again, AGAIN_NS);
+	} else if (r < 0) {
+		if (r == -EAGAIN)
+			error_set(&e, r, "The instance's files are busy");
+		tell(entry, r, &e, NULL);
+	}
+}
+
+int entry_open(struct instance *instance, struct entry **ret, struct error *e)
+{
+	int ends[2];
 	int r = channel_pair(ends, e);
 	if (r < 0)
 		return r;
-	if (content < 0 && pipe2(pipes, O_CLOEXEC) < 0)
-		r = error_errno(e, "make a pipe");
-	const struct process_fd fds[] = { { "channel", ends[1] },
-		{ "data", content < 0 ? pipes[1] : content } };
-	struct helper_options options = {
-		.name = "file", .request = request, .fds = fds, .fd_count = ARRAY_SIZE(fds)
-	};
-	if (r == 0)
-		r = helper_spawn(instance, &options, &entry->helper, e);
-	close(ends[1]);
-	if (pipes[1] >= 0)
-		close(pipes[1]);
-	if (r < 0) {
-		close(ends[0]);
-		if (pipes[0] >= 0)
-			close(pipes[0]);
-		return r;
-	}
-	entry->channel = ends[0];
-	entry->content = pipes[0];
-	return 0;
-}
-
-int entry_ask(struct instance *instance, json_t *request, int content, entry_done *done, void *data,
-	struct entry **ret, struct error *e)
-{
-	cleanup(json_decref) json_t *owned = request;
 	struct entry *entry = alloc(struct entry);
-	entry->loop = instance->service->loop;
-	entry->done = done;
-	entry->data = data;
-	entry->content = -1;
-	int r = request_complete(instance, request, e);
-	if (r == 0)
-		r = entry_spawn(entry, instance, request, content, e);
-	if (r < 0) {
-		free(entry);
-		return r;
-	}
-	entry->timer = loop_add_timer(entry->loop, too_slow, entry);
-	timer_set_after(entry->timer, ANSWER_NS);
-	*ret = entry;
-	r = loop_add_child(entry->loop, entry->helper.pid, entry->helper.pidfd, helper_ended, entry,
-		&entry->child);
-	if (r == 0)
-		r = loop_add_fd(entry->loop, entry->channel, EPOLLIN, channel_ready, entry,
-			&entry->channel_source);
-	if (r < 0) {
-		entry->done = NULL;
+	struct loop *loop = instance->service->loop;
+	entry->service = instance->service;
+	entry->project = alloc_text(instance->project);
+	entry->name = alloc_text(instance->name);
+	entry->helper.pidfd = -1;
+	entry->channel = ends[0];
+	entry->helper_end = ends[1];
+	entry->timer = loop_add_timer(loop, too_slow, entry);
+	entry->again = loop_add_timer(loop, enter_again, entry);
+	r = loop_add_fd(
+		loop, entry->channel, EPOLLIN, channel_ready, entry, &entry->channel_source);
+	if (r < 0)
 		error_code(e, r, "watch the helper");
-		too_slow(entry);
+	else
+		r = enter(entry, e);
+	if (r == -EAGAIN) {
+		timer_set_after(entry->again, AGAIN_NS);
+		r = 0;
 	}
+	if (r < 0)
+		entry_close(entry);
+	else
+		*ret = entry;
 	return r;
 }
 
-void entry_forget(struct entry *entry)
+int entry_ask(struct entry *entry, const struct entry_question *question, entry_answer *answer,
+	void *data, struct error *e)
 {
-	entry->done = NULL;
-}
-
-static void sftp_ended(void *data, pid_t pid, int wait_status)
-{
-	struct process *helper = data;
-	(void)pid;
-	(void)wait_status;
-	close(helper->pidfd);
-	free(helper);
-}
-
-int entry_sftp(struct instance *instance, int socket, struct error *e)
-{
-	cleanup(json_decref) json_t *request = json_object();
-	const struct process_fd data = { "data", socket };
-	struct helper_options options = {
-		.name = "sftp", .request = request, .fds = &data, .fd_count = 1
+	const char *target = question->target ?: "";
+	size_t path = strlen(question->path) + 1;
+	size_t behind = question->target ? strlen(target) + 1 : 0;
+	assert(!entry->answer && !entry->is_closed);
+	if (path > FILES_PATH_MAX || behind > FILES_PATH_MAX)
+		return error_set(e, -EINVAL, "path: is longer than %d bytes", FILES_PATH_MAX - 1);
+	struct files_request head = {
+		.header = { (uint32_t)(sizeof(head) + path + behind), RUNNER_VERSION,
+			(uint16_t)question->type, ++entry->serial, 0 },
+		.flags = question->flags,
+		.mode = question->mode,
+		.uid = question->uid,
+		.gid = question->gid,
+		.limit_bytes = question->limit_bytes,
 	};
-	struct process *helper = alloc(struct process);
-	struct source *source;
-	int r = request_complete(instance, request, e);
-	if (r == 0)
-		r = helper_spawn(instance, &options, helper, e);
-	if (r < 0) {
-		free(helper);
-		return r;
-	}
-	r = loop_add_child(
-		instance->service->loop, helper->pid, helper->pidfd, sftp_ended, helper, &source);
-	return r < 0 ? error_code(e, r, "watch the helper") : 0;
+	const struct iovec parts[] = { { &head, sizeof(head) },
+		{ (void *)(uintptr_t)question->path, path },
+		{ (void *)(uintptr_t)target, behind } };
+	int r = channel_send_iov(
+		entry->channel, parts, behind ? 3 : 2, &question->fd, question->fd >= 0);
+	if (r < 0)
+		return error_code(e, r, "ask the helper that entered the instance");
+	entry->answer = answer;
+	entry->data = data;
+	bool moves_bytes = question->type == FILES_GET || question->type == FILES_PUT ||
+		question->type == FILES_SFTP;
+	if (!moves_bytes)
+		timer_set_after(entry->timer, ANSWER_NS);
+	return 0;
 }

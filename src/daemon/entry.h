@@ -1,29 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * entry.h - reads and writes files of an instance through the helper that enters it (doc/plan.md).
+ * entry.h - an open door to the files of one instance: the helper that enters it, one question at a time
+ * (abi/files.h).
  */
 #pragma once
 
+#include "abi/files.h"
 #include "daemon/instances.h"
 
 struct entry;
 
-/*
- * Once: what the helper said, borrowed, and for the content of a file `data`, a pipe that is the callee's (else
- * -1); or a negative errno and why.
- */
-typedef void entry_done(
-	void *data, int code, const struct error *e, const json_t *answer, int content);
+/* Once a question: what the helper answered, or a negative errno and why. The entry may be closed in it. */
+typedef void entry_answer(
+	void *data, int code, const struct error *e, const struct files_answer *answer);
 
-/*
- * Asks the helper `request`: {"do": "get", "path": ...}, taken over. `content` is the file to write, borrowed; -1
- * if there is none. For an instance that runs or does not.
- */
-int entry_ask(struct instance *instance, json_t *request, int content, entry_done *done, void *data,
-	struct entry **ret, struct error *e) must_use;
+/* What is asked, and about which path. */
+struct entry_question {
+	enum files_type type;
+	uint32_t flags;
+	uint32_t mode, uid, gid; /* FILES_KEEP */
+	uint64_t limit_bytes;
+	const char *path;
+	const char *target; /* NULL: none */
+	int fd;             /* given to the helper; the caller closes it; -1: none */
+};
 
-/* Nobody listens any more. */
-void entry_forget(struct entry *entry);
+/* Starts the helper. An instance that does not run is claimed until entry_close(). */
+int entry_open(struct instance *instance, struct entry **ret, struct error *e) must_use;
 
-/* Lets the helper speak SFTP on the stream socket, which stays the caller's. */
-int entry_sftp(struct instance *instance, int socket, struct error *e) must_use;
+/* The last question must be answered. `e` says why nothing was asked. */
+int entry_ask(struct entry *entry, const struct entry_question *question, entry_answer *answer,
+	void *data, struct error *e) must_use;
+
+/* The helper ends after what it is doing; no answer comes any more. */
+void entry_close(struct entry *entry);

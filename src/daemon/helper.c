@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * helper.c - starts the programs that enter an instance: exec, file, sftp.
+ * helper.c - starts a program that enters a running instance with a request: exec.
  */
 #include "daemon/helper.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * helper.h - starts the programs that enter an instance: exec, file, sftp (doc/plan.md).
+ * helper.h - starts a program that enters a running instance with a request: exec (doc/plan.md).
  */
 #pragma once
 

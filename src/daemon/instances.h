@@ -17,6 +17,9 @@
 
 #define INSTANCES_MAX 10000
 
+/* What a stopped instance does while a helper has its root mounted: over soon. */
+#define INSTANCE_LENDING "lending its files"
+
 struct cgroups;
 struct live;
 

@@ -131,9 +131,9 @@ static int rates_of(const struct live *live, const struct plan_cgroup *plan,
 }
 
 /* Not kept across a crash of the host, where the instance does not live either. */
-static int document_write(const struct live *live, int dir, struct error *e)
+int launch_write_document(const json_t *document, int dir, struct error *e)
 {
-	char *text = json_dumps(live->document, JSON_COMPACT);
+	char *text = json_dumps(document, JSON_COMPACT);
 	cleanup(free) char *owned = text;
 	cleanup(close) int fd =
 		openat(dir, RUNNER_PLAN_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -192,7 +192,7 @@ static int group_widen(struct live *live, uint32_t missing, const char *path, st
 	live->group = TAKE_PTR(wider);
 	document_set_groups(live);
 	r = instance_open_dir(live->instance, &dir, e);
-	return r < 0 ? r : document_write(live, dir, e);
+	return r < 0 ? r : launch_write_document(live->document, dir, e);
 }
 
 int launch_set_limits(struct live *live, const struct plan_cgroup *plan, struct error *e)
@@ -321,7 +321,7 @@ static int step_runner(struct live *live, const struct plan_runner *runner, stru
 		return r;
 	if (unlinkat(dir, RUNNER_EXIT_FILE, 0) < 0 && errno != ENOENT)
 		return error_errno(e, "remove the old %s", RUNNER_EXIT_FILE);
-	r = document_write(live, dir, e);
+	r = launch_write_document(live->document, dir, e);
 	return r < 0 ? r : live_spawn(live, program, dir, e);
 }
 

@@ -34,3 +34,6 @@ void launch_unreserve(struct live *live);
  */
 int launch_set_limits(
 	struct live *live, const struct plan_cgroup *limits, struct error *e) must_use;
+
+/* Writes plan.json in `dir`. */
+int launch_write_document(const json_t *document, int dir, struct error *e) must_use;

@@ -22,6 +22,8 @@
 
 #define RESTARTS_MAX    10 /* within RESTARTS_NS */
 #define RESTARTS_NS     (60 * NS_PER_SEC)
+#define PATIENT_NS      (3 * NS_PER_MS)
+#define PATIENT_TIMES   3000
 #define REMOVE_AGAIN_NS (50 * NS_PER_MS)
 
 /* What is wanted of a live instance. */
@@ -119,7 +121,8 @@ static int start(struct instance *instance, lifecycle_done *done, void *data, st
 	return 0;
 }
 
-int lifecycle_start(struct instance *instance, lifecycle_done *done, void *data, struct error *e)
+static int start_claimed(
+	struct instance *instance, lifecycle_done *done, void *data, struct error *e)
 {
 	int r = instance_claim(instance, "starting", e);
 	if (r < 0)
@@ -128,6 +131,52 @@ int lifecycle_start(struct instance *instance, lifecycle_done *done, void *data,
 	if (r < 0)
 		instance_release(instance);
 	return r;
+}
+
+/* A start that waits until a helper has left the root of the instance. */
+struct patient {
+	struct service *service;
+	char *project, *name;
+	lifecycle_done *done;
+	void *data;
+	struct source *timer;
+	int times;
+};
+
+static void patient_again(void *data)
+{
+	struct patient *patient = data;
+	struct instance *instance;
+	struct error e = {};
+	int r = instance_get(patient->service, patient->project, patient->name, &instance, &e);
+	if (r == 0 && text_equal(instance->doing, INSTANCE_LENDING) &&
+		++patient->times < PATIENT_TIMES) {
+		timer_set_after(patient->timer, PATIENT_NS);
+		return;
+	}
+	if (r == 0)
+		r = start_claimed(instance, patient->done, patient->data, &e);
+	if (r < 0)
+		patient->done(patient->data, r, &e);
+	source_free(patient->timer);
+	free(patient->project);
+	free(patient->name);
+	free(patient);
+}
+
+int lifecycle_start(struct instance *instance, lifecycle_done *done, void *data, struct error *e)
+{
+	if (!text_equal(instance->doing, INSTANCE_LENDING))
+		return start_claimed(instance, done, data, e);
+	struct patient *patient = alloc(struct patient);
+	*patient = (struct patient){ .service = instance->service,
+		.project = alloc_text(instance->project),
+		.name = alloc_text(instance->name),
+		.done = done,
+		.data = data };
+	patient->timer = loop_add_timer(instance->service->loop, patient_again, patient);
+	timer_set_after(patient->timer, PATIENT_NS);
+	return 0;
 }
 
 static void is_running(struct live *live)
