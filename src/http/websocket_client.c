@@ -137,11 +137,13 @@ static void on_ready(void *data, int fd, uint32_t events)
 		finish(websocket, is_polite || websocket->is_end ? 0 : -EIO);
 	} else {
 		bool is_queued = wslay_event_get_queued_msg_count(websocket->wslay) > 0;
-		watch(websocket);
 		if (websocket->was_queued && !is_queued) {
 			websocket->was_queued = false;
 			websocket->calls->drained(websocket->data);
 		}
+		/* Last: a callback may have sent more. */
+		if (!is_freed)
+			watch(websocket);
 	}
 	if (is_freed)
 		release(websocket);

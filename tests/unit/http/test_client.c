@@ -320,9 +320,15 @@ static void on_message(void *data, bool is_text, const void *bytes, size_t lengt
 		websocket_client_free(TAKE_PTR(websocket));
 }
 
+/* The first times it is called it sends more, as a pump of a file does. */
 static void on_drained(void *data)
 {
-	++*(unsigned *)data;
+	static const char block[100000];
+	unsigned *drained = data;
+	if (++*drained < 20)
+		websocket_client_send(websocket, false, block, sizeof(block));
+	else if (*drained == 20)
+		websocket_client_send(websocket, true, "end", 3);
 }
 
 static void on_closed(void *data, int code)
@@ -368,13 +374,11 @@ static void messages_come_back(void)
 	for (int i = 0; i < 10; i++)
 		websocket_client_send(websocket, false, block, 200000);
 	expect(websocket_client_queued_bytes(websocket) >= 2000000);
-	websocket_client_send(websocket, true, "end", 3);
 	free(block);
 	turn_until_closed();
 	expect_text(text_str(&seen), "(hello)(one)()");
-	expect_equal(binary_bytes, 2000000);
+	expect_equal(binary_bytes, 2000000 + 19 * 100000);
 	expect_equal(closed_code, 0);
-	expect(drained >= 1);
 	disconnect_websocket();
 }
 
@@ -404,7 +408,8 @@ static const struct test tests[] = {
 	{ "bodies stream in, but JSON and errors stay in memory", bodies_stream_in },
 	{ "a server that is not there has an errno and a name", a_server_that_is_not_there },
 	{ "an interrupt ends a request and nothing else", an_interrupt_ends_a_request },
-	{ "websocket messages of any size come back in order", messages_come_back },
+	{ "websocket messages of any size come back in order, sent at once or one by one",
+		messages_come_back },
 	{ "a callback may free its websocket", a_callback_may_free },
 	{ "a websocket that is refused says why", a_refused_websocket_says_why },
 };
