@@ -423,7 +423,7 @@ int tree_write_names(const struct container *container, int root, struct error *
 {
 	if (container->is_system && container->root.is_fresh && container->hostname)
 		return write_hostname(container, root, e);
-	if (!container->resolver || container->is_system)
+	if (!container->resolver)
 		return 0;
 	uint64_t size;
 	cleanup(close) int file = open_regular(root, "/etc/resolv.conf", &size);
