@@ -25,11 +25,6 @@
 
 #define NEVER "0001-01-01T00:00:00Z"
 
-static char *backups_dir(const struct volume_ref *ref)
-{
-	return alloc_printf("backups/%s/%s/%s", ref->project, ref->pool, ref->name);
-}
-
 static char *backup_path(const struct volume_ref *ref, const char *name)
 {
 	return alloc_printf("backups/%s/%s/%s/%s", ref->project, ref->pool, ref->name, name);
@@ -96,7 +91,7 @@ static int keep(struct backing_up *work, struct error *e)
 	json_t *record = volume_record(work->service->storage, &ref);
 	if (!record)
 		return error_set(e, -ENOENT, "the volume is gone");
-	cleanup(free) char *dir = backups_dir(&ref);
+	cleanup(free) char *dir = volume_backups_place(&ref);
 	cleanup(free) char *path = backup_path(&ref, work->backup);
 	char from[40];
 	snprintf(from, sizeof(from), "/proc/self/fd/%d", work->fd);

@@ -3,8 +3,11 @@
  * api_volumes.c - /1.0/storage-pools/{pool}/volumes: all volumes are shown, custom ones made and changed.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "daemon/api.h"
 #include "daemon/collections.h"
@@ -168,9 +171,14 @@ static int get_state(struct service *service, struct request *request, struct er
 static void on_deleted(void *data, int code, const struct error *e)
 {
 	struct deferred *deferred = data;
-	if (code == 0)
+	const char *backups = json_text(deferred->context, "backups");
+	if (code == 0) {
 		events_lifecycle(deferred->service, "storage-volume-deleted",
 			json_text(deferred->context, "project"), deferred->name, NULL);
+		int r = file_remove_tree(deferred->service->dir, backups);
+		if (r < 0)
+			log_warning("remove %s: %s", backups, strerror(-r));
+	}
 	deferred_sync(deferred, code, e);
 }
 
@@ -193,7 +201,8 @@ static int delete_volume(struct service *service, struct request *request, struc
 		return r;
 	cleanup(free) char *url = volume_url(&ref);
 	struct deferred *deferred = deferred_new(service, request, url);
-	deferred->context = json_pack("{ss}", "project", ref.project);
+	cleanup(free) char *backups = volume_backups_place(&ref);
+	deferred->context = json_pack("{ssss}", "project", ref.project, "backups", backups);
 	r = storage_volume_delete(service->storage, &ref, on_deleted, deferred, e);
 	return deferred_started(deferred, r);
 }
@@ -220,7 +229,11 @@ static int rename_volume(struct service *service, struct request *request, struc
 		r = storage_volume_rename(service->storage, &ref, name, e);
 	if (r < 0)
 		return r;
+	cleanup(free) char *old_backups = volume_backups_place(&ref);
 	ref.name = name;
+	cleanup(free) char *backups = volume_backups_place(&ref);
+	if (renameat(service->dir, old_backups, service->dir, backups) < 0 && errno != ENOENT)
+		log_warning("rename %s: %s", old_backups, strerror(errno));
 	volume_tell(service, "storage-volume-renamed", &ref);
 	cleanup(free) char *url = volume_url(&ref);
 	return reply_created(request, "%s", url);

@@ -54,6 +54,11 @@ char *volume_snapshots_place(const struct volume_ref *ref)
 	return alloc_printf("%s-snapshots/%s/%s", types[ref->type].folder, ref->project, ref->name);
 }
 
+char *volume_backups_place(const struct volume_ref *ref)
+{
+	return alloc_printf("backups/%s/%s/%s", ref->project, ref->pool, ref->name);
+}
+
 char *volume_url(const struct volume_ref *ref)
 {
 	cleanup(free) char *base =

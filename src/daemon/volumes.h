@@ -43,6 +43,8 @@ int volume_type_read(const char *name, enum volume_type *ret, struct error *e) m
 char *volume_place(const struct volume_ref *ref) must_use;
 /* Where its snapshots are: "custom-snapshots/default/data". */
 char *volume_snapshots_place(const struct volume_ref *ref) must_use;
+/* Where its backups are, below DIR. */
+char *volume_backups_place(const struct volume_ref *ref) must_use;
 /* The URL in API answers. */
 char *volume_url(const struct volume_ref *ref) must_use;
 

@@ -92,35 +92,48 @@ int tree_copy_attributes(int from, int to, struct error *e)
 	return 0;
 }
 
-static int copy_range(int from, int to, off_t start, off_t end)
+/* In the kernel as far as it can; *start is where it stopped. */
+static int copy_in_kernel(int from, int to, off_t *start, off_t end)
 {
-	while (start < end) {
-		off_t in = start, out = start;
-		ssize_t got = copy_file_range(from, &in, to, &out, (size_t)(end - start), 0);
-		if (got == 0)
-			return 0;
+	while (*start < end) {
+		off_t in = *start, out = *start;
+		ssize_t got = copy_file_range(from, &in, to, &out, (size_t)(end - *start), 0);
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got < 0 && errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP)
-			return -errno;
-		if (got < 0)
-			break;
-		start += got;
+		if (got <= 0)
+			return got < 0 ? -errno : -ENODATA;
+		*start += got;
 	}
-	cleanup(free) char *block = start < end ? alloc_array(COPY_BLOCK_BYTES, char) : NULL;
+	return 0;
+}
+
+static int copy_by_hand(int from, int to, off_t start, off_t end)
+{
+	cleanup(free) char *block = alloc_array(COPY_BLOCK_BYTES, char);
 	while (start < end) {
-		size_t wanted = (size_t)(end - start) < COPY_BLOCK_BYTES ? (size_t)(end - start)
-									 : COPY_BLOCK_BYTES;
-		ssize_t got = pread(from, block, wanted, start);
+		size_t left = (size_t)(end - start);
+		ssize_t got = pread(
+			from, block, left < COPY_BLOCK_BYTES ? left : COPY_BLOCK_BYTES, start);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
 			return got < 0 ? -errno : 0;
-		if (pwrite(to, block, (size_t)got, start) != got)
-			return errno ? -errno : -ENOSPC;
-		start += got;
+		ssize_t put = pwrite(to, block, (size_t)got, start);
+		if (put < 0)
+			return -errno;
+		start += put;
 	}
 	return 0;
+}
+
+static int copy_range(int from, int to, off_t start, off_t end)
+{
+	int r = copy_in_kernel(from, to, &start, end);
+	/* It shrank while we copied: the size is set from what it was. */
+	if (r == -ENODATA)
+		return 0;
+	bool can_by_hand = r == -EXDEV || r == -EINVAL || r == -EOPNOTSUPP || r == -ENOSYS;
+	return can_by_hand ? copy_by_hand(from, to, start, end) : r;
 }
 
 int tree_copy_file(int from, int to, struct error *e)

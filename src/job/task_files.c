@@ -53,7 +53,7 @@ static int report(void *data, const struct tree_size *done)
 }
 
 /* From one pool to another: file by file, between what instances would see. */
-static int transfer(struct task *task, struct pool *pool, const char *to, struct error *e)
+static int transfer(struct task *task, const char *to, struct error *e)
 {
 	cleanup(close) int source =
 		source_open_volume(json_object_get(task->document, "source"), false, e);
@@ -71,7 +71,6 @@ static int transfer(struct task *task, struct pool *pool, const char *to, struct
 		r = jail_files(dirs, ARRAY_SIZE(dirs), e);
 	if (r == 0)
 		r = tree_copy(source, destination, report, task, e);
-	(void)pool;
 	return r < 0 ? error_prefix(e, r, "copy to the volume %s", to) : 0;
 }
 
@@ -91,7 +90,7 @@ static int carry_out(struct task *task, struct pool *pool, const char *operation
 	if (text_equal(operation, "resize"))
 		return driver->resize(pool, name, size, e);
 	if (text_equal(operation, "transfer"))
-		return transfer(task, pool, name, e);
+		return transfer(task, name, e);
 	const char *from;
 	r = task_text(task, "from", &from, e);
 	if (r == 0 && text_equal(operation, "copy"))

@@ -89,8 +89,11 @@ content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
 		-H 'X-LXD-name: back' -T "$BERTH_BASE/b.tar.gz" -X POST
 	[ "$status" -eq 0 ]
 	[ "$(inside cat "$(content back)/file")" = kept ]
+	api_wait POST /1.0/storage-pools/default/volumes/custom/b/backups '{"name":"stays"}' >/dev/null
+	[ -s "$BERTH_DIR/backups/default/default/b/stays" ]
 	lxc storage volume delete default back
 	lxc storage volume delete default b
+	[ ! -e "$BERTH_DIR/backups/default/default/b" ]
 }
 
 @test "a backup that is none leaves no volume" {
