@@ -100,30 +100,46 @@ static int add_buffer(
 	return 0;
 }
 
-/* A table of descriptors: a linked list in a split ring, a plain sequence in a packed one. */
-static int add_indirect(struct queue *queue, struct chain *chain, uint64_t at, uint32_t bytes)
+/* A table of split descriptors: a linked list. */
+static int add_split_table(struct queue *queue, struct chain *chain, uint64_t at, uint32_t count)
 {
-	uint32_t count = bytes / sizeof(struct virtio_desc), index = 0;
-	if (count == 0 || bytes % sizeof(struct virtio_desc) != 0 || count > 65536)
-		return -EPROTO;
+	uint32_t index = 0;
 	for (uint32_t steps = 0; steps < count; steps++) {
 		struct virtio_desc desc;
 		if (guest_read(queue->guest, at + index * sizeof(desc), &desc, sizeof(desc)) < 0 ||
-			(desc.flags & VIRTIO_DESC_INDIRECT))
+			(desc.flags & VIRTIO_DESC_INDIRECT) ||
+			add_buffer(queue, chain, desc.at, desc.bytes, desc.flags) < 0)
 			return -EPROTO;
-		if (add_buffer(queue, chain, desc.at, desc.bytes, desc.flags) < 0)
-			return -EPROTO;
-		if (queue->is_packed) {
-			index++;
-			continue;
-		}
 		if (!(desc.flags & VIRTIO_DESC_NEXT))
 			return 0;
 		index = desc.next;
 		if (index >= count)
 			return -EPROTO;
 	}
-	return queue->is_packed ? 0 : -EPROTO;
+	return -EPROTO;
+}
+
+/* A table of packed descriptors: a plain sequence. */
+static int add_packed_table(struct queue *queue, struct chain *chain, uint64_t at, uint32_t count)
+{
+	for (uint32_t index = 0; index < count; index++) {
+		struct virtio_packed_desc desc;
+		if (guest_read(queue->guest, at + index * sizeof(desc), &desc, sizeof(desc)) < 0 ||
+			(desc.flags & VIRTIO_DESC_INDIRECT) ||
+			add_buffer(queue, chain, desc.at, desc.bytes, desc.flags) < 0)
+			return -EPROTO;
+	}
+	return 0;
+}
+
+static int add_indirect(struct queue *queue, struct chain *chain, uint64_t at, uint32_t bytes)
+{
+	uint32_t count = bytes / sizeof(struct virtio_desc);
+	static_assert(sizeof(struct virtio_desc) == sizeof(struct virtio_packed_desc), "layout");
+	if (count == 0 || bytes % sizeof(struct virtio_desc) != 0 || count > 65536)
+		return -EPROTO;
+	return queue->is_packed ? add_packed_table(queue, chain, at, count)
+				: add_split_table(queue, chain, at, count);
 }
 
 static void chain_clear(struct chain *chain)

@@ -209,6 +209,26 @@ static void packed_wraps_around(void)
 	}
 }
 
+static void packed_follows_an_indirect_table(void)
+{
+	set_up(true, false);
+	const struct virtio_packed_desc table[] = {
+		{ DATA_AT, 16, 77, 0 },
+		{ DATA_AT + 64, 512, 0, VIRTIO_DESC_WRITE },
+		{ DATA_AT + 1024, 1, 0, VIRTIO_DESC_WRITE },
+	};
+	const struct virtio_packed_desc head = { TABLE_AT, sizeof(table), 5,
+		VIRTIO_DESC_AVAIL | VIRTIO_DESC_INDIRECT };
+	put(TABLE_AT, table, sizeof(table));
+	put(DESC_AT, &head, sizeof(head));
+	expect_equal(queue_pop(&queue, &chain), 1);
+	expect_equal(chain.id, 5);
+	expect_equal(chain.descriptors, 1);
+	expect_equal(chain.reads, 1);
+	expect_equal(chain.writes, 2);
+	expect_equal(chain.write_bytes, 513);
+}
+
 static void saves_and_loads(void)
 {
 	cleanup(state_done) struct state state = {};
@@ -235,6 +255,8 @@ static const struct test tests[] = {
 	{ "the event index says when to interrupt and when to kick", event_index_saves_interrupts },
 	{ "a packed ring wraps around many times, and a chain can be put back",
 		packed_wraps_around },
+	{ "an indirect table of a packed ring is a plain sequence",
+		packed_follows_an_indirect_table },
 	{ "a queue's state is saved and loaded, and checked", saves_and_loads },
 };
 TEST_MAIN(tests)
