@@ -15,7 +15,7 @@ int jail_files(const int *dirs, size_t dir_count, struct error *e) must_use;
 
 /*
  * For a task that runs a program of the host over hostile bytes: it finds the system's files read-only and may
- * write below `dirs` only; it can set owners but has no other right of root. `network` keeps the host's
- * network.
+ * write below the directories among `opened` only; it can set owners but has no other right of root. The
+ * program inherits `opened`, to be named as /proc/self/fd/N; files among them are read-only.
  */
-int jail_program(const int *dirs, size_t dir_count, bool with_network, struct error *e) must_use;
+int jail_program(const int *opened, size_t count, bool with_network, struct error *e) must_use;
