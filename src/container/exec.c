@@ -126,7 +126,7 @@ static int run_program(struct entering *in, struct error *e)
 	if (r == 0)
 		r = open_terminal(in, root, &slave, e);
 	if (r == 0)
-		r = rights_set_limits(process, e);
+		r = rights_set_limits(process, false, e);
 	if (r == 0)
 		r = enter_directory(process, &user, e);
 	if (r == 0 && close_range(3, ~0U, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) < 0)

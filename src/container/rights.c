@@ -37,7 +37,7 @@ int rights_find_user(
 	return 0;
 }
 
-int rights_set_limits(const struct container_process *process, struct error *e)
+int rights_set_limits(const struct container_process *process, bool say, struct error *e)
 {
 	for (size_t i = 0; i < process->limit_count; i++) {
 		const struct container_limit *limit = &process->limits[i];
@@ -57,10 +57,11 @@ int rights_set_limits(const struct container_process *process, struct error *e)
 			value.rlim_cur = value.rlim_max;
 		if (setrlimit((__rlimit_resource_t)limit->resource, &value) < 0)
 			return error_errno(e, "set the resource limit %d", limit->resource);
-		(void)fprintf(stderr,
-			"berth-container: resource limit %d: cut to %" PRIu64
-			", the most we have\n",
-			limit->resource, (uint64_t)value.rlim_max);
+		if (say)
+			(void)fprintf(stderr,
+				"berth-container: resource limit %d: cut to %" PRIu64
+				", the most we have\n",
+				limit->resource, (uint64_t)value.rlim_max);
 	}
 	return 0;
 }

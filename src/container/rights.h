@@ -11,8 +11,8 @@
 int rights_find_user(const struct container_process *process, int root, struct user *ret,
 	struct error *e) must_use;
 
-/* Sets resource limits; a hard limit above ours is cut to it, and said on standard error. */
-int rights_set_limits(const struct container_process *process, struct error *e) must_use;
+/* Sets resource limits; a hard limit above ours is cut to it, and if `say` that is said on standard error. */
+int rights_set_limits(const struct container_process *process, bool say, struct error *e) must_use;
 
 /* Puts `terminal`, or if that is -1 `stdio` (-1: /dev/null), on 0, 1 and 2. The table must be our own. */
 int rights_place_stdio(const int stdio[3], int terminal, struct error *e) must_use;

@@ -178,7 +178,7 @@ static int become_program(struct child *child, struct error *e)
 	if (r == 0)
 		r = tree_protect(c, root, e);
 	if (r == 0)
-		r = rights_set_limits(&c->process, e);
+		r = rights_set_limits(&c->process, true, e);
 	if (r == 0)
 		r = rights_enter_cwd(c->process.cwd, e);
 	if (r < 0)

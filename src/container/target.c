@@ -58,9 +58,9 @@ static int step(
 		cleanup(close) int made = openat(
 			dir, part, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644);
 		if (made < 0)
-			return -errno;
+			return errno == EEXIST ? -ELOOP : -errno;
 	} else if (mkdirat(dir, part, 0755) < 0) {
-		return -errno;
+		return errno == EEXIST ? -ELOOP : -errno;
 	}
 	fd = openat(dir, part, O_PATH | O_NOFOLLOW | O_CLOEXEC | (is_file ? 0 : O_DIRECTORY));
 	return fd < 0 ? -errno : fd;
@@ -90,7 +90,7 @@ int target_make(int root, const char *path, bool is_file, bool no_links, int *re
 	if (fd == -ENOENT)
 		fd = walk(root, path, is_file, no_links);
 	if (fd == -ELOOP)
-		return error_set(e, fd, "%s: a symbolic link stands there in the image", path);
+		return error_set(e, fd, "%s: a symbolic link stands in the way in the image", path);
 	if (fd < 0)
 		return error_code(e, fd, "%s: make it in the container", path);
 	*ret = fd;

@@ -5,6 +5,7 @@
 #include "runner/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -184,6 +185,10 @@ int control_new(struct loop *loop, int listener, control_request *request, void 
 	control->pidfd = -1;
 	control->state.status = RUNNER_STARTING;
 	if (listener >= 0) {
+		/* Who made it may not have: an accept that waits would stop the runner. */
+		int flags = fcntl(listener, F_GETFL);
+		if (flags < 0 || fcntl(listener, F_SETFL, flags | O_NONBLOCK) < 0)
+			return error_errno(e, "the control socket");
 		int r = loop_add_fd(
 			loop, listener, EPOLLIN, listener_is_ready, control, &control->source);
 		if (r < 0)

@@ -34,7 +34,10 @@ def message(kind, body=b"", serial=1):
 
 
 def receive(channel):
-    data, fds, _, _ = socket.recv_fds(channel, 65536, 4)
+    try:
+        data, fds, _, _ = socket.recv_fds(channel, 65536, 4)
+    except ConnectionResetError:
+        return None, None, []
     if not data:
         return None, None, fds
     return HEADER.unpack(data[:HEADER.size])[2], data[HEADER.size:], fds
