@@ -125,7 +125,7 @@ static int create_instance(struct service *service, struct request *request, str
 	struct instance *instance = NULL;
 	bool is_started = false;
 	if (!body)
-		return error_set(e, -EINVAL, "instances are not imported from archives yet");
+		return request_import(service, request, e);
 	if (request->alias && !json_text(body, "type"))
 		json_set_text(body, "type", request->alias);
 	const char *name = json_text(body, "name");

@@ -30,3 +30,10 @@ extern const struct route console_routes[];          /* api_console.c */
 extern const struct route files_routes[];            /* api_files.c */
 extern const struct route backups_routes[];          /* api_backups.c */
 extern const struct route logs_routes[];             /* api_logs.c */
+
+struct service;
+struct request;
+struct error;
+
+/* POST /1.0/instances with an archive as its body; api_backups.c. */
+int request_import(struct service *service, struct request *request, struct error *e);

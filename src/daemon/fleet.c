@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "daemon/adopt.h"
 #include "daemon/api.h"
+#include "daemon/backups.h"
 #include "daemon/change.h"
 #include "daemon/config.h"
 #include "daemon/instances.h"
@@ -22,6 +23,8 @@
 #include "daemon/supervisor.h"
 #include "host/cgroup_usage.h"
 #include "model/json.h"
+
+#define EXPIRE_NS (60 * NS_PER_SEC) /* between looks for what has expired */
 
 struct use {
 	struct service *service;
@@ -164,6 +167,14 @@ static const struct config_key keys[] = {
 	{ "berth.overcommit.storage", ratio_check, storage_ratio },
 };
 
+static void expire(void *data)
+{
+	struct service *service = data;
+	snapshots_expire(service);
+	backups_expire(service);
+	timer_set_after(service->instances->expiry, EXPIRE_NS);
+}
+
 int fleet_start(struct service *service, struct error *e)
 {
 	(void)e;
@@ -175,7 +186,8 @@ int fleet_start(struct service *service, struct error *e)
 	metrics_add(service, metrics_of_all);
 	profiles_add_check(service, profile_checked);
 	lifecycle_set_remove(service, instance_remove_ended);
-	snapshots_start(service);
+	service->instances->expiry = loop_add_timer(service->loop, expire, service);
+	timer_set_after(service->instances->expiry, EXPIRE_NS);
 	adopt_all(service);
 	return 0;
 }
@@ -184,6 +196,6 @@ void fleet_stop(struct service *service)
 {
 	if (!service->instances)
 		return;
-	snapshots_stop(service);
+	source_free(TAKE_PTR(service->instances->expiry));
 	adopt_leave(service);
 }

@@ -17,7 +17,6 @@
 #include "daemon/storage.h"
 #include "model/json.h"
 
-#define EXPIRE_NS     (60 * NS_PER_SEC)
 #define PATTERN_USUAL "snap%d"
 #define NEVER         "0001-01-01T00:00:00Z"
 
@@ -477,22 +476,9 @@ static void expire_one(void *data, struct instance *instance)
 	}
 }
 
-static void expire(void *data)
+void snapshots_expire(struct service *service)
 {
-	struct service *service = data;
 	char now[TEXT_TIME_SIZE];
 	text_format_time(loop_wall_clock(), now);
 	instances_each(service, NULL, expire_one, now);
-	timer_set_after(service->instances->expiry, EXPIRE_NS);
-}
-
-void snapshots_start(struct service *service)
-{
-	service->instances->expiry = loop_add_timer(service->loop, expire, service);
-	timer_set_after(service->instances->expiry, EXPIRE_NS);
-}
-
-void snapshots_stop(struct service *service)
-{
-	source_free(TAKE_PTR(service->instances->expiry));
 }

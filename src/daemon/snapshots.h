@@ -10,9 +10,8 @@
 
 typedef void snapshot_done(void *data, int code, const struct error *e);
 
-/* Removes, from now on, those whose time has come. */
-void snapshots_start(struct service *service);
-void snapshots_stop(struct service *service);
+/* Removes those whose time has come. */
+void snapshots_expire(struct service *service);
 
 /* The snapshot's object in instance->snapshots, or NULL. */
 json_t *snapshot_find(const struct instance *instance, const char *name);

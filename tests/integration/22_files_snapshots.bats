@@ -174,3 +174,44 @@ early" ]
 	lxc delete -f c6
 	lxc image delete baked
 }
+
+@test "an instance goes into an archive and comes back, running or not, by both clients" {
+	inside c1 sh -c 'echo exported >/root/x'
+	lxc export c1 "$BERTH_BASE/c1.tar.gz" --instance-only
+	tar tzf "$BERTH_BASE/c1.tar.gz" | grep -q backup/container/root/x
+	lxc import "$BERTH_BASE/c1.tar.gz" c7
+	lxc start c7
+	[ "$(inside c7 cat /root/x)" = exported ]
+	[ "$(api GET /1.0/instances/c7 | json '.metadata.config["volatile.idmap.base"]')" != \
+		"$(api GET /1.0/instances/c1 | json '.metadata.config["volatile.idmap.base"]')" ]
+	lxc stop -f c7
+	incus export c7 "$BERTH_BASE/c7.tar" --instance-only --compression none
+	lxc delete c7
+	incus import "$BERTH_BASE/c7.tar"
+	[ "$(api GET /1.0/instances/c7 | json .metadata.status)" = Stopped ]
+	lxc delete c7
+	[ "$(api GET /1.0/instances/c1/snapshots | json '.metadata | length')" = 0 ]
+	[ "$(api GET /1.0/instances/c1/backups | json '.metadata | length')" = 0 ]
+}
+
+@test "backups are kept, renamed, deleted; what is no archive is refused and leaves nothing" {
+	api_wait POST /1.0/instances/c1/backups '{"name":"b","instance_only":true,"compression_algorithm":"zstd"}'
+	[ "$(api_status POST /1.0/instances/c1/backups '{"name":"b"}')" = 409 ]
+	[ "$(api_status POST /1.0/instances/c1/backups '{"compression_algorithm":"rar"}')" = 400 ]
+	[ "$(api_status POST /1.0/instances/c1/backups '{"name":"../b"}')" = 400 ]
+	[ "$(api GET /1.0/instances/c1/backups/b | json .metadata.name)" = b ]
+	api_wait POST /1.0/instances/c1/backups/b '{"name":"c"}'
+	[ "$(api_status GET /1.0/instances/c1/backups/b)" = 404 ]
+	[ "$(api_status GET /1.0/instances/c1/backups/c/export)" = 200 ]
+	api_wait DELETE /1.0/instances/c1/backups/c
+	lxc snapshot c1 s
+	[ "$(api_status POST /1.0/instances/c1/backups '{"name":"d"}')" = 400 ]
+	lxc delete c1/s
+	head -c 100000 /dev/urandom >"$BERTH_BASE/noise"
+	run lxc import "$BERTH_BASE/noise" c8
+	[ "$status" -ne 0 ]
+	run lxc import "$BERTH_BASE/image.tar" c8
+	[ "$status" -ne 0 ]
+	[ "$(api_status GET /1.0/instances/c8)" = 404 ]
+	[ -z "$(ls "$BERTH_DIR/tmp")" ]
+}
