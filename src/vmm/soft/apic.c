@@ -150,8 +150,7 @@ static void deliver(struct cpu *cpu, const struct apic_message *message)
 		raise(cpu, message->vector, message->is_level);
 		break;
 	case DELIVER_NMI:
-		atomic_store(&cpu->nmi_pending, true);
-		cpu_wake(cpu, ATTENTION_NMI);
+		cpu_raise_nmi(cpu);
 		break;
 	case DELIVER_INIT:
 		cpu_wake(cpu, ATTENTION_INIT);
@@ -268,6 +267,13 @@ static void start_timer(struct cpu *cpu)
 	pthread_mutex_unlock(&cpu->soft->lock);
 }
 
+static void fire(struct cpu *cpu)
+{
+	uint32_t lvt = cpu->lapic.lvt[LVT_TIMER];
+	if (!(lvt & LVT_MASKED))
+		raise(cpu, lvt & 0xff, false);
+}
+
 void lapic_set_deadline(struct cpu *cpu, uint64_t tsc)
 {
 	struct lapic *lapic = &cpu->lapic;
@@ -276,25 +282,21 @@ void lapic_set_deadline(struct cpu *cpu, uint64_t tsc)
 	pthread_mutex_lock(&cpu->soft->lock);
 	lapic->tsc_deadline = tsc;
 	lapic->timer_at_ns = 0;
+	bool is_past = false;
 	if (tsc != 0) {
 		int64_t ticks = (int64_t)(tsc - cpu_tsc(cpu));
 		uint64_t wait_ns = 0;
 		if (ticks > 0)
 			wait_ns =
 				(uint64_t)((unsigned __int128)ticks * 1000000 / cpu->soft->tsc_khz);
-		lapic->timer_at_ns = cpu_now() + wait_ns;
-		if (wait_ns == 0)
-			lapic->timer_at_ns = 1;
+		is_past = wait_ns == 0;
+		lapic->timer_at_ns = is_past ? 0 : cpu_now() + wait_ns;
+		lapic->tsc_deadline = is_past ? 0 : tsc;
 	}
+	if (is_past)
+		fire(cpu);
 	timers_changed(cpu->soft, lapic->timer_at_ns);
 	pthread_mutex_unlock(&cpu->soft->lock);
-}
-
-static void fire(struct cpu *cpu)
-{
-	uint32_t lvt = cpu->lapic.lvt[LVT_TIMER];
-	if (!(lvt & LVT_MASKED))
-		raise(cpu, lvt & 0xff, false);
 }
 
 uint64_t apic_timers(struct soft *soft, uint64_t now)
@@ -390,7 +392,8 @@ static void write_lvt(struct cpu *cpu, uint32_t which, uint32_t value)
 	value &= writable[which];
 	if (!(lapic->svr & SVR_ENABLED))
 		value |= LVT_MASKED;
-	bool has_new_mode = which == LVT_TIMER && ((value ^ lapic->lvt[which]) & TIMER_MODE);
+	/* Between one-shot and periodic the timer goes on. */
+	bool has_new_mode = which == LVT_TIMER && ((value ^ lapic->lvt[which]) & TIMER_TSC);
 	lapic->lvt[which] = value;
 	if (has_new_mode) {
 		pthread_mutex_lock(&cpu->soft->lock);

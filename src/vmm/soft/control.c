@@ -18,10 +18,18 @@ static inline bool wants_attention(const struct cpu *cpu)
 	return atomic_load_explicit(&cpu->attention, memory_order_relaxed) != 0;
 }
 
+/* A wrong target is the fault of the branch, found before it changes anything. */
+static inline void check_target(struct cpu *cpu, const struct op *op, uint64_t rip)
+{
+	bool is_good =
+		cpu->code_bytes == 8 ? is_canonical(rip) : rip <= cpu->segments[CPU_CS].limit;
+	if (unlikely(!is_good))
+		fault_gp(cpu, op);
+}
+
 static const struct op *leave(struct cpu *cpu, const struct op *op, uint64_t rip, bool links)
 {
-	if (cpu->code_bytes != 8 && rip > cpu->segments[CPU_CS].limit)
-		fault_gp(cpu, op);
+	check_target(cpu, op, rip);
 	cpu->link = links ? op : NULL;
 	return op_look(cpu, rip);
 }
@@ -102,13 +110,6 @@ static void push_next(struct cpu *cpu, const struct op *op)
 	stack_commit(cpu, &stack);
 }
 
-/* The limit is checked before the stack changes. */
-static void check_target(struct cpu *cpu, const struct op *op, uint64_t rip)
-{
-	if (cpu->code_bytes != 8 && rip > cpu->segments[CPU_CS].limit)
-		fault_gp(cpu, op);
-}
-
 HANDLER(call_near)
 {
 	push_next(cpu, op);
@@ -139,6 +140,7 @@ HANDLER(call_indirect)
 HANDLER(ret_long)
 {
 	uint64_t rip = load_8(cpu, op, cpu->r[CPU_RSP]);
+	check_target(cpu, op, rip);
 	cpu->r[CPU_RSP] += 8 + op->imm;
 	return go(cpu, op, rip);
 }

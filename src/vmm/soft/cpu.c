@@ -32,6 +32,14 @@ void cpu_wake(struct cpu *cpu, uint32_t why)
 		syscall(SYS_futex, &cpu->attention, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
+void cpu_raise_nmi(struct cpu *cpu)
+{
+	uint32_t count = atomic_load(&cpu->nmi_pending), limit = cpu->nmi_blocked ? 1 : 2;
+	while (count < limit && !atomic_compare_exchange_weak(&cpu->nmi_pending, &count, count + 1))
+		;
+	cpu_wake(cpu, ATTENTION_NMI);
+}
+
 static void update_tlb(struct cpu *cpu)
 {
 	enum tlb_kind kind = TLB_KERNEL;

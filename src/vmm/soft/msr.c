@@ -13,7 +13,6 @@
 #define MSR_TSC          0x10
 #define MSR_APIC_BASE    0x1b
 #define MSR_TSC_ADJUST   0x3b
-#define MSR_SPEC_CTRL    0x48
 #define MSR_BIOS_SIGN    0x8b
 #define MSR_MTRR_CAP     0xfe
 #define MSR_SYSENTER_CS  0x174
@@ -47,7 +46,6 @@ struct plain {
 };
 
 static const struct plain plains[] = {
-	{ MSR_SPEC_CTRL, offsetof(struct cpu, spec_ctrl), RULE_ANY },
 	{ MSR_SYSENTER_CS, offsetof(struct cpu, sysenter_cs), RULE_32 },
 	{ MSR_SYSENTER_CS + 1, offsetof(struct cpu, sysenter_esp), RULE_CANONICAL },
 	{ MSR_SYSENTER_CS + 2, offsetof(struct cpu, sysenter_eip), RULE_CANONICAL },
@@ -86,10 +84,9 @@ static uint64_t *mtrr_at(struct cpu *cpu, uint32_t msr)
 static bool is_quiet(uint32_t msr)
 {
 	return (msr >= 0x179 && msr <= 0x17a) || msr == 0x17 || msr == MSR_BIOS_SIGN ||
-		msr == MSR_DEBUG_CTL || msr == MSR_HWCR || msr == 0x49 || msr == 0xc0010055 ||
-		msr == 0x34 || msr == 0xcd || msr == 0xc0011029 || msr == 0xc001001f ||
-		msr == 0xc0010010 || msr == 0xce || msr == 0xc0010058 ||
-		(msr >= 0xc0010000 && msr < 0xc0010008);
+		msr == MSR_DEBUG_CTL || msr == MSR_HWCR || msr == 0xc0010055 || msr == 0x34 ||
+		msr == 0xcd || msr == 0xc0011029 || msr == 0xc001001f || msr == 0xc0010010 ||
+		msr == 0xce || msr == 0xc0010058 || (msr >= 0xc0010000 && msr < 0xc0010008);
 }
 
 bool msr_read(struct cpu *cpu, uint32_t msr, uint64_t *ret)
@@ -214,8 +211,9 @@ static void write_system_time(struct cpu *cpu, uint64_t value)
 	}
 	struct clock_page page = {
 		.version = 2,
-		.tsc = cpu_tsc(cpu),
-		.system_ns = cpu_now() - cpu->soft->start_ns,
+		/* The same line through the same point on every CPU. */
+		.tsc = cpu->soft->start_tsc + cpu->tsc_offset,
+		.system_ns = 0,
 		.multiplier = (uint32_t)(((unsigned __int128)second << 32) / hz),
 		.shift = shift,
 		.flags = 1,

@@ -97,6 +97,20 @@ static uint32_t level_of(const struct cpu_state *state)
 	return state->segments[CPU_SS].attributes >> 5 & 3;
 }
 
+/*
+ * CPUs that are set to about the same time were in step and shall be again: within a second of the last
+ * one they take its offset.
+ */
+static void set_tsc(struct cpu *cpu, uint64_t tsc)
+{
+	uint64_t offset = cpu->tsc_offset + (tsc - cpu_tsc(cpu));
+	int64_t apart = (int64_t)(offset - cpu->soft->tsc_offset);
+	int64_t second = (int64_t)cpu->soft->tsc_khz * 1000;
+	if (apart > -second && apart < second)
+		offset = cpu->soft->tsc_offset;
+	cpu->tsc_offset = cpu->soft->tsc_offset = offset;
+}
+
 int saved_to(struct cpu *cpu, const struct cpu_state *state)
 {
 	if (!is_possible(state))
@@ -112,7 +126,7 @@ int saved_to(struct cpu *cpu, const struct cpu_state *state)
 	cpu->cpl = (uint8_t)level_of(state);
 	cpu->rflags_rest = 2;
 	cpu_set_rflags(cpu, state->rflags, UINT32_MAX);
-	cpu->tsc_offset += state->tsc - cpu_tsc(cpu);
+	set_tsc(cpu, state->tsc);
 	cpu->activity = state->activity;
 	cpu->shadow = state->blocked & (CPU_BLOCKED_BY_STI | CPU_BLOCKED_BY_SS);
 	cpu->shadow_is_ss = state->blocked & CPU_BLOCKED_BY_SS;

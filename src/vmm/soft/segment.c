@@ -211,7 +211,8 @@ void segment_drop_inner(struct cpu *cpu)
 			continue;
 		if (is_conforming || (segment->attributes >> 5 & 3u) >= cpu->cpl)
 			continue;
-		struct cpu_segment null = { .selector = 0 };
+		/* The base of FS and GS stays, as on AMD's CPUs. */
+		struct cpu_segment null = { .base = is_long(cpu) ? segment->base : 0 };
 		segment_set(cpu, names[i], &null);
 	}
 }

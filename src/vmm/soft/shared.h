@@ -18,7 +18,8 @@ struct doorbell {
 struct soft {
 	struct cpus cpus; /* first */
 	struct cpu *cpu[CPUS_MAX];
-	uint64_t start_ns;
+	uint64_t start_ns, start_tsc; /* the host's when it was opened */
+	uint64_t tsc_offset;          /* what the last TSC that was set made of it */
 	uint64_t tsc_khz;
 
 	pthread_mutex_t split_lock; /* locked accesses that cross a page */

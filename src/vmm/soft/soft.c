@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <x86intrin.h>
 
 #include "vmm/soft/apic.h"
 #include "vmm/soft/cache.h"
@@ -137,7 +138,7 @@ static void look_for_interrupts(struct cpu *cpu)
 	if (cpu->shadow || cpu->event_is_pending || cpu->activity > CPU_HALTED)
 		return;
 	if (atomic_load(&cpu->nmi_pending) && !cpu->nmi_blocked) {
-		atomic_store(&cpu->nmi_pending, false);
+		atomic_fetch_sub(&cpu->nmi_pending, 1);
 		cpu->activity = CPU_ACTIVE;
 		event_external(cpu, FAULT_NMI);
 		cpu_call(cpu, ATTENTION_IRQ);
@@ -210,7 +211,8 @@ static void step(struct cpu *cpu)
 	bool traps = cpu->rflags_rest & FLAG_TF, had_shadow = cpu->shadow;
 	bool was_ss = cpu->shadow_is_ss;
 	cpu->shadow = cpu->shadow_is_ss = false;
-	if (cpu->has_code_breakpoints && !(cpu->rflags_rest & FLAG_RF) && !was_ss && !cpu->io_count)
+	if (cpu->has_code_breakpoints && !(cpu->rflags_rest & FLAG_RF) &&
+		!(was_ss && cpu->is_intel) && !cpu->io_count)
 		check_code_breakpoints(cpu);
 	const struct op *op = cache_find(cpu);
 	cpu->rflags_rest &= ~FLAG_RF;
@@ -344,9 +346,7 @@ static void soft_msi(struct cpus *cpus, guest_addr at, uint32_t data)
 
 static void soft_nmi(struct cpus *cpus, uint32_t number)
 {
-	struct cpu *cpu = soft_of(cpus)->cpu[number];
-	atomic_store(&cpu->nmi_pending, true);
-	cpu_wake(cpu, ATTENTION_NMI);
+	cpu_raise_nmi(soft_of(cpus)->cpu[number]);
 }
 
 static int soft_doorbell(struct cpus *cpus, guest_addr at, int event_fd)
@@ -479,6 +479,9 @@ static int open_cpu(struct soft *soft, uint32_t number, struct error *e)
 	cpu->soft_count = soft->cpus.count;
 	cpu->soft = soft;
 	cpu->guest = soft->cpus.guest;
+	uint32_t vendor[4];
+	cpuid_query(cpu, 0, 0, vendor);
+	cpu->is_intel = vendor[1] == 0x756e6547; /* "Genu" */
 	cpu->code = cache_new();
 	int status = vector_init(cpu, e);
 	if (status < 0)
@@ -508,6 +511,8 @@ static int soft_open(struct guest *guest, uint32_t count, struct cpus **ret, str
 	struct soft *soft = alloc(struct soft);
 	soft->cpus = (struct cpus){ .engine = &soft_engine, .guest = guest, .count = count };
 	soft->start_ns = cpu_now();
+	soft->start_tsc = __rdtsc();
+	soft->tsc_offset = -soft->start_tsc;
 	soft->tsc_khz = cpuid_tsc_khz();
 	soft->wrote = wrote;
 	soft->protect = protect;

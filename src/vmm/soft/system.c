@@ -451,13 +451,41 @@ HANDLER(adjust_rpl) /* ARPL */
 	return op + 1;
 }
 
-/* VMCALL, VMMCALL: no hypercall of KVM's is offered, so each answers that it does not exist. */
+#define HYPERCALL_IPI     10
+#define HYPERCALL_UNKNOWN ((uint64_t)-1000)
+#define HYPERCALL_DENIED  ((uint64_t)-1)
+
+/* IPIs to the CPUs of a bitmap, two words from RBX on, that starts at number RDX; how many there were. */
+static uint64_t send_ipis(struct cpu *cpu)
+{
+	const uint64_t bits[2] = { cpu->r[CPU_RBX], cpu->r[CPU_RCX] };
+	uint64_t first = cpu->r[CPU_RDX], count = 0;
+	uint32_t command = (uint32_t)cpu->r[CPU_RSI];
+	for (uint64_t i = 0; i < 128; i++) {
+		if (!(bits[i / 64] >> (i % 64) & 1) || first + i >= cpu->soft_count)
+			continue;
+		apic_send(cpu->soft,
+			&(struct apic_message){ .destination = (uint32_t)(first + i),
+				.is_x2 = true,
+				.vector = (uint8_t)command,
+				.mode = command >> 8 & 7 });
+		count++;
+	}
+	return count;
+}
+
+/* VMCALL, VMMCALL: as KVM answers. */
 HANDLER(hypercall)
 {
 	if (!is_protected(cpu))
 		fault_ud(cpu, op);
-	cpu->r[CPU_RAX] = cpu->cpl == 0 ? (uint64_t)-1000 : (uint64_t)-1;
-	return op + 1;
+	if (cpu->cpl != 0)
+		cpu->r[CPU_RAX] = HYPERCALL_DENIED;
+	else if (cpu->r[CPU_RAX] == HYPERCALL_IPI)
+		cpu->r[CPU_RAX] = send_ipis(cpu);
+	else
+		cpu->r[CPU_RAX] = HYPERCALL_UNKNOWN;
+	return op_end(cpu, op);
 }
 
 HANDLER(bound)

@@ -379,6 +379,9 @@ HANDLER(interrupt_overflow)
 
 HANDLER(interrupt_debug)
 {
+	/* What a breakpoint has left pending comes with it. */
+	cpu->dr[6] |= cpu->trap_dr6;
+	cpu->trap_dr6 = 0;
 	event_software(cpu, FAULT_DB, op->length, false);
 	return op_look(cpu, op_rip(cpu, op) & rip_mask(cpu));
 }
