@@ -54,7 +54,8 @@ static int change_state(struct context *context, const char *name, const char *a
 	json_t *body = json_pack("{s:s, s:I, s:b}", "action", action, "timeout",
 		(json_int_t)(timeout ? (json_int_t)seconds : -1), "force", is_forced);
 	int r = context_change(context, "PUT", path, body, NULL, line, NULL, e);
-	return r < 0 ? error_prefix(e, r, "%s", name) : 0;
+	/* An interrupt has said of what. */
+	return r < 0 && r != -EINTR ? error_prefix(e, r, "%s", name) : r;
 }
 
 /* The names of all instances that are in one of the states. */

@@ -300,7 +300,11 @@ static void do_open(struct server *s)
 	if (s->is_short)
 		return;
 	uint32_t mode = a.owner.mode == FILEOPS_KEEP ? 0644 : a.owner.mode;
-	put_new_handle(s, fileops_open(s->root, path, flags, mode), NULL);
+	int fd = fileops_open(s->root, path, flags, mode);
+	/* Clients open what they then ask whether it is a directory; its handle tells and reads nothing. */
+	if (fd == -EISDIR && flags == O_RDONLY)
+		fd = fileops_open_directory(s->root, path);
+	put_new_handle(s, fd, NULL);
 }
 
 static void do_close(struct server *s)

@@ -26,6 +26,7 @@ static const struct {
 	{ "network_dhcp_gateway", "ipv4.dhcp.gateway" },
 	{ "network_dhcp_expiry", "ipv4.dhcp.expiry, ipv6.dhcp.expiry" },
 	{ "network_hwaddr", "bridge.hwaddr" },
+	{ "instance_nic_network", "`network` of a card names a managed network" },
 	{ "network_forward", "/1.0/networks/{name}/forwards" },
 	{ "warnings", "GET /1.0/warnings" },
 	{ "resources", "GET /1.0/resources" },

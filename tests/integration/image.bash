@@ -36,3 +36,9 @@ busybox_image() {
 	tar -C "$folder" --numeric-owner --owner=0 --group=0 -cf "$1" metadata.yaml rootfs
 	rm -r "$folder"
 }
+
+# needs EXTENSION: skips a test of what this daemon does not offer (yet): clients judge by the same word.
+needs() {
+	api GET /1.0 | json -e --arg name "$1" '.metadata.api_extensions | index($name)' >/dev/null ||
+		skip "the daemon does not offer $1"
+}
