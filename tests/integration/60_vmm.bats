@@ -1,0 +1,155 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The monitor by hand: Debian's stock cloud kernel under the software CPU, up to the agent and through it.
+
+bats_require_minimum_version 1.5.0
+TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+BUILD=${BERTH_BUILD:-$TOP/build}
+case $BUILD in /*) ;; *) BUILD=$TOP/$BUILD ;; esac
+VMM=$BUILD/src/vmm/berth-vmm
+export LC_ALL=C.UTF-8
+
+agent() { timeout 60 python3 "$TOP/tests/integration/agent.py" "$BASE/vsock" "$@"; }
+in_net() { nsenter --net="/run/netns/$NETNS" "$@"; }
+
+# vm_start OPTION...: starts the machine and waits for the agent's line on its console.
+vm_start() {
+	nsenter --net="/run/netns/$NETNS" "$VMM" --engine "${ENGINE:-soft}" --kernel "$KERNEL"/boot/vmlinuz-* --initrd "$BASE/initrd" \
+		--cache "$HOME/.cache/berth/unpacked" --append "console=ttyS0 panic=-1 quiet" --exit-on-reset \
+		--vsock "3,$BASE" --balloon --uid 65534 "$@" </dev/null >"$BASE/console" 2>"$BASE/log" 3>&- &
+	echo $! >"$BASE/pid"
+	# The reader ends with the machine, or with the line.
+	timeout 120 tail -n +1 -f --pid="$(cat "$BASE/pid")" "$BASE/console" 2>/dev/null 3>&- |
+		grep -m 1 -q 'the guest is up' || {
+		cat "$BASE/console" "$BASE/log"
+		return 1
+	}
+}
+
+vm_wait() { timeout 30 tail --pid="$(cat "$BASE/pid")" -f /dev/null; }
+
+setup_file() {
+	BASE=$(mktemp -d /tmp/berth-vmm.XXXXXX)
+	NETNS=$(basename "$BASE")
+	KERNEL=$("$TOP/tests/images/kernel")
+	export BASE NETNS KERNEL
+	"$TOP/tests/images/initramfs" "$KERNEL" "$BUILD/src/agent/berth-agent" "$BASE/initrd"
+	truncate -s 64M "$BASE/disk"
+	ip netns add "$NETNS"
+	in_net ip link set lo up
+	in_net ip tuntap add dev vt0 mode tap vnet_hdr
+	in_net ip addr add 10.9.8.1/24 dev vt0
+	in_net ip link set vt0 up
+	vm_start --memory 512MiB --cpus 2 --disk "$BASE/disk,id=one" --tap vt0,mac=02:00:00:00:00:05
+}
+
+teardown_file() {
+	[ ! -f "$BASE/pid" ] || kill -KILL "$(cat "$BASE/pid")" 2>/dev/null || true
+	[ ! -f "$BASE/http" ] || kill "$(cat "$BASE/http")" 2>/dev/null || true
+	ip netns del "$NETNS"
+	rm -rf "$BASE"
+}
+
+@test "Debian's cloud kernel boots to the agent under soft with two CPUs, in at most 40 CPU seconds" {
+	grep 'engine=soft' "$BASE/log"
+	[[ $(agent hello) == "berth-agent 1 on Linux 6."* ]]
+	[ "$(agent exec busybox nproc </dev/null)" = 2 ]
+	set -- $(cat "/proc/$(cat "$BASE/pid")/stat")
+	seconds=$(((${14} + ${15}) / $(getconf CLK_TCK)))
+	echo "CPU seconds: $seconds"
+	[ "$seconds" -le 40 ]
+}
+
+@test "the monitor has no rights left: own user, no capability, seccomp, an empty network and root" {
+	pid=$(cat "$BASE/pid")
+	[ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" = 65534 ]
+	[ "$(awk '/^CapEff:/ {print $2}' "/proc/$pid/status")" = 0000000000000000 ]
+	for task in /proc/"$pid"/task/*; do
+		case $(cat "$task/comm") in iou-*) continue ;; esac
+		[ "$(awk '/^Seccomp:/ {print $2}' "$task/status")" = 2 ]
+	done
+	[ "$(readlink "/proc/$pid/ns/net")" != "$(in_net readlink /proc/self/ns/net)" ]
+	[ -z "$(ls "/proc/$pid/root/")" ]
+}
+
+@test "exec passes output, input and the status on; a terminal is one" {
+	[ "$(agent exec echo 'a  b' </dev/null)" = 'a  b' ]
+	[ "$(echo hello | agent exec cat)" = hello ]
+	run agent exec sh -c 'echo out; echo err >&2; exit 7' </dev/null
+	[ "$status" -eq 7 ]
+	run agent exec /no/such/program </dev/null
+	[[ $output == *"No such file"* ]]
+	agent exec -t sh -c 'test -t 0 && test -t 1' </dev/null
+}
+
+@test "files go in and come out whole" {
+	head -c 3000000 /dev/urandom >"$BASE/file"
+	agent put /tmp/file <"$BASE/file"
+	agent get /tmp/file | cmp - "$BASE/file"
+	run agent get /no/such/file
+	[[ $output == *"No such file"* ]]
+}
+
+@test "what the guest writes to its disk is in the file, and reads back" {
+	head -c 8000000 /dev/urandom >"$BASE/random"
+	agent put /tmp/random <"$BASE/random"
+	agent exec busybox dd if=/tmp/random of=/dev/vda bs=64k conv=fsync </dev/null
+	cmp -n 8000000 "$BASE/random" "$BASE/disk"
+	agent exec sh -c 'echo 3 >/proc/sys/vm/drop_caches' </dev/null
+	agent exec busybox head -c 8000000 /dev/vda </dev/null | cmp - "$BASE/random"
+	[ "$(agent exec cat /sys/block/vda/serial </dev/null)" = one ]
+}
+
+@test "the network carries files whole in both directions" {
+	agent configure <<-CONFIG
+		hostname boxy
+		address 02:00:00:00:00:05 10.9.8.2/24
+		gateway 02:00:00:00:00:05 10.9.8.1
+		nameserver 10.9.8.1
+	CONFIG
+	[ "$(agent exec cat /proc/sys/kernel/hostname </dev/null)" = boxy ]
+	in_net ping -c 3 -i 0.2 -W 2 10.9.8.2
+	head -c 20000000 /dev/urandom >"$BASE/served"
+	(cd "$BASE" && exec nsenter --net="/run/netns/$NETNS" python3 -m http.server 8000 >/dev/null 2>&1 3>&-) &
+	echo $! >"$BASE/http"
+	in_net timeout 10 sh -c 'until ss -ltn | grep -q :8000; do :; done'
+	sum=$(agent exec sh -c 'busybox wget -q -O - http://10.9.8.1:8000/served | busybox md5sum' </dev/null)
+	[ "$sum" = "$(md5sum <"$BASE/served")" ]
+	agent exec busybox wget -q -O /tmp/served http://10.9.8.1:8000/served </dev/null
+	agent exec busybox httpd -p 80 -h /tmp </dev/null
+	[ "$(in_net curl -s http://10.9.8.2/served | md5sum)" = "$sum" ]
+}
+
+@test "memory that the guest frees goes back to the host" {
+	rss() { awk '/^RssShmem:/ {print $2}' "/proc/$(cat "$BASE/pid")/status"; }
+	agent exec busybox dd if=/dev/zero of=/tmp/hog bs=1M count=120 </dev/null
+	full=$(rss)
+	agent exec busybox rm /tmp/hog </dev/null
+	timeout 15 bash -c "until [ \$(awk '/^RssShmem:/ {print \$2}' /proc/$(cat "$BASE/pid")/status) -lt $((full - 90000)) ]; do :; done"
+}
+
+@test "the agent turns the machine off, status 0" {
+	agent shutdown
+	vm_wait
+	grep 'reason=off status=0' "$BASE/log"
+	[ "$(stat -c %s "$BASE/disk")" = 67108864 ]
+}
+
+@test "a file that is cut off, corrupt or no kernel is one line that names it, and status 1" {
+	head -c 100000 "$KERNEL"/boot/vmlinuz-* >"$BASE/short"
+	(head -c 5000000 "$KERNEL"/boot/vmlinuz-* && head -c 12000000 /dev/zero) >"$BASE/corrupt"
+	: >"$BASE/empty"
+	for file in short corrupt empty; do
+		run --separate-stderr "$VMM" --engine soft --kernel "$BASE/$file" </dev/null
+		[ "$status" -eq 1 ]
+		[ "$(grep -c . <<<"$stderr")" -le 2 ]
+		grep -q "^berth-vmm: $BASE/$file: " <<<"$stderr"
+	done
+	run "$VMM" --engine soft --kernel "$KERNEL"/boot/vmlinuz-* --memory 16MiB </dev/null
+	[ "$status" -eq 1 ]
+	[[ $output == *"fit into the guest's memory"* ]]
+	run "$VMM" --engine soft --kernel "$KERNEL"/boot/vmlinuz-* --initrd "$KERNEL/boot/System.map-$(basename "$KERNEL"/lib/modules/*)" \
+		--memory 64MiB --disk "$BASE/short" </dev/null
+	[ "$status" -eq 1 ]
+	[[ $output == *"$BASE/short: 100000 bytes is not a whole number"* ]]
+}
