@@ -350,6 +350,9 @@ int machine_start(struct machine *machine, struct error *e)
 		.prepare = prepare_thread,
 		.data = machine,
 	};
+	int r = machine->cpus->engine->start(machine->cpus, prepare_thread, machine);
+	if (r < 0)
+		return error_code(e, r, "start the engine's threads");
 	return vcpus_start(&options, &machine->vcpus, e);
 }
 

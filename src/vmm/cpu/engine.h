@@ -51,6 +51,12 @@ struct engine {
 	/* `guest` has its regions and outlives the CPUs. -EINVAL if count is 0 or over CPUS_MAX. */
 	int (*open)(struct guest *guest, uint32_t count, struct cpus **ret, struct error *e);
 
+	/*
+	 * Starts the engine's own threads, once, before the first run(); each calls `prepare` (NULL:
+	 * nothing) first, where it gives up its rights. Without it run() starts them. -errno.
+	 */
+	int (*start)(struct cpus *cpus, void (*prepare)(void *data), void *data);
+
 	/* No CPU is running. */
 	void (*close)(struct cpus *cpus);
 

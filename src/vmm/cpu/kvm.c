@@ -194,6 +194,15 @@ static int kvm_open(struct guest *guest, uint32_t count, struct cpus **ret, stru
 	return 0;
 }
 
+/* The kernel does it all. */
+static int kvm_start(struct cpus *cpus, void (*prepare)(void *data), void *data)
+{
+	(void)cpus;
+	(void)prepare;
+	(void)data;
+	return 0;
+}
+
 /* Where KVM keeps what goes through the port, of the element that is next. */
 static uint8_t *port_data(struct vcpu *vcpu)
 {
@@ -377,6 +386,7 @@ const struct engine kvm_engine = {
 	.name = "kvm",
 	.probe = kvm_probe,
 	.open = kvm_open,
+	.start = kvm_start,
 	.close = kvm_close,
 	.run = kvm_run_cpu,
 	.kick = kvm_kick,

@@ -37,6 +37,8 @@ struct soft {
 	pthread_t timer;
 	pthread_cond_t timer_wait; /* with `lock` */
 	bool has_timer, timer_ends;
+	void (*prepare)(void *data); /* what the timer's thread calls first */
+	void *prepare_data;
 
 	/* A CPU has ended a level-triggered interrupt. */
 	void (*ended)(struct soft *soft, uint32_t vector);

@@ -290,9 +290,30 @@ static bool take_fault(struct cpu *cpu)
 	return true;
 }
 
+static void *run_timers(void *data);
+
+static int soft_start(struct cpus *cpus, void (*prepare)(void *data), void *data)
+{
+	struct soft *soft = soft_of(cpus);
+	int code = 0;
+	pthread_mutex_lock(&soft->lock);
+	if (!soft->has_timer) {
+		soft->prepare = prepare;
+		soft->prepare_data = data;
+		code = pthread_create(&soft->timer, NULL, run_timers, soft);
+		__atomic_store_n(&soft->has_timer, code == 0, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&soft->lock);
+	return -code;
+}
+
 static int soft_run(struct cpus *cpus, uint32_t number, struct cpu_exit *exit)
 {
-	struct cpu *cpu = soft_of(cpus)->cpu[number];
+	struct soft *soft = soft_of(cpus);
+	struct cpu *cpu = soft->cpu[number];
+	if (!__atomic_load_n(&soft->has_timer, __ATOMIC_ACQUIRE) &&
+		soft_start(cpus, NULL, NULL) < 0)
+		return -EIO;
 	cpu->exit = exit;
 	if (cpu->io_waits) {
 		cpu->io[cpu->io_count - 1].value = exit->value;
@@ -412,6 +433,8 @@ static int soft_save_chips(struct cpus *cpus, struct chips_state *state)
 static void *run_timers(void *data)
 {
 	struct soft *soft = data;
+	if (soft->prepare)
+		soft->prepare(soft->prepare_data);
 	pthread_mutex_lock(&soft->lock);
 	while (!soft->timer_ends) {
 		uint64_t now = cpu_now(), pit_next;
@@ -530,12 +553,6 @@ static int soft_open(struct guest *guest, uint32_t count, struct cpus **ret, str
 	}
 	guest->watch = watched;
 	guest->watch_data = soft;
-	int code = pthread_create(&soft->timer, NULL, run_timers, soft);
-	if (code != 0) {
-		soft_close(&soft->cpus);
-		return error_code(e, -code, "timer thread");
-	}
-	soft->has_timer = true;
 	*ret = &soft->cpus;
 	return 0;
 }
@@ -552,6 +569,7 @@ const struct engine soft_engine = {
 	.probe = soft_probe,
 	.open = soft_open,
 	.close = soft_close,
+	.start = soft_start,
 	.run = soft_run,
 	.kick = soft_kick,
 	.irq = soft_irq,
