@@ -55,10 +55,24 @@ HANDLER(store_masked)
 	return op + 1;
 }
 
+/* An MMX instruction makes every register valid and the first one the top of the stack. */
+static void enter_mmx(struct cpu *cpu)
+{
+	uint8_t registers[128];
+	uint32_t top = cpu->fx[3] >> 3 & 7;
+	for (uint32_t i = 0; i < 8; i++)
+		memcpy(registers + 16 * i, cpu->fx + 32 + 16 * ((i - top) & 7), 16);
+	memcpy(cpu->fx + 32, registers, sizeof(registers));
+	cpu->fx[3] &= (uint8_t)~0x38;
+	cpu->fx[4] = 0xff;
+}
+
 /* MASKMOVQ and MASKMOVDQU: bytes to [rdi]. */
 HANDLER(store_masked_bytes)
 {
 	vector_check(cpu, op, op->imm == 8 ? CLASS_MMX : op->disp ? CLASS_AVX : CLASS_SSE);
+	if (op->imm == 8)
+		enter_mmx(cpu);
 	const uint8_t *data = op->imm == 8 ? cpu->fx + 32 + 16 * op->reg : cpu->vector[op->reg];
 	const uint8_t *mask = op->imm == 8 ? cpu->fx + 32 + 16 * op->extra : cpu->vector[op->extra];
 	uint64_t offset = cpu->r[CPU_RDI] & mask_of(op->address_bytes);

@@ -79,6 +79,7 @@ HANDLER(floating)
 	uint32_t unmasked = ~(cpu->mxcsr >> 7) & MXCSR_FLAGS;
 	uint8_t was[sizeof(cpu->vector)];
 	uint64_t was_r[16];
+	uint8_t was_fx[sizeof(cpu->fx)];
 	vector_check(cpu, op, op->reg);
 	cpu->stub_mxcsr = (cpu->mxcsr | MXCSR_MASKS) & ~MXCSR_FLAGS;
 	if (likely(!unmasked)) {
@@ -88,6 +89,7 @@ HANDLER(floating)
 	}
 	memcpy(was, cpu->vector, sizeof(was));
 	memcpy(was_r, cpu->r, sizeof(was_r));
+	memcpy(was_fx, cpu->fx, sizeof(was_fx));
 	uint16_t was_flags = cpu->flags;
 	run_stub(cpu, op);
 	uint32_t found = cpu->stub_mxcsr & MXCSR_FLAGS;
@@ -95,6 +97,7 @@ HANDLER(floating)
 	if (found & unmasked) {
 		memcpy(cpu->vector, was, sizeof(was));
 		memcpy(cpu->r, was_r, sizeof(was_r));
+		memcpy(cpu->fx, was_fx, sizeof(was_fx));
 		cpu->flags = was_flags;
 		cpu_fault(cpu, op, cpu->cr4 & CR4_OSXMMEXCPT ? FAULT_XM : FAULT_UD, 0);
 	}
