@@ -296,8 +296,8 @@ in_terminal() { script -qefc "stty cols 91 rows 33; $*" /dev/null </dev/null; }
 	berth launch busybox deaf -- sh -c 'trap "" 15 30 37; while :; do sleep 1; done'
 	berth stop deaf 2>"$BERTH_BASE/said" 3>&- &
 	pid=$!
-	eventually 10 sh -c 'berth operation list --format csv --columns description,state | grep -qi stop'
-	kill -INT "$pid"
+	eventually 10 sh -c 'berth operation list --format csv --columns description,state | grep -qi "stop.*running"'
+	kill -TERM "$pid"
 	status=0
 	wait "$pid" || status=$?
 	[ "$status" -eq 130 ]
