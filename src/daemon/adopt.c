@@ -240,7 +240,8 @@ void adopt_all(struct service *service)
 	adoption->service = service;
 	instances_each_half_made(service, discard_one, NULL);
 	instances_each(service, NULL, adopt_one, adoption);
-	qsort(adoption->turns, adoption->count, sizeof(*adoption->turns), turn_compare);
+	if (adoption->count)
+		qsort(adoption->turns, adoption->count, sizeof(*adoption->turns), turn_compare);
 	adoption->timer = loop_add_timer(service->loop, adoption_next, adoption);
 	timer_set_after(adoption->timer, 0);
 }

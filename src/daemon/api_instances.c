@@ -78,7 +78,9 @@ static int list_instances(struct service *service, struct request *request, stru
 		.instances = alloc_array(service->instances->count + 1, struct instance *) };
 	instances_each(service, request_all_projects(request) ? NULL : request_project(request),
 		add_to_listing, &listing);
-	qsort(listing.instances, listing.count, sizeof(*listing.instances), instance_compare);
+	if (listing.count)
+		qsort(listing.instances, listing.count, sizeof(*listing.instances),
+			instance_compare);
 	int r = reply_listing(request, &listing, e);
 	free(listing.instances);
 	return r;

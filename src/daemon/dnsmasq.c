@@ -321,7 +321,7 @@ static void ended(void *data, pid_t pid, int status)
 {
 	struct dnsmasq *dnsmasq = data;
 	(void)pid;
-	dnsmasq->child = NULL;
+	source_free(TAKE_PTR(dnsmasq->child));
 	close(TAKE_FD(dnsmasq->process.pidfd));
 	log_warning("dnsmasq ended network=%s status=%d", dnsmasq->network, status);
 	service_warning(dnsmasq->service, WARNING, "moderate", NULL, dnsmasq->url,

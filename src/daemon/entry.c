@@ -140,7 +140,7 @@ static void helper_ended(void *data, pid_t pid, int wait_status)
 	struct entry *entry = data;
 	(void)pid;
 	(void)wait_status;
-	entry->child = NULL;
+	source_free(TAKE_PTR(entry->child));
 	free_if_over(entry);
 }
 

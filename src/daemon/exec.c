@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/helper.h"
+#include "daemon/reaper.h"
 #include "http/bridge.h"
 #include "http/websocket.h"
 #include "model/json.h"
@@ -46,8 +47,6 @@ struct exec {
 	size_t open_outputs;
 	char *records[3]; /* names of files */
 
-	struct process helper;
-	struct source *child;
 	int channel;
 	struct source *channel_source;
 	bool has_ended;
@@ -65,15 +64,6 @@ static int return_code(const struct exec *exec)
 	if (WIFSIGNALED(exec->wait_status))
 		return 128 + WTERMSIG(exec->wait_status);
 	return WEXITSTATUS(exec->wait_status);
-}
-
-static void reaped(void *data, pid_t pid, int wait_status)
-{
-	int *pidfd = data;
-	(void)pid;
-	(void)wait_status;
-	close(*pidfd);
-	free(pidfd);
 }
 
 static void exec_free(struct exec *exec)
@@ -257,16 +247,12 @@ static void control_closed(void *data)
 		helper_signal(exec, SIGKILL);
 }
 
-static void helper_ended(void *data, pid_t pid, int wait_status)
-{
-	reaped(data, pid, wait_status);
-}
-
 static int helper_start(
 	struct exec *exec, const struct process_fd *streams, size_t count, struct error *e)
 {
 	struct process_fd fds[4];
 	struct instance *instance;
+	struct process helper;
 	int ends[2];
 	int r = instance_get(exec->service, exec->project, exec->name, &instance, e);
 	if (r == 0 && instance->state != INSTANCE_RUNNING)
@@ -281,19 +267,18 @@ static int helper_start(
 	struct helper_options options = {
 		.name = "exec", .request = exec->request, .fds = fds, .fd_count = count + 1
 	};
-	r = helper_spawn(instance, &options, &exec->helper, e);
+	r = helper_spawn(instance, &options, &helper, e);
 	close(ends[1]);
 	if (r < 0) {
 		close(ends[0]);
 		return r;
 	}
 	exec->channel = ends[0];
-	int *pidfd = alloc(int);
-	*pidfd = exec->helper.pidfd;
-	r = loop_add_child(exec->loop, exec->helper.pid, *pidfd, helper_ended, pidfd, &exec->child);
-	if (r == 0)
-		r = loop_add_fd(exec->loop, exec->channel, EPOLLIN, channel_ready, exec,
-			&exec->channel_source);
+	r = reaper_take(exec->loop, &helper, e);
+	if (r < 0)
+		return r;
+	r = loop_add_fd(
+		exec->loop, exec->channel, EPOLLIN, channel_ready, exec, &exec->channel_source);
 	return r < 0 ? error_code(e, r, "watch the helper") : 0;
 }
 

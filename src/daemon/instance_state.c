@@ -54,7 +54,8 @@ void state_reader_init(struct state_reader *reader)
 		link->name = line + strspn(line, " ");
 		reader->count++;
 	}
-	qsort(reader->links, reader->count, sizeof(*reader->links), link_compare);
+	if (reader->count)
+		qsort(reader->links, reader->count, sizeof(*reader->links), link_compare);
 }
 
 void state_reader_done(struct state_reader *reader)

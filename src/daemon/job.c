@@ -179,7 +179,7 @@ static void finish(struct job *job)
 static void on_end(void *data, pid_t pid, int status)
 {
 	struct job *job = data;
-	job->child = NULL;
+	source_free(TAKE_PTR(job->child));
 	(void)pid;
 	(void)read_messages(job);
 	if (!job->has_answer && !job->is_cancelled) {

@@ -60,7 +60,8 @@ static size_t bucket_of_card(const struct card *card, enum card_index index)
 void card_link(struct networks *networks, struct card *card)
 {
 	for (size_t i = 0; i < CARD_INDEXES; i++) {
-		struct card **bucket = &networks->cards[i][bucket_of_card(card, i)];
+		struct card **bucket =
+			&networks->cards[i][bucket_of_card(card, (enum card_index)i)];
 		card->next[i] = *bucket;
 		*bucket = card;
 	}
@@ -69,7 +70,7 @@ void card_link(struct networks *networks, struct card *card)
 void card_unlink(struct networks *networks, struct card *card)
 {
 	for (size_t i = 0; i < CARD_INDEXES; i++) {
-		struct card **at = &networks->cards[i][bucket_of_card(card, i)];
+		struct card **at = &networks->cards[i][bucket_of_card(card, (enum card_index)i)];
 		while (*at != card)
 			at = &(*at)->next[i];
 		*at = card->next[i];

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/reaper.h"
 #include "host/cgroup.h"
 #include "host/process.h"
 
@@ -61,35 +62,16 @@ static void control_close(struct live *live)
 	live->control = -1;
 }
 
-/* A child whose instance is forgotten before it is reaped. */
-struct orphan {
-	int pidfd;
-	struct source *source;
-};
-
-static void orphan_ended(void *data, pid_t pid, int wait_status)
-{
-	struct orphan *orphan = data;
-	(void)pid;
-	(void)wait_status;
-	close(orphan->pidfd);
-	free(orphan);
-}
-
 static void runner_leave(struct live *live)
 {
 	source_free(live->child);
-	if (live->runner_pid == 0) {
-		if (live->runner_pidfd >= 0)
-			close(live->runner_pidfd);
-		return;
-	}
-	struct orphan *orphan = alloc(struct orphan);
-	orphan->pidfd = live->runner_pidfd;
-	if (loop_add_child(live->instance->service->loop, live->runner_pid, orphan->pidfd,
-		    orphan_ended, orphan, &orphan->source) < 0) {
-		close(orphan->pidfd);
-		free(orphan);
+	if (live->runner_pid) {
+		struct error e = {};
+		const struct process runner = { live->runner_pid, live->runner_pidfd };
+		if (reaper_take(live->instance->service->loop, &runner, &e) < 0)
+			log_error("%s", e.text);
+	} else if (live->runner_pidfd >= 0) {
+		close(live->runner_pidfd);
 	}
 }
 
@@ -282,7 +264,7 @@ static void control_ready(void *data, int fd, uint32_t events)
 static void runner_ended(void *data, pid_t pid, int wait_status)
 {
 	struct live *live = data;
-	live->child = NULL;
+	source_free(TAKE_PTR(live->child));
 	live->runner_pid = 0;
 	if (wait_status)
 		log_warning("runner ended instance=%s pid=%d wait_status=%d", live->instance->name,
