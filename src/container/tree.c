@@ -421,8 +421,11 @@ static int write_hostname(const struct container *container, int root, struct er
 
 int tree_write_names(const struct container *container, int root, struct error *e)
 {
-	if (container->is_system && container->root.is_fresh && container->hostname)
-		return write_hostname(container, root, e);
+	if (container->is_system && container->root.is_fresh && container->hostname) {
+		int r = write_hostname(container, root, e);
+		if (r < 0)
+			return r;
+	}
 	if (!container->resolver)
 		return 0;
 	uint64_t size;

@@ -61,6 +61,18 @@ static void volatile_keep(json_t *config, const json_t *old)
 	}
 }
 
+/* What was chosen for network cards while the change was carried out. */
+static void volatile_renew(json_t *config, const json_t *now)
+{
+	json_t *all = (json_t *)(uintptr_t)now;
+	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
+		const char *key = json_object_iter_key(at);
+		if (text_starts(key, "volatile.") &&
+			(text_ends(key, ".host_name") || !json_object_get(config, key)))
+			json_object_set(config, key, json_object_iter_value(at));
+	}
+}
+
 /* "" takes a key away. */
 static void empty_remove(json_t *config)
 {
@@ -113,16 +125,24 @@ static int wanted_read(
 	return 0;
 }
 
-/* Devices that a running instance would have to gain, lose or exchange. */
+static bool is_nic(const json_t *devices, const char *name)
+{
+	const json_t *device = json_object_get(devices, name);
+	return !device || text_equal(json_text(device, "type"), "nic");
+}
+
+/* Devices that a running instance would have to gain, lose or exchange; network cards it can. */
 static int devices_check(const json_t *old, const json_t *new, struct error *e)
 {
-	static const char *const changing[] = { "limits.ingress", "limits.egress", "limits.max",
-		"limits.read", "limits.write", "size", "boot.priority" };
+	static const char *const changing[] = { "limits.max", "limits.read", "limits.write",
+		"size" };
 	const json_t *const both[] = { old, new };
 	for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
 		json_t *all = (json_t *)(uintptr_t)both[i];
 		for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 			const char *name = json_object_iter_key(at);
+			if (is_nic(old, name) && is_nic(new, name))
+				continue;
 			cleanup(json_decref) json_t *left = json_copy(json_object_get(old, name));
 			cleanup(json_decref) json_t *right = json_copy(json_object_get(new, name));
 			for (size_t k = 0; k < ARRAY_SIZE(changing); k++) {
@@ -222,6 +242,7 @@ static void change_store(struct change *change)
 	struct instance *instance = change->instance;
 	struct error e = {};
 	json_t *old = instance->object;
+	volatile_renew(json_object_get(change->object, "config"), json_object_get(old, "config"));
 	instance->object = json_incref(change->object);
 	int r = instance_save(instance, &e);
 	if (r < 0) {

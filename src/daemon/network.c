@@ -23,6 +23,7 @@
 #include "daemon/network_card.h"
 #include "daemon/network_forward.h"
 #include "daemon/network_lease.h"
+#include "daemon/network_leave.h"
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
 #include "daemon/service.h"
@@ -360,14 +361,6 @@ static void settle(void *data)
 		log_error("networks are not cleared up: %s", e.text);
 }
 
-static void sweep(void *data)
-{
-	struct networks *networks = data;
-	struct error e = {};
-	if (networks->route && shape_sweep(networks->route, networks->shaper, &e) < 0)
-		log_warning("%s", e.text);
-}
-
 struct profile_search {
 	const char *project, *network;
 	struct service *service;
@@ -427,7 +420,7 @@ int networks_start(struct service *service, struct error *e)
 	struct networks *networks = service->networks = alloc(struct networks);
 	networks->service = service;
 	snprintf(networks->shaper, sizeof(networks->shaper), "i%s", service->id);
-	networks->sweep = loop_add_timer(service->loop, sweep, networks);
+	leaving_start(networks);
 	used_by_add(service, profiles_that_use);
 	open_kernel(networks);
 	dnsmasq_clear(service);
@@ -460,6 +453,7 @@ void networks_stop(struct service *service)
 	struct networks *networks = TAKE_PTR(service->networks);
 	if (!networks)
 		return;
+	leaving_stop(networks);
 	if (networks->attached_count == 0)
 		remove_all(networks);
 	while (networks->list) {
@@ -469,7 +463,6 @@ void networks_stop(struct service *service)
 		network_free(network);
 	}
 	cards_free(networks);
-	source_free(networks->sweep);
 	firewall_close(networks->firewall);
 	netlink_close(networks->route);
 	free(networks);

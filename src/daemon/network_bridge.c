@@ -161,7 +161,8 @@ static int join_interfaces(
 		if (r == 0)
 			r = link_set_up(networks->route, name, true, e);
 		if (r < 0)
-			return error_prefix(e, r, "config.bridge.external_interfaces");
+			return error_prefix(
+				e, r == -ENODEV ? -EINVAL : r, "config.bridge.external_interfaces");
 	}
 	return 0;
 }

@@ -6,13 +6,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/text.h"
-#include "daemon/projects.h"
+#include "daemon/network_leave.h"
 #include "daemon/service.h"
 #include "host/nic.h"
+#include "host/route.h"
 #include "model/json.h"
 
 static struct card *find_wanted(struct networks *networks, const struct network_card *wanted)
@@ -26,6 +27,7 @@ void card_set(struct card *card, const struct nic_device *nic)
 	card->ipv4_filtering = nic->ipv4_filtering;
 	card->ipv6_filtering = nic->ipv6_filtering;
 	card->port_isolation = nic->port_isolation;
+	snprintf(card->name, sizeof(card->name), "%s", nic->name);
 	card->rates = (struct shape_rates){ nic->ingress_bits, nic->egress_bits };
 	card->mtu = nic->mtu;
 }
@@ -61,9 +63,11 @@ static struct firewall_port port_of(const struct card *card)
 	struct address local = { .family = AF_INET6, .prefix = 64, .bytes = { 0xfe, 0x80 } };
 	port.addresses[port.address_count++] = address_from_mac(&local, card->mac);
 	const struct network_family *family = card->network ? &card->network->config.ipv6 : NULL;
-	if (family && family->address.family && family->address.prefix == 64)
-		port.addresses[port.address_count++] =
-			address_from_mac(&family->address, card->mac);
+	if (family && family->address.family && family->address.prefix == 64) {
+		struct address stateless = address_from_mac(&family->address, card->mac);
+		if (address_compare(&stateless, &card->ipv6) != 0)
+			port.addresses[port.address_count++] = stateless;
+	}
 	return port;
 }
 
@@ -124,14 +128,10 @@ json_t *network_card_plan(const struct network_lease *lease, const struct nic_de
 		(json_int_t)nic->egress_bits);
 }
 
-int network_card_tap(struct service *service, const struct network_card *wanted, uint32_t queues,
-	int *ret, struct error *e)
+/* The host's end as it is to be. */
+static struct nic nic_of(const struct networks *networks, const struct card *card)
 {
-	struct networks *networks = service->networks;
-	struct card *card = find_wanted(networks, wanted);
-	if (!card || !card->is_attached)
-		return error_set(e, -ENOENT, "devices.%s: is not attached", wanted->nic->device);
-	struct nic nic = {
+	return (struct nic){
 		.host = card->host_name,
 		.bridge = card->bridge,
 		.shaper = networks->shaper,
@@ -142,6 +142,80 @@ int network_card_tap(struct service *service, const struct network_card *wanted,
 		.is_isolated = card->port_isolation,
 		.rates = card->rates,
 	};
+}
+
+static int set_up(struct netlink *netlink, const char *name, const char *text,
+	const char *gateway_text, struct error *e)
+{
+	struct address address, gateway;
+	if (!text[0])
+		return 0;
+	if (address_parse_cidr(text, &address) < 0)
+		return error_set(e, -EINVAL, "address %s: is none", text);
+	int r = route_add_address(netlink, name, &address, e);
+	if (r < 0 || address_parse(gateway_text, &gateway) < 0)
+		return r;
+	struct address all = { .family = gateway.family };
+	return route_add(netlink, name, &all, &gateway, e);
+}
+
+static int plug(struct networks *networks, const struct card *card, const char *name,
+	const struct network_lease *lease, pid_t pid, struct error *e)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	cleanup(close) int netns = open(path, O_RDONLY | O_CLOEXEC);
+	if (netns < 0)
+		return error_errno(e, "open %s", path);
+	cleanup(netlink_close) struct netlink *inside = NULL;
+	struct nic nic = nic_of(networks, card);
+	int r = netlink_open_in(netns, NETLINK_ROUTE, &inside, e);
+	if (r == 0)
+		r = nic_make_veth(networks->route, &nic, netns, name, e);
+	if (r < 0)
+		return r;
+	r = link_set_up(inside, name, true, e);
+	if (r == 0)
+		r = set_up(inside, name, lease->ipv4, lease->ipv4_gateway, e);
+	if (r == 0)
+		r = set_up(inside, name, lease->ipv6, lease->ipv6_gateway, e);
+	if (r < 0)
+		(void)!link_delete(networks->route, card->host_name, NULL);
+	return r;
+}
+
+int network_card_plug(struct service *service, const struct network_card *wanted,
+	const struct network_lease *lease, pid_t pid, struct error *e)
+{
+	const struct nic_device *nic = wanted->nic;
+	const struct card *card = find_wanted(service->networks, wanted);
+	if (!card || !card->is_attached)
+		return error_set(e, -ENOENT, "devices.%s: is not attached", nic->device);
+	int r = plug(service->networks, card, nic->name, lease, pid, e);
+	return r < 0 ? error_prefix(e, r, "devices.%s", nic->device) : 0;
+}
+
+void network_cards_attached(struct service *service, const char *project, const char *instance,
+	network_card_call *call, void *data)
+{
+	struct card *next;
+	for (struct card *card = cards_of(service->networks, project, instance); card;
+		card = next) {
+		next = card->next[CARD_BY_OWNER];
+		if (card->is_attached && text_equal(card->project, project) &&
+			text_equal(card->instance, instance))
+			call(data, card->device);
+	}
+}
+
+int network_card_tap(struct service *service, const struct network_card *wanted, uint32_t queues,
+	int *ret, struct error *e)
+{
+	struct networks *networks = service->networks;
+	struct card *card = find_wanted(networks, wanted);
+	if (!card || !card->is_attached)
+		return error_set(e, -ENOENT, "devices.%s: is not attached", wanted->nic->device);
+	struct nic nic = nic_of(networks, card);
 	int r = nic_make_tap(networks->route, &nic, queues, ret, e);
 	return r < 0 ? error_prefix(e, r, "devices.%s", wanted->nic->device) : 0;
 }
@@ -189,15 +263,11 @@ int network_card_update(struct service *service, const struct network_card *want
 
 void card_detach(struct networks *networks, struct card *card, bool is_running)
 {
-	struct error e = {};
 	if (!card->is_attached)
 		return;
 	if (is_running)
 		(void)!link_delete(networks->route, card->host_name, NULL);
-	if (firewall_delete_port(networks->firewall, &card->port, &e) < 0)
-		log_warning("%s", e.text);
-	if (card->rates.out_of_bits != 0)
-		network_sweep_later(networks);
+	leaving_add(networks, card);
 	card->is_attached = false;
 	networks->attached_count--;
 	if (card->network)

@@ -56,6 +56,18 @@ int network_card_attach(
  */
 json_t *network_card_plan(const struct network_lease *lease, const struct nic_device *nic) must_use;
 
+/*
+ * For a container that runs: makes the attached card's pair with its end in the network namespace of `pid`
+ * and sets its addresses up there.
+ */
+int network_card_plug(struct service *service, const struct network_card *card,
+	const struct network_lease *lease, pid_t pid, struct error *e) must_use;
+
+/* Calls for each attached card of the instance; the callee may detach or release it. */
+typedef void network_card_call(void *data, const char *device);
+void network_cards_attached(struct service *service, const char *project, const char *instance,
+	network_card_call *call, void *data);
+
 /* For a machine: makes the attached card's interface, a tap with `queues` descriptors in `ret`. */
 int network_card_tap(struct service *service, const struct network_card *card, uint32_t queues,
 	int *ret, struct error *e) must_use;

@@ -198,14 +198,12 @@ static int make_wish(struct networks *networks, const struct network_card *wante
 	if (r < 0)
 		return r;
 	*ret = (struct wish){};
-	if (nic->network) {
-		const char *project = project_of(networks->service, wanted->project, "networks");
-		ret->network = network_find(networks, project, nic->network);
-		if (!ret->network)
-			return error_set(e, -ENOENT,
-				"devices.%s.network: network \"%s\" does not exist", nic->device,
-				nic->network);
-	}
+	const char *project = project_of(networks->service, wanted->project, "networks");
+	/* Older clients name a network of ours as the bridge that it was to them. */
+	ret->network = network_find(networks, project, nic->network ?: nic->parent);
+	if (!ret->network && nic->network)
+		return error_set(e, -ENOENT, "devices.%s.network: network \"%s\" does not exist",
+			nic->device, nic->network);
 	r = wish_mac(networks, wanted, but, ret, e);
 	if (r < 0)
 		return r;
@@ -369,6 +367,16 @@ static void drop(struct networks *networks, struct card *card)
 		card->network->leased--;
 	networks->card_count--;
 	card_free(card);
+}
+
+bool network_card_fits(struct service *service, const struct network_card *wanted)
+{
+	struct networks *networks = service->networks;
+	struct card *card =
+		card_find(networks, wanted->project, wanted->instance, wanted->nic->device);
+	struct wish wish;
+	return card && card->is_attached && make_wish(networks, wanted, card, &wish, NULL) == 0 &&
+		is_same(card, &wish) && text_equal(card->name, wanted->nic->name);
 }
 
 int network_card_lease(struct service *service, const struct network_card *wanted,

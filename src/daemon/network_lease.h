@@ -21,6 +21,12 @@ int network_card_check(
 int network_card_lease(struct service *service, const struct network_card *card,
 	struct network_lease *ret, struct error *e) must_use;
 
+/*
+ * True if the card is attached and a lease of `card` now would not give it another network, name in the
+ * instance or addresses: then network_card_update() will do.
+ */
+bool network_card_fits(struct service *service, const struct network_card *card);
+
 /* Ends the lease of a device, or of all of the instance if `device` is NULL; detaches. */
 void network_card_release(
 	struct service *service, const char *project, const char *instance, const char *device);

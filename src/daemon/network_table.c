@@ -9,8 +9,6 @@
 
 #include "base/text.h"
 
-#define SWEEP_AFTER_NS NS_PER_SEC
-
 struct network *network_find(struct networks *networks, const char *project, const char *name)
 {
 	struct network *network = networks->list;
@@ -154,9 +152,4 @@ void cards_free(struct networks *networks)
 {
 	cards_each(networks, free_one, NULL);
 	memset(networks->cards, 0, sizeof(networks->cards));
-}
-
-void network_sweep_later(struct networks *networks)
-{
-	timer_set_after(networks->sweep, SWEEP_AFTER_NS);
 }

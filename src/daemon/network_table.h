@@ -51,6 +51,7 @@ struct card {
 	struct network *network; /* NULL: a bridge of the host's own */
 	char bridge[LINK_NAME_SIZE];
 	char host_name[LINK_NAME_SIZE];
+	char name[LINK_NAME_SIZE]; /* in the instance */
 	uint8_t mac[MAC_SIZE];
 	struct address ipv4, ipv6;
 	uint32_t mtu;
@@ -59,6 +60,8 @@ struct card {
 	bool is_attached;
 	struct firewall_port port; /* in force while it is attached */
 };
+
+struct leaving;
 
 struct networks {
 	struct service *service;
@@ -74,14 +77,12 @@ struct networks {
 	size_t card_count;
 	size_t attached_count; /* of all networks */
 	uint32_t next_card;
-	struct source *sweep; /* timer */
+	struct source *look; /* timer of network_leave.c */
+	struct leaving *leaving;
 };
 
 /* NULL if there is none. */
 struct network *network_find(struct networks *networks, const char *project, const char *name);
-
-/* When cards are gone that had a limit: clears the shaper, once for many. */
-void network_sweep_later(struct networks *networks);
 
 void card_link(struct networks *networks, struct card *card);
 void card_unlink(struct networks *networks, struct card *card);

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "daemon/network_lease.h"
+#include "daemon/supervisor.h"
 #include "model/json.h"
 
 static const char *kept(const struct instance *instance, const char *device, const char *what)
@@ -150,11 +151,72 @@ void nics_detach(struct instance *instance, const char *device)
 	network_card_detach(instance->service, instance->project, instance->name, device, false);
 }
 
+static void forget_link(struct live *live, const char *device)
+{
+	for (size_t i = json_array_size(live->links); i > 0; i--)
+		if (text_equal(json_text(json_array_get(live->links, i - 1), "device"), device))
+			json_array_remove(live->links, i - 1);
+}
+
+static void unplug(struct instance *instance, const char *device)
+{
+	network_card_detach(instance->service, instance->project, instance->name, device, true);
+	network_card_release(instance->service, instance->project, instance->name, device);
+	forget_link(instance->live, device);
+	keep(instance, device, "host_name", "");
+}
+
+struct unwanted {
+	struct instance *instance;
+	const struct spec *spec;
+};
+
+/* The spec has it no more, or has it otherwise. */
+static void unplug_unwanted(void *data, const char *device)
+{
+	const struct unwanted *unwanted = data;
+	const struct devices *devices = &unwanted->spec->devices;
+	for (size_t i = 0; i < devices->nic_count; i++) {
+		struct network_card card = card_of(unwanted->instance, &devices->nics[i]);
+		if (text_equal(devices->nics[i].device, device) &&
+			network_card_fits(unwanted->instance->service, &card))
+			return;
+	}
+	cleanup(free) char *copy = alloc_text(device);
+	unplug(unwanted->instance, copy);
+}
+
+static int plug(struct instance *instance, const struct nic_device *nic, struct error *e)
+{
+	cleanup(json_decref) json_t *hosts = json_array();
+	struct network_lease lease;
+	struct plan_link link;
+	int r = card_lease(instance, nic, &lease, &link, hosts, e);
+	struct network_card card = card_of(instance, nic);
+	if (r == 0)
+		r = network_card_attach(instance->service, &card, e);
+	if (r < 0)
+		return r;
+	r = network_card_plug(instance->service, &card, &lease, instance->live->pid, e);
+	if (r < 0) {
+		unplug(instance, nic->device);
+		return r;
+	}
+	json_array_append_new(instance->live->links, json_pack("{s:s}", "device", nic->device));
+	return 0;
+}
+
 int nics_update(struct instance *instance, const struct spec *spec, struct error *e)
 {
+	struct unwanted unwanted = { instance, spec };
+	network_cards_attached(
+		instance->service, instance->project, instance->name, unplug_unwanted, &unwanted);
 	for (size_t i = 0; i < spec->devices.nic_count; i++) {
-		struct network_card card = card_of(instance, &spec->devices.nics[i]);
-		int r = network_card_update(instance->service, &card, e);
+		const struct nic_device *nic = &spec->devices.nics[i];
+		struct network_card card = card_of(instance, nic);
+		int r = network_card_fits(instance->service, &card)
+			? network_card_update(instance->service, &card, e)
+			: plug(instance, nic, e);
 		if (r < 0)
 			return r;
 	}

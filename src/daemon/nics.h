@@ -36,5 +36,8 @@ static inline void nics_done_cleanup(struct nics *local)
 int nics_attach(struct instance *instance, const struct plan_link *link, struct error *e) must_use;
 void nics_detach(struct instance *instance, const char *device);
 
-/* New limits of a running instance's cards. */
+/*
+ * Makes the cards of a running instance fit the spec: new ones are plugged in, others taken out, the rest gets
+ * its new limits and filters.
+ */
 int nics_update(struct instance *instance, const struct spec *spec, struct error *e) must_use;

@@ -42,6 +42,7 @@ struct element {
 	uint8_t value[ELEMENT_MAX];
 	size_t value_length; /* 0: a set, or `chain` */
 	const char *chain;   /* the verdict: goto this one */
+	bool is_end;         /* of an interval: the first key behind it */
 };
 
 static void begin_batch(struct netlink *netlink)
@@ -226,6 +227,8 @@ static void put_element(struct netlink *netlink, const struct element *element)
 {
 	size_t nest = netlink_nest(netlink, NFTA_LIST_ELEM);
 	put_value(netlink, NFTA_SET_ELEM_KEY, element->key, element->key_length);
+	if (element->is_end)
+		netlink_put_u32(netlink, NFTA_SET_ELEM_FLAGS, htonl(NFT_SET_ELEM_INTERVAL_END));
 	if (element->value_length > 0)
 		put_value(netlink, NFTA_SET_ELEM_DATA, element->value, element->value_length);
 	else if (element->chain)
@@ -328,7 +331,7 @@ static bool is_four(const struct address *address)
 	return address->family == AF_INET;
 }
 
-#define NETWORK_ELEMENTS_MAX 12
+#define NETWORK_ELEMENTS_MAX 16
 
 static void add_gateway(
 	struct element *elements, size_t *count, const char *bridge, const struct address *gateway)
@@ -341,6 +344,13 @@ static void add_gateway(
 	struct element *own = add(elements, count, NFPROTO_INET, four ? "gateway4" : "gateway6");
 	key_add_link(own, bridge);
 	key_add_address(own, gateway);
+	struct address first = address_network(gateway), last = address_last(gateway);
+	struct address behind = address_plus(&last, 1);
+	const char *nets = four ? "nets4" : "nets6";
+	key_add_address(add(elements, count, NFPROTO_INET, nets), &first);
+	struct element *end = add(elements, count, NFPROTO_INET, nets);
+	key_add_address(end, &behind);
+	end->is_end = true;
 }
 
 static void add_nat(struct element *elements, size_t *count, const char *bridge, bool is_nat,
@@ -500,7 +510,7 @@ static void forward_element(const struct firewall_forward *forward, struct eleme
 	value_add(ret, &target_port, sizeof(target_port));
 }
 
-#define FORWARDS_PER_BATCH 128
+#define FORWARDS_PER_BATCH 64
 
 static int change_forwards(struct firewall *firewall, bool is_new,
 	const struct firewall_forward *forwards, size_t count, size_t *ret_done, struct error *e)

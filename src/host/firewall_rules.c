@@ -6,7 +6,8 @@
 
 /*
  * forward: answers, and what was redirected on purpose, pass first; `same` has each bridge with itself.
- * postrouting: an instance that reaches its own network by a forward must see the answers come from there.
+ * postrouting: an instance that reaches a network of ours by a forward must see the answers come from there.
+ * By its address, because bridge netfilter, where it is on, calls this chain without the interface.
  */
 const char firewall_rules_inet[] =
 	"set bridges { type ifname; }\n"
@@ -21,6 +22,8 @@ const char firewall_rules_inet[] =
 	"set gateways6 { type ipv6_addr; }\n"
 	"set gateway4 { type ifname . ipv4_addr; }\n"
 	"set gateway6 { type ifname . ipv6_addr; }\n"
+	"set nets4 { type ipv4_addr; flags interval; }\n"
+	"set nets6 { type ipv6_addr; flags interval; }\n"
 	"map forward4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }\n"
 	"map forward6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }\n"
 	"map all4 { type ipv4_addr : ipv4_addr; }\n"
@@ -56,7 +59,8 @@ const char firewall_rules_inet[] =
 	"}\n"
 	"chain postrouting {\n"
 	"type nat hook postrouting priority srcnat; policy accept;\n"
-	"ct status dnat iifname @bridges oifname @bridges masquerade\n"
+	"ct status dnat oifname @bridges ip saddr @nets4 masquerade\n"
+	"ct status dnat oifname @bridges ip6 saddr @nets6 masquerade\n"
 	"oifname @bridges return\n"
 	"meta nfproto ipv4 snat ip to iifname map @snat4\n"
 	"meta nfproto ipv6 snat ip6 to iifname map @snat6\n"

@@ -7,6 +7,8 @@
 #include "host/netlink.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,6 +52,20 @@ int netlink_open(int protocol, struct netlink **ret, struct error *e)
 	netlink->sequence = 1;
 	*ret = netlink;
 	return 0;
+}
+
+int netlink_open_in(int netns, int protocol, struct netlink **ret, struct error *e)
+{
+	cleanup(close) int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (own < 0)
+		return error_errno(e, "open the network namespace");
+	if (setns(netns, CLONE_NEWNET) < 0)
+		return error_errno(e, "enter a network namespace");
+	int r = netlink_open(protocol, ret, e);
+	/* To go on in the wrong one would harm an instance. */
+	if (setns(own, CLONE_NEWNET) < 0)
+		abort();
+	return r;
 }
 
 void netlink_close(struct netlink *netlink)

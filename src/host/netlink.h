@@ -30,6 +30,8 @@ struct netlink;
 
 /* `protocol` is NETLINK_ROUTE or NETLINK_NETFILTER; the handle belongs to this network namespace. */
 int netlink_open(int protocol, struct netlink **ret, struct error *e) must_use;
+/* As netlink_open(), in the network namespace of the descriptor. Only the calling thread goes there and back. */
+int netlink_open_in(int netns, int protocol, struct netlink **ret, struct error *e) must_use;
 void netlink_close(struct netlink *netlink);
 DEFINE_CLEANUP(struct netlink *, netlink_close);
 

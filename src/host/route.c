@@ -87,15 +87,14 @@ int route_add(struct netlink *netlink, const char *link, const struct address *t
 		.rtm_type = RTN_UNICAST,
 	};
 	netlink_begin(netlink);
-	netlink_message(
-		netlink, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
+	netlink_message(netlink, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &header, sizeof(header));
 	if (to->prefix > 0)
 		put_address(netlink, RTA_DST, to);
 	if (gateway)
 		put_address(netlink, RTA_GATEWAY, gateway);
 	netlink_put_u32(netlink, RTA_OIF, index);
 	r = netlink_send(netlink, e);
-	if (r < 0)
+	if (r < 0 && r != -EEXIST)
 		return error_prefix(e, r, "add a route to %s by interface %s",
 			address_format_cidr(to, text), link);
 	return 0;

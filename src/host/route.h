@@ -18,7 +18,10 @@ int route_add_address(struct netlink *netlink, const char *link, const struct ad
 int route_delete_address(struct netlink *netlink, const char *link, const struct address *address,
 	struct error *e) must_use;
 
-/* Adds a route by `gateway` (NULL: on the link); `to` is a network, of prefix 0 for the default route. */
+/*
+ * Adds a route by `gateway` (NULL: on the link); `to` is a network, of prefix 0 for the default route. One
+ * that leads there already stays as it is.
+ */
 int route_add(struct netlink *netlink, const char *link, const struct address *to,
 	const struct address *gateway, struct error *e) must_use;
 
