@@ -29,8 +29,12 @@ int jail_drop_capabilities(struct error *e)
 {
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
 		return error_errno(e, "clear the ambient capabilities");
-	/* Until the kernel knows no such number. Without CAP_SETPCAP the bounding set stays. */
-	for (int i = 0; i < 64; i++)
+	/*
+	 * Until the kernel knows no such number. Without CAP_SETPCAP the bounding set stays; with
+	 * no_new_privs no program gets anything from it.
+	 */
+	bool is_final = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
+	for (int i = 0; i < 64 && !is_final; i++)
 		if (prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
 			break;
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };

@@ -32,5 +32,5 @@ struct jail {
 /* Carries out the members in this order: namespaces, capabilities, paths, system calls. */
 int jail_enter(const struct jail *jail, struct error *e) must_use;
 
-/* Drops every capability from all sets, the bounding set included as far as we may. */
+/* Drops every capability from all sets; from the bounding set too, unless no_new_privs makes it moot. */
 int jail_drop_capabilities(struct error *e) must_use;

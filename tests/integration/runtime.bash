@@ -73,7 +73,8 @@ PY
 start() {
 	local line
 	line=$("$RUNNER" start "$WORK/$1") || { cat "$WORK/$1/runner.log"; return 1; }
-	echo "$line" | sed 's/.*"pid": \([0-9]*\),.*/\1/' >"$WORK/$1/pid"
+	local pid=${line##*\"pid\": }
+	echo "${pid%%,*}" >"$WORK/$1/pid"
 	echo "$line"
 }
 
@@ -87,8 +88,7 @@ in_it() { "$RUNNER" exec "$WORK/$1" "${@:2}"; }
 
 # wait_exit NAME: waits until it has ended; prints `exit`.
 wait_exit() {
-	local i
-	for i in $(seq 200); do
+	for _ in $(seq 200); do
 		[ ! -e "$WORK/$1/exit" ] || { cat "$WORK/$1/exit"; return; }
 		sleep 0.05
 	done
