@@ -2,7 +2,6 @@
 /*
  * main.c - berth-container: the container runner, its exec helper and the OCI runtime's command line.
  */
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 #include "container/exec_helper.h"
 #include "container/files.h"
 #include "container/monitor.h"
+#include "container/oci_main.h"
 
 int main(int argc, char **argv)
 {
@@ -20,12 +20,13 @@ int main(int argc, char **argv)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)umask(0);
 	const char *verb = argc > 1 ? argv[1] : "";
-	if (strcmp(verb, "run") == 0 && argc == 3)
+	/* The id of a bundle's container has no such end and no slash. */
+	bool is_plan = argc == 3 && (strchr(argv[2], '/') || strcmp(argv[2], "plan.json") == 0);
+	if (strcmp(verb, "run") == 0 && is_plan)
 		return monitor_main(argv[2], argv, began_ns);
 	if (strcmp(verb, "exec") == 0 && argc == 2)
 		return exec_helper_main(argv);
 	if (strcmp(verb, "files") == 0 && argc == 2)
 		return files_main(argv);
-	(void)fprintf(stderr, "usage: berth-container run plan.json\n");
-	return 2;
+	return oci_main(argc, argv);
 }

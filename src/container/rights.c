@@ -155,30 +155,54 @@ static void reset_signals(void)
 	(void)signal(SIGPIPE, SIG_DFL);
 }
 
-int rights_execute(const char *const *args, const char *const *env, struct error *e)
+typedef int attempt_call(const char *file, char *const *argv, char *const *envp);
+
+/* Makes the attempt at each place where the program may be; the most telling failure. */
+static int at_each_place(const char *const *args, const char *const *env, attempt_call *attempt)
 {
 	static const char *const no_env[] = { NULL };
 	char *const *argv = (char *const *)(uintptr_t)args;
 	char *const *envp = (char *const *)(uintptr_t)(env ? env : no_env);
-	reset_signals();
+	if (strchr(args[0], '/'))
+		return attempt(args[0], argv, envp) == 0 ? 0 : -errno;
 	int code = -ENOENT;
-	if (strchr(args[0], '/')) {
-		execve(args[0], argv, envp);
-		code = -errno;
-	} else {
-		const char *path = variable(env, "PATH") ?: PATH_USUAL;
-		for (const char *at = path; *at && code != -E2BIG;
-			at += strcspn(at, ":"), at += *at == ':') {
-			size_t length = strcspn(at, ":");
-			char file[PATH_MAX];
-			int n = snprintf(file, sizeof(file), "%.*s/%s", (int)length, at, args[0]);
-			if (length == 0 || n < 0 || (size_t)n >= sizeof(file))
-				continue;
-			execve(file, argv, envp);
-			/* The most telling of the failures. */
-			if (errno != ENOENT && errno != ENOTDIR)
-				code = -errno;
-		}
+	const char *path = variable(env, "PATH") ?: PATH_USUAL;
+	for (const char *at = path; *at; at += strcspn(at, ":"), at += *at == ':') {
+		size_t length = strcspn(at, ":");
+		char file[PATH_MAX];
+		int n = snprintf(file, sizeof(file), "%.*s/%s", (int)length, at, args[0]);
+		if (length == 0 || n < 0 || (size_t)n >= sizeof(file))
+			continue;
+		if (attempt(file, argv, envp) == 0)
+			return 0;
+		if (errno != ENOENT && errno != ENOTDIR)
+			code = -errno;
 	}
-	return error_code(e, code, "execute %s", args[0]);
+	return code;
+}
+
+static int look(const char *file, char *const *argv, char *const *envp)
+{
+	(void)argv;
+	(void)envp;
+	struct stat stat_;
+	if (stat(file, &stat_) < 0)
+		return -1;
+	if (!S_ISREG(stat_.st_mode)) {
+		errno = EACCES;
+		return -1;
+	}
+	return faccessat(AT_FDCWD, file, X_OK, AT_EACCESS);
+}
+
+int rights_look_up(const char *const *args, const char *const *env, struct error *e)
+{
+	int r = at_each_place(args, env, look);
+	return r < 0 ? error_code(e, r, "execute %s", args[0]) : 0;
+}
+
+int rights_execute(const char *const *args, const char *const *env, struct error *e)
+{
+	reset_signals();
+	return error_code(e, at_each_place(args, env, execve), "execute %s", args[0]);
 }

@@ -24,6 +24,9 @@ int rights_enter_cwd(const char *cwd, struct error *e) must_use;
 int rights_take(
 	const struct container_process *process, const struct user *user, struct error *e) must_use;
 
+/* Whether there is such a program: 0, -ENOENT or -EACCES. */
+int rights_look_up(const char *const *args, const char *const *env, struct error *e) must_use;
+
 /*
  * Executes the program, looked up in PATH of `env`. Returns only on failure: -ENOENT or -EACCES for the
  * program. Every descriptor above 2 must be close-on-exec.

@@ -122,10 +122,26 @@ static int place_stdio(struct child *child, int slave, const struct user *user, 
 	return rights_place_stdio(child->options->stdio, slave, e);
 }
 
+/* Those of pid are entered by the parent, for us. */
+static int join_namespaces(const struct container *c, struct error *e)
+{
+	for (size_t i = 0; i < c->join_count; i++) {
+		const struct container_join *join = &c->joins[i];
+		if (join->type == CLONE_NEWPID)
+			continue;
+		cleanup(close) int fd = open(join->path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || setns(fd, (int)join->type) < 0)
+			return error_errno(e, "join the namespace %s", join->path);
+	}
+	return 0;
+}
+
 static int build_tree(struct child *child, struct error *e)
 {
 	struct container *c = child->container;
-	int r = sync_wait(child->sync, STEP_MAPPED, e);
+	int r = join_namespaces(c, e);
+	if (r == 0)
+		r = sync_wait(child->sync, STEP_MAPPED, e);
 	if (r == 0)
 		r = become_root(c, e);
 	if (r == 0)
@@ -143,6 +159,11 @@ static int build_tree(struct child *child, struct error *e)
 		c->mounts[i].is_file = child->shared->is_file[i];
 	}
 	c->root.is_fresh = child->shared->is_fresh;
+	if (child->options->inside) {
+		r = child->options->inside(child->options->data, START_CREATED, e);
+		if (r < 0)
+			return r;
+	}
 	r = tree_enter(child->shared->root, e);
 	return r < 0 ? r : tree_attach(c, child->shared->root, e);
 }
@@ -194,12 +215,25 @@ static int become_program(struct child *child, struct error *e)
 		return r;
 	if (child->options->dies_with_us && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return error_errno(e, "tie the container to its runner");
+	/* Who waits to start it later would not learn of it then. */
+	if (child->options->hold >= 0)
+		r = rights_look_up((const char *const *)c->process.args,
+			(const char *const *)c->process.env, e);
+	if (r < 0)
+		return r;
+	if (child->options->hold >= 0)
+		child->shared->code = 0;
 	if (sync_tell(child->sync, STEP_EXECUTE) < 0)
 		return error_set(e, -EPIPE, "the runner has gone");
 	if (child->options->hold >= 0) {
 		char byte;
 		if (read(child->options->hold, &byte, 1) != 1)
 			return error_set(e, -ECANCELED, "not started");
+	}
+	if (child->options->inside) {
+		r = child->options->inside(child->options->data, START_STARTED, e);
+		if (r < 0)
+			return r;
 	}
 	/* From here only execve itself can fail. */
 	child->shared->code = 0;
@@ -362,6 +396,20 @@ static int first_failure(int r, struct shared *shared, int pidfd, struct error *
 	return r < 0 ? r : error_set(e, -EIO, "the container ended while it was set up");
 }
 
+/* Children of ours are born in the pid namespace to join, until *ret_own is entered again. */
+static int join_pids(const struct container *c, int *ret_own, struct error *e)
+{
+	for (size_t i = 0; i < c->join_count; i++) {
+		if (c->joins[i].type != CLONE_NEWPID)
+			continue;
+		cleanup(close) int fd = open(c->joins[i].path, O_RDONLY | O_CLOEXEC);
+		*ret_own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || *ret_own < 0 || setns(fd, CLONE_NEWPID) < 0)
+			return error_errno(e, "join the namespace %s", c->joins[i].path);
+	}
+	return 0;
+}
+
 static int raise_child(struct container *c, const struct start_options *options,
 	struct shared *shared, struct started *ret, struct error *e)
 {
@@ -375,7 +423,13 @@ static int raise_child(struct container *c, const struct start_options *options,
 	/* A cgroup namespace would show the group we are in now: the child unshares it later. */
 	uint64_t flags = c->namespaces & ~(uint64_t)CLONE_NEWCGROUP;
 	cleanup(close) int pidfd = -1;
+	cleanup(close) int own_pids = -1;
+	int r = join_pids(c, &own_pids, e);
+	if (r < 0)
+		return r;
 	pid_t pid = process_clone(flags | CLONE_FILES, group, &pidfd);
+	if (own_pids >= 0 && pid != 0 && setns(own_pids, CLONE_NEWPID) < 0)
+		return error_errno(e, "come back to our pid namespace");
 	if (pid < 0)
 		return error_code(e, pid, "make the namespaces");
 	if (pid == 0) {
@@ -386,7 +440,7 @@ static int raise_child(struct container *c, const struct start_options *options,
 		_exit(code < 0 ? 127 : 0);
 	}
 	struct parent parent = { c, options, shared, ours, pid, group >= 0 };
-	int r = help_child(&parent, e);
+	r = help_child(&parent, e);
 	if (r < 0 || sync_wait_child(ours, pidfd) != STEP_EXECUTE)
 		return first_failure(r, shared, pidfd, e);
 	*ret = (struct started){ .pid = pid,

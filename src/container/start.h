@@ -6,12 +6,19 @@
 
 #include "container/container.h"
 
+enum start_moment {
+	START_CREATED, /* the namespaces are there, the root is still the host's */
+	START_STARTED, /* all is as the program will find it */
+};
+
 struct start_options {
 	int stdio[3];      /* for a process without a terminal; -1: /dev/null */
 	int hold;          /* if >= 0: before the program is executed one byte is read from here */
 	bool dies_with_us; /* the first process is killed when this one ends */
 	/* Called here, when the namespaces are made and before the root is entered; NULL: nothing. */
 	int (*between)(void *data, pid_t pid, struct error *e);
+	/* Called in the container's process; NULL: nothing. */
+	int (*inside)(void *data, enum start_moment moment, struct error *e);
 	void *data;
 	/* Serves in place of a program: in the container's root, with its rights but no filter. */
 	int (*serve)(void *data, int root);
