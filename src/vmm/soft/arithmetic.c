@@ -506,7 +506,7 @@ HANDLER(flag_change) /* CMC CLC STC CLD STD SAHF LAHF SALC */
 	return op + 1;
 }
 
-SIZES(DEFINE_BINARY, test)
+DEFINE_BINARY(8, "b", uint8_t, 1, test)
 
 HANDLER(decimal) /* DAA DAS AAA AAS AAM AAD */
 {

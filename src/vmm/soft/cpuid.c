@@ -36,7 +36,7 @@ struct leaf {
 static struct leaf host(uint32_t leaf, uint32_t sub)
 {
 	struct leaf ret = {};
-	if (__get_cpuid_max(leaf & 0x80000000, NULL) >= leaf)
+	if ((uint32_t)__get_cpuid_max(leaf & 0x80000000, NULL) >= leaf)
 		__cpuid_count(leaf, sub, ret.a, ret.b, ret.c, ret.d);
 	return ret;
 }
