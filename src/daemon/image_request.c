@@ -148,8 +148,9 @@ static int read_wishes(const json_t *body, json_t **ret, struct error *e)
 		r = image_read_aliases(body, &aliases, e);
 	if (r < 0)
 		return r;
-	*ret = json_pack("{sOsOsosssssb}", "properties", properties ? properties : json_object(),
-		"profiles", profiles ? profiles : json_array(), "aliases", aliases, "filename",
+	*ret = json_pack("{sosososssssb}", "properties",
+		properties ? json_incref(properties) : json_object(), "profiles",
+		profiles ? json_incref(profiles) : json_array(), "aliases", aliases, "filename",
 		filename, "expires_at", expires, "public", is_public);
 	return 0;
 }

@@ -65,7 +65,7 @@ static void control_close(struct live *live)
 static void runner_leave(struct live *live)
 {
 	source_free(live->child);
-	if (live->runner_pid) {
+	if (live->runner_pid && !live->instance->service->is_stopping) {
 		struct error e = {};
 		const struct process runner = { live->runner_pid, live->runner_pidfd };
 		if (reaper_take(live->instance->service->loop, &runner, &e) < 0)
