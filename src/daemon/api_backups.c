@@ -29,7 +29,7 @@ static json_t *resources(const struct instance *instance, const char *backup)
 
 static int list_backups(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
@@ -61,7 +61,7 @@ static int create_backup(struct service *service, struct request *request, struc
 	const json_t *body = request_json(request);
 	struct backup_options options = {};
 	cleanup(free) char *name = NULL;
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = json_read_text(body, "", "name", &options.name, e);
@@ -83,8 +83,8 @@ static int create_backup(struct service *service, struct request *request, struc
 
 static int get_backup(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
-	json_t *backup;
+	struct instance *instance = NULL;
+	json_t *backup = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = backup_get(instance, request_param(request, "backup"), &backup, e);
@@ -105,7 +105,7 @@ static int reply_done(struct service *service, struct request *request,
 static int post_backup(struct service *service, struct request *request, struct error *e)
 {
 	const char *name = NULL;
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = json_require_text(request_json(request), "", "name", &name, e);
@@ -117,7 +117,7 @@ static int post_backup(struct service *service, struct request *request, struct 
 static int delete_backup(struct service *service, struct request *request, struct error *e)
 {
 	const char *name = request_param(request, "backup");
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = backup_delete(instance, name, e);
@@ -127,7 +127,7 @@ static int delete_backup(struct service *service, struct request *request, struc
 static int get_export(struct service *service, struct request *request, struct error *e)
 {
 	const char *name = request_param(request, "backup");
-	struct instance *instance;
+	struct instance *instance = NULL;
 	struct stat status;
 	cleanup(close) int fd = -1;
 	int r = request_instance(service, request, &instance, e);

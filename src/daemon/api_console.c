@@ -20,8 +20,8 @@ static int post_console(struct service *service, struct request *request, struct
 	const json_t *body = request_json(request);
 	const char *type = NULL;
 	struct console_options options = {};
-	struct instance *instance;
-	struct operation *operation;
+	struct instance *instance = NULL;
+	struct operation *operation = NULL;
 	int r = instance_get(
 		service, request_project(request), request_param(request, "name"), &instance, e);
 	if (r == 0)
@@ -106,7 +106,7 @@ static int ask_runner(struct instance *instance, struct request *request, uint16
 
 static int get_console(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	struct stat status;
 	cleanup(close) int dir = -1, fd = -1;
 	int r = instance_get(
@@ -128,7 +128,7 @@ static int get_console(struct service *service, struct request *request, struct 
 
 static int delete_console(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	cleanup(close) int dir = -1;
 	int r = instance_get(
 		service, request_project(request), request_param(request, "name"), &instance, e);

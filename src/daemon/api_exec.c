@@ -8,8 +8,8 @@
 
 static int post_exec(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
-	struct operation *operation;
+	struct instance *instance = NULL;
+	struct operation *operation = NULL;
 	int r = instance_get(
 		service, request_project(request), request_param(request, "name"), &instance, e);
 	if (r == 0)

@@ -64,7 +64,7 @@ static int request_file_path(struct service *service, struct request *request,
 static int ask(struct service *service, struct request *request, struct entry_question *question,
 	entry_answer *answer, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	struct asked *asked = alloc(struct asked);
 	asked->request = request;
 	asked->content = -1;
@@ -410,7 +410,7 @@ static void upgraded(void *data, int fd, const void *early, size_t early_length)
 static int get_sftp(struct service *service, struct request *request, struct error *e)
 {
 	const char *protocol = request_header(request, "Upgrade");
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = instance_get(
 		service, request_project(request), request_param(request, "name"), &instance, e);
 	if (r < 0)

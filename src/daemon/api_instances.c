@@ -79,7 +79,7 @@ static int list_instances(struct service *service, struct request *request, stru
 	instances_each(service, request_all_projects(request) ? NULL : request_project(request),
 		add_to_listing, &listing);
 	if (listing.count)
-		qsort(listing.instances, listing.count, sizeof(*listing.instances),
+		qsort(listing.instances, listing.count, sizeof(struct instance *),
 			instance_compare);
 	int r = reply_listing(request, &listing, e);
 	free(listing.instances);
@@ -153,7 +153,7 @@ static int create_instance(struct service *service, struct request *request, str
 
 static int get_instance(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
@@ -178,7 +178,7 @@ static int put_instance(struct service *service, struct request *request, struct
 {
 	const json_t *body = request_json(request);
 	const char *restore = json_text(body, "restore");
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
@@ -198,7 +198,7 @@ static int put_instance(struct service *service, struct request *request, struct
 
 static int patch_instance(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
@@ -216,7 +216,7 @@ static int post_instance(struct service *service, struct request *request, struc
 	const json_t *body = request_json(request);
 	const char *name = NULL;
 	bool is_migration = false;
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = json_read_bool(body, "", "migration", &is_migration, e);
@@ -246,7 +246,7 @@ static int post_instance(struct service *service, struct request *request, struc
 
 static int delete_instance(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;

@@ -27,7 +27,7 @@ static int request_instance(
 static int list_logs(struct service *service, struct request *request, struct error *e)
 {
 	static const char *const files[] = { "runner.log", RUNNER_CONSOLE_FILE };
-	struct instance *instance;
+	struct instance *instance = NULL;
 	cleanup(close) int dir = -1;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
@@ -68,7 +68,7 @@ static int reply_log(struct request *request, int dir, const char *name, struct 
 static int get_log(struct service *service, struct request *request, struct error *e)
 {
 	const char *name = request_param(request, "file");
-	struct instance *instance;
+	struct instance *instance = NULL;
 	cleanup(close) int dir = -1;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
@@ -96,7 +96,7 @@ static int records_open(const struct instance *instance, int *ret, struct error 
 
 static int list_records(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int fd;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
@@ -118,7 +118,7 @@ static int list_records(struct service *service, struct request *request, struct
 static int get_record(struct service *service, struct request *request, struct error *e)
 {
 	const char *name = request_param(request, "file");
-	struct instance *instance;
+	struct instance *instance = NULL;
 	cleanup(close) int dir = -1;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
@@ -131,7 +131,7 @@ static int get_record(struct service *service, struct request *request, struct e
 static int delete_record(struct service *service, struct request *request, struct error *e)
 {
 	const char *name = request_param(request, "file");
-	struct instance *instance;
+	struct instance *instance = NULL;
 	cleanup(close) int dir = -1;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
@@ -148,7 +148,7 @@ static int delete_record(struct service *service, struct request *request, struc
 
 static int get_metadata(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	const char *key;
 	json_t *value;
 	int r = request_instance(service, request, &instance, e);
@@ -169,7 +169,7 @@ static int get_metadata(struct service *service, struct request *request, struct
 static int get_templates(struct service *service, struct request *request, struct error *e)
 {
 	const char *path = request_query(request, "path");
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;

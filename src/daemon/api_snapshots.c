@@ -30,7 +30,7 @@ static json_t *resources(const struct instance *instance, const char *snapshot)
 
 static int list_snapshots(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
@@ -44,7 +44,7 @@ static int create_snapshot(struct service *service, struct request *request, str
 	const char *name = NULL, *expires_at = NULL;
 	bool is_stateful = false;
 	cleanup(free) char *chosen = NULL;
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = json_read_text(body, "", "name", &name, e);
@@ -66,8 +66,8 @@ static int create_snapshot(struct service *service, struct request *request, str
 
 static int get_snapshot(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
-	json_t *snapshot;
+	struct instance *instance = NULL;
+	json_t *snapshot = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = snapshot_get(instance, request_param(request, "snapshot"), &snapshot, e);
@@ -89,8 +89,8 @@ static int reply_done(struct service *service, struct request *request,
 static int put_snapshot(struct service *service, struct request *request, struct error *e)
 {
 	const char *name = request_param(request, "snapshot"), *expires_at = NULL;
-	struct instance *instance;
-	json_t *snapshot;
+	struct instance *instance = NULL;
+	json_t *snapshot = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = snapshot_get(instance, name, &snapshot, e);
@@ -107,7 +107,7 @@ static int post_snapshot(struct service *service, struct request *request, struc
 {
 	const char *name = NULL;
 	bool is_migration = false;
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = json_read_bool(request_json(request), "", "migration", &is_migration, e);
@@ -123,7 +123,7 @@ static int post_snapshot(struct service *service, struct request *request, struc
 static int delete_snapshot(struct service *service, struct request *request, struct error *e)
 {
 	const char *name = request_param(request, "snapshot");
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;

@@ -91,7 +91,7 @@ static const char *order_description(const struct order *order)
 
 static int get_state(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = instance_get(
 		service, request_project(request), request_param(request, "name"), &instance, e);
 	if (r < 0)
@@ -106,8 +106,8 @@ static int get_state(struct service *service, struct request *request, struct er
 
 static int put_state(struct service *service, struct request *request, struct error *e)
 {
-	struct order order;
-	struct instance *instance;
+	struct order order = {};
+	struct instance *instance = NULL;
 	int r = instance_get(
 		service, request_project(request), request_param(request, "name"), &instance, e);
 	if (r == 0)
@@ -178,7 +178,7 @@ static void bulk_one(void *data, struct instance *instance)
 static int put_instances(struct service *service, struct request *request, struct error *e)
 {
 	json_t *state = NULL;
-	struct order order;
+	struct order order = {};
 	int r = json_read_object(request_json(request), "", "state", &state, e);
 	if (r == 0 && !state)
 		r = error_set(e, -EINVAL, "state: is missing");
@@ -199,7 +199,7 @@ static int put_instances(struct service *service, struct request *request, struc
 /* What a launch would do: the plan of the instance that POST /1.0/instances would make. */
 static int post_plan(struct service *service, struct request *request, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	json_t *body = request_json(request);
 	if (!json_text(body, "name"))
 		json_set_text(body, "name", "planned");

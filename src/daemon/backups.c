@@ -154,7 +154,7 @@ static void packing_end(struct packing *packing, int code, const struct error *e
 
 static int archive_keep(struct packing *packing, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	cleanup(close) int dir = -1;
 	cleanup(free) char *part = part_name(packing->name);
 	int r = instance_get(packing->service, packing->project, packing->instance, &instance, e);
@@ -201,7 +201,7 @@ static char *index_text(const struct instance *instance)
 static int pack(struct packing *packing, struct instance *instance, struct error *e)
 {
 	struct volume_ref ref;
-	json_t *root;
+	json_t *root = NULL;
 	cleanup(close) int dir = -1, archive = -1;
 	cleanup(free) char *part = part_name(packing->name);
 	instance_volume(instance, packing->snapshot, &ref);
@@ -295,7 +295,7 @@ int backup_create(struct instance *instance, const struct backup_options *option
 
 int backup_delete(struct instance *instance, const char *name, struct error *e)
 {
-	json_t *backup;
+	json_t *backup = NULL;
 	cleanup(close) int dir = -1;
 	cleanup(free) char *key = alloc_printf("%s/%s", instance->name, name);
 	int r = backup_get(instance, name, &backup, e);
@@ -317,7 +317,7 @@ int backup_delete(struct instance *instance, const char *name, struct error *e)
 int backup_rename(
 	struct instance *instance, const char *name, const char *new_name, struct error *e)
 {
-	json_t *backup;
+	json_t *backup = NULL;
 	cleanup(close) int dir = -1;
 	cleanup(free) char *chosen = NULL;
 	cleanup(free) char *from = alloc_printf("%s/%s", instance->name, name);
@@ -342,7 +342,7 @@ int backup_rename(
 
 int backup_open(const struct instance *instance, const char *name, int *ret, struct error *e)
 {
-	json_t *backup;
+	json_t *backup = NULL;
 	cleanup(close) int dir = -1;
 	int r = backup_get(instance, name, &backup, e);
 	if (r == 0)
@@ -417,7 +417,7 @@ static void root_filled(void *data, int code, json_t *result, const struct error
 static int root_fill(struct import *import, struct error *e)
 {
 	struct volume_ref ref;
-	json_t *volume;
+	json_t *volume = NULL;
 	instance_volume(import->instance, NULL, &ref);
 	if (lseek(import->archive, 0, SEEK_SET) < 0) /* the job before has read it */
 		return error_errno(e, "read the archive again");
@@ -476,7 +476,7 @@ static int index_use(struct import *import, struct error *e)
 	cleanup(free) char *text = NULL;
 	cleanup(json_decref) json_t *index = NULL;
 	size_t length;
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = file_read(import->service->tmp_dir, path, INDEX_BYTES_MAX, &text, &length, e);
 	if (r < 0)
 		return error_set(e, -EINVAL, "the archive is no backup that berth made");

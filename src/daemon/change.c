@@ -41,7 +41,7 @@ static void volatile_keep(json_t *config, const json_t *old)
 {
 	static const char *const fixed[] = { "volatile.idmap.", "volatile.last_state.",
 		"volatile.uuid" };
-	json_t *all = (json_t *)(uintptr_t)old;
+	json_t *all = json_mutable(old);
 	const char *key;
 	json_t *value;
 	void *next;
@@ -64,7 +64,7 @@ static void volatile_keep(json_t *config, const json_t *old)
 /* What was chosen for network cards while the change was carried out. */
 static void volatile_renew(json_t *config, const json_t *now)
 {
-	json_t *all = (json_t *)(uintptr_t)now;
+	json_t *all = json_mutable(now);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 		const char *key = json_object_iter_key(at);
 		if (text_starts(key, "volatile.") &&
@@ -138,7 +138,7 @@ static int devices_check(const json_t *old, const json_t *new, struct error *e)
 		"size" };
 	const json_t *const both[] = { old, new };
 	for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
-		json_t *all = (json_t *)(uintptr_t)both[i];
+		json_t *all = json_mutable(both[i]);
 		for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 			const char *name = json_object_iter_key(at);
 			if (is_nic(old, name) && is_nic(new, name))
@@ -296,7 +296,7 @@ static int change_make(struct change *change, struct error *e)
 int instance_change(struct instance *instance, const json_t *wanted, change_done *done, void *data,
 	struct error *e)
 {
-	json_t *object;
+	json_t *object = NULL;
 	int r = wanted_read(instance, wanted, &object, e);
 	if (r < 0)
 		return r;

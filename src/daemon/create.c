@@ -76,7 +76,7 @@ static void volatile_remove(json_t *config)
 /* Takes over keys that are not there yet. */
 static void config_default(json_t *config, const json_t *more, const char *prefix)
 {
-	json_t *all = (json_t *)(uintptr_t)more;
+	json_t *all = json_mutable(more);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 		cleanup(free) char *key = alloc_printf("%s%s", prefix, json_object_iter_key(at));
 		if (!json_object_get(config, key))
@@ -122,16 +122,18 @@ static int object_read(const json_t *body, struct wish *wish, struct error *e)
 /* "c2-m4": two CPUs and 4 GiB, unless config says otherwise. */
 static int flavour_apply(const char *flavour, json_t *config, struct error *e)
 {
-	unsigned int cpus = 0;
-	char memory[16] = "";
-	int end = 0;
 	if (!flavour || !flavour[0])
 		return 0;
-	if (sscanf(flavour, "c%4u-m%8[0-9.]%n", &cpus, memory, &end) != 2 || flavour[end])
+	const char *dash = strstr(flavour, "-m");
+	cleanup(free) char *cpus =
+		dash ? alloc_text_n(flavour + 1, (size_t)(dash - flavour) - 1) : NULL;
+	uint64_t cpu_count, memory_count;
+	if (!dash || flavour[0] != 'c' || text_to_u64(cpus, &cpu_count) < 0 ||
+		text_to_u64(dash + 2, &memory_count) < 0)
 		return error_set(e, -EINVAL,
 			"instance_type: \"%.80s\" is none like c2-m4 (CPUs and GiB)", flavour);
-	json_t *limits = json_pack("{s:o, s:o}", "limits.cpu", json_sprintf("%u", cpus),
-		"limits.memory", json_sprintf("%sGiB", memory));
+	json_t *limits = json_pack(
+		"{s:s, s:o}", "limits.cpu", cpus, "limits.memory", json_sprintf("%sGiB", dash + 2));
 	config_default(config, limits, "");
 	json_decref(limits);
 	return 0;
@@ -141,7 +143,7 @@ static int image_read(struct service *service, struct wish *wish, struct error *
 {
 	const char *server = json_text(wish->source, "server");
 	const char *name = json_text(wish->source, "fingerprint");
-	json_t *image;
+	json_t *image = NULL;
 	if (server && server[0])
 		return error_set(e, -EINVAL,
 			"source.server: images come from this daemon; import or copy the image first");
@@ -288,7 +290,7 @@ static int instance_check(struct instance *instance, struct error *e)
 static int instance_wish(
 	struct service *service, struct wish *wish, struct instance **ret, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = instance_add(service, wish->project, wish->name, wish->kind, TAKE_PTR(wish->object),
 		&instance, e);
 	if (r < 0)
@@ -473,7 +475,7 @@ int instance_create(struct service *service, const char *project, const json_t *
 	create_done *done, void *data, struct instance **ret, struct error *e)
 {
 	cleanup(wish_done) struct wish wish = {};
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = wish_read(service, project, body, &wish, e);
 	if (r == 0)
 		r = instance_wish(service, &wish, &instance, e);

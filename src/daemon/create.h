@@ -10,14 +10,14 @@ typedef void create_done(void *data, struct instance *instance, int code, const 
 
 /*
  * Checks all that can be refused, then makes the volume; `done` is told the instance, or NULL and why not.
- * *ret is there meanwhile, half made and claimed. `object` is the request's body, borrowed.
+ * *ret is there meanwhile, half made and claimed. `body` is the request's body, borrowed.
  */
-int instance_create(struct service *service, const char *project, const json_t *object,
+int instance_create(struct service *service, const char *project, const json_t *body,
 	create_done *done, void *data, struct instance **ret, struct error *e) must_use;
 
 /*
  * The instance as it would be made, half made, without a volume or a record, for a plan; the caller frees it
  * with instance_free().
  */
-int instance_imagine(struct service *service, const char *project, const json_t *object,
+int instance_imagine(struct service *service, const char *project, const json_t *body,
 	struct instance **ret, struct error *e) must_use;

@@ -206,7 +206,7 @@ static int helper_start(struct entry *entry, struct instance *instance, struct e
 /* -EAGAIN while another helper lends the files. */
 static int enter(struct entry *entry, struct error *e)
 {
-	struct instance *instance;
+	struct instance *instance = NULL;
 	int r = instance_get(entry->service, entry->project, entry->name, &instance, e);
 	if (r < 0)
 		return r;

@@ -251,7 +251,7 @@ static int helper_start(
 	struct exec *exec, const struct process_fd *streams, size_t count, struct error *e)
 {
 	struct process_fd fds[4];
-	struct instance *instance;
+	struct instance *instance = NULL;
 	struct process helper;
 	int ends[2];
 	int r = instance_get(exec->service, exec->project, exec->name, &instance, e);
@@ -371,7 +371,7 @@ static int start_alone(struct exec *exec, struct error *e)
 	if (null < 0)
 		return error_errno(e, "open /dev/null");
 	if (exec->is_recorded) {
-		struct instance *instance;
+		struct instance *instance = NULL;
 		r = instance_get(exec->service, exec->project, exec->name, &instance, e);
 		if (r == 0)
 			r = instance_open_dir(instance, &dir, e);
@@ -478,7 +478,7 @@ static json_t *environment_make(
 		if (text_starts(key, "environment."))
 			json_object_set(all, key + strlen("environment."), value);
 	}
-	json_object_update(all, (json_t *)(uintptr_t)environment);
+	json_object_update(all, json_mutable(environment));
 	for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
 		if (!environment_has(all, usual[i][0]))
 			json_set_text(all, usual[i][0], usual[i][1]);

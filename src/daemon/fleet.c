@@ -34,7 +34,7 @@ struct use {
 
 static bool devices_have(const json_t *devices, const char *key, const char *value)
 {
-	json_t *all = (json_t *)(uintptr_t)devices;
+	json_t *all = json_mutable(devices);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 		if (text_equal(json_text(json_object_iter_value(at), key), value))
 			return true;

@@ -42,17 +42,17 @@ void state_reader_init(struct state_reader *reader)
 	reader->links = alloc_array(lines + 1, struct state_link);
 	char *line, *rest = reader->table;
 	while ((line = strsep(&rest, "\n"))) {
-		struct state_link *link = &reader->links[reader->count];
 		char *colon = strchr(line, ':');
-		if (!colon ||
-			sscanf(colon + 1, "%llu %llu %llu %llu %*u %*u %*u %*u %llu %llu %llu %llu",
-				&link->in_bytes, &link->in_packets, &link->in_errors,
-				&link->in_dropped, &link->out_bytes, &link->out_packets,
-				&link->out_errors, &link->out_dropped) != 8)
+		unsigned long long numbers[12] = {};
+		if (!colon)
 			continue;
+		char *at = colon + 1;
+		for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+			numbers[i] = strtoull(at, &at, 10);
 		*colon = '\0';
-		link->name = line + strspn(line, " ");
-		reader->count++;
+		reader->links[reader->count++] = (struct state_link){ line + strspn(line, " "),
+			numbers[0], numbers[1], numbers[2], numbers[3], numbers[8], numbers[9],
+			numbers[10], numbers[11] };
 	}
 	if (reader->count)
 		qsort(reader->links, reader->count, sizeof(*reader->links), link_compare);

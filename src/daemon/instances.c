@@ -177,7 +177,7 @@ int instance_set_name(struct instance *instance, const char *name, struct error 
 /* Joins `from` into `to`; of a device the later one counts as a whole. */
 static void join(json_t *to, const json_t *from)
 {
-	json_t *all = (json_t *)(uintptr_t)from;
+	json_t *all = json_mutable(from);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 		const char *key = json_object_iter_key(at);
 		json_object_set(to, key, json_object_iter_value(at));
@@ -427,7 +427,7 @@ static int load_one(void *data, const char *project, const char *name, const jso
 {
 	struct service *service = data;
 	const struct kind *kind;
-	struct instance *instance;
+	struct instance *instance = NULL;
 	struct error e = {};
 	int r = kinds_find(json_text(object, "type"), &kind, &e);
 	if (r == 0)
@@ -554,8 +554,11 @@ void instances_stop(struct service *service)
 	if (!instances)
 		return;
 	for (size_t i = 0; i < BUCKETS; i++) {
-		while (instances->buckets[i])
-			instance_free(instances->buckets[i]);
+		struct instance *next;
+		for (struct instance *at = instances->buckets[i]; at; at = next) {
+			next = at->next;
+			instance_free(at);
+		}
 	}
 	cgroups_free(instances->cgroups);
 	ledger_done(&instances->ledger);

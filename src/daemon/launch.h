@@ -32,8 +32,7 @@ void launch_unreserve(struct live *live);
  * Gives a live instance new limits, and takes away what it had and has no more. A controller that it did
  * without so far is added to its group.
  */
-int launch_set_limits(
-	struct live *live, const struct plan_cgroup *limits, struct error *e) must_use;
+int launch_set_limits(struct live *live, const struct plan_cgroup *plan, struct error *e) must_use;
 
 /* Writes plan.json in `dir`. */
 int launch_write_document(const json_t *document, int dir, struct error *e) must_use;

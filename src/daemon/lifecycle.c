@@ -146,7 +146,7 @@ struct patient {
 static void patient_again(void *data)
 {
 	struct patient *patient = data;
-	struct instance *instance;
+	struct instance *instance = NULL;
 	struct error e = {};
 	int r = instance_get(patient->service, patient->project, patient->name, &instance, &e);
 	if (r == 0 && text_equal(instance->doing, INSTANCE_LENDING) &&
@@ -371,6 +371,7 @@ static int stop_begin(struct life *life, struct instance *instance, bool is_forc
 	uint64_t timeout_ns, struct error *e)
 {
 	enum instance_state before = instance->state;
+	assert(life);
 	int r = instance_move(instance, INSTANCE_STOP, e);
 	if (r < 0)
 		return r;

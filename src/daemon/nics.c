@@ -77,7 +77,7 @@ static int card_lease(struct instance *instance, const struct nic_device *nic,
 	link->ipv6_gateway = or_null(lease->ipv6_gateway);
 	link->mtu = lease->mtu;
 	link->host = network_card_plan(lease, nic);
-	json_array_append_new(hosts, (json_t *)(uintptr_t)link->host);
+	json_array_append_new(hosts, json_mutable(link->host));
 	return 0;
 }
 

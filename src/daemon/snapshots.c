@@ -17,8 +17,9 @@
 #include "daemon/storage.h"
 #include "model/json.h"
 
-#define PATTERN_USUAL "snap%d"
-#define NEVER         "0001-01-01T00:00:00Z"
+#define EXPIRY_COUNT_MAX 10000 /* of one unit */
+#define PATTERN_USUAL    "snap%d"
+#define NEVER            "0001-01-01T00:00:00Z"
 
 /* One piece of work on a snapshot. */
 struct work {
@@ -118,32 +119,45 @@ static int name_choose(const struct instance *instance, char **ret, struct error
 	return error_set(e, -EEXIST, "config.snapshots.pattern: no name is free");
 }
 
+/* The field of a date that a unit counts, and how many of it one is. */
+static int *unit_field(struct tm *when, char unit, int *ret_factor)
+{
+	*ret_factor = unit == 'w' ? 7 : 1;
+	switch (unit) {
+	case 'M':
+		return &when->tm_min;
+	case 'H':
+		return &when->tm_hour;
+	case 'd':
+	case 'w':
+		return &when->tm_mday;
+	case 'm':
+		return &when->tm_mon;
+	case 'y':
+		return &when->tm_year;
+	default:
+		return NULL;
+	}
+}
+
 /* "1M 2H 3d 4w 5m 6y": when a snapshot made now expires. */
 static int expiry_of(const char *text, char buffer[TEXT_TIME_SIZE], struct error *e)
 {
 	struct tm when;
 	time_t now = time(NULL);
 	gmtime_r(&now, &when);
-	for (const char *at = text; *at;) {
-		int count, end = 0;
-		char unit;
-		if (sscanf(at, " %6d%c%n", &count, &unit, &end) != 2 || count < 0)
+	for (const char *at = text + strspn(text, " "); *at; at += strspn(at, " ")) {
+		size_t digits = strspn(at, "0123456789");
+		cleanup(free) char *number = alloc_text_n(at, digits);
+		uint64_t count;
+		int factor;
+		int *field = unit_field(&when, at[digits], &factor);
+		if (text_to_u64(number, &count) < 0 || count > EXPIRY_COUNT_MAX || !field)
 			return error_set(e, -EINVAL,
 				"config.snapshots.expiry: \"%.40s\" is none like 2d or 1w 12H",
 				text);
-		int *const field = unit == 'M'       ? &when.tm_min
-			: unit == 'H'                ? &when.tm_hour
-			: unit == 'd' || unit == 'w' ? &when.tm_mday
-			: unit == 'm'                ? &when.tm_mon
-			: unit == 'y'                ? &when.tm_year
-						     : NULL;
-		if (!field)
-			return error_set(e, -EINVAL,
-				"config.snapshots.expiry: \"%.40s\" is none like 2d or 1w 12H",
-				text);
-		*field += unit == 'w' ? 7 * count : count;
-		at += end;
-		at += strspn(at, " ");
+		*field += factor * (int)count;
+		at += digits + 1;
 	}
 	text_format_time((uint64_t)timegm(&when) * NS_PER_SEC, buffer);
 	return 0;
@@ -271,7 +285,7 @@ static void deleted(void *data, int code, const struct error *e)
 int snapshot_delete(struct instance *instance, const char *name, snapshot_done *done, void *data,
 	struct error *e)
 {
-	json_t *snapshot;
+	json_t *snapshot = NULL;
 	struct volume_ref ref;
 	int r = snapshot_get(instance, name, &snapshot, e);
 	if (r == 0)
@@ -291,7 +305,7 @@ int snapshot_delete(struct instance *instance, const char *name, snapshot_done *
 int snapshot_rename(
 	struct instance *instance, const char *name, const char *new_name, struct error *e)
 {
-	json_t *snapshot;
+	json_t *snapshot = NULL;
 	struct volume_ref ref;
 	int r = snapshot_get(instance, name, &snapshot, e);
 	if (r == 0)
@@ -326,7 +340,7 @@ int snapshot_rename(
 int snapshot_update(
 	struct instance *instance, const char *name, const char *expires_at, struct error *e)
 {
-	json_t *snapshot;
+	json_t *snapshot = NULL;
 	int r = snapshot_get(instance, name, &snapshot, e);
 	if (r < 0)
 		return r;
@@ -430,7 +444,7 @@ int snapshot_restore(struct instance *instance, const char *name, snapshot_done 
 	struct error *e)
 {
 	const char *slash = strrchr(name, '/');
-	json_t *snapshot;
+	json_t *snapshot = NULL;
 	int r = snapshot_get(instance, slash ? slash + 1 : name, &snapshot, e);
 	if (r < 0)
 		return r;

@@ -78,10 +78,10 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 int live_adopt(struct live *live, int dir, struct error *e) must_use;
 
 /*
- * Sends a message (its header's serial and version are set here) and calls `answer` once: with what came,
- * or -ECONNRESET if the runner goes. `answer` NULL: nobody waits.
+ * Sends a message (its header's serial and version are set here) and calls `call` once: with what came,
+ * or -ECONNRESET if the runner goes. `call` NULL: nobody waits.
  */
-int live_send(struct live *live, void *message, size_t length, int fd, live_answer *answer,
+int live_send(struct live *live, void *message, size_t length, int fd, live_answer *call,
 	void *data, struct error *e) must_use;
 
 /* Forgets who waits: no answer goes to `data` any more. */

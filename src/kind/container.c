@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "model/json.h"
 #include "model/words.h"
 
 #define MEMORY_MIN      (1 * MIB) /* less does not hold the first process */
@@ -86,7 +87,7 @@ static json_t *root_json(const struct kind_input *input)
 {
 	if (!input->root)
 		return json_null();
-	json_t *root = json_copy((json_t *)(uintptr_t)input->root);
+	json_t *root = json_copy(json_mutable(input->root));
 	const struct disk_device *disk = devices_root(&input->spec->devices);
 	if (disk && disk->is_readonly)
 		json_object_set_new(root, "readonly", json_true());
@@ -159,7 +160,7 @@ static json_t *mount_json(const struct disk_device *disk, const json_t *volume)
 				mount, "size_bytes", json_integer((json_int_t)disk->size_bytes));
 	} else if (disk->pool) {
 		json_object_set_new(mount, "type", json_string("volume"));
-		json_object_set(mount, "source", (json_t *)(uintptr_t)volume);
+		json_object_set(mount, "source", json_mutable(volume));
 		json_object_set_new(mount, "shift", json_true());
 	} else {
 		json_object_set_new(mount, "type", json_string("bind"));
@@ -216,7 +217,7 @@ static json_t *nic_json(const struct plan_link *link)
 	if (link->hwaddr)
 		json_object_set_new(nic, "mac", json_string(link->hwaddr));
 	if (link->host)
-		json_object_set(nic, "host", (json_t *)(uintptr_t)link->host);
+		json_object_set(nic, "host", json_mutable(link->host));
 	if (link->mtu)
 		json_object_set_new(nic, "mtu", json_integer(link->mtu));
 	return nic;
@@ -304,7 +305,7 @@ static int document_json(const struct kind_input *input, json_t **ret, struct er
 
 static int container_plan(const struct kind_input *input, struct plan *plan, struct error *e)
 {
-	json_t *document;
+	json_t *document = NULL;
 	int r = document_json(input, &document, e);
 	if (r < 0)
 		return r;

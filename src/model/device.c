@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "model/address.h"
 #include "model/field.h"
+#include "model/json.h"
 
 #define NAME_MAX_BYTES      64
 #define INTERFACE_MAX_BYTES 15 /* what the kernel takes */
@@ -63,15 +65,11 @@ static int read_required(void *object, const char *key, const char *text, struct
 static int read_hwaddr(void *object, const char *key, const char *text, struct error *e)
 {
 	struct raw_device *raw = object;
-	unsigned int bytes[6];
-	int end = 0;
+	uint8_t mac[MAC_SIZE];
 	(void)key;
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1], &bytes[2], &bytes[3],
-		    &bytes[4], &bytes[5], &end) != 6 ||
-		end != 17 || text[17] != '\0' || strspn(text, "0123456789abcdefABCDEF:") != 17)
-		return error_set(e, -EINVAL, "\"%s\" is no address like 00:16:3e:01:02:03", text);
-	if (bytes[0] & 1)
-		return error_set(e, -EINVAL, "%s is a multicast address", text);
+	if (mac_parse(text, mac) < 0)
+		return error_set(e, -EINVAL,
+			"\"%s\" is no address of one card like 00:16:3e:01:02:03", text);
 	raw->nic.hwaddr = text;
 	return 0;
 }
@@ -414,7 +412,7 @@ int devices_read(const json_t *map, struct devices *ret, struct error *e)
 		.nics = alloc_array(count + 1, struct nic_device),
 		.nodes = alloc_array(count + 1, struct node_device),
 	};
-	json_t *all = (json_t *)(uintptr_t)map;
+	json_t *all = json_mutable(map);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 		int r = device_read(
 			json_object_iter_key(at), json_object_iter_value(at), &devices, e);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "model/json.h"
 #include "model/resources.h"
 
 #define KEY_MAX   256   /* bytes */
@@ -23,7 +24,7 @@ static bool field_names(const struct field *field, const char *key)
 
 static int number_read(const char *text, uint64_t max, uint64_t *ret, struct error *e)
 {
-	uint64_t number;
+	uint64_t number = 0;
 	if (text_to_u64(text, &number) < 0)
 		return error_set(e, -EINVAL, "\"%s\" is no number", text);
 	if (number > max)
@@ -48,7 +49,7 @@ static int octal_read(const char *text, uint64_t max, uint32_t *ret, struct erro
 
 static int small_read(const char *text, uint64_t max, uint32_t *ret, struct error *e)
 {
-	uint64_t number;
+	uint64_t number = 0;
 	int r = number_read(text, max, &number, e);
 	if (r == 0)
 		*ret = (uint32_t)number;
@@ -57,7 +58,7 @@ static int small_read(const char *text, uint64_t max, uint32_t *ret, struct erro
 
 static int seconds_read(const char *text, uint64_t max, uint64_t *ret, struct error *e)
 {
-	uint64_t seconds;
+	uint64_t seconds = 0;
 	int r = number_read(text, max, &seconds, e);
 	if (r == 0)
 		*ret = seconds * NS_PER_SEC;
@@ -116,8 +117,8 @@ int fields_read(const struct field *fields, size_t count, const json_t *map, con
 		return 0;
 	if (!json_is_object(map))
 		return error_set(e, -EINVAL, "%s: must be an object of strings", path);
-	for (void *at = json_object_iter((json_t *)(uintptr_t)map); at;
-		at = json_object_iter_next((json_t *)(uintptr_t)map, at)) {
+	for (void *at = json_object_iter(json_mutable(map)); at;
+		at = json_object_iter_next(json_mutable(map), at)) {
 		const char *key = json_object_iter_key(at);
 		const json_t *value = json_object_iter_value(at);
 		if (strlen(key) > KEY_MAX)

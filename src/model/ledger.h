@@ -54,8 +54,8 @@ void ledger_release(struct ledger *ledger, const struct resources *promised);
 /* The pool's capacity as last seen; the pool is added if it is new. */
 void ledger_set_pool(struct ledger *ledger, const char *name, uint64_t total_bytes);
 int ledger_reserve_storage(
-	struct ledger *ledger, const char *pool, uint64_t bytes, struct error *e) must_use;
-void ledger_release_storage(struct ledger *ledger, const char *pool, uint64_t bytes);
+	struct ledger *ledger, const char *name, uint64_t bytes, struct error *e) must_use;
+void ledger_release_storage(struct ledger *ledger, const char *name, uint64_t bytes);
 
 /*
  * The CPUs that an instance is held on: for a set, the set itself; for a count below the host's, the

@@ -204,7 +204,7 @@ static void refuses_devices(void)
 		{ "{\"a\":{\"type\":\"nic\",\"network\":\"n\",\"hwaddr\":\"00:16\"}}",
 			"devices.a.hwaddr: " },
 		{ "{\"a\":{\"type\":\"nic\",\"network\":\"n\",\"hwaddr\":\"01:16:3e:01:02:03\"}}",
-			"multicast" },
+			"of one card" },
 		{ "{\"a\":{\"type\":\"nic\",\"network\":\"n\",\"hwaddr\":\"00:16:3e:01:02:03x\"}}",
 			"devices.a.hwaddr: " },
 		{ "{\"a\":{\"type\":\"nic\",\"network\":\"n\",\"ipv4.address\":\"10.0.0\"}}",
