@@ -29,8 +29,6 @@ TEXT_OPTION(initrd)
 TEXT_OPTION(append)
 TEXT_OPTION(firmware)
 TEXT_OPTION(cache)
-TEXT_OPTION(save_to)
-TEXT_OPTION(restore_from)
 
 static int read_memory(struct plan *plan, char *value)
 {
@@ -192,8 +190,6 @@ static const struct option options[] = {
 		read_test_device },
 	{ "no-jail", NULL, "keep all rights, for debugging", read_no_jail },
 	{ "uid", "UID", "what the jailed monitor becomes", read_uid },
-	{ "save", "DIR", "SIGUSR2 saves state and memory there and ends it", read_save_to },
-	{ "restore", "DIR", "go on from what was saved there", read_restore_from },
 };
 
 void plan_print_usage(void)

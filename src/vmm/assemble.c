@@ -20,8 +20,7 @@
 #include "vmm/virtio/rng.h"
 #include "vmm/virtio/vsock.h"
 
-#define FIRMWARE_MAX (16 * MIB)
-#define QUEUES_MAX   8
+#define QUEUES_MAX 8
 
 /* Opens a path, or takes the descriptor of "fd:NAME". */
 static int open_file(const char *file, int flags, struct error *e)
@@ -51,24 +50,12 @@ static int open_image(const char *file, struct image *ret, struct error *e)
 	return r;
 }
 
-static int read_firmware(struct assembly *assembly, struct error *e)
+static int refuse_firmware(const struct assembly *assembly, struct error *e)
 {
 	const char *file = assembly->plan.firmware;
 	if (!file)
 		return 0;
-	struct image image;
-	int r = open_image(file, &image, e);
-	if (r < 0)
-		return r;
-	cleanup(close) int fd = image.fd;
-	if (image.bytes > FIRMWARE_MAX || image.bytes % GUEST_PAGE)
-		return error_set(
-			e, -EINVAL, "%s: %ju bytes are no firmware", file, (uintmax_t)image.bytes);
-	assembly->firmware = alloc_try(1, image.bytes, FIRMWARE_MAX);
-	if (!assembly->firmware)
-		return error_set(e, -ENOMEM, "%s: no memory for it", file);
-	assembly->firmware_bytes = (uint32_t)image.bytes;
-	return image_read(&image, 0, assembly->firmware, image.bytes, e);
+	return error_set(e, -ENOTSUP, "%s: firmware cannot be booted yet, only a kernel", file);
 }
 
 static int open_files(struct assembly *assembly, struct error *e)
@@ -78,7 +65,7 @@ static int open_files(struct assembly *assembly, struct error *e)
 	if (r == 0)
 		r = open_image(plan->initrd, &assembly->initrd, e);
 	if (r == 0)
-		r = read_firmware(assembly, e);
+		r = refuse_firmware(assembly, e);
 	if (r < 0 || !plan->cache)
 		return r;
 	r = file_make_dirs(AT_FDCWD, plan->cache, 0700);

@@ -220,8 +220,6 @@ static const struct member plan_members[] = {
 	PLAN("test_device", FLAG, has_test_device, 0),
 	PLAN("jail", FLAG, is_jailed, 0),
 	PLAN("uid", NUMBER32, uid, UINT32_MAX - 1),
-	PLAN("restore", TEXT, restore_from, 0),
-	PLAN("save", TEXT, save_to, 0),
 };
 
 int plan_read(const json_t *json, struct plan *ret, struct error *e)

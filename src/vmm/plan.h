@@ -48,9 +48,7 @@ struct plan {
 	bool exit_on_reset;
 	bool has_test_device;
 	bool is_jailed;
-	uint32_t uid;        /* what the jailed monitor becomes; 0: it stays who it is */
-	const char *save_to; /* where SIGUSR2 saves state and memory; NULL: nowhere */
-	const char *restore_from;
+	uint32_t uid; /* what the jailed monitor becomes; 0: it stays who it is */
 };
 
 /* The texts stay `json`'s, which must outlive the plan. -EINVAL with the member's path. */
