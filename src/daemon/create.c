@@ -481,6 +481,7 @@ int instance_create(struct service *service, const char *project, const json_t *
 		r = instance_wish(service, &wish, &instance, e);
 	if (r < 0)
 		return r;
+	assert(instance);
 	char uuid[TEXT_UUID_SIZE];
 	text_random_uuid(uuid);
 	instance_set(instance, "volatile.uuid", uuid);

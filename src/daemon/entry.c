@@ -286,11 +286,12 @@ int entry_ask(struct entry *entry, const struct entry_question *question, entry_
 		.gid = question->gid,
 		.limit_bytes = question->limit_bytes,
 	};
-	const struct iovec parts[] = { { &head, sizeof(head) },
-		{ (void *)(uintptr_t)question->path, path },
-		{ (void *)(uintptr_t)target, behind } };
-	int r = channel_send_iov(
-		entry->channel, parts, behind ? 3 : 2, &question->fd, question->fd >= 0);
+	cleanup(free) char *message = alloc_array(sizeof(head) + path + behind, char);
+	memcpy(message, &head, sizeof(head));
+	memcpy(message + sizeof(head), question->path, path);
+	memcpy(message + sizeof(head) + path, target, behind);
+	int r = channel_send(entry->channel, message, sizeof(head) + path + behind, &question->fd,
+		question->fd >= 0);
 	if (r < 0)
 		return error_code(e, r, "ask the helper that entered the instance");
 	entry->answer = answer;

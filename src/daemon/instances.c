@@ -437,6 +437,7 @@ static int load_one(void *data, const char *project, const char *name, const jso
 		log_error("instance not loaded project=%s instance=%s: %s", project, name, e.text);
 		return 0;
 	}
+	assert(instance);
 	instance->is_half_made = json_is_true(json_object_get(object, "half_made"));
 	idmap_mark(service->instances,
 		idmap_range(json_text(

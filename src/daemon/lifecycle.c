@@ -439,7 +439,7 @@ int lifecycle_stop(struct instance *instance, bool is_forced, uint64_t timeout_n
 int lifecycle_restart(struct instance *instance, bool is_forced, uint64_t timeout_ns,
 	lifecycle_done *done, void *data, struct error *e)
 {
-	struct life *life;
+	struct life *life = NULL;
 	int r = stop_claim(instance, "restarting", &life, e);
 	if (r < 0)
 		return r;
