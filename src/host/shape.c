@@ -286,14 +286,14 @@ static void put_delete_class(struct netlink *netlink, uint32_t shaper, uint32_t 
 	tc_message(netlink, RTM_DELTCLASS, 0, &class, NULL);
 }
 
-/* 1, 0 or a negative errno. */
+/* 1, 0 or a negative errno. Where one once was another stands, which the kernel says is not meant. */
 static int has_detour(struct netlink *netlink, uint32_t link, struct error *e)
 {
 	struct tcmsg hook = { .tcm_ifindex = (int)link, .tcm_parent = TC_H_CLSACT };
 	netlink_begin(netlink);
-	tc_message(netlink, RTM_GETQDISC, 0, &hook, NULL);
+	tc_message(netlink, RTM_GETQDISC, 0, &hook, "clsact");
 	int r = netlink_send(netlink, e);
-	if (r == -ENOENT)
+	if (r == -ENOENT || r == -EINVAL)
 		return 0;
 	return r < 0 ? r : 1;
 }
