@@ -7,6 +7,7 @@
  */
 #include "container/monitor.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -346,6 +348,27 @@ static int start(struct monitor *m, const char *plan, struct error *e)
 	return r;
 }
 
+/*
+ * Lets go of the program's own pages: most of them set up a container and are not needed while it runs.
+ * They stay in the page cache and come back when they are touched.
+ */
+static void forget_program(void *data)
+{
+	(void)data;
+	extern const Elf64_Ehdr __ehdr_start; /* the linker's: where the program lies */
+	uintptr_t program = (uintptr_t)&__ehdr_start;
+	const Elf64_Phdr *header = (const Elf64_Phdr *)(program + __ehdr_start.e_phoff);
+	uintptr_t bias = __ehdr_start.e_type == ET_DYN ? program : 0;
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++) {
+		if (header[i].p_type != PT_LOAD || (header[i].p_flags & PF_W))
+			continue;
+		uintptr_t start = (bias + header[i].p_vaddr) & ~(page - 1);
+		uintptr_t end = bias + header[i].p_vaddr + header[i].p_memsz;
+		(void)madvise((void *)start, end - start, MADV_DONTNEED);
+	}
+}
+
 static int run(struct monitor *m, const char *plan, struct error *e)
 {
 	int r = loop_new(&m->loop, e);
@@ -362,6 +385,9 @@ static int run(struct monitor *m, const char *plan, struct error *e)
 	if (r < 0)
 		return r;
 	(void)malloc_trim(0);
+	/* Not at once: the first questions come now. */
+	cleanup(source_free) struct source *settled = loop_add_timer(m->loop, forget_program, NULL);
+	timer_set_after(settled, NS_PER_SEC);
 	return loop_run(m->loop);
 }
 
