@@ -25,7 +25,10 @@
 #include "base/text.h"
 
 #define MODULES_FILE   "/berth/modules"
+#define CONFIGURE_FILE "/berth/configure"
+#define COMMAND_FILE   "/berth/command"
 #define FILE_MAX       (1 * MIB)
+#define WORDS_MAX      1024
 #define DEVICE_WAIT_MS 5000
 
 struct settings {
@@ -180,8 +183,17 @@ static int mount_root(const struct settings *settings, struct error *e)
 	return r == 0 ? enter_root(e) : r;
 }
 
+/* Host name, cards and name servers, in the root that the guest has now. */
+static void configure(char *lines)
+{
+	struct error e = {};
+	if (lines && network_configure(lines, &e) < 0)
+		init_say("berth-agent: %s", e.text);
+}
+
 int init_set_up(struct init *ret, struct error *e)
 {
+	cleanup(free) char *lines = NULL;
 	struct settings settings;
 	int r = mount_all(e);
 	if (r < 0)
@@ -190,13 +202,42 @@ int init_set_up(struct init *ret, struct error *e)
 	network_loopback();
 	read_settings(&settings);
 	memcpy(ret->exec, settings.exec, sizeof(ret->exec));
-	return settings.root[0] ? mount_root(&settings, e) : 0;
+	(void)!file_read(AT_FDCWD, CONFIGURE_FILE, FILE_MAX, &lines, NULL, NULL);
+	(void)!file_read(
+		AT_FDCWD, COMMAND_FILE, FILE_MAX, &ret->command, &ret->command_length, NULL);
+	r = settings.root[0] ? mount_root(&settings, e) : 0;
+	configure(lines);
+	return r;
 }
 
-static pid_t start_exec(const char *program)
+/* Each with a letter before and a NUL behind: w a word, e environment, d the directory. */
+static void take_command(const struct init *init, char **words)
 {
-	pid_t pid = *program ? fork() : 0;
-	if (pid != 0 || !*program)
+	size_t count = 0;
+	for (size_t at = 0; at < init->command_length; at += strlen(init->command + at) + 1) {
+		char *value = init->command + at + 1;
+		if (init->command[at] == 'w' && count < WORDS_MAX)
+			words[count++] = value;
+		else if (init->command[at] == 'e')
+			putenv(value);
+		else if (init->command[at] == 'd' && chdir(value) < 0)
+			init_say("berth-agent: %s: %s", value, strerror(errno));
+	}
+	words[count] = NULL;
+}
+
+static bool has_program(const struct init *init)
+{
+	return init->exec[0] || (init->command_length > 0 && init->command[0] == 'w');
+}
+
+/* The child's process number, or 0 if there is nothing to run. */
+static pid_t start_exec(const struct init *init)
+{
+	static char *words[WORDS_MAX + 1];
+	const char *program = init->exec;
+	pid_t pid = has_program(init) ? fork() : 0;
+	if (pid != 0 || !has_program(init))
 		return pid;
 	setsid();
 	int fd = open("/dev/console", O_RDWR);
@@ -211,6 +252,12 @@ static pid_t start_exec(const char *program)
 	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	setenv("HOME", "/root", 1);
 	setenv("TERM", "linux", 1);
+	if (init->command_length > 0) {
+		take_command(init, words);
+		program = words[0] ?: program;
+		if (words[0])
+			execvp(words[0], words);
+	}
 	execl(program, program, (char *)NULL);
 	init_say("berth-agent: %s: %s", program, strerror(errno));
 	_exit(127);
@@ -221,7 +268,7 @@ void init_run(const struct init *init)
 	sigset_t all;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	pid_t program = start_exec(init->exec);
+	pid_t program = start_exec(init);
 	for (;;) {
 		int signal = 0, status;
 		if (sigwait(&all, &signal) != 0)
@@ -230,7 +277,7 @@ void init_run(const struct init *init)
 			power_off_now(signal == SIGTERM);
 		for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
 			if (pid == program) {
-				init_say("berth-agent: %s ended with status %d", init->exec,
+				init_say("berth-agent: the main program ended with status %d",
 					WIFEXITED(status) ? WEXITSTATUS(status)
 							  : 128 + WTERMSIG(status));
 				power_off_now(false);

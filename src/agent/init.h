@@ -13,10 +13,13 @@
  *   berth.root=DEVICE      a read-only image: erofs, squashfs, ext4 (berth.type=TYPE, erofs without it)
  *   berth.upper=DEVICE     ext4, laid over it writable; or "memory"
  *   berth.exec=PROGRAM     the main program; when it ends, the machine does
+ * The file /berth/configure has the lines of CONFIGURE (abi/agent.h), /berth/command the main program.
  * Without berth.root the initial file system stays. Sentences go to the console.
  */
 struct init {
 	char exec[256];
+	char *command; /* what /berth/command holds, or NULL */
+	size_t command_length;
 };
 
 int init_set_up(struct init *ret, struct error *e) must_use;

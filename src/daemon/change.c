@@ -163,6 +163,9 @@ static int devices_check(const json_t *old, const json_t *new, struct error *e)
 static int limits_set(struct instance *instance, const struct spec *spec, struct error *e)
 {
 	struct plan_cgroup limits;
+	if (!(instance->kind->can & KIND_CAN_LIMITS))
+		return error_set(e, -EBUSY, "The limits of a %s are changed while it is stopped",
+			instance->kind->name);
 	container_limits(spec, &instance->live->cpus, &limits);
 	int r = launch_set_limits(instance->live, &limits, e);
 	return r < 0 ? r : nics_update(instance, spec, e);
@@ -199,7 +202,9 @@ static int change_check(struct change *change, struct spec *spec, struct error *
 	struct instance *instance = change->instance;
 	struct instances *instances = instance->service->instances;
 	struct kind_host host = { cpu_set_mask_count(&instances->ledger.cpus),
-		instances->ledger.memory_bytes };
+		instances->ledger.memory_bytes, NULL };
+	cleanup(free) char *kernel = start_plan_kernel(instance->service);
+	host.kernel = kernel;
 	int r = spec_check(json_object_get(change->object, "config"),
 		json_object_get(change->object, "devices"), e);
 	if (r == 0)

@@ -6,6 +6,7 @@
  * it and takes away what there is.
  */
 #include "daemon/create.h"
+#include "daemon/start_plan.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -155,7 +156,10 @@ static int image_read(struct service *service, struct wish *wish, struct error *
 	if (r < 0)
 		return r;
 	const char *type = json_text(image, "type") ?: "container";
-	if (!text_equal(type, wish->kind->name))
+	/* A microVM's root is a container's image. */
+	bool fits = text_equal(type, wish->kind->name) ||
+		(text_equal(type, "container") && text_equal(wish->kind->name, "microvm"));
+	if (!fits)
 		return error_set(e, -EINVAL, "type: the image is of type %s, not of type %s", type,
 			wish->kind->name);
 	json_t *config = json_object_get(wish->object, "config");
@@ -267,7 +271,9 @@ static int instance_check(struct instance *instance, struct error *e)
 	struct service *service = instance->service;
 	const struct ledger *ledger = &service->instances->ledger;
 	cleanup(spec_done) struct spec spec = {};
-	struct kind_host host = { cpu_set_mask_count(&ledger->cpus), ledger->memory_bytes };
+	struct kind_host host = { cpu_set_mask_count(&ledger->cpus), ledger->memory_bytes, NULL };
+	cleanup(free) char *kernel = start_plan_kernel(instance->service);
+	host.kernel = kernel;
 	int r = spec_check(json_object_get(instance->object, "config"),
 		json_object_get(instance->object, "devices"), e);
 	if (r == 0)

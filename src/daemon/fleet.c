@@ -3,6 +3,7 @@
  * fleet.c - all instances together, as the daemon's other modules see them.
  */
 #include "daemon/fleet.h"
+#include "daemon/start_plan.h"
 
 #include <string.h>
 
@@ -178,6 +179,7 @@ static void expire(void *data)
 int fleet_start(struct service *service, struct error *e)
 {
 	(void)e;
+	start_plan_keys(service);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		config_add(service, &keys[i]);
 		keys[i].changed(service, config_get(service, keys[i].name));

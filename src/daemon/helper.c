@@ -10,7 +10,9 @@
 #include <sys/mman.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "daemon/supervisor.h"
+#include "model/json.h"
 
 /* The request as a file that only the helper reads. */
 static int request_file(const json_t *request, int *ret, struct error *e)
@@ -64,4 +66,29 @@ int helper_spawn(struct instance *instance, const struct helper_options *options
 				     .fd_count = count,
 				     .new_session = true },
 		ret, e);
+}
+
+static void reaped(void *data, pid_t pid, int wait_status)
+{
+	int *pidfd = data;
+	if (wait_status)
+		log_warning("the stop helper failed pid=%d wait_status=%d", pid, wait_status);
+	close(*pidfd);
+	free(pidfd);
+}
+
+int helper_ask_end(struct instance *instance, struct error *e)
+{
+	cleanup(json_decref) json_t *request = json_object();
+	struct process helper;
+	struct source *child;
+	int r = helper_spawn(instance,
+		&(struct helper_options){ .name = "stop", .request = request }, &helper, e);
+	if (r < 0)
+		return r;
+	int *pidfd = alloc(int);
+	*pidfd = helper.pidfd;
+	r = loop_add_child(
+		instance->service->loop, helper.pid, helper.pidfd, reaped, pidfd, &child);
+	return r < 0 ? error_code(e, r, "watch the stop helper") : 0;
 }

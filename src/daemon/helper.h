@@ -18,6 +18,9 @@ struct helper_options {
 	size_t fd_count;
 };
 
+/* Asks a machine's agent to end it, by the helper `stop`, which nobody waits for. */
+int helper_ask_end(struct instance *instance, struct error *e) must_use;
+
 /* -ECONNRESET if the instance is alive, but its first process is not known yet. */
 int helper_spawn(struct instance *instance, const struct helper_options *options,
 	struct process *ret, struct error *e) must_use;

@@ -283,7 +283,11 @@ static void remove_unnamed(struct images *images, int dir, const json_t *named)
 	json_t *trash = json_array();
 	int tmp = images->service->tmp_dir;
 	for (struct dirent *entry; (entry = readdir(entries));) {
-		if (entry->d_name[0] == '.' || json_object_get(named, entry->d_name))
+		/* A layer's file system for machines is "LAYER.erofs", beside it. */
+		cleanup(free) char *layer =
+			alloc_text_n(entry->d_name, strcspn(entry->d_name, "."));
+		if (entry->d_name[0] == '.' || json_object_get(named, layer) ||
+			json_object_get(named, entry->d_name))
 			continue;
 		cleanup(free) char *random = text_random_hex(8);
 		if (renameat(dir, entry->d_name, tmp, random) == 0)

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "kind/container.h"
+#include "kind/microvm.h"
 
 static const struct {
 	const char *name;
@@ -16,7 +17,7 @@ static const struct {
 } kinds[] = {
 	{ "container", &kind_container, NULL },
 	{ "virtual-machine", NULL, "this daemon runs no virtual machines" },
-	{ "microvm", NULL, "this daemon runs no microVMs" },
+	{ "microvm", &kind_microvm, NULL },
 	{ "unikernel", NULL, "this daemon runs no unikernels" },
 	{ "bare-metal", NULL, "this daemon has no machines" },
 };

@@ -353,7 +353,7 @@ static size_t failing_step(const struct service *service)
 static void files_remove(const struct instance *instance)
 {
 	static const char *const files[] = { RUNNER_PLAN_FILE, RUNNER_CONTROL_FILE,
-		RUNNER_EXIT_FILE };
+		RUNNER_EXIT_FILE, "machine.json", "vsock" };
 	cleanup(close) int dir = -1;
 	if (instance_open_dir(instance, &dir, NULL) < 0)
 		return;

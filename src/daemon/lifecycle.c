@@ -7,6 +7,7 @@
  * how it goes on: an operation is over, it starts again, or it is removed.
  */
 #include "daemon/lifecycle.h"
+#include "daemon/helper.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -378,7 +379,9 @@ static int stop_begin(struct life *life, struct instance *instance, bool is_forc
 	if (before == INSTANCE_FROZEN && !is_forced)
 		r = cgroup_thaw(life->live->group, e);
 	if (r == 0 && !is_forced)
-		r = live_stop(life->live, e);
+		r = (life->live->instance->kind->can & KIND_HAS_AGENT)
+			? helper_ask_end(life->live->instance, e)
+			: live_stop(life->live, e);
 	if (r < 0) {
 		instance->state = before;
 		return r;

@@ -4,8 +4,61 @@
  */
 #include "daemon/start_plan.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "daemon/config.h"
 #include "daemon/storage.h"
 #include "model/json.h"
+
+static int check_kernel(const char *value, struct error *e)
+{
+	cleanup(free) char *boot = alloc_printf("%s/boot", value);
+	if (value[0] != '/' || access(boot, F_OK) < 0)
+		return error_set(e, -EINVAL,
+			"\"%.200s\" is no directory with boot/vmlinuz-* and lib/modules/", value);
+	return 0;
+}
+
+static int check_engine(const char *value, struct error *e)
+{
+	if (text_equal(value, "auto") || text_equal(value, "kvm") || text_equal(value, "soft"))
+		return 0;
+	return error_set(e, -EINVAL, "\"%.80s\" is none of auto, kvm, soft", value);
+}
+
+void start_plan_keys(struct service *service)
+{
+	static const struct config_key kernel = { .name = "berth.kernel", .check = check_kernel };
+	static const struct config_key engine = { .name = "berth.engine", .check = check_engine };
+	config_add(service, &kernel);
+	config_add(service, &engine);
+}
+
+char *start_plan_kernel(const struct service *service)
+{
+	const char *configured = config_get(service, "berth.kernel");
+	if (configured)
+		return alloc_text(configured);
+	cleanup(free) char *dir = alloc_printf("%s/kernels", service->dir_path);
+	cleanup(free) char *best = NULL;
+	DIR *entries = opendir(dir);
+	if (!entries)
+		return NULL;
+	for (struct dirent *entry; (entry = readdir(entries));) {
+		cleanup(free) char *boot = alloc_printf("%s/%s/boot", dir, entry->d_name);
+		if (entry->d_name[0] == '.' || access(boot, F_OK) < 0 ||
+			(best && strcmp(entry->d_name, best) < 0))
+			continue;
+		free(best);
+		best = alloc_text(entry->d_name);
+	}
+	closedir(entries);
+	return best ? alloc_printf("%s/%s", dir, best) : NULL;
+}
 
 static int volumes_plan(
 	struct instance *instance, const struct spec *spec, json_t **volumes, struct error *e)
@@ -36,7 +89,8 @@ static int root_plan(
 }
 
 static int plan_gathered(struct instance *instance, const struct spec *spec,
-	const struct cpu_set_mask *cpus, bool is_trial, struct start_plan *to, struct error *e)
+	const struct cpu_set_mask *cpus, const struct kind_host *host, bool is_trial,
+	struct start_plan *to, struct error *e)
 {
 	cleanup(json_decref) json_t *root = NULL;
 	json_t *volumes[DEVICES_MAX] = {};
@@ -61,7 +115,10 @@ static int plan_gathered(struct instance *instance, const struct spec *spec,
 			.nameservers = to->nics.nameservers,
 			.search = to->nics.search,
 			.cgroup = to->group,
-			.cpus = *cpus };
+			.cpus = *cpus,
+			.host_cpus = host->cpus,
+			.kernel = host->kernel,
+			.engine = config_get(instance->service, "berth.engine") };
 		r = instance->kind->plan(&input, &to->plan, e);
 	}
 	for (size_t i = 0; i < DEVICES_MAX; i++)
@@ -74,13 +131,15 @@ int start_plan_make(struct instance *instance, const struct spec *spec,
 {
 	struct service *service = instance->service;
 	struct kind_host host = { cpu_set_mask_count(&service->instances->ledger.cpus),
-		service->instances->ledger.memory_bytes };
+		service->instances->ledger.memory_bytes, NULL };
+	cleanup(free) char *kernel = start_plan_kernel(service);
+	host.kernel = kernel;
 	struct start_plan plan = {};
 	int r = instance->kind->check(spec, &host, e);
 	if (r < 0)
 		return r;
 	plan.group = instance_group(instance);
-	r = plan_gathered(instance, spec, cpus, is_trial, &plan, e);
+	r = plan_gathered(instance, spec, cpus, &host, is_trial, &plan, e);
 	if (r < 0)
 		start_plan_done(&plan);
 	else

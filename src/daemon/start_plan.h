@@ -21,6 +21,12 @@ struct start_plan {
 int start_plan_make(struct instance *instance, const struct spec *spec,
 	const struct cpu_set_mask *cpus, bool is_trial, struct start_plan *ret,
 	struct error *e) must_use;
+/* Makes the keys of the server's configuration known that machines go by. */
+void start_plan_keys(struct service *service);
+
+/* The kernel that machines run: as configured, or the last by name in kernels/; NULL if there is none. */
+char *start_plan_kernel(const struct service *service);
+
 void start_plan_done(struct start_plan *plan);
 static inline void start_plan_done_cleanup(struct start_plan *local)
 {

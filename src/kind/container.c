@@ -223,7 +223,7 @@ static json_t *nic_json(const struct plan_link *link)
 	return nic;
 }
 
-static json_t *nics_json(const struct kind_input *input)
+json_t *container_nics(const struct kind_input *input)
 {
 	json_t *nics = json_array();
 	for (size_t i = 0; i < input->spec->devices.nic_count; i++)
@@ -256,7 +256,7 @@ static void set_filled(json_t *object, const char *key, json_t *value)
 		json_decref(value);
 }
 
-static void document_add_resolver(json_t *document, const struct kind_input *input)
+void container_resolver(json_t *document, const struct kind_input *input)
 {
 	if (!input->nameservers || !input->nameservers[0])
 		return;
@@ -291,14 +291,14 @@ static int document_json(const struct kind_input *input, json_t **ret, struct er
 	}
 	set_filled(document, "mounts", mounts_json(input));
 	set_filled(document, "devices", nodes_json(spec));
-	set_filled(document, "nics", nics_json(input));
+	set_filled(document, "nics", container_nics(input));
 	set_filled(document, "rlimits", rlimits_json(spec));
 	json_t *sysctls = json_object();
 	for (size_t i = 0; i < spec->sysctl_count; i++)
 		json_object_set_new(
 			sysctls, spec->sysctls[i].name, json_string(spec->sysctls[i].value));
 	set_filled(document, "sysctl", sysctls);
-	document_add_resolver(document, input);
+	container_resolver(document, input);
 	*ret = document;
 	return 0;
 }

@@ -8,6 +8,10 @@
 
 extern const struct kind kind_container;
 
+/* `nics` and `resolver` of the document, as other kinds have them, too. */
+json_t *container_nics(const struct kind_input *input);
+void container_resolver(json_t *document, const struct kind_input *input);
+
 /* The cgroup's limits alone, for a change while it runs. */
 void container_limits(
 	const struct spec *spec, const struct cpu_set_mask *cpus, struct plan_cgroup *ret);

@@ -16,11 +16,13 @@
 #define KIND_CAN_FILES    0x08u
 #define KIND_CAN_SNAPSHOT 0x10u
 #define KIND_CAN_LIMITS   0x20u /* change while it runs */
+#define KIND_HAS_AGENT    0x40u /* which is asked to end it: the runner's helper `stop` */
 
 /* What the host is, as far as a kind asks. */
 struct kind_host {
 	uint32_t cpus;
 	uint64_t memory_bytes;
+	const char *kernel; /* the directory of one for machines, or NULL */
 };
 
 /* What the daemon has found or made for the instance. */
@@ -37,6 +39,9 @@ struct kind_input {
 	const char *search;             /* domain, or NULL */
 	const char *cgroup;             /* "berth-ID/PROJECT_NAME" */
 	struct cpu_set_mask cpus;       /* it is held on; empty: all */
+	uint32_t host_cpus;
+	const char *kernel; /* for machines: a directory with boot/ and lib/modules/ */
+	const char *engine; /* for machines, or NULL: measured */
 };
 
 struct kind {

@@ -195,6 +195,7 @@ int attendant_init(
 		.began_ns = began_ns,
 		.dir = -1,
 		.exit_file = -1,
+		.pidfd = process_open(getpid()),
 		.state.status = RUNNER_STARTING,
 	};
 	int r = open_dir(attendant, e);
@@ -213,6 +214,8 @@ void attendant_done(struct attendant *attendant)
 	control_free(attendant->control);
 	if (attendant->exit_file >= 0)
 		close(attendant->exit_file);
+	if (attendant->pidfd >= 0)
+		close(attendant->pidfd);
 }
 
 static void on_detached(void *data)
@@ -267,7 +270,8 @@ void attendant_status(struct attendant *attendant, enum runner_status status)
 	}
 	attendant->state.status = status;
 	if (attendant->control)
-		control_set_state(attendant->control, &attendant->state, -1);
+		control_set_state(attendant->control, &attendant->state,
+			status == RUNNER_EXITED ? -1 : attendant->pidfd);
 }
 
 void attendant_event(struct attendant *attendant, enum runner_event_kind kind)

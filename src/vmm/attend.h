@@ -20,6 +20,7 @@ struct attendant {
 	struct runner_state state;
 	uint64_t began_ns;
 	int dir, exit_file; /* -1: by hand */
+	int pidfd;          /* of ourselves, for the daemon */
 
 	/* What was asked for and is the program's to do. */
 	void (*stop)(void *data, int signal);

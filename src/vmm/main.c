@@ -34,6 +34,7 @@ static void end(struct monitor *monitor, int status, const char *why)
 {
 	log_info("machine ended name=%s reason=%s status=%d", monitor->assembly.plan.name, why,
 		status);
+	attendant_end(&monitor->attendant, (status & 0xff) << 8, 0, NULL);
 	loop_stop(monitor->loop, status);
 }
 

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guest.c - the way to the agent: the monitor's vsock socket.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "abi/agent.h"
+#include "abi/vsock.h"
+#include "agent/frame.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "host/process.h"
+#include "machine/machine.h"
+
+#define TRIES    600 /* of RETRY_MS: two minutes, as long as a slow guest needs to come up */
+#define RETRY_MS 200
+
+/* 0 and a stream; -EAGAIN while nobody listens in the guest. */
+static int try(int dir, int *ret)
+{
+	static const struct timeval limit = { .tv_sec = 5 };
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char line[64], c;
+	size_t length = 0;
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" VSOCK_SOCKET, dir);
+	cleanup(close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return errno == ENOENT || errno == ECONNREFUSED ? -EAGAIN : -errno;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	snprintf(line, sizeof(line), "CONNECT %d\n", AGENT_PORT);
+	if (file_write_all(fd, line, strlen(line)) < 0)
+		return -EAGAIN;
+	while (length < sizeof(line) - 1 && read(fd, &c, 1) == 1) {
+		line[length++] = c;
+		if (c == '\n')
+			break;
+	}
+	line[length] = '\0';
+	if (!text_starts(line, "OK "))
+		return -EAGAIN;
+	static const struct timeval none;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+int guest_connect(int dir, int pidfd, int *ret, struct error *e)
+{
+	for (int i = 0; i < TRIES; i++) {
+		int r = try(dir, ret);
+		if (r == 0)
+			return 0;
+		if (r != -EAGAIN)
+			return error_code(e, r, "reach the machine's agent");
+		struct pollfd end = { .fd = pidfd, .events = POLLIN };
+		if (poll(&end, 1, RETRY_MS) > 0)
+			return error_set(e, -ECONNRESET, "The machine has stopped");
+	}
+	return error_set(e, -ETIMEDOUT, "The agent in the machine does not answer");
+}
+
+int guest_error(const struct frame *frame, struct error *e)
+{
+	struct agent_error error = {};
+	if (frame->type != AGENT_ERROR || frame->bytes < sizeof(error))
+		return error_set(e, -EPROTO, "the agent says what was not asked");
+	memcpy(&error, frame->data, sizeof(error));
+	int code = error.code < 0 && error.code > -4096 ? error.code : -EIO;
+	return error_set(e, code, "%.400s", (const char *)frame->data + sizeof(error));
+}
+
+int stop_main(void)
+{
+	struct error e = {};
+	const struct agent_number off = {};
+	int fd = -1, dir = process_named_fd("dir");
+	int r = dir < 0 ? dir : guest_connect(dir, process_named_fd("pidfd"), &fd, &e);
+	if (r < 0) {
+		fprintf(stderr, "berth-machine: stop: %s\n", e.text);
+		return 1;
+	}
+	cleanup(free) struct frame *frame = alloc(struct frame);
+	r = frame_write(fd, AGENT_SHUTDOWN, &off, sizeof(off), NULL, 0);
+	if (r == 0)
+		(void)!frame_read(fd, frame);
+	close(fd);
+	return r < 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * machine.h - berth-machine: puts together what a microVM needs and becomes its monitor; and the helpers
+ * that reach into it through its agent.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/base.h"
+#include "base/error.h"
+
+/* `berth-machine run plan.json`: only returns when it failed. */
+int run_main(const char *plan_path);
+/* `berth-machine exec`, `files`, `stop`: as their namesakes of berth-container; see abi/runner.h. */
+int exec_main(void);
+int files_main(void);
+int stop_main(void);
+
+/*
+ * A read-only image (erofs) of the layers, made once beside them and then found: the path in *ret.
+ */
+int root_image(const json_t *layers, char **ret, struct error *e) must_use;
+
+/* The file of the writable device: made, or grown to what is asked for. */
+int root_device(const json_t *volume, uint64_t bytes, char **ret, struct error *e) must_use;
+
+/* What the guest's agent shall set up and run, as it reads it; the caller frees both. */
+char *command_configure(const json_t *plan);
+int command_program(const json_t *plan, char **ret, size_t *ret_length, struct error *e) must_use;
+
+struct initial_file {
+	const char *path;
+	const void *data;
+	size_t length;
+	uint32_t mode;
+};
+
+/*
+ * The initial file system as a memfd: the agent, the kernel's modules and `files`. `kernel` holds
+ * lib/modules.
+ */
+int initial_make(const char *kernel, const char *agent, const struct initial_file *files,
+	size_t file_count, int *ret, struct error *e) must_use;
+
+/*
+ * A connection to the agent of the machine whose directory `dir` is; waits while the guest starts, and
+ * no longer than the machine, `pidfd`, runs (-1: is not asked).
+ */
+int guest_connect(int dir, int pidfd, int *ret, struct error *e) must_use;
+
+/* -EIO and so on with the agent's sentence, out of an ERROR frame. */
+struct frame;
+int guest_error(const struct frame *frame, struct error *e);

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * run.c - from the plan of a machine to its monitor, in the same process: what is made first is outside
+ * the machine's limits, what comes after is in them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "abi/runner.h"
+#include "abi/vsock.h"
+#include "base/channel.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "host/nic.h"
+#include "host/process.h"
+#include "machine/machine.h"
+#include "model/json.h"
+
+#define PLAN_BYTES_MAX MIB
+#define GUEST_CID      3
+#define MACHINE_PLAN   "machine.json"
+
+struct run {
+	json_t *plan;
+	json_t *machine; /* the monitor's plan */
+	struct text fds; /* BERTH_FDS */
+	int dir;
+};
+
+/* Hands a descriptor on under a name; it is the program's that we become. */
+static int pass(struct run *run, const char *name, int fd)
+{
+	if (fcntl(fd, F_SETFD, 0) < 0)
+		return -errno;
+	text_printf(&run->fds, "%s%s=%d", run->fds.length ? "," : "", name, fd);
+	return 0;
+}
+
+static int pass_all(struct run *run, struct error *e)
+{
+	static const char *const names[] = { "control", "dir", "channel" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int fd = process_named_fd(names[i]);
+		if (fd < 0 || pass(run, names[i], fd) < 0)
+			return error_set(e, -EINVAL, "the descriptor %s is wanted", names[i]);
+	}
+	return 0;
+}
+
+static char *beside(const char *folder, const char *program)
+{
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[n < 0 ? 0 : n] = '\0';
+	char *slash = strrchr(self, '/');
+	if (slash)
+		*slash = '\0';
+	char *path = alloc_printf("%s/%s", self, program);
+	if (access(path, X_OK) == 0)
+		return path;
+	free(path);
+	return alloc_printf("%s/../%s/%s", self, folder, program);
+}
+
+static int add_nic(
+	struct run *run, struct netlink *netlink, const json_t *nic, size_t index, struct error *e)
+{
+	const json_t *host = json_object_get(nic, "host");
+	uint8_t mac[6];
+	int tap;
+	const char *text = json_text(nic, "mac");
+	if (!text || mac_parse(text, mac) < 0)
+		return error_set(e, -EINVAL, "nics.mac: no address");
+	const struct nic made = {
+		.host = json_text(host, "name"),
+		.bridge = json_text(host, "bridge"),
+		.shaper = json_text(host, "shaper"),
+		.mac = mac,
+		.mtu = (uint32_t)json_integer_value(json_object_get(nic, "mtu")),
+		.is_isolated = json_is_true(json_object_get(host, "isolated")),
+		.rates = { (uint64_t)json_integer_value(json_object_get(host, "into_bits")),
+			(uint64_t)json_integer_value(json_object_get(host, "out_of_bits")) },
+	};
+	int r = nic_make_tap(netlink, &made, 1, &tap, e);
+	if (r < 0)
+		return error_prefix(e, r, "nic %s", made.host);
+	cleanup(free) char *name = alloc_printf("tap%zu", index);
+	json_array_append_new(json_object_get(run->machine, "nics"),
+		json_pack("{s:o, s:s}", "tap", json_sprintf("fd:%s", name), "mac", text));
+	r = pass(run, name, tap);
+	return r < 0 ? error_code(e, r, "pass a tap") : 0;
+}
+
+static int add_nics(struct run *run, struct error *e)
+{
+	const json_t *nics = json_object_get(run->plan, "nics");
+	cleanup(netlink_close) struct netlink *netlink = NULL;
+	int r = json_array_size(nics) ? netlink_open(NETLINK_ROUTE, &netlink, e) : 0;
+	for (size_t i = 0; r == 0 && i < json_array_size(nics); i++)
+		r = add_nic(run, netlink, json_array_get(nics, i), i, e);
+	return r;
+}
+
+static int add_vsock(struct run *run, struct error *e)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" VSOCK_SOCKET,
+		run->dir);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	(void)unlink(address.sun_path);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+		chmod(address.sun_path, 0600) < 0 || listen(fd, 64) < 0 ||
+		pass(run, "vsock", fd) < 0)
+		return error_errno(e, "listen for the machine's agent");
+	json_object_set_new(run->machine, "vsock",
+		json_pack("{s:i, s:s}", "cid", GUEST_CID, "dir", "fd:vsock"));
+	return 0;
+}
+
+static int add_disks(struct run *run, struct error *e)
+{
+	const json_t *root = json_object_get(run->plan, "root");
+	cleanup(free) char *image = NULL, *device = NULL;
+	uint64_t bytes = (uint64_t)json_integer_value(json_object_get(run->plan, "disk_bytes"));
+	int r = root_image(json_object_get(root, "layers"), &image, e);
+	if (r == 0)
+		r = root_device(json_object_get(root, "volume"), bytes, &device, e);
+	if (r == 0)
+		json_object_set_new(run->machine, "disks",
+			json_pack("[{s:s, s:s, s:b}, {s:s, s:s}]", "file", image, "id", "image",
+				"readonly", 1, "file", device, "id", "root"));
+	return r;
+}
+
+static int add_initial(struct run *run, const char *kernel, struct error *e)
+{
+	cleanup(free) char *configure = command_configure(run->plan), *program = NULL;
+	cleanup(free) char *agent = beside("agent", "berth-agent");
+	size_t length = 0;
+	int fd;
+	int r = command_program(run->plan, &program, &length, e);
+	if (r < 0)
+		return r;
+	const struct initial_file files[] = {
+		{ "berth/configure", configure, strlen(configure), 0600 },
+		{ "berth/command", program, length, 0600 },
+	};
+	r = initial_make(kernel, agent, files, ARRAY_SIZE(files), &fd, e);
+	if (r == 0 && (lseek(fd, 0, SEEK_SET) < 0 || pass(run, "initrd", fd) < 0))
+		r = error_errno(e, "pass the initial file system");
+	return r;
+}
+
+static int add_kernel(struct run *run, struct error *e)
+{
+	const char *kernel = json_text(run->plan, "kernel");
+	cleanup(free) char *pattern = alloc_printf("%s/boot/vmlinuz*", kernel ?: "");
+	glob_t found = {};
+	if (!kernel || glob(pattern, 0, NULL, &found) != 0) {
+		globfree(&found);
+		return error_set(e, -ENOENT, "%s: no kernel", pattern);
+	}
+	json_object_set_new(run->machine, "kernel", json_string(found.gl_pathv[0]));
+	globfree(&found);
+	json_object_set_new(run->machine, "initrd", json_string("fd:initrd"));
+	json_object_set_new(run->machine, "append",
+		json_string(
+			"console=ttyS0 panic=-1 quiet berth.root=/dev/vda berth.upper=/dev/vdb"));
+	return add_initial(run, kernel, e);
+}
+
+static int join_groups(const struct run *run, struct error *e)
+{
+	size_t i;
+	json_t *group;
+	json_array_foreach(json_object_get(run->plan, "cgroups"), i, group)
+	{
+		cleanup(free) char *path =
+			alloc_printf("%s/cgroup.procs", json_string_value(group));
+		int r = file_write_value_f(AT_FDCWD, path, "%d", getpid());
+		if (r < 0)
+			return error_code(e, r, "join %s", path);
+	}
+	return 0;
+}
+
+static int machine_make(struct run *run, const char *plan_path, struct error *e)
+{
+	const json_t *plan = run->plan;
+	cleanup(free) char *cache = alloc_printf("%s", plan_path);
+	char *instances = strstr(cache, "/instances/");
+	run->machine = json_pack("{s:i, s:s, s:O, s:O, s:O, s:[], s:b}", "version", 1, "kind",
+		"microvm", "name", json_object_get(plan, "name"), "cpus",
+		json_object_get(plan, "cpus"), "memory_bytes",
+		json_object_get(plan, "memory_bytes"), "nics", "exit_on_reset", 0);
+	if (!run->machine)
+		return error_set(e, -EINVAL, "%s: a member is missing", plan_path);
+	if (json_text(plan, "engine"))
+		json_object_set(run->machine, "engine", json_object_get(plan, "engine"));
+	if (instances) {
+		*instances = '\0';
+		cleanup(free) char *dir = alloc_printf("%s/kernels/.unpacked", cache);
+		if (file_make_dirs(AT_FDCWD, dir, 0700) == 0)
+			json_object_set_new(run->machine, "cache", json_string(dir));
+	}
+	int r = add_disks(run, e);
+	if (r == 0)
+		r = add_kernel(run, e);
+	if (r == 0)
+		r = add_vsock(run, e);
+	if (r == 0)
+		r = add_nics(run, e);
+	return r;
+}
+
+static int become(struct run *run, const char *plan_path, struct error *e)
+{
+	cleanup(free) char *path = alloc_printf(
+		"%.*s" MACHINE_PLAN, (int)(strrchr(plan_path, '/') + 1 - plan_path), plan_path);
+	cleanup(free) char *text = json_dumps(run->machine, JSON_COMPACT);
+	cleanup(free) char *monitor = beside("vmm", "berth-vmm");
+	cleanup(close) int fd =
+		openat(run->dir, MACHINE_PLAN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int r = fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
+	if (r < 0)
+		return error_code(e, r, "write %s", path);
+	r = join_groups(run, e);
+	if (r < 0)
+		return r;
+	if (setenv("BERTH_FDS", text_str(&run->fds), 1) < 0)
+		return error_errno(e, "pass descriptors");
+	execl(monitor, "berth-vmm", path, (char *)NULL);
+	return error_errno(e, "run %s", monitor);
+}
+
+static int run_it(struct run *run, const char *plan_path, struct error *e)
+{
+	cleanup(free) char *text = NULL;
+	size_t length;
+	int r = pass_all(run, e);
+	run->dir = process_named_fd("dir");
+	if (r == 0)
+		r = fcntl(run->dir, F_SETFD, 0) < 0 ? error_errno(e, "the descriptor dir") : 0;
+	if (r == 0)
+		r = file_read(AT_FDCWD, plan_path, PLAN_BYTES_MAX, &text, &length, e);
+	if (r == 0)
+		r = json_parse(text, length, &run->plan, e);
+	if (r == 0)
+		r = machine_make(run, plan_path, e);
+	return r == 0 ? become(run, plan_path, e) : r;
+}
+
+int run_main(const char *plan_path)
+{
+	struct run run = { .dir = -1 };
+	struct error e = {};
+	int r = run_it(&run, plan_path, &e);
+	struct runner_error error = {
+		.header = { sizeof(error), RUNNER_VERSION, RUNNER_ERROR, 0, 0 },
+		.code = r,
+	};
+	snprintf(error.text, sizeof(error.text), "%.400s", e.text);
+	(void)!channel_send(process_named_fd("channel"), &error, sizeof(error), NULL, 0);
+	fprintf(stderr, "berth-machine: %s\n", e.text);
+	json_decref(run.plan);
+	json_decref(run.machine);
+	text_done(&run.fds);
+	return 1;
+}
