@@ -45,7 +45,6 @@ void filter_begin(struct filter *filter)
 void filter_begin_trapping(struct filter *filter, uint64_t after)
 {
 	filter_begin(filter);
-	filter_allow(filter, SYS_rt_sigreturn, NULL, 0);
 	load(filter, offsetof(struct seccomp_data, instruction_pointer));
 	put(filter, BPF_JMP | BPF_JEQ | BPF_K, 0, 2, (uint32_t)after);
 	load(filter, offsetof(struct seccomp_data, instruction_pointer) + 4);

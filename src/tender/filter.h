@@ -34,8 +34,8 @@ void filter_begin(struct filter *filter);
 
 /*
  * As filter_begin(), for a process with one privileged instruction: calls whose instruction pointer (that
- * behind the `syscall`) is not `after` raise SIGSYS, which the process can catch. rt_sigreturn is allowed
- * from anywhere: it sets registers of the process and nothing else.
+ * behind the `syscall`) is not `after` raise SIGSYS, which the process can catch; its handler returns through
+ * that instruction, too.
  */
 void filter_begin_trapping(struct filter *filter, uint64_t after);
 

@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "rewrite/rewrite.h"
+#include "tender/image.h"
 #include "tender/process.h"
 #include "tender/spt.h"
 
@@ -20,6 +21,11 @@
 
 static const char usage[] =
 	"usage: berth-tender [OPTION...] [--] UNIKERNEL [ARGUMENT...]\n"
+	"       berth-tender --build ROOTDIR PROGRAM IMAGE [WORD...]\n"
+	"       berth-tender [OPTION...] --root=IMAGE [--] [WORD...]\n"
+	"  --build                        make an image of a directory and the static PROGRAM in it\n"
+	"  --root=IMAGE                   run the program of such an image; WORDs replace its own\n"
+	"  --verbose                      say at the end which system calls the program missed\n"
 	"  --mem=MIB                      memory of the unikernel (512)\n"
 	"  --block:NAME=FILE              attach FILE as its block device NAME\n"
 	"  --block-sector-size:NAME=N     its block size (512)\n"
@@ -105,16 +111,90 @@ static uint32_t count_words(char **words)
 	return count;
 }
 
+/* What the options say of a program for the library OS. */
+struct program_options {
+	const char *root;
+	bool is_verbose;
+	uint64_t memory_bytes;
+};
+
+static int take_options(int end, char **words, struct solo5 *solo5, struct program_options *options,
+	struct error *e)
+{
+	for (int i = 1; i < end && !text_equal(words[i], "--"); i++) {
+		if (text_starts(words[i], "--root=")) {
+			options->root = words[i] + strlen("--root=");
+			continue;
+		}
+		if (text_equal(words[i], "--verbose")) {
+			options->is_verbose = true;
+			continue;
+		}
+		int r = take_option(solo5, words[i], &options->memory_bytes, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool has_root(int end, char **words)
+{
+	for (int i = 1; i < end; i++)
+		if (text_starts(words[i], "--root="))
+			return true;
+	return false;
+}
+
+/* A program from a file, or from the root's image if `data` is NULL. */
+static int run_program(const struct program_options *options, const void *data, size_t size,
+	char **words, int count, struct error *e)
+{
+	const void *root = NULL;
+	size_t root_bytes = 0;
+	if (options->root) {
+		int r = map_file(options->root, &root, &root_bytes, e);
+		if (r < 0)
+			return error_prefix(e, r, "%s", options->root);
+	}
+	return process_run(data, size,
+		&(struct process_options){ .memory_bytes = options->memory_bytes,
+			.arguments = words,
+			.argument_count = (uint32_t)count,
+			.environment = environ,
+			.environment_count = count_words(environ),
+			.root = root,
+			.root_bytes = root_bytes,
+			.is_verbose = options->is_verbose },
+		e);
+}
+
+static int run_solo5(
+	struct solo5 *solo5, uint64_t memory_bytes, char **words, int count, struct error *e)
+{
+	int r = solo5_finish(solo5, e);
+	if (r < 0)
+		return r;
+	cleanup(text_done) struct text line = {};
+	for (int i = 0; i < count; i++)
+		text_printf(&line, "%s%s", i > 0 ? " " : "", words[i]);
+	return spt_run(solo5, memory_bytes, text_str(&line), e);
+}
+
 static int run(int count, char **words, struct error *e)
 {
 	int kernel = find_unikernel(count, words);
-	if (kernel >= count)
-		return error_set(e, -EINVAL, "%s", usage);
 	const void *data = NULL;
 	size_t size = 0;
 	struct elf elf;
 	struct solo5 solo5 = {};
-	uint64_t memory_bytes = MEMORY_MIB * MIB;
+	struct program_options options = { .memory_bytes = MEMORY_MIB * MIB };
+	if (has_root(kernel, words)) {
+		int r = take_options(kernel, words, &solo5, &options, e);
+		return r < 0 ? r
+			     : run_program(&options, NULL, 0, words + kernel, count - kernel, e);
+	}
+	if (kernel >= count)
+		return error_set(e, -EINVAL, "%s", usage);
 	int r = map_file(words[kernel], &data, &size, e);
 	if (r == 0)
 		r = elf_open(data, size, &elf, e);
@@ -123,26 +203,12 @@ static int run(int count, char **words, struct error *e)
 		r = solo5_open(&elf, SOLO5_TARGET_SPT, &solo5, e);
 	if (r < 0)
 		return error_prefix(e, r, "%s", words[kernel]);
-	for (int i = 1; i < kernel && !text_equal(words[i], "--"); i++) {
-		r = take_option(&solo5, words[i], &memory_bytes, e);
-		if (r < 0)
-			return r;
-	}
-	if (is_program)
-		return process_run(data, size,
-			&(struct process_options){ .memory_bytes = memory_bytes,
-				.arguments = words + kernel,
-				.argument_count = (uint32_t)(count - kernel),
-				.environment = environ,
-				.environment_count = count_words(environ) },
-			e);
-	r = solo5_finish(&solo5, e);
+	r = take_options(kernel, words, &solo5, &options, e);
 	if (r < 0)
 		return r;
-	cleanup(text_done) struct text line = {};
-	for (int i = kernel + 1; i < count; i++)
-		text_printf(&line, "%s%s", i > kernel + 1 ? " " : "", words[i]);
-	return spt_run(&solo5, memory_bytes, text_str(&line), e);
+	if (is_program)
+		return run_program(&options, data, size, words + kernel, count - kernel, e);
+	return run_solo5(&solo5, options.memory_bytes, words + kernel + 1, count - kernel - 1, e);
 }
 
 int main(int count, char **words)
@@ -158,7 +224,13 @@ int main(int count, char **words)
 		}
 	}
 	struct error e = {};
-	(void)run(count, words, &e);
+	if (count >= 5 && text_equal(words[1], "--build")) {
+		if (image_build(words[2], words[3], words[4], words + 5, (uint32_t)count - 5, &e) ==
+			0)
+			return 0;
+	} else {
+		(void)run(count, words, &e);
+	}
 	fprintf(stderr, "%s%s\n", text_starts(e.text, "usage") ? "" : "berth-tender: ", e.text);
 	return 1;
 }

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -22,17 +23,21 @@
 #include <sys/syscall.h>
 #include <sys/ucontext.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "tender/filter.h"
-#include "unikernel/kernel.h"
+#include "unikernel/thread.h"
 
-#define ARCH_SET_FS_CODE 0x1002
-#define SIGNAL_STACK     (64 * KIB)
+#define ARCH_SET_FS_CODE    0x1002
+#define HWCAP2_FSGSBASE_BIT 2
+#define SIGNAL_STACK        (64 * KIB)
+#define RED_ZONE            128
 
 int64_t platform_syscall(
 	int64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 extern const char platform_syscall_after[];
+void platform_restorer(void);
 
 __asm__(".text\n"
 	".globl platform_syscall, platform_syscall_after\n"
@@ -44,10 +49,16 @@ __asm__(".text\n"
 	"mov %rcx, %rdx\n\t"
 	"mov %r8, %r10\n\t"
 	"mov %r9, %r8\n\t"
-	"mov 8(%rsp), %r9\n\t"
+	"mov 8(%rsp), %r9\n"
+	"platform_syscall_here:\n\t"
 	"syscall\n"
 	"platform_syscall_after:\n\t"
-	"ret\n");
+	"ret\n"
+	/* What a handler returns to: rt_sigreturn by that instruction; a program's own one traps. */
+	".globl platform_restorer\n"
+	"platform_restorer:\n\t"
+	"mov $15, %eax\n\t"
+	"jmp platform_syscall_here\n");
 
 static uint64_t number_of(const void *pointer)
 {
@@ -77,14 +88,21 @@ void platform_release(uint64_t address, uint64_t size)
 	(void)CALL(SYS_madvise, address, size, MADV_DONTNEED, 0);
 }
 
-int64_t platform_console_write(const void *data, size_t size)
+int64_t platform_console_write(int stream, const void *data, size_t size)
 {
-	return CALL(SYS_write, STDOUT_FILENO, number_of(data), size, 0);
+	return CALL(SYS_write, (uint64_t)stream, number_of(data), size, 0);
 }
 
 int64_t platform_console_read(void *data, size_t size)
 {
 	return CALL(SYS_read, STDIN_FILENO, number_of(data), size, 0);
+}
+
+bool platform_console_has_input(void)
+{
+	struct pollfd console = { .fd = STDIN_FILENO, .events = POLLIN };
+	const struct timespec now = {};
+	return CALL(SYS_ppoll, number_of(&console), 1, number_of(&now), 0) > 0;
 }
 
 static uint64_t read_clock(clockid_t id)
@@ -128,39 +146,68 @@ void platform_exit(int status)
 		(void)CALL(SYS_exit_group, (uint64_t)status, 0, 0, 0);
 }
 
-/* The program's own system call: its registers go where entry.S would have put them. */
-static void on_trap(int number, siginfo_t *info, void *data)
+static struct registers registers_of(const greg_t *g)
 {
-	(void)number;
-	(void)info;
-	ucontext_t *context = data;
-	greg_t *g = context->uc_mcontext.gregs;
-	struct registers *r = (struct registers *)(uintptr_t)(current_thread->kernel_sp -
-		sizeof(struct registers));
-	*r = (struct registers){
+	return (struct registers){
 		.r15 = (uint64_t)g[REG_R15],
 		.r14 = (uint64_t)g[REG_R14],
 		.r13 = (uint64_t)g[REG_R13],
 		.r12 = (uint64_t)g[REG_R12],
 		.rbp = (uint64_t)g[REG_RBP],
 		.rbx = (uint64_t)g[REG_RBX],
-		.r11 = (uint64_t)g[REG_EFL],
+		.r11 = (uint64_t)g[REG_R11],
 		.r10 = (uint64_t)g[REG_R10],
 		.r9 = (uint64_t)g[REG_R9],
 		.r8 = (uint64_t)g[REG_R8],
-		.rcx = (uint64_t)g[REG_RIP],
+		.rax = (uint64_t)g[REG_RAX],
+		.rcx = (uint64_t)g[REG_RCX],
 		.rdx = (uint64_t)g[REG_RDX],
 		.rsi = (uint64_t)g[REG_RSI],
 		.rdi = (uint64_t)g[REG_RDI],
-		.number = (uint64_t)g[REG_RAX],
 		.rip = (uint64_t)g[REG_RIP],
 		.cs = 0x33,
 		.rflags = (uint64_t)g[REG_EFL],
 		.rsp = (uint64_t)g[REG_RSP],
 		.ss = 0x2b,
 	};
+}
+
+/* The program's own system call: its registers go where entry.S would have put them. */
+static void on_trap(int number, siginfo_t *info, void *data)
+{
+	(void)number;
+	(void)info;
+	greg_t *g = ((ucontext_t *)data)->uc_mcontext.gregs;
+	struct registers *r = (struct registers *)(uintptr_t)(current_thread->kernel_sp -
+		sizeof(struct registers));
+	*r = registers_of(g);
+	r->number = r->rax;
+	r->rcx = r->rip;
+	r->r11 = r->rflags;
 	g[REG_RSP] = (greg_t)(uintptr_t)r;
 	g[REG_RIP] = (greg_t)(uintptr_t)unikernel_trap;
+}
+
+/* A fault: of the program, or of a call that was given a bad pointer, whose stack must stay as it is. */
+static void on_fault(int number, siginfo_t *info, void *data)
+{
+	greg_t *g = ((ucontext_t *)data)->uc_mcontext.gregs;
+	struct fault *fault = (struct fault *)(uintptr_t)(current_thread->kernel_sp -
+		sizeof(struct registers) - sizeof(struct fault));
+	uint64_t sp = (uint64_t)g[REG_RSP], top = current_thread->kernel_sp;
+	if (sp < top && sp > top - KERNEL_STACK) {
+		fault = (struct fault *)(uintptr_t)(sp - RED_ZONE - sizeof(*fault));
+		fault->is_in_call = true;
+	} else {
+		fault->is_in_call = false;
+	}
+	fault->registers = registers_of(g);
+	fault->signal = number;
+	fault->code = info->si_code;
+	fault->address = number_of(info->si_addr);
+	g[REG_RDI] = (greg_t)(uintptr_t)fault;
+	g[REG_RSP] = (greg_t)(uintptr_t)fault & ~15;
+	g[REG_RIP] = (greg_t)(uintptr_t)unikernel_trap_fault;
 }
 
 #define ONLY(filter, call, ...) \
@@ -174,6 +221,7 @@ int platform_lock(void)
 	static struct filter filter;
 	filter_begin_trapping(&filter, number_of(platform_syscall_after));
 	ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, STDOUT_FILENO });
+	ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, STDERR_FILENO });
 	ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, STDIN_FILENO });
 	ONLY(&filter, SYS_clock_gettime, { 0, FILTER_EQUAL, CLOCK_MONOTONIC });
 	ONLY(&filter, SYS_clock_gettime, { 0, FILTER_EQUAL, CLOCK_REALTIME });
@@ -181,18 +229,42 @@ int platform_lock(void)
 	ONLY(&filter, SYS_mprotect, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE });
 	ONLY(&filter, SYS_madvise, { 2, FILTER_EQUAL, MADV_DONTNEED });
 	ONLY(&filter, SYS_arch_prctl, { 0, FILTER_EQUAL, ARCH_SET_FS_CODE });
+	filter_allow(&filter, SYS_rt_sigreturn, NULL, 0);
 	filter_allow(&filter, SYS_exit_group, NULL, 0);
 	int r = filter_end(&filter, NULL);
 	return r < 0 ? r : filter_lock(&filter);
 }
 
+/* The kernel's struct sigaction; libc's would return by an instruction of libc's. */
+struct kernel_action {
+	void (*handler)(int number, siginfo_t *info, void *data);
+	uint64_t flags;
+	void (*restorer)(void);
+	uint64_t mask;
+};
+
+#define SA_RESTORER_FLAG 0x04000000u
+
+static int catch_signal(int number, void (*handler)(int number, siginfo_t *info, void *data))
+{
+	const struct kernel_action action = { handler, SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG,
+		platform_restorer, 0 };
+	return (int)syscall(SYS_rt_sigaction, number, &action, NULL, sizeof(uint64_t));
+}
+
 static int catch_traps(struct error *e)
 {
 	static char stack[SIGNAL_STACK];
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 	const stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
-	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_ONSTACK };
-	if (sigaltstack(&alternate, NULL) < 0 || sigaction(SIGSYS, &action, NULL) < 0)
+	if (sigaltstack(&alternate, NULL) < 0 || catch_signal(SIGSYS, on_trap) < 0)
 		return error_errno(e, "the handler of traps");
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		if (catch_signal(faults[i], on_fault) < 0)
+			return error_errno(e, "the handler of faults");
+	/* Who closes the console's other end ends no program: writing says so. */
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return error_errno(e, "ignore SIGPIPE");
 	return 0;
 }
 
@@ -200,6 +272,14 @@ static void add_words(struct text *words, char **list, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		text_add_n(words, list[i], strlen(list[i]) + 1);
+}
+
+static uint32_t find_flags(const struct process_options *options)
+{
+	return (isatty(STDIN_FILENO) ? BOOT_IN_TERMINAL : 0) |
+		(isatty(STDOUT_FILENO) ? BOOT_OUT_TERMINAL : 0) |
+		(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT ? BOOT_FSGSBASE : 0) |
+		(options->is_verbose ? BOOT_VERBOSE : 0);
 }
 
 int process_run(
@@ -228,6 +308,10 @@ int process_run(
 		.words_bytes = (uint32_t)words.length,
 		.argument_count = options->argument_count,
 		.environment_count = options->environment_count,
+		.flags = find_flags(options),
+		.root_address = number_of(options->root),
+		.root_bytes = options->root_bytes,
+		.vdso_address = getauxval(AT_SYSINFO_EHDR),
 	};
 	if (getrandom(boot.random, sizeof(boot.random), 0) != sizeof(boot.random))
 		return error_errno(e, "random bytes");

@@ -13,6 +13,9 @@ struct process_options {
 	uint32_t argument_count;
 	char **environment;
 	uint32_t environment_count;
+	const void *root; /* its erofs image, or NULL */
+	uint64_t root_bytes;
+	bool is_verbose; /* at the end it says which calls the program missed */
 };
 
 /* Runs the rewritten program `data`. Returns only if something failed before the program began. */

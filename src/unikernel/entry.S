@@ -73,30 +73,17 @@ unikernel_trap:
 	cld
 	mov %rsp, %rdi
 	call unikernel_call
-	/* Falls through. */
+	jmp unikernel_resume
+	.size unikernel_trap, . - unikernel_trap
 
-/* Continues a thread from the struct registers that the stack pointer points to, every register. */
-	.globl unikernel_resume
-	.type unikernel_resume, @function
-unikernel_resume:
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
-	pop %r11
-	pop %r10
-	pop %r9
-	pop %r8
-	pop %rax
-	pop %rcx
-	pop %rdx
-	pop %rsi
-	pop %rdi
-	add $8, %rsp
-	iretq
-	.size unikernel_resume, . - unikernel_resume
+/* Where a platform continues after a fault of the processor: rdi is its struct fault, on a kernel stack. */
+	.globl unikernel_trap_fault
+	.type unikernel_trap_fault, @function
+unikernel_trap_fault:
+	cld
+	call unikernel_fault
+	ud2
+	.size unikernel_trap_fault, . - unikernel_trap_fault
 
 /* void unikernel_start(uint64_t rip, uint64_t rsp): the first instruction of a program, registers zero. */
 	.globl unikernel_start

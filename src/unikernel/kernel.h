@@ -16,19 +16,6 @@
 #define KERNEL_PAGE  4096u
 #define KERNEL_STACK (32u * 1024)
 
-/* entry.S wants kernel_sp first. */
-struct thread {
-	uint64_t kernel_sp; /* where struct registers ends: 8 below a multiple of 16 */
-	int32_t id;
-	uint64_t fs;
-	uint64_t clear_child_tid;
-};
-
-extern struct thread *current_thread;
-
-/* Makes the first thread the one that runs; `kernel_stack_top` is a multiple of 16. */
-void thread_init(uint64_t kernel_stack_top);
-
 /* Runs the program of `boot` until it exits. */
 void kernel_main(const struct boot *boot) __attribute__((__noreturn__));
 
@@ -38,13 +25,34 @@ void kernel_panic(const char *sentence) __attribute__((__noreturn__));
 /* Serves the call whose registers stand on the kernel stack. */
 void unikernel_call(struct registers *registers);
 
+/* A fault of the processor, as a platform reports it. */
+struct fault {
+	struct registers registers;
+	int32_t signal, code;
+	uint64_t address;
+	bool is_in_call; /* the library OS was at work: it was given a bad pointer */
+};
+void unikernel_fault(const struct fault *fault) __attribute__((__noreturn__));
+
+/* Goes on with exactly these registers, which stand on a kernel stack. */
+void unikernel_continue(struct registers *registers) __attribute__((__noreturn__));
+
 void unikernel_start(uint64_t rip, uint64_t rsp) __attribute__((__noreturn__));
 void unikernel_entry(void);
 void unikernel_trap(void);
+void unikernel_resume(void);
+void unikernel_trap_fault(void);
 
 /* memory.c */
-void memory_init(uint64_t address, uint64_t size, uint64_t program_break);
-uint64_t memory_alloc(uint64_t bytes); /* pages for the library OS itself; 0 if there are none */
+void memory_init(uint64_t address, uint64_t size);
+uint64_t memory_alloc(
+	uint64_t bytes); /* zeroed pages for the library OS itself; 0 if there are none */
+void memory_free(uint64_t address, uint64_t bytes);
+uint64_t memory_total(void); /* bytes */
+uint64_t memory_left(void);
+uint64_t memory_start(void);
+int64_t memory_move(
+	uint64_t address, uint64_t old_size, uint64_t size, uint64_t flags, uint64_t to);
 int64_t memory_brk(uint64_t address);
 int64_t memory_map(uint64_t address, uint64_t size, uint64_t rights, uint64_t flags);
 int64_t memory_unmap(uint64_t address, uint64_t size);
@@ -56,7 +64,7 @@ struct program {
 	uint64_t entry;
 	uint64_t headers; /* address of the program headers */
 	uint32_t header_count;
-	uint64_t end; /* behind its last byte */
+	uint64_t start, end; /* of all its segments */
 };
 int load_program(const struct boot *boot, struct program *ret);
 uint64_t load_stack(const struct boot *boot, const struct program *program, uint64_t top);
@@ -67,3 +75,16 @@ void *memmove(void *to, const void *from, size_t size);
 void *memset(void *to, int value, size_t size);
 int memcmp(const void *a, const void *b, size_t size);
 size_t strlen(const char *text);
+bool text_is(const char *a, const char *b);
+
+static inline void *at(uint64_t address)
+{
+	return (void *)(uintptr_t)address;
+}
+
+static inline uint64_t address_of(const void *pointer)
+{
+	return (uint64_t)(uintptr_t)pointer;
+}
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))

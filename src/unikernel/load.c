@@ -11,6 +11,12 @@
 #define PT_BERTH_SLOT   0x62746872u
 #define HWCAP2_FSGSBASE 2
 
+/* A signal frame with all of the vector state there can be. */
+#define SIGNAL_STACK_MIN 4096
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
+
 static uint64_t page_down(uint64_t address)
 {
 	return address & ~(uint64_t)(KERNEL_PAGE - 1);
@@ -19,11 +25,6 @@ static uint64_t page_down(uint64_t address)
 static uint64_t page_up(uint64_t address)
 {
 	return page_down(address + KERNEL_PAGE - 1);
-}
-
-static void *at(uint64_t address)
-{
-	return (void *)(uintptr_t)address;
 }
 
 /* Whoever built the image has checked the file; a reader that trusts nobody costs little. */
@@ -75,6 +76,8 @@ static int load_segments(const struct boot *boot, const Elf64_Phdr *segments, ui
 		int r = load_segment(boot, segment);
 		if (r < 0)
 			return r;
+		if (segment->p_vaddr < program->start)
+			program->start = segment->p_vaddr;
 		if (segment->p_vaddr + segment->p_memsz > program->end)
 			program->end = segment->p_vaddr + segment->p_memsz;
 	}
@@ -111,6 +114,7 @@ int load_program(const struct boot *boot, struct program *ret)
 		.entry = header->e_entry,
 		.headers = headers_address(header, segments),
 		.header_count = header->e_phnum,
+		.start = UINT64_MAX,
 	};
 	int r = load_segments(boot, segments, header->e_phnum, &program);
 	if (r < 0)
@@ -165,10 +169,12 @@ uint64_t load_stack(const struct boot *boot, const struct program *program, uint
 		{ AT_SECURE, 0 },
 		{ AT_CLKTCK, 100 },
 		{ AT_HWCAP, cpuid_features() },
-		{ AT_HWCAP2, HWCAP2_FSGSBASE },
+		{ AT_HWCAP2, boot->flags & BOOT_FSGSBASE ? HWCAP2_FSGSBASE : 0 },
 		{ AT_PLATFORM, name },
 		{ AT_RANDOM, random },
 		{ AT_EXECFN, words },
+		{ AT_MINSIGSTKSZ, SIGNAL_STACK_MIN },
+		{ boot->vdso_address ? AT_SYSINFO_EHDR : AT_IGNORE, boot->vdso_address },
 		{ AT_NULL, 0 },
 	};
 	uint64_t slots = 1 + boot->argument_count + 1 + boot->environment_count + 1 +

@@ -11,8 +11,11 @@
 
 #include "unikernel/kernel.h"
 
+enum { FREE, USED, PROTECTED };
+
 static struct {
 	uint64_t start;
+	uint64_t left; /* pages */
 	uint64_t pages;
 	uint8_t *used;                   /* one a page */
 	uint64_t break_start, break_now; /* addresses */
@@ -52,19 +55,25 @@ static void set_used(uint64_t page, uint64_t count, uint8_t used)
 static void give_back(uint64_t page, uint64_t count)
 {
 	uint64_t address = region.start + page * KERNEL_PAGE;
-	platform_protect(address, count * KERNEL_PAGE, PLATFORM_READ | PLATFORM_WRITE);
+	for (uint64_t i = 0; i < count; i++)
+		if (region.used[page + i] == PROTECTED) {
+			platform_protect(
+				address, count * KERNEL_PAGE, PLATFORM_READ | PLATFORM_WRITE);
+			break;
+		}
 	platform_release(address, count * KERNEL_PAGE);
-	set_used(page, count, 0);
+	for (uint64_t i = 0; i < count; i++)
+		region.left += region.used[page + i] != FREE;
+	set_used(page, count, FREE);
 }
 
-void memory_init(uint64_t address, uint64_t size, uint64_t program_break)
+void memory_init(uint64_t address, uint64_t size)
 {
 	region.start = address;
 	region.pages = size / KERNEL_PAGE;
 	region.used = (uint8_t *)(uintptr_t)address;
-	set_used(0, pages_up(region.pages), 1);
-	/* A break next to the program is where none of our pages are: ours starts in the region. */
-	(void)program_break;
+	set_used(0, pages_up(region.pages), USED);
+	region.left = region.pages - pages_up(region.pages);
 	region.break_start = region.break_now = address + pages_up(region.pages) * KERNEL_PAGE;
 	region.cursor = region.pages;
 }
@@ -87,7 +96,8 @@ static uint64_t take_run(uint64_t count)
 	if (!page)
 		page = find_run(region.pages, count);
 	if (page) {
-		set_used(page, count, 1);
+		set_used(page, count, USED);
+		region.left -= count;
 		region.cursor = page;
 	}
 	return page;
@@ -108,7 +118,8 @@ int64_t memory_brk(uint64_t address)
 	if (new_end > old_end) {
 		if (!is_free(old_end, new_end - old_end))
 			return (int64_t)region.break_now;
-		set_used(old_end, new_end - old_end, 1);
+		set_used(old_end, new_end - old_end, USED);
+		region.left -= new_end - old_end;
 	} else if (new_end < old_end) {
 		give_back(new_end, old_end - new_end);
 	}
@@ -134,7 +145,8 @@ int64_t memory_map(uint64_t address, uint64_t size, uint64_t rights, uint64_t fl
 				return -EEXIST;
 			give_back(page, count);
 		}
-		set_used(page, count, 1);
+		set_used(page, count, USED);
+		region.left -= count;
 	} else {
 		page = take_run(count);
 		if (!page)
@@ -146,6 +158,7 @@ int64_t memory_map(uint64_t address, uint64_t size, uint64_t rights, uint64_t fl
 			address, count * KERNEL_PAGE, (int)(rights & (PROT_READ | PROT_WRITE)));
 		if (r < 0)
 			return r;
+		set_used(page, count, PROTECTED);
 	}
 	return (int64_t)address;
 }
@@ -167,7 +180,65 @@ int64_t memory_protect(uint64_t address, uint64_t size, uint64_t rights)
 		return -EINVAL;
 	if (rights & PROT_EXEC)
 		return -EACCES;
+	if (is_inside(address, pages_up(size) * KERNEL_PAGE)) {
+		bool is_plain = (rights & (PROT_READ | PROT_WRITE)) == (PROT_READ | PROT_WRITE);
+		uint64_t page = page_of(address);
+		for (uint64_t i = 0; i < pages_up(size); i++)
+			if (region.used[page + i] == FREE)
+				return -ENOMEM;
+		set_used(page, pages_up(size), is_plain ? USED : PROTECTED);
+	}
 	return platform_protect(address, pages_up(size) * KERNEL_PAGE, (int)rights);
+}
+
+void memory_free(uint64_t address, uint64_t bytes)
+{
+	give_back(page_of(address), pages_up(bytes));
+}
+
+uint64_t memory_total(void)
+{
+	return region.pages * KERNEL_PAGE;
+}
+
+uint64_t memory_left(void)
+{
+	return region.left * KERNEL_PAGE;
+}
+
+uint64_t memory_start(void)
+{
+	return region.start;
+}
+
+int64_t memory_move(uint64_t address, uint64_t old_size, uint64_t size, uint64_t flags, uint64_t to)
+{
+	uint64_t old_count = pages_up(old_size), count = pages_up(size);
+	if (address % KERNEL_PAGE || count == 0 || old_count == 0 || (flags & MREMAP_FIXED))
+		return -EINVAL;
+	(void)to;
+	if (!is_inside(address, old_count * KERNEL_PAGE))
+		return -EFAULT;
+	uint64_t page = page_of(address);
+	if (count <= old_count) {
+		if (count < old_count)
+			give_back(page + count, old_count - count);
+		return (int64_t)address;
+	}
+	uint64_t more = count - old_count;
+	if (more <= region.pages - page - old_count && is_free(page + old_count, more)) {
+		set_used(page + old_count, more, USED);
+		region.left -= more;
+		return (int64_t)address;
+	}
+	if (!(flags & MREMAP_MAYMOVE))
+		return -ENOMEM;
+	uint64_t fresh = take_run(count);
+	if (!fresh)
+		return -ENOMEM;
+	memcpy(at(region.start + fresh * KERNEL_PAGE), at(address), old_count * KERNEL_PAGE);
+	give_back(page, old_count);
+	return (int64_t)(region.start + fresh * KERNEL_PAGE);
 }
 
 int64_t memory_advise(uint64_t address, uint64_t size, uint64_t advice)

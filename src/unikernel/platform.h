@@ -29,8 +29,10 @@ void platform_release(uint64_t address, uint64_t size);
 /* From here on nothing outside the unikernel can be reached but by the functions below. */
 int platform_lock(void);
 
-int64_t platform_console_write(const void *data, size_t size);
+/* Stream 1 is output, 2 errors. */
+int64_t platform_console_write(int stream, const void *data, size_t size);
 int64_t platform_console_read(void *data, size_t size); /* 0 at the end, -EAGAIN if there is none */
+bool platform_console_has_input(void);                  /* or its end */
 
 uint64_t platform_clock_monotonic(void); /* ns */
 uint64_t platform_clock_realtime(void);  /* ns since the epoch */

@@ -2,37 +2,124 @@
 /*
  * start.c - the life of a unikernel: load, lock, run, exit.
  */
-#include "unikernel/kernel.h"
+#include "unikernel/calls.h"
+#include "unikernel/devices.h"
+#include "unikernel/erofs.h"
+#include "unikernel/missed.h"
+#include "unikernel/proc.h"
+#include "unikernel/signals.h"
 
 #define STACK_BYTES (8u << 20)
 
 void kernel_panic(const char *sentence)
 {
 	static const char head[] = "unikernel: ";
-	platform_console_write(head, sizeof(head) - 1);
-	platform_console_write(sentence, strlen(sentence));
-	platform_console_write("\n", 1);
+	platform_console_write(2, head, sizeof(head) - 1);
+	platform_console_write(2, sentence, strlen(sentence));
+	platform_console_write(2, "\n", 1);
 	platform_exit(255);
 }
 
-void kernel_main(const struct boot *boot)
+static void make_tree(const struct boot *boot)
 {
-	struct program program;
-	if (boot->version != BOOT_VERSION || boot->size != sizeof(*boot))
-		kernel_panic("this library OS does not know what it was started by");
-	if (load_program(boot, &program) < 0)
-		kernel_panic("the program is no static x86-64 executable that could be loaded");
-	memory_init(boot->memory_address, boot->memory_bytes, program.end);
+	if (boot->root_address) {
+		if (erofs_root(at(boot->root_address), boot->root_bytes, &path_root) < 0)
+			kernel_panic("the root is no uncompressed erofs image");
+	} else {
+		path_root = node_new(S_IFDIR | 0755);
+	}
+	if (!path_root)
+		kernel_panic("there is not enough memory for the root");
+	path_root->links = 2;
+	path_root->directory.parent = path_root;
+	path_working = path_root;
+	node_hold(path_root);
+	if (devices_init(boot) < 0)
+		kernel_panic("there is not enough memory for /dev");
+}
 
+/* The bytes of a file of the image that stand in one run; the builder sees to that. */
+static bool find_bytes(const char *path, uint64_t *ret_address, uint64_t *ret_size)
+{
+	struct node *node = NULL;
+	if (path_find(path_root, path, true, &node) < 0 || !S_ISREG(node->mode) ||
+		node->regular.image.first_bytes != node->size)
+		return false;
+	*ret_address = address_of(node->regular.image.first);
+	*ret_size = node->size;
+	return true;
+}
+
+/* What the platform was not given is in the image. */
+static void find_program(struct boot *boot)
+{
+	uint64_t address = 0, size = 0;
+	struct boot_words words;
+	if (!boot->program_address &&
+		!find_bytes("/.berth/program", &boot->program_address, &boot->program_bytes))
+		kernel_panic("the image has no /.berth/program");
+	if (boot->argument_count)
+		return;
+	if (!find_bytes("/.berth/words", &address, &size) || size < sizeof(words))
+		kernel_panic("the image has no /.berth/words");
+	memcpy(&words, at(address), sizeof(words));
+	if (words.words_bytes > size - sizeof(words) || words.argument_count == 0)
+		kernel_panic("the image has a wrong /.berth/words");
+	/* Behind its words stands the environment of the image; ours is the image's. */
+	boot->argument_count = words.argument_count;
+	boot->environment_count = words.environment_count;
+	boot->words_address = address + sizeof(words);
+	boot->words_bytes = words.words_bytes;
+}
+
+static uint64_t arguments_bytes(const struct boot *boot)
+{
+	const char *words = at(boot->words_address), *end = words;
+	for (uint32_t i = 0; i < boot->argument_count; i++)
+		end += strlen(end) + 1;
+	return (uint64_t)(end - words);
+}
+
+static void name_thread(const char *path)
+{
+	const char *name = path;
+	for (const char *c = path; *c; c++)
+		if (*c == '/')
+			name = c + 1;
+	size_t length = strlen(name);
+	memcpy(current_thread->name, name, length < 15 ? length : 15);
+}
+
+void kernel_main(const struct boot *given)
+{
+	static struct boot copy;
+	struct boot *boot = &copy;
+	struct program program;
+	if (given->version != BOOT_VERSION || given->size != sizeof(*given))
+		kernel_panic("this library OS does not know what it was started by");
+	copy = *given;
+	memory_init(boot->memory_address, boot->memory_bytes);
 	uint64_t stack_bytes =
 		boot->memory_bytes / 4 < STACK_BYTES ? boot->memory_bytes / 4 : STACK_BYTES;
-	uint64_t stack = memory_alloc(stack_bytes & ~(uint64_t)(KERNEL_PAGE - 1));
+	stack_bytes &= ~(uint64_t)(KERNEL_PAGE - 1);
+	uint64_t stack = memory_alloc(stack_bytes);
 	uint64_t kernel_stack = memory_alloc(KERNEL_STACK);
 	if (!stack || !kernel_stack)
 		kernel_panic("there is not enough memory for the program's stack");
-	thread_init(kernel_stack + KERNEL_STACK);
-	uint64_t sp =
-		load_stack(boot, &program, stack + (stack_bytes & ~(uint64_t)(KERNEL_PAGE - 1)));
+	thread_init(at(kernel_stack), (boot->flags & BOOT_FSGSBASE) != 0);
+	make_tree(boot);
+	find_program(boot);
+	if (load_program(boot, &program) < 0)
+		kernel_panic("the program is no static x86-64 executable that could be loaded");
+	calls_init();
+	signals_set_entry(address_of((void *)(uintptr_t)unikernel_entry));
+	missed_say_at_end((boot->flags & BOOT_VERBOSE) != 0);
+	uint64_t sp = load_stack(boot, &program, stack + stack_bytes);
+	const struct program_place place = { program.start, program.end, stack, stack + stack_bytes,
+		at(boot->words_address), arguments_bytes(boot), "/.berth/program" };
+	if (proc_init(&place) < 0)
+		kernel_panic("there is not enough memory for /proc");
+	name_thread(at(boot->words_address));
 	if (platform_lock() < 0)
 		kernel_panic("the process could not be locked");
 	unikernel_start(program.entry, sp);

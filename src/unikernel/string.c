@@ -47,3 +47,13 @@ size_t strlen(const char *text)
 		length++;
 	return length;
 }
+
+bool text_is(const char *a, const char *b)
+{
+	for (size_t i = 0;; i++) {
+		if (a[i] != b[i])
+			return false;
+		if (!a[i])
+			return true;
+	}
+}

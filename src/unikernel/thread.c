@@ -1,16 +1,321 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * thread.c - the program's threads; which of them runs.
+ * thread.c - the program's threads, which of them runs, and how they wait.
+ *
+ * Theory of operation. Threads that can run stand in one queue. thread_wait() takes the next of them; when
+ * there is none it asks the platform to wait for a device or the earliest timer. A thread that is made ready
+ * before anybody else ran goes on without a switch, so its vector state is never saved.
  */
-#include "unikernel/kernel.h"
+#include "unikernel/thread.h"
+
+#include "unikernel/heap.h"
 
 struct thread *current_thread;
+struct thread *all_threads;
+uint64_t thread_pending_process;
+siginfo_t *thread_pending_process_info[65];
 
 static struct thread first_thread;
+static struct thread *ready_first, *ready_last;
+static struct thread *dead; /* ended; its stack can be freed once another one runs */
+static struct timer *timers;
+static void (*device_poll)(void);
+static bool uses_fsgsbase;
+static int32_t last_id = 1;
+static uint64_t vector_size;
 
-void thread_init(uint64_t kernel_stack_top)
+void thread_switch(uint64_t *save_sp, uint64_t sp);
+
+#define VECTOR_ALIGN 64u
+
+uint64_t vector_bytes(void)
+{
+	if (!vector_size) {
+		uint32_t a = 0xd, b, c = 0, d;
+		__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+		vector_size = b;
+	}
+	return vector_size;
+}
+
+void vector_save(void *area)
+{
+	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
+}
+
+void vector_restore(const void *area)
+{
+	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
+}
+
+static void *vector_of(const struct thread *thread)
+{
+	return at((address_of(thread->vector_state) + VECTOR_ALIGN - 1) &
+		~(uint64_t)(VECTOR_ALIGN - 1));
+}
+
+static void wake_by_timer(struct timer *timer)
+{
+	struct thread *thread =
+		(struct thread *)((uint8_t *)timer - offsetof(struct thread, timer));
+	thread->has_timed_out = true;
+	thread_ready(thread);
+}
+
+void thread_init(void *kernel_stack, bool has_fsgsbase)
 {
 	first_thread.id = 1;
-	first_thread.kernel_sp = kernel_stack_top - 8;
-	current_thread = &first_thread;
+	first_thread.stack = kernel_stack;
+	first_thread.kernel_sp = address_of(kernel_stack) + KERNEL_STACK - 8;
+	first_thread.vector_state = heap_alloc(vector_bytes() + VECTOR_ALIGN);
+	first_thread.timer.expire = wake_by_timer;
+	current_thread = all_threads = &first_thread;
+	uses_fsgsbase = has_fsgsbase;
+}
+
+void thread_set_device_poll(void (*poll)(void))
+{
+	device_poll = poll;
+}
+
+uint64_t thread_fs(void)
+{
+	uint64_t fs = current_thread->fs;
+	if (uses_fsgsbase)
+		__asm__ volatile("rdfsbase %0" : "=r"(fs));
+	return fs;
+}
+
+void thread_set_fs(uint64_t address)
+{
+	current_thread->fs = address;
+	if (uses_fsgsbase)
+		__asm__ volatile("wrfsbase %0" : : "r"(address));
+	else
+		platform_set_fs(address);
+}
+
+struct thread *thread_new(const struct registers *registers)
+{
+	struct thread *thread = heap_alloc(sizeof(*thread));
+	void *stack = at(memory_alloc(KERNEL_STACK));
+	void *vector = heap_alloc(vector_bytes() + VECTOR_ALIGN);
+	if (!thread || !stack || !vector) {
+		heap_free(thread);
+		heap_free(vector);
+		if (stack)
+			memory_free(address_of(stack), KERNEL_STACK);
+		return NULL;
+	}
+	thread->id = ++last_id;
+	thread->stack = stack;
+	thread->vector_state = vector;
+	thread->kernel_sp = address_of(stack) + KERNEL_STACK - 8;
+	thread->timer.expire = wake_by_timer;
+	vector_save(vector_of(thread));
+	struct registers *frame = at(thread->kernel_sp - sizeof(*frame));
+	*frame = *registers;
+	uint64_t *sp = (uint64_t *)frame;
+	*--sp = address_of((void *)(uintptr_t)unikernel_resume);
+	for (int i = 0; i < 6; i++)
+		*--sp = 0;
+	thread->switch_sp = address_of(sp);
+	thread->next = all_threads;
+	all_threads = thread;
+	return thread;
+}
+
+void thread_ready(struct thread *thread)
+{
+	if (thread->is_ready)
+		return;
+	thread->is_ready = true;
+	thread->next_ready = NULL;
+	if (ready_first)
+		ready_last->next_ready = thread;
+	else
+		ready_first = thread;
+	ready_last = thread;
+}
+
+static struct thread *take_ready(void)
+{
+	struct thread *thread = ready_first;
+	if (thread) {
+		ready_first = thread->next_ready;
+		thread->is_ready = false;
+	}
+	return thread;
+}
+
+static void free_dead(void)
+{
+	if (!dead)
+		return;
+	memory_free(address_of(dead->stack), KERNEL_STACK);
+	heap_free(dead->vector_state);
+	if (dead != &first_thread)
+		heap_free(dead);
+	dead = NULL;
+}
+
+static void switch_to(struct thread *next)
+{
+	struct thread *old = current_thread;
+	if (next == old)
+		return;
+	if (old != dead) {
+		old->fs = thread_fs();
+		vector_save(vector_of(old));
+	}
+	current_thread = next;
+	vector_restore(vector_of(next));
+	thread_set_fs(next->fs);
+	thread_switch(&old->switch_sp, next->switch_sp);
+	/* Another thread has switched back to this one. */
+	free_dead();
+}
+
+static void run_timers(void)
+{
+	if (!timers)
+		return;
+	uint64_t now = platform_clock_monotonic();
+	while (timers && timers->deadline_ns <= now) {
+		struct timer *timer = timers;
+		timers = timer->next;
+		timer->is_set = false;
+		timer->expire(timer);
+	}
+}
+
+static struct thread *next_thread(void)
+{
+	run_timers();
+	for (;;) {
+		struct thread *next = take_ready();
+		if (next)
+			return next;
+		platform_wait(timers ? timers->deadline_ns : FOREVER);
+		if (device_poll)
+			device_poll();
+		run_timers();
+	}
+}
+
+void thread_yield(void)
+{
+	if (!ready_first)
+		return;
+	thread_ready(current_thread);
+	switch_to(next_thread());
+}
+
+bool thread_has_signal(const struct thread *thread)
+{
+	return ((thread->pending | thread_pending_process) & ~thread->blocked) != 0;
+}
+
+int thread_wait(uint64_t deadline_ns)
+{
+	struct thread *self = current_thread;
+	if (thread_has_signal(self) && !self->is_ready)
+		return -EINTR;
+	self->has_timed_out = false;
+	if (deadline_ns != FOREVER)
+		timer_set(&self->timer, deadline_ns);
+	self->is_waiting = true;
+	switch_to(next_thread());
+	self->is_waiting = false;
+	timer_cancel(&self->timer);
+	if (self->has_timed_out)
+		return -ETIMEDOUT;
+	return thread_has_signal(self) ? -EINTR : 0;
+}
+
+void thread_exit(void)
+{
+	struct thread *self = current_thread;
+	for (struct thread **link = &all_threads; *link; link = &(*link)->next)
+		if (*link == self) {
+			*link = self->next;
+			break;
+		}
+	timer_cancel(&self->timer);
+	struct thread *next = next_thread();
+	free_dead();
+	dead = self;
+	switch_to(next);
+	__builtin_unreachable();
+}
+
+struct thread_entry {
+	struct wait_entry entry;
+	struct thread *thread;
+};
+
+static void wake_thread(struct wait_entry *entry)
+{
+	thread_ready(((struct thread_entry *)entry)->thread);
+}
+
+int wait_on(struct wait_queue *queue, uint64_t deadline_ns)
+{
+	struct thread_entry waiter = { { NULL, NULL, wake_thread }, current_thread };
+	wait_add(queue, &waiter.entry);
+	int r = thread_wait(deadline_ns);
+	wait_remove(&waiter.entry);
+	return r;
+}
+
+void wait_add(struct wait_queue *queue, struct wait_entry *entry)
+{
+	entry->next = queue->first;
+	entry->link = &queue->first;
+	if (entry->next)
+		entry->next->link = &entry->next;
+	queue->first = entry;
+}
+
+void wait_remove(struct wait_entry *entry)
+{
+	if (!entry->link)
+		return;
+	*entry->link = entry->next;
+	if (entry->next)
+		entry->next->link = entry->link;
+	entry->link = NULL;
+}
+
+void wait_notify(struct wait_queue *queue)
+{
+	struct wait_entry *next;
+	for (struct wait_entry *entry = queue->first; entry; entry = next) {
+		next = entry->next;
+		entry->notify(entry);
+	}
+}
+
+void timer_set(struct timer *timer, uint64_t deadline_ns)
+{
+	timer_cancel(timer);
+	struct timer **link = &timers;
+	while (*link && (*link)->deadline_ns <= deadline_ns)
+		link = &(*link)->next;
+	timer->deadline_ns = deadline_ns;
+	timer->next = *link;
+	timer->is_set = true;
+	*link = timer;
+}
+
+void timer_cancel(struct timer *timer)
+{
+	if (!timer->is_set)
+		return;
+	for (struct timer **link = &timers; *link; link = &(*link)->next)
+		if (*link == timer) {
+			*link = timer->next;
+			break;
+		}
+	timer->is_set = false;
 }

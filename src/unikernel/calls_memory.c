@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * calls_memory.c - brk, mmap and their kind.
+ *
+ * A mapping of a file is a copy of its bytes: private ones always, shared ones if nobody writes through them.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "unikernel/call.h"
+#include "unikernel/descriptors.h"
+#include "unikernel/node.h"
+
+static int64_t serve_brk(struct registers *r)
+{
+	return memory_brk(r->rdi);
+}
+
+static int64_t map_file(struct registers *r)
+{
+	struct file *file = descriptor_file(r->r8);
+	if (!file)
+		return -EBADF;
+	if ((file->flags & O_ACCMODE) == O_WRONLY)
+		return -EACCES;
+	if (!file->node || !S_ISREG(file->node->mode) || file->node->generate)
+		return -ENODEV;
+	if ((r->r10 & MAP_SHARED) && (r->rdx & PROT_WRITE))
+		return -ENODEV;
+	if (r->r9 % KERNEL_PAGE)
+		return -EINVAL;
+	int64_t address = memory_map(r->rdi, r->rsi, r->rdx | PROT_READ | PROT_WRITE, r->r10);
+	if (address < 0)
+		return address;
+	int64_t got = node_read(file->node, at((uint64_t)address), r->rsi, r->r9);
+	if (got >= 0 && !(r->rdx & PROT_WRITE))
+		got = memory_protect((uint64_t)address, r->rsi, r->rdx);
+	return got < 0 ? got : address;
+}
+
+static int64_t serve_mmap(struct registers *r)
+{
+	if (r->r10 & MAP_ANONYMOUS)
+		return memory_map(r->rdi, r->rsi, r->rdx, r->r10);
+	return map_file(r);
+}
+
+static int64_t serve_munmap(struct registers *r)
+{
+	return memory_unmap(r->rdi, r->rsi);
+}
+
+static int64_t serve_mprotect(struct registers *r)
+{
+	return memory_protect(r->rdi, r->rsi, r->rdx);
+}
+
+static int64_t serve_madvise(struct registers *r)
+{
+	return memory_advise(r->rdi, r->rsi, r->rdx);
+}
+
+static int64_t serve_mremap(struct registers *r)
+{
+	return memory_move(r->rdi, r->rsi, r->rdx, r->r10, r->r8);
+}
+
+/* Nothing is ever swapped out, and no mapping is behind its file. */
+static int64_t serve_nothing(struct registers *r)
+{
+	(void)r;
+	return 0;
+}
+
+const struct call calls_of_memory[] = {
+	{ SYS_brk, "brk", serve_brk },
+	{ SYS_mmap, "mmap", serve_mmap },
+	{ SYS_munmap, "munmap", serve_munmap },
+	{ SYS_mprotect, "mprotect", serve_mprotect },
+	{ SYS_madvise, "madvise", serve_madvise },
+	{ SYS_mremap, "mremap", serve_mremap },
+	{ SYS_mlock, "mlock", serve_nothing },
+	{ SYS_munlock, "munlock", serve_nothing },
+	{ SYS_mlockall, "mlockall", serve_nothing },
+	{ SYS_munlockall, "munlockall", serve_nothing },
+	{ SYS_msync, "msync", serve_nothing },
+	{ 0, NULL, NULL },
+};

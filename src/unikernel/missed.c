@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * missed.c - the calls that were not there, counted.
+ */
+#include "unikernel/missed.h"
+
+static uint32_t missed[CALLS_MAX];
+static bool says_missed;
+
+void missed_count(uint64_t number)
+{
+	if (number < CALLS_MAX)
+		missed[number]++;
+}
+
+void missed_say_at_end(bool says)
+{
+	says_missed = says;
+}
+
+static void say_number(uint64_t number)
+{
+	char digits[20];
+	size_t start = sizeof(digits);
+	do {
+		digits[--start] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	platform_console_write(2, digits + start, sizeof(digits) - start);
+}
+
+void missed_report(void)
+{
+	if (!says_missed)
+		return;
+	static const char head[] = "berth: no such call here: ", times[] = " times ";
+	for (uint32_t i = 0; i < CALLS_MAX; i++) {
+		if (!missed[i])
+			continue;
+		platform_console_write(2, head, sizeof(head) - 1);
+		say_number(missed[i]);
+		platform_console_write(2, times, sizeof(times) - 1);
+		say_number(i);
+		platform_console_write(2, "\n", 1);
+	}
+}

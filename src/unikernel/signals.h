@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * signals.h - what a program does with signals, and how one reaches it.
+ */
+#pragma once
+
+#include "unikernel/thread.h"
+
+/* Where a rewritten call begins; calls that are repeated go there. */
+void signals_set_entry(uint64_t address);
+
+/* Sends a signal to a thread, or with NULL to whichever thread of the program takes it. */
+void signals_send(struct thread *thread, int signal, const siginfo_t *info);
+
+/* As the kernel itself sends it. */
+void signals_raise(struct thread *thread, int signal);
+
+/* Takes a signal of the thread back that was raised in this call. */
+void signals_take_back(int signal);
+
+/*
+ * Before the program goes on: if a signal waits, lets `registers` go to its handler, or ends the program. True if
+ * the registers have to be restored as a whole.
+ */
+bool signals_deliver(struct registers *registers);
+
+/* A fault: its handler or the end, whatever is blocked. */
+void signals_fault(struct registers *registers, int signal, int code, uint64_t address);
+
+int64_t signals_action(struct registers *r);
+int64_t signals_mask(struct registers *r);
+int64_t signals_pending(struct registers *r);
+int64_t signals_suspend(struct registers *r);
+int64_t signals_stack(struct registers *r);
+int64_t signals_wait(struct registers *r);
+int64_t signals_kill(struct registers *r);
+int64_t signals_tgkill(struct registers *r);
+int64_t signals_return(struct registers *r);
+
+/* For ppoll and its kind: blocks `mask` instead until the call is over. */
+void signals_block_for_call(uint64_t mask);
+void signals_end_call(void);

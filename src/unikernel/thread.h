@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * thread.h - the program's threads, which of them runs, and how they wait.
+ *
+ * One thread runs until it blocks: nothing here is interrupted. Who waits hangs a wait_entry on a
+ * wait_queue; who changes what is waited for calls wait_notify(). A timer calls its function once the
+ * monotonic clock has passed it, at the next time that a thread blocks.
+ */
+#pragma once
+
+#include <signal.h>
+
+#include "unikernel/kernel.h"
+
+#define FOREVER UINT64_MAX
+
+struct wait_entry {
+	struct wait_entry *next;
+	struct wait_entry **link; /* what points to this one; NULL while it hangs nowhere */
+	void (*notify)(struct wait_entry *entry);
+};
+
+struct wait_queue {
+	struct wait_entry *first;
+};
+
+struct timer {
+	struct timer *next;
+	uint64_t deadline_ns;
+	bool is_set;
+	void (*expire)(struct timer *timer);
+};
+
+struct thread {
+	uint64_t kernel_sp; /* entry.S: where struct registers ends, 8 below a multiple of 16 */
+	int32_t id;
+	uint32_t shape; /* of its last call: see THREAD_ */
+	uint64_t fs;
+	uint64_t clear_child_tid;
+	uint64_t robust_list;
+
+	/* While it does not run. */
+	uint64_t switch_sp;
+	void *vector_state;
+	struct thread *next_ready;
+	bool is_ready;
+	bool is_waiting; /* in thread_wait() */
+	bool has_timed_out;
+	struct timer timer;
+
+	/* Signals: what is blocked, what waits, and the other stack. */
+	uint64_t blocked;
+	uint64_t blocked_before; /* what sigsuspend and its kind restore */
+	bool has_blocked_before;
+	uint64_t pending;
+	siginfo_t *pending_info[65];
+	stack_t other_stack;
+
+	void *stack;
+	struct thread *next; /* all threads */
+	char name[16];
+};
+
+extern struct thread *current_thread;
+extern struct thread *all_threads;
+extern uint64_t thread_pending_process; /* signals for whichever thread takes them */
+extern siginfo_t *thread_pending_process_info[65];
+
+/* Makes the first thread the one that runs. `has_fsgsbase`: the base of FS can be read and set by instructions. */
+void thread_init(void *kernel_stack, bool has_fsgsbase);
+
+/* A new thread that will go on with `registers`; NULL without memory. It is not ready yet. */
+struct thread *thread_new(const struct registers *registers);
+
+/* Ends the current thread; another one goes on. If it is the last, the caller has to exit instead. */
+void thread_exit(void) __attribute__((__noreturn__));
+
+void thread_set_fs(uint64_t address);
+uint64_t thread_fs(void);
+
+void thread_ready(struct thread *thread);
+bool thread_has_signal(const struct thread *thread);
+
+/* Lets the others run. */
+void thread_yield(void);
+
+/*
+ * Waits until somebody calls thread_ready() for this thread. 0, or -ETIMEDOUT when the clock has passed
+ * `deadline_ns`, or -EINTR when a signal came that it does not block.
+ */
+int thread_wait(uint64_t deadline_ns);
+
+/* Hangs the current thread on the queue and waits once. */
+int wait_on(struct wait_queue *queue, uint64_t deadline_ns);
+
+void wait_add(struct wait_queue *queue, struct wait_entry *entry);
+void wait_remove(struct wait_entry *entry);
+void wait_notify(struct wait_queue *queue);
+
+void timer_set(struct timer *timer, uint64_t deadline_ns);
+void timer_cancel(struct timer *timer);
+
+/* The function that looks whether devices have something, called whenever threads have waited. */
+void thread_set_device_poll(void (*poll)(void));
+
+/* Saves and restores the vector state of the processor; `area` is aligned to 64 and vector_bytes() large. */
+uint64_t vector_bytes(void);
+void vector_save(void *area);
+void vector_restore(const void *area);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Programs alone with the library OS say what they say on Linux.
+ */
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/base.h"
+#include "test.h"
+
+static char directory[64];
+
+/* Standard output of a shell command; its status is that of pclose(). */
+static int run(char *output, size_t size, const char *command)
+{
+	FILE *pipe = popen(command, "r");
+	expect(pipe != NULL);
+	size_t length = fread(output, 1, size - 1, pipe);
+	output[length] = '\0';
+	return pclose(pipe);
+}
+
+static int build(const char *program, const char *words, char *output, size_t size)
+{
+	cleanup(free) char *command = alloc_printf("%s --build %s/root %s %s/image %s 2>&1",
+		getenv("BERTH_TENDER"), directory, program, directory, words);
+	return run(output, size, command);
+}
+
+static void make_root(void)
+{
+	char output[4096];
+	strcpy(directory, "/tmp/berth-test-unikernel-XXXXXX");
+	expect(mkdtemp(directory) != NULL);
+	cleanup(free) char *command = alloc_printf(
+		"cd %s && mkdir -p root/etc root/tmp root/bin root/deep/er && "
+		"seq 1 5000 > root/etc/numbers && ln root/etc/numbers root/etc/same && "
+		"ln -s ../etc/numbers root/deep/link && touch root/deep/er/empty && "
+		"for i in $(seq 1 600); do echo $i > root/deep/file-with-a-long-name-$i; done && "
+		"cp /bin/busybox root/bin/busybox && touch -d @1700000000 root/etc/numbers",
+		directory);
+	expect_equal(run(output, sizeof(output), command), 0);
+}
+
+static void remove_root(void)
+{
+	char output[64];
+	cleanup(free) char *command = alloc_printf("rm -rf %s", directory);
+	expect_equal(run(output, sizeof(output), command), 0);
+}
+
+static void every_area_is_as_on_linux(void)
+{
+	static const char *const areas[] = { "files", "waiting", "threads", "signals", "memory" };
+	static char wanted[65536], got[65536];
+	make_root();
+	expect_equal(build(getenv("AREAS"), "areas", got, sizeof(got)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(areas); i++) {
+		cleanup(free) char *native =
+			alloc_printf("timeout 20 %s %s", getenv("AREAS"), areas[i]);
+		cleanup(free) char *alone =
+			alloc_printf("timeout 20 %s --root=%s/image -- areas %s",
+				getenv("BERTH_TENDER"), directory, areas[i]);
+		printf("# %s\n", areas[i]);
+		expect_equal(run(wanted, sizeof(wanted), native), 0);
+		expect_equal(run(got, sizeof(got), alone), 0);
+		expect_text(got, wanted);
+	}
+	remove_root();
+}
+
+static void busybox_is_as_on_linux(void)
+{
+	static const char *const applets[] = {
+		"echo one two",
+		"cat /etc/numbers",
+		"sha256sum /etc/numbers /bin/busybox",
+		"md5sum /deep/link",
+		"awk '{ s += $1 } END { print s, s / 7 }' /etc/numbers",
+		"sed -n 's/9$/nine/p' /etc/numbers",
+		"sort -rn /etc/numbers",
+		"grep -c 7 /etc/numbers",
+		"grep -rl 599 /deep/file-with-a-long-name-599",
+		"ls /deep /etc",
+		"ls -ln /etc/numbers /deep/link",
+		"stat -c '%a %s %h %F %Y' /etc/numbers /deep/link",
+		"wc /etc/numbers",
+		"gzip -c /etc/numbers",
+		"bzip2 -c /etc/numbers",
+		"tar cf - /etc/numbers /deep/link",
+		"head -n 3 /etc/same",
+		"tail -n 3 /etc/same",
+		"cut -c 2 /etc/numbers",
+		"tr 1 x",
+		"dd if=/etc/numbers bs=7 count=99",
+		"hexdump /etc/numbers",
+		"base64 /etc/numbers",
+		"cksum /etc/numbers",
+		"diff /etc/numbers /deep/er/empty",
+		"cmp /etc/numbers /etc/same",
+		"od -c /etc/same",
+		"uniq /etc/numbers",
+		"expr 6 '*' 7",
+		"factor 1234567890123",
+		"dirname /a/b/c",
+		"realpath /deep/link",
+		"readlink /deep/link",
+		"test -f /etc/numbers",
+		"sleep 0.01",
+		"false",
+		"cat /no/such/file",
+		"sh -c 'cd /deep; for i in 1 2 3; do echo $i; done; pwd; exit 3'",
+	};
+	static char wanted[1 << 22], got[1 << 22];
+	make_root();
+	expect_equal(build("/bin/busybox", "busybox", got, sizeof(got)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(applets); i++) {
+		cleanup(free) char *native =
+			alloc_printf("seq 1 100 | chroot %s/root /bin/busybox %s 2>/dev/null",
+				directory, applets[i]);
+		cleanup(free) char *alone = alloc_printf(
+			"seq 1 100 | timeout 20 %s --root=%s/image -- busybox %s 2>/dev/null",
+			getenv("BERTH_TENDER"), directory, applets[i]);
+		printf("# %s\n", applets[i]);
+		int status = run(wanted, sizeof(wanted), native);
+		expect_equal(run(got, sizeof(got), alone), status);
+		expect_text(got, wanted);
+	}
+	remove_root();
+}
+
+static void what_cannot_run_is_refused_by_name(void)
+{
+	static const struct {
+		const char *make, *sentence;
+	} cases[] = {
+		{ "cp /bin/true $P", "it is dynamic" },
+		{ "head -c 3000 /bin/busybox > $P", "program: " },
+		{ "{ head -c 18 /bin/busybox; printf '\\267\\000'; tail -c +21 /bin/busybox; } > $P",
+			"x86-64" },
+		{ "echo '#!/bin/sh' > $P", "ELF" },
+	};
+	char output[4096];
+	make_root();
+	cleanup(free) char *program = alloc_printf("%s/program", directory);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup(free) char *command = alloc_printf("P=%s; %s", program, cases[i].make);
+		expect_equal(run(output, sizeof(output), command), 0);
+		expect(build(program, "", output, sizeof(output)) != 0);
+		printf("# %s", output);
+		expect_contains(output, cases[i].sentence);
+	}
+	remove_root();
+}
+
+static const struct test tests[] = {
+	{ "files, waiting, threads, signals and memory are as on Linux",
+		every_area_is_as_on_linux },
+	{ "applets of the stock busybox say what they say on Linux", busybox_is_as_on_linux },
+	{ "what cannot run is refused by name", what_cannot_run_is_refused_by_name },
+};
+TEST_MAIN(tests)
