@@ -163,16 +163,39 @@ static int devices_check(const json_t *old, const json_t *new, struct error *e)
 static int limits_set(struct instance *instance, const struct spec *spec, struct error *e)
 {
 	struct plan_cgroup limits;
+	/* A machine's cards alone: its other limits were refused if they differ. */
 	if (!(instance->kind->can & KIND_CAN_LIMITS))
-		return error_set(e, -EBUSY, "The limits of a %s are changed while it is stopped",
-			instance->kind->name);
+		return nics_update(instance, spec, e);
 	container_limits(spec, &instance->live->cpus, &limits);
 	int r = launch_set_limits(instance->live, &limits, e);
 	return r < 0 ? r : nics_update(instance, spec, e);
 }
 
+/* Refuses other limits of a kind that has them at its start only. */
+static int check_fixed(struct instance *instance, const struct spec *spec, struct error *e)
+{
+	cleanup(spec_done) struct spec before = {};
+	struct plan_cgroup old = {}, new = {};
+	if (instance->kind->can & KIND_CAN_LIMITS)
+		return 0;
+	int r = instance_spec(instance, &before, e);
+	if (r < 0)
+		return r;
+	struct resources had = spec_resources(&before), asked = spec_resources(spec);
+	container_limits(&before, &instance->live->cpus, &old);
+	container_limits(spec, &instance->live->cpus, &new);
+	if (had.cpu_milli == asked.cpu_milli && had.memory_bytes == asked.memory_bytes &&
+		had.storage_bytes == asked.storage_bytes && memcmp(&old, &new, sizeof(old)) == 0)
+		return 0;
+	return error_set(e, -EBUSY, "The limits of a %s are changed while it is stopped",
+		instance->kind->name);
+}
+
 static int live_change(struct instance *instance, const struct spec *spec, struct error *e)
 {
+	int fixed = check_fixed(instance, spec, e);
+	if (fixed < 0)
+		return fixed;
 	struct live *live = instance->live;
 	struct ledger *ledger = &instance->service->instances->ledger;
 	struct resources old = live->promised;

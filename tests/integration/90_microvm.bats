@@ -11,7 +11,8 @@ setup_file() {
 	berthd_start || return 1
 	busybox_image "$BERTH_BASE/image.tar"
 	lxc image import "$BERTH_BASE/image.tar" --alias box
-	api POST /1.0/profiles '{"name":"plain","devices":{"root":{"type":"disk","path":"/","pool":"default","size":"256MiB"}}}'
+	api_wait POST /1.0/networks '{"name":"mnet","config":{"ipv4.address":"10.79.5.1/24","ipv6.address":"none"}}'
+	api POST /1.0/profiles '{"name":"plain","devices":{"root":{"type":"disk","path":"/","pool":"default","size":"256MiB"},"eth0":{"type":"nic","network":"mnet"}}}'
 }
 teardown_file() { berthd_stop; }
 
@@ -44,6 +45,18 @@ create() {
 	[ "$kib" -le 262144 ] && [ "$kib" -gt 200000 ]
 }
 
+@test "its card has the address that the daemon gave it, and reaches the bridge" {
+	address=$(api GET /1.0/instances/m1 | json '.metadata.config["volatile.eth0.ipv4.address"]')
+	[[ $(lxc exec m1 -- ip -4 addr) == *"${address%/*}/24"* ]]
+	lxc exec m1 -- busybox ping -c 1 -W 5 10.79.5.1
+	in_net ping -c 1 -W 5 "${address%/*}"
+	[[ $(lxc exec m1 -- hostname) == m1 ]]
+}
+
+@test "its console's output is kept" {
+	lxc console m1 --show-log | grep 'the guest is up'
+}
+
 @test "exec passes input, output and status; files go in and out" {
 	[ "$(echo hello | lxc exec m1 -- cat)" = hello ]
 	status=0
@@ -58,6 +71,7 @@ create() {
 	run lxc config set m1 limits.memory 512MiB
 	[ "$status" -ne 0 ]
 	[[ $output == *"while it is stopped"* ]]
+	lxc config set m1 user.word something
 }
 
 @test "stopped through its agent it keeps what was written; deleted, nothing is left" {
