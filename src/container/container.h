@@ -127,6 +127,7 @@ struct container_root {
 	const char *fs;     /* of the image; NULL: a directory */
 	const char *plain;  /* in place of both: a directory used as it is */
 	bool is_readonly;
+	uint64_t propagation; /* MS_SHARED, ...; 0: private */
 	bool is_volatile;
 	bool is_fresh; /* found when it is made: the container never ran on this volume */
 };

@@ -2,6 +2,7 @@
 /*
  * main.c - berth-container: the container runner, its exec helper and the OCI runtime's command line.
  */
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@ int main(int argc, char **argv)
 	/* Nobody in a container may look into us, or through us at our program file. */
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)umask(0);
+	(void)signal(SIGPIPE, SIG_IGN);
 	const char *verb = argc > 1 ? argv[1] : "";
 	/* The id of a bundle's container has no such end and no slash. */
 	bool is_plan = argc == 3 && (strchr(argv[2], '/') || strcmp(argv[2], "plan.json") == 0);

@@ -406,6 +406,13 @@ static int read_linux(struct oci_config *config, const json_t *linux_, struct er
 	c->sysctls = json_object_get(linux_, "sysctl");
 	config->cgroups_path = text_of(linux_, "cgroupsPath");
 	config->resources = json_object_get(linux_, "resources");
+	const char *propagation = text_of(linux_, "rootfsPropagation");
+	for (size_t i = 0; propagation && i < ARRAY_SIZE(options); i++)
+		if (options[i].propagation && text_equal(propagation, options[i].name))
+			c->root.propagation = options[i].propagation;
+	if (propagation && *propagation && !c->root.propagation)
+		return error_set(
+			e, -EINVAL, "linux.rootfsPropagation: there is no %s", propagation);
 	if (json_object_get(linux_, "intelRdt"))
 		return error_set(e, -EOPNOTSUPP, "linux.intelRdt: not supported");
 	return 0;

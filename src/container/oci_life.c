@@ -44,7 +44,7 @@ static int run_hooks(
 static int between(void *data, pid_t pid, struct error *e)
 {
 	const struct creation *c = data;
-	int r = run_hooks(c, "prestart", "creating", pid, e);
+	int r = run_hooks(c, "prestart", "created", pid, e);
 	return r < 0 ? r : run_hooks(c, "createRuntime", "creating", pid, e);
 }
 
@@ -55,7 +55,7 @@ static int inside(void *data, enum start_moment moment, struct error *e)
 				       : run_hooks(c, "startContainer", "created", getpid(), e);
 }
 
-/* "/a/b" and "a/b" of config.json, below our own group; systemd's "slice:prefix:name" by its name. */
+/* "/a/b" and "a/b" of config.json without slashes at its ends; systemd's "slice:prefix:name" by its name. */
 static char *cgroup_path(const struct creation *c)
 {
 	const char *path = c->config->cgroups_path;
@@ -82,6 +82,9 @@ static int make_cgroup(const struct creation *c, struct cgroup **ret, struct err
 			? error_set(e, -EOPNOTSUPP, "linux.resources: this host has no cgroups")
 			: 0;
 	cleanup(free) char *path = cgroup_path(c);
+	/* The specification: absolute is relative to the mount point. */
+	if (c->config->cgroups_path && c->config->cgroups_path[0] == '/')
+		cgroups_use_top(cgroups);
 	r = cgroup_make(cgroups, path, oci_resources_need(c->config->resources), ret, e);
 	if (r < 0)
 		return r;

@@ -39,12 +39,19 @@ static const struct {
 
 static const char *const usual_dirs[] = { "pts", "shm", "mqueue" };
 
-/* A detached copy of a directory or file of the host, with ids mapped. */
-static int clone_source(
-	const char *path, bool is_recursive, int user_namespace, int *ret, struct error *e)
+/*
+ * A detached copy of a directory or file of the host, with ids mapped. Private unless asked otherwise: a
+ * copy of a shared mount would show the host what is mounted in it.
+ */
+static int clone_source(const char *path, bool is_recursive, uint64_t propagation,
+	int user_namespace, int *ret, struct error *e)
 {
 	cleanup(close) int fd = -1;
+	struct mount_attr attr = { .propagation = propagation ? propagation : MS_PRIVATE };
+	unsigned int flags = AT_EMPTY_PATH | (is_recursive ? AT_RECURSIVE : 0);
 	int r = mount_clone(AT_FDCWD, path, is_recursive, &fd, e);
+	if (r == 0 && mount_setattr(fd, "", flags, &attr, sizeof(attr)) < 0)
+		r = error_errno(e, "set the propagation");
 	if (r == 0 && user_namespace >= 0)
 		r = mount_idmap(fd, user_namespace, is_recursive, e);
 	if (r < 0)
@@ -73,7 +80,7 @@ static int open_volume(const char *path, const char *fs, bool is_readonly, int u
 	int *ret, struct error *e)
 {
 	return fs ? open_image(path, fs, is_readonly, user_namespace, ret, e)
-		  : clone_source(path, false, user_namespace, ret, e);
+		  : clone_source(path, false, 0, user_namespace, ret, e);
 }
 
 /* The directory `rootfs` of a volume, as a mount of its own. */
@@ -96,10 +103,10 @@ static int make_plain(
 	const struct container_root *root, int user_namespace, int *ret, struct error *e)
 {
 	if (root->plain)
-		return clone_source(root->plain, true, -1, ret, e);
+		return clone_source(root->plain, true, 0, -1, ret, e);
 	if (!root->fs) {
 		cleanup(free) char *path = alloc_printf("%s/rootfs", root->volume);
-		return clone_source(path, false, user_namespace, ret, e);
+		return clone_source(path, false, 0, user_namespace, ret, e);
 	}
 	cleanup(close) int volume = -1;
 	int r = open_image(root->volume, root->fs, false, -1, &volume, e);
@@ -147,7 +154,7 @@ static int make_overlay(struct container *c, int user_namespace, int *ret, struc
 	cleanup(close) int volume = -1;
 	int r = 0;
 	for (; count < root->layer_count && r == 0; count += r == 0)
-		r = clone_source(root->layers[count], false, user_namespace, &layers[count], e);
+		r = clone_source(root->layers[count], false, 0, user_namespace, &layers[count], e);
 	if (r == 0 && root->volume)
 		r = open_volume(root->volume, root->fs, false, user_namespace, &volume, e);
 	/* Whatever ran here has written its name, or it is written now: see tree_write_names(). */
@@ -242,13 +249,15 @@ static int fill_dev(const struct container *c, int dev, struct error *e)
 	return 0;
 }
 
-/* A tmpfs of the host's root: one of a user namespace's would not open device nodes. */
-static int make_dev(const struct container *c, struct container_mount *mount, struct error *e)
+int rootfs_make_dev(
+	const struct container *container, struct container_mount *mount, struct error *e)
 {
+	const struct container *c = container;
 	struct mount_option options[CONTAINER_LIST_MAX / 8 + 1] = {};
 	cleanup(free) char *text = alloc_text(mount->options ?: "");
 	size_t count = 0;
 	char *rest = text;
+	options[count++] = (struct mount_option){ "source", mount->source ?: "tmpfs" };
 	for (char *word = strsep(&rest, ","); word && count < ARRAY_SIZE(options) - 1;
 		word = strsep(&rest, ",")) {
 		if (!*word)
@@ -272,7 +281,7 @@ static int make_bind(struct container_mount *mount, int user_namespace, struct e
 {
 	if (mount->is_optional && access(mount->source, F_OK) < 0)
 		return 0;
-	int r = clone_source(mount->source, mount->is_recursive,
+	int r = clone_source(mount->source, mount->is_recursive, mount->propagation,
 		mount->is_shifted ? user_namespace : -1, &mount->fd, e);
 	if (r == 0)
 		r = mount_change(mount->fd, mount->set, mount->clear, mount->is_recursive);
@@ -300,7 +309,8 @@ int rootfs_make_mounts(struct container *container, int user_namespace, struct e
 				r = mount_change(mount->fd, mount->set, mount->clear, false);
 			break;
 		case MOUNT_DEV:
-			r = make_dev(container, mount, e);
+			if (container->uid_count > 0)
+				r = rootfs_make_dev(container, mount, e);
 			break;
 		case MOUNT_NEW:
 		case MOUNT_CGROUP:

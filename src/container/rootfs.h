@@ -14,5 +14,12 @@
 int rootfs_make(
 	struct container *container, int user_namespace, int *ret, struct error *e) must_use;
 
-/* Sets `fd` and `is_file` of the mounts that are MOUNT_BIND, MOUNT_VOLUME and MOUNT_DEV. */
+/*
+ * Sets `fd` and `is_file` of the mounts that are MOUNT_BIND and MOUNT_VOLUME, and of MOUNT_DEV where there
+ * is a user namespace: its tmpfs must be the host's, or no device node in it could be opened.
+ */
 int rootfs_make_mounts(struct container *container, int user_namespace, struct error *e) must_use;
+
+/* Makes the tmpfs of MOUNT_DEV with its nodes and links. */
+int rootfs_make_dev(
+	const struct container *container, struct container_mount *mount, struct error *e) must_use;

@@ -210,17 +210,17 @@ static int become_program(struct child *child, struct error *e)
 	r = place_stdio(child, slave, &user, e);
 	if (r < 0)
 		return r;
-	r = rights_take(&c->process, &user, e);
-	if (r < 0)
-		return r;
-	if (child->options->dies_with_us && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		return error_errno(e, "tie the container to its runner");
-	/* Who waits to start it later would not learn of it then. */
+	/* Who starts it later would not learn of it then; and the filter may refuse to look. */
 	if (child->options->hold >= 0)
 		r = rights_look_up((const char *const *)c->process.args,
 			(const char *const *)c->process.env, e);
 	if (r < 0)
 		return r;
+	r = rights_take(&c->process, &user, e);
+	if (r < 0)
+		return r;
+	if (child->options->dies_with_us && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return error_errno(e, "tie the container to its runner");
 	if (child->options->hold >= 0)
 		child->shared->code = 0;
 	if (sync_tell(child->sync, STEP_EXECUTE) < 0)
@@ -332,6 +332,13 @@ struct parent {
 	bool is_in_v2;
 };
 
+/* The child into its cgroups, and its network cards into its namespace. */
+static int bring_in(const struct parent *parent, struct error *e)
+{
+	int r = join_groups(parent->container, parent->is_in_v2, parent->pid, e);
+	return r < 0 ? r : nics_move(parent->container, parent->pid, e);
+}
+
 static int help_child(struct parent *parent, struct error *e)
 {
 	struct container *c = parent->container;
@@ -361,13 +368,18 @@ static int help_child(struct parent *parent, struct error *e)
 		shared->is_file[i] = c->mounts[i].is_file;
 	}
 	shared->is_fresh = c->root.is_fresh;
-	r = sync_tell(parent->sync, STEP_ROOT);
-	if (r == 0)
-		r = join_groups(c, parent->is_in_v2, parent->pid, e);
-	if (r == 0)
-		r = nics_move(c, parent->pid, e);
-	if (r == 0 && parent->options->between)
-		r = parent->options->between(parent->options->data, parent->pid, e);
+	/* Somebody who has to do something before the root is entered makes it one after the other. */
+	if (parent->options->between) {
+		r = bring_in(parent, e);
+		if (r == 0)
+			r = parent->options->between(parent->options->data, parent->pid, e);
+		if (r == 0)
+			r = sync_tell(parent->sync, STEP_ROOT);
+	} else {
+		r = sync_tell(parent->sync, STEP_ROOT);
+		if (r == 0)
+			r = bring_in(parent, e);
+	}
 	return r < 0 ? r : sync_tell(parent->sync, STEP_READY);
 }
 

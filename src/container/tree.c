@@ -18,17 +18,20 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "container/rootfs.h"
 #include "container/target.h"
 #include "host/mount.h"
 
 #define OPTIONS_MAX 32
 
-static int mount_with_text(
-	const char *fs, const char *options, uint64_t set, int *ret, struct error *e)
+static int mount_with_text(const char *fs, const char *source, const char *options, uint64_t set,
+	int *ret, struct error *e)
 {
 	struct mount_option list[OPTIONS_MAX + 1] = {};
 	cleanup(free) char *text = alloc_text(options ?: "");
 	size_t count = 0;
+	if (source)
+		list[count++] = (struct mount_option){ "source", source };
 	char *rest = text;
 	for (char *word = strsep(&rest, ","); word; word = strsep(&rest, ",")) {
 		if (!*word)
@@ -54,11 +57,18 @@ int tree_make_mounts(struct container *container, struct error *e)
 {
 	for (size_t i = 0; i < container->mount_count; i++) {
 		struct container_mount *mount = &container->mounts[i];
+		if (mount->kind == MOUNT_DEV && container->uid_count == 0) {
+			/* With the host's rights it can be made here, in the order of the list. */
+			int r = rootfs_make_dev(container, mount, e);
+			if (r < 0)
+				return error_prefix(e, r, "mount %s", mount->target);
+		}
 		if (mount->kind != MOUNT_NEW)
 			continue;
 		/* The set stays open to us until everything stands: read-only comes at the end. */
 		uint64_t set = mount->set & ~(uint64_t)MOUNT_ATTR_RDONLY;
-		int r = mount_with_text(mount->fs, mount->options, set, &mount->fd, e);
+		int r = mount_with_text(
+			mount->fs, mount->source, mount->options, set, &mount->fd, e);
 		if (r == -EPERM && text_equal(mount->fs, "sysfs"))
 			r = copy_sys(mount, e);
 		if (r < 0)
@@ -102,7 +112,7 @@ static int attach_one(const struct container_mount *mount, int root, struct erro
 		r = mount_attach(mount->fd, target, e);
 	if (r < 0)
 		return error_prefix(e, r, "mount %s", mount->target);
-	if (mount->propagation) {
+	if (mount->propagation && mount->kind != MOUNT_BIND) {
 		struct mount_attr attr = { .propagation = mount->propagation };
 		unsigned int flags = AT_EMPTY_PATH | (mount->is_recursive ? AT_RECURSIVE : 0);
 		if (mount_setattr(mount->fd, "", flags, &attr, sizeof(attr)) < 0)
@@ -144,7 +154,7 @@ static int attach_v1(const struct container *container, int top, uint64_t set, s
 		bool is_v2 = text_equal(names, "unified");
 		cleanup(close) int fd = -1;
 		/* A hierarchy that cannot be shown is no reason not to run. */
-		if (mount_with_text(is_v2 ? "cgroup2" : "cgroup", is_v2 ? NULL : names,
+		if (mount_with_text(is_v2 ? "cgroup2" : "cgroup", "cgroup", is_v2 ? NULL : names,
 			    set | MOUNT_ATTR_RDONLY, &fd, NULL) < 0)
 			continue;
 		if (mkdirat(top, names, 0755) < 0)
@@ -160,7 +170,7 @@ static int attach_cgroup(
 {
 	int r;
 	if (container->shows_v1) {
-		r = mount_with_text("tmpfs", "mode=0755,size=64k,nr_inodes=64",
+		r = mount_with_text("tmpfs", mount->source, "mode=0755,size=64k,nr_inodes=64",
 			mount->set & ~(uint64_t)MOUNT_ATTR_RDONLY, &mount->fd, e);
 		if (r == 0)
 			r = attach_one(mount, root, e);
@@ -170,7 +180,7 @@ static int attach_cgroup(
 			r = mount_change(mount->fd, MOUNT_ATTR_RDONLY, 0, false);
 		return r;
 	}
-	r = mount_new("cgroup2", NULL, mount->set, &mount->fd, e);
+	r = mount_with_text("cgroup2", mount->source, NULL, mount->set, &mount->fd, e);
 	return r < 0 ? r : attach_one(mount, root, e);
 }
 
@@ -277,7 +287,7 @@ static int mask_directory(struct masks *masks, int target, struct error *e)
 		int r = mount_clone(masks->empty, "", false, &copy, e);
 		return r < 0 ? r : mount_attach(copy, target, e);
 	}
-	int r = mount_with_text("tmpfs", "mode=0555,size=4k,nr_inodes=1",
+	int r = mount_with_text("tmpfs", "none", "mode=0555,size=4k,nr_inodes=1",
 		MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
 		&masks->empty, e);
 	return r < 0 ? r : mount_attach(masks->empty, target, e);
@@ -342,6 +352,10 @@ int tree_protect(const struct container *container, int root, struct error *e)
 		if (r < 0)
 			return error_code(e, r, "make %s read-only", mount->target);
 	}
+	struct mount_attr attr = { .propagation = container->root.propagation };
+	if (r == 0 && attr.propagation &&
+		mount_setattr(root, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return error_errno(e, "set the propagation of the root");
 	if (r == 0 && container->root.is_readonly) {
 		r = mount_change(root, MOUNT_ATTR_RDONLY, 0, false);
 		if (r < 0)

@@ -229,6 +229,14 @@ void cgroups_free(struct cgroups *cgroups)
 	free(cgroups);
 }
 
+void cgroups_use_top(struct cgroups *cgroups)
+{
+	for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
+		free(cgroups->homes[i]);
+		cgroups->homes[i] = alloc_text(cgroups->mounts[i]);
+	}
+}
+
 uint32_t cgroups_have(const struct cgroups *cgroups)
 {
 	return cgroups->have;

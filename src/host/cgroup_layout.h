@@ -43,6 +43,9 @@ DEFINE_CLEANUP(struct cgroups *, cgroups_free);
 int cgroups_parse(const char *mountinfo, const char *self, const char *v2_controllers,
 	struct cgroups **ret, struct error *e) must_use;
 
+/* From now on "home" is the top of what is mounted: for who was told absolute paths. */
+void cgroups_use_top(struct cgroups *cgroups);
+
 /* CGROUP_BIT() of each controller that can be used. */
 uint32_t cgroups_have(const struct cgroups *cgroups);
 

@@ -166,6 +166,7 @@ static int open_overlay(const struct mount_overlay *overlay, struct error *e)
 	cleanup(close) int context = fsopen("overlay", FSOPEN_CLOEXEC);
 	if (context < 0)
 		return error_errno(e, "mount overlay");
+	(void)fsconfig(context, FSCONFIG_SET_STRING, "source", "overlay", 0);
 	if (overlay->is_volatile && fsconfig(context, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0)
 		return fail(context, e, "option volatile of", "overlay");
 	return TAKE_FD(context);
