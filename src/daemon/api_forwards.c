@@ -34,15 +34,15 @@ static json_t *stored_form(const json_t *body, const char *listen)
 
 static json_t *seen(const json_t *forward)
 {
-	json_t *copy = json_copy((json_t *)(uintptr_t)forward);
-	json_object_del(copy, "listen_address");
-	return copy;
+	return json_pack("{s:O,s:O,s:O}", "description", json_object_get(forward, "description"),
+		"config", json_object_get(forward, "config"), "ports",
+		json_object_get(forward, "ports"));
 }
 
 static int list(struct service *service, struct request *request, struct error *e)
 {
-	struct network *network;
-	json_t *forwards;
+	struct network *network = NULL;
+	json_t *forwards = NULL;
 	int r = find(service, request, &network, e);
 	if (r == 0)
 		r = forwards_list(service->networks, network, &forwards, e);
@@ -81,8 +81,8 @@ static int check_body(const json_t *body, struct error *e)
 
 static int create(struct service *service, struct request *request, struct error *e)
 {
-	struct network *network;
-	const char *listen;
+	struct network *network = NULL;
+	const char *listen = NULL;
 	const json_t *body = request_json(request);
 	int r = find(service, request, &network, e);
 	if (r == 0)
@@ -103,8 +103,8 @@ static int create(struct service *service, struct request *request, struct error
 
 static int get(struct service *service, struct request *request, struct error *e)
 {
-	struct network *network;
-	json_t *forward;
+	struct network *network = NULL;
+	json_t *forward = NULL;
 	int r = find(service, request, &network, e);
 	if (r == 0)
 		r = forward_get(
@@ -118,7 +118,7 @@ static int get(struct service *service, struct request *request, struct error *e
 
 static int change(struct service *service, struct request *request, bool is_patch, struct error *e)
 {
-	struct network *network;
+	struct network *network = NULL;
 	const char *listen = request_param(request, "listen");
 	cleanup(json_decref) json_t *old = NULL;
 	int r = find(service, request, &network, e);
@@ -155,7 +155,7 @@ static int patch(struct service *service, struct request *request, struct error 
 
 static int delete_forward(struct service *service, struct request *request, struct error *e)
 {
-	struct network *network;
+	struct network *network = NULL;
 	const char *listen = request_param(request, "listen");
 	int r = find(service, request, &network, e);
 	if (r == 0)

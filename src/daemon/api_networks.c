@@ -123,7 +123,7 @@ static int create(struct service *service, struct request *request, struct error
 		"status", "locations", "used_by", "project", NULL };
 	const char *project = project_in(service, request);
 	const json_t *body = request_json(request);
-	const char *name, *type = "", *description = "";
+	const char *name = NULL, *type = "", *description = "";
 	cleanup(json_decref) json_t *none = json_object();
 	json_t *config = none;
 	int r = json_read_known(body, "", known, e);
@@ -161,8 +161,8 @@ static int find_link(struct service *service, const struct request *request, str
 
 static int get(struct service *service, struct request *request, struct error *e)
 {
-	struct network *network;
-	struct link_info link;
+	struct network *network = NULL;
+	struct link_info link = {};
 	if (find(service, request, &network, NULL) == 0) {
 		cleanup(json_decref) json_t *can_be_put = seen(network);
 		return reply_object_seen(request, shown(service, network), can_be_put);
@@ -173,7 +173,7 @@ static int get(struct service *service, struct request *request, struct error *e
 
 static int change(struct service *service, struct request *request, bool is_patch, struct error *e)
 {
-	struct network *network;
+	struct network *network = NULL;
 	int r = find(service, request, &network, e);
 	if (r < 0)
 		return r;
@@ -218,8 +218,8 @@ static int check_unused(struct service *service, const struct network *network, 
 
 static int rename_network(struct service *service, struct request *request, struct error *e)
 {
-	struct network *network;
-	const char *new_name;
+	struct network *network = NULL;
+	const char *new_name = NULL;
 	cleanup(free) char *old_name = alloc_text(request_param(request, "name"));
 	int r = find(service, request, &network, e);
 	if (r == 0)
@@ -239,7 +239,7 @@ static int rename_network(struct service *service, struct request *request, stru
 
 static int delete_network(struct service *service, struct request *request, struct error *e)
 {
-	struct network *network;
+	struct network *network = NULL;
 	const char *project = project_in(service, request);
 	int r = find(service, request, &network, e);
 	if (r == 0)
@@ -315,8 +315,8 @@ static int bridge_json(
 static int state(struct service *service, struct request *request, struct error *e)
 {
 	struct networks *networks = service->networks;
-	struct network *network;
-	struct link_info link;
+	struct network *network = NULL;
+	struct link_info link = {};
 	char mac[MAC_TEXT];
 	if (!networks->route)
 		return error_set(e, -EPERM, "networks can't be looked at: %s", networks->why_not);
@@ -385,7 +385,7 @@ static void add_dynamic(void *data, const char *mac, const char *address, const 
 
 static int leases(struct service *service, struct request *request, struct error *e)
 {
-	struct network *network;
+	struct network *network = NULL;
 	int r = find(service, request, &network, e);
 	if (r < 0)
 		return r;

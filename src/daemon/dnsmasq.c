@@ -384,7 +384,7 @@ int dnsmasq_start(struct service *service, const struct dnsmasq_options *options
 	add(dnsmasq, program);
 	struct user user = find_user();
 	add_arguments(dnsmasq, options, &user);
-	int above, r = open_directory(dnsmasq, ".", user.group, &above, e);
+	int above = -1, r = open_directory(dnsmasq, ".", user.group, &above, e);
 	if (r == 0) {
 		/* It grows as long as one runs. */
 		(void)unlinkat(above, "log", 0);

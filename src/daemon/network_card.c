@@ -220,10 +220,20 @@ int network_card_tap(struct service *service, const struct network_card *wanted,
 	return r < 0 ? error_prefix(e, r, "devices.%s", wanted->nic->device) : 0;
 }
 
+static bool is_same(const struct firewall_port *a, const struct firewall_port *b)
+{
+	bool is_so = a->check_mac == b->check_mac && a->check_ipv4 == b->check_ipv4 &&
+		a->check_ipv6 == b->check_ipv6 && a->address_count == b->address_count &&
+		memcmp(a->mac, b->mac, MAC_SIZE) == 0;
+	for (size_t i = 0; is_so && i < a->address_count; i++)
+		is_so = address_compare(&a->addresses[i], &b->addresses[i]) == 0;
+	return is_so;
+}
+
 static int update_filters(struct networks *networks, struct card *card, struct error *e)
 {
 	struct firewall_port port = port_of(card);
-	if (memcmp(&port, &card->port, sizeof(port)) == 0)
+	if (is_same(&port, &card->port))
 		return 0;
 	int r = firewall_replace_port(networks->firewall, &card->port, &port, e);
 	if (r == 0)
@@ -247,7 +257,8 @@ int network_card_update(struct service *service, const struct network_card *want
 	r = update_filters(networks, card, e);
 	if (r == 0)
 		r = need_shaper(networks, card, e);
-	bool is_limited = memcmp(&before, &card->rates, sizeof(before)) != 0;
+	bool is_limited = before.into_bits != card->rates.into_bits ||
+		before.out_of_bits != card->rates.out_of_bits;
 	if (r == 0 && is_limited)
 		r = shape_set(networks->route, card->host_name,
 			networks->has_shaper ? networks->shaper : NULL, &card->rates, e);

@@ -45,11 +45,11 @@ struct network_lease {
 };
 
 /*
- * Filters what will come out of the leased card: before its interface is made. `card->nic` says what is
+ * Filters what will come out of the leased card: before its interface is made. `wanted->nic` says what is
  * filtered and limited. Does nothing if it is attached so.
  */
 int network_card_attach(
-	struct service *service, const struct network_card *card, struct error *e) must_use;
+	struct service *service, const struct network_card *wanted, struct error *e) must_use;
 
 /*
  * The member `host` of the card in the runner's plan document (doc/plan.md). New reference.
@@ -60,7 +60,7 @@ json_t *network_card_plan(const struct network_lease *lease, const struct nic_de
  * For a container that runs: makes the attached card's pair with its end in the network namespace of `pid`
  * and sets its addresses up there.
  */
-int network_card_plug(struct service *service, const struct network_card *card,
+int network_card_plug(struct service *service, const struct network_card *wanted,
 	const struct network_lease *lease, pid_t pid, struct error *e) must_use;
 
 /* Calls for each attached card of the instance; the callee may detach or release it. */
@@ -69,12 +69,12 @@ void network_cards_attached(struct service *service, const char *project, const 
 	network_card_call *call, void *data);
 
 /* For a machine: makes the attached card's interface, a tap with `queues` descriptors in `ret`. */
-int network_card_tap(struct service *service, const struct network_card *card, uint32_t queues,
+int network_card_tap(struct service *service, const struct network_card *wanted, uint32_t queues,
 	int *ret, struct error *e) must_use;
 
 /* New limits and filters of an attached card whose instance runs. */
 int network_card_update(
-	struct service *service, const struct network_card *card, struct error *e) must_use;
+	struct service *service, const struct network_card *wanted, struct error *e) must_use;
 
 /*
  * The instance has stopped, or has lost the card: filters and limits go. With `is_running` its interface is

@@ -143,7 +143,8 @@ static int wish_address(const struct search *search, const struct network_card *
 			return 0;
 	}
 	uint64_t seed = seed_of(search->networks, wanted);
-	if (!network_choose_address(family, seed, is_address_taken, (void *)(uintptr_t)search, ret))
+	struct search own = *search;
+	if (!network_choose_address(family, seed, is_address_taken, &own, ret))
 		return error_set(
 			e, -ENOSPC, "the network %s has no address left", search->network->name);
 	return 0;

@@ -11,21 +11,21 @@
  * Nothing changes. -EINVAL, -ENOENT, -EEXIST with "devices.NAME.KEY: ...".
  */
 int network_card_check(
-	struct service *service, const struct network_card *card, struct error *e) must_use;
+	struct service *service, const struct network_card *wanted, struct error *e) must_use;
 
 /*
  * Leases: chooses what is open, the same each time for the same card. One that has a lease keeps it where
- * `card` allows. With an address taken by another meanwhile: -EEXIST. -ENOSPC if a network is full.
+ * `wanted` allows. With an address taken by another meanwhile: -EEXIST. -ENOSPC if a network is full.
  * What it fills is to be kept as volatile.DEVICE.{hwaddr,ipv4.address,ipv6.address,host_name}.
  */
-int network_card_lease(struct service *service, const struct network_card *card,
+int network_card_lease(struct service *service, const struct network_card *wanted,
 	struct network_lease *ret, struct error *e) must_use;
 
 /*
- * True if the card is attached and a lease of `card` now would not give it another network, name in the
+ * True if the card is attached and a lease of `wanted` now would not give it another network, name in the
  * instance or addresses: then network_card_update() will do.
  */
-bool network_card_fits(struct service *service, const struct network_card *card);
+bool network_card_fits(struct service *service, const struct network_card *wanted);
 
 /* Ends the lease of a device, or of all of the instance if `device` is NULL; detaches. */
 void network_card_release(

@@ -121,7 +121,7 @@ int link_get(struct netlink *netlink, const char *name, struct link_info *ret, s
 
 int link_index(struct netlink *netlink, const char *name, uint32_t *ret, struct error *e)
 {
-	struct link_info link;
+	struct link_info link = {};
 	int r = link_get(netlink, name, &link, e);
 	if (r < 0)
 		return r;
@@ -137,7 +137,7 @@ struct list {
 static int take_one(void *data, uint16_t type, const void *message, size_t length)
 {
 	struct list *list = data;
-	struct link_info link;
+	struct link_info link = {};
 	if (type != RTM_NEWLINK)
 		return 0;
 	int r = read_link(message, length, &link);
@@ -187,7 +187,7 @@ int link_add_bridge(struct netlink *netlink, const struct link_bridge *bridge, s
 
 static int bridge_index(struct netlink *netlink, const char *bridge, uint32_t *ret, struct error *e)
 {
-	struct link_info link;
+	struct link_info link = {};
 	*ret = 0;
 	if (!bridge)
 		return 0;
@@ -264,7 +264,7 @@ static void put_veth(struct netlink *netlink, const struct link_veth *veth)
 
 int link_add_veth(struct netlink *netlink, const struct link_veth *veth, struct error *e)
 {
-	uint32_t bridge;
+	uint32_t bridge = 0;
 	int r = check_name(veth->name, e);
 	if (r == 0)
 		r = check_name(veth->peer, e);
@@ -288,7 +288,7 @@ int link_add_veth(struct netlink *netlink, const struct link_veth *veth, struct 
 int link_add_macvlan(struct netlink *netlink, const char *name, const char *parent,
 	const uint8_t *mac, uint32_t mtu, struct error *e)
 {
-	uint32_t index;
+	uint32_t index = 0;
 	int r = check_name(name, e);
 	if (r == 0)
 		r = link_index(netlink, parent, &index, e);
@@ -356,7 +356,7 @@ int link_join(struct netlink *netlink, const char *name, const char *bridge,
 	const struct link_port *port, const uint8_t *mac, uint32_t mtu, uint32_t group,
 	struct error *e)
 {
-	uint32_t index;
+	uint32_t index = 0;
 	int r = check_name(name, e);
 	if (r == 0)
 		r = bridge_index(netlink, bridge, &index, e);
@@ -373,7 +373,7 @@ int link_join(struct netlink *netlink, const char *name, const char *bridge,
 
 int link_set_master(struct netlink *netlink, const char *name, const char *bridge, struct error *e)
 {
-	uint32_t index;
+	uint32_t index = 0;
 	int r = check_name(name, e);
 	if (r == 0)
 		r = bridge_index(netlink, bridge, &index, e);
@@ -432,7 +432,7 @@ int link_set_mac(struct netlink *netlink, const char *name, const uint8_t *mac, 
 static int start_by_index(
 	struct netlink *netlink, const char *name, const char *new_name, struct error *e)
 {
-	uint32_t index;
+	uint32_t index = 0;
 	int r = link_index(netlink, name, &index, e);
 	if (r == 0 && new_name)
 		r = check_name(new_name, e);

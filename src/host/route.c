@@ -21,7 +21,7 @@ static void put_address(struct netlink *netlink, uint16_t type, const struct add
 static int start_address(struct netlink *netlink, uint16_t type, uint16_t flags, const char *link,
 	const struct address *address, struct error *e)
 {
-	uint32_t index;
+	uint32_t index = 0;
 	int r = link_index(netlink, link, &index, e);
 	if (r < 0)
 		return r;
@@ -74,7 +74,7 @@ int route_add(struct netlink *netlink, const char *link, const struct address *t
 	const struct address *gateway, struct error *e)
 {
 	char text[ADDRESS_TEXT];
-	uint32_t index;
+	uint32_t index = 0;
 	int r = link_index(netlink, link, &index, e);
 	if (r < 0)
 		return r;
@@ -104,7 +104,7 @@ int route_add_neighbour(struct netlink *netlink, const char *link, const struct 
 	const uint8_t mac[MAC_SIZE], struct error *e)
 {
 	char text[ADDRESS_TEXT];
-	uint32_t index;
+	uint32_t index = 0;
 	int r = link_index(netlink, link, &index, e);
 	if (r < 0)
 		return r;

@@ -28,7 +28,7 @@
 
 #include "host/link.h"
 
-#define LARGEST_PACKET_BYTES 66000
+#define LARGEST_PACKET_BYTES UINT64_C(66000)
 #define BUCKET_NS            (10 * NS_PER_MS)
 #define QUEUE_NS             (50 * NS_PER_MS)
 #define QUEUE_MIN_BYTES      (4 * LARGEST_PACKET_BYTES)
@@ -162,7 +162,7 @@ int shape_add_shaper(struct netlink *netlink, const char *shaper, struct error *
 		return 0;
 	if (r < 0)
 		return r;
-	uint32_t index;
+	uint32_t index = 0;
 	r = link_index(netlink, shaper, &index, e);
 	if (r < 0)
 		return r;
@@ -216,7 +216,7 @@ static void put_class(struct netlink *netlink, uint32_t shaper, uint32_t link, u
 		.ceil = { .rate = rate_low(rate), .linklayer = TC_LINKLAYER_ETHERNET },
 		.buffer = ticks,
 		.cbuffer = ticks,
-		.quantum = LARGEST_PACKET_BYTES,
+		.quantum = (uint32_t)LARGEST_PACKET_BYTES,
 	};
 	struct tcmsg class = {
 		.tcm_ifindex = (int)shaper,
@@ -307,7 +307,7 @@ static void put_delete_detour(struct netlink *netlink, uint32_t link)
 static int limit_out_of(
 	struct netlink *netlink, uint32_t link, const char *shaper, uint64_t bits, struct error *e)
 {
-	uint32_t index;
+	uint32_t index = 0;
 	if (bits == 0 && !shaper)
 		return 0;
 	int r = link_index(netlink, shaper ?: "", &index, e);
@@ -350,7 +350,7 @@ int shape_set(struct netlink *netlink, const char *link, const char *shaper,
 		r = check_rate(rates->out_of_bits, e);
 	if (r < 0)
 		return r;
-	uint32_t index;
+	uint32_t index = 0;
 	r = link_index(netlink, link, &index, e);
 	if (r == 0)
 		r = limit_into(netlink, index, rates->into_bits, e);

@@ -343,7 +343,7 @@ int network_config_read(const json_t *json, struct network_config *ret, struct e
 void network_config_done(struct network_config *config)
 {
 	for (size_t i = 0; i < config->interface_count; i++)
-		free((void *)(uintptr_t)config->interfaces[i]);
+		free(config->interfaces[i]);
 	config->interface_count = 0;
 }
 

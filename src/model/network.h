@@ -46,13 +46,12 @@ struct network_config {
 	uint32_t mtu;       /* 0: 1500 */
 	uint8_t mac[MAC_SIZE];
 	bool is_mac_set;
-	const char
-		*interfaces[NETWORK_INTERFACES_MAX]; /* of the host, that join the bridge; owned */
+	char *interfaces[NETWORK_INTERFACES_MAX]; /* of the host, that join it; owned */
 	size_t interface_count;
 };
 
-/* `config` may be NULL. */
-int network_config_read(const json_t *config, struct network_config *ret, struct error *e) must_use;
+/* `json` may be NULL. */
+int network_config_read(const json_t *json, struct network_config *ret, struct error *e) must_use;
 void network_config_done(struct network_config *config);
 static inline void network_config_done_cleanup(struct network_config *local)
 {

@@ -154,7 +154,7 @@ static int read_ports(
 {
 	static const char *const known[] = { "description", "protocol", "listen_port",
 		"target_port", "target_address", NULL };
-	const char *protocol, *listen, *target = "", *to;
+	const char *protocol = "", *listen = "", *target = "", *to = "";
 	char field[PATH_MAX_BYTES + 32];
 	int r = json_read_known(port, path, known, e);
 	if (r == 0)
@@ -190,12 +190,12 @@ static int read_ports(
 		reading, is_tcp ? IPPROTO_TCP : IPPROTO_UDP, &listens, &targets, &address, path, e);
 }
 
-static int read_rest(struct reading *reading, const json_t *config, struct error *e)
+static int read_rest(struct reading *reading, json_t *config, struct error *e)
 {
 	const char *key;
 	json_t *value;
 	struct address target;
-	json_object_foreach((json_t *)(uintptr_t)config, key, value)
+	json_object_foreach(config, key, value)
 	{
 		if (text_starts(key, "user."))
 			continue;
@@ -217,7 +217,7 @@ static int read_rest(struct reading *reading, const json_t *config, struct error
 
 static int read_all(struct reading *reading, const json_t *forward, struct error *e)
 {
-	const char *listen;
+	const char *listen = "";
 	json_t *config = NULL, *ports = NULL;
 	int r = json_require_text(forward, "", "listen_address", &listen, e);
 	if (r == 0)
