@@ -9,7 +9,7 @@
 #include "unikernel/pipe.h"
 
 #include <fcntl.h>
-#include <limits.h>
+#include <linux/limits.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
