@@ -48,7 +48,7 @@ static uint32_t host_xcr0(void)
 	return low;
 }
 
-static bool is_amd(void)
+bool cpuid_host_is_amd(void)
 {
 	return host(0, 0).b == 0x68747541; /* "Auth" */
 }
@@ -165,14 +165,14 @@ static struct leaf leaf_extended(const struct cpu *cpu, uint32_t leaf)
 		return ret;
 	case 0x80000001:
 		ret.c &= EXT1_ECX;
-		ret.d = EXT1_EDX | (is_amd() ? LEAF1_EDX & EXT1_COPY : 0);
+		ret.d = EXT1_EDX | (cpuid_host_is_amd() ? LEAF1_EDX & EXT1_COPY : 0);
 		ret.b = 0;
 		return ret;
 	case 0x80000007:
 		return (struct leaf){ .d = 0x100 }; /* invariant TSC */
 	case 0x80000008:
 		return (struct leaf){ .a = PHYSICAL_BITS | 48 << 8,
-			.c = is_amd() ? cpu->soft_count - 1 : 0 };
+			.c = cpuid_host_is_amd() ? cpu->soft_count - 1 : 0 };
 	default:
 		return leaf <= 0x80000006 ? ret : (struct leaf){};
 	}

@@ -20,6 +20,9 @@
 #define HOST_HAS_VPCLMUL UINT64_C(0x800)
 #define HOST_HAS_BASE    UINT64_C(0x1000) /* all that the engine's own code is made of */
 
+/* For the few places where AMD's CPUs differ from the others'. */
+bool cpuid_host_is_amd(void);
+
 /* Whether the host has all of these. */
 bool cpuid_host_has(uint64_t features);
 

@@ -7,6 +7,7 @@
  */
 #include "vmm/soft/integer.h"
 
+#include "vmm/soft/cpuid.h"
 #include "vmm/soft/flags.h"
 #include "vmm/soft/memory.h"
 
@@ -658,8 +659,10 @@ static op_run *bind_one_byte(const struct insn *insn, struct op *op)
 
 static op_run *bind_exchange_a(const struct insn *insn, struct op *op)
 {
-	if (insn->rm == 0)
-		return nop; /* and PAUSE */
+	/* F3 REX.B 90 is XCHG R8 for AMD's CPUs, PAUSE for the others. */
+	bool is_pause = insn->opcode == 0x90 && insn->has_rep && !cpuid_host_is_amd();
+	if (insn->rm == 0 || is_pause)
+		return nop;
 	op->reg = 0;
 	return xchg[size_index(op->bytes)][0];
 }

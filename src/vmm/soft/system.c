@@ -4,8 +4,6 @@
  */
 #include "vmm/soft/system.h"
 
-#include <immintrin.h>
-
 #include "vmm/soft/apic.h"
 #include "vmm/soft/cpuid.h"
 #include "vmm/soft/msr.h"
@@ -508,13 +506,6 @@ HANDLER(fence)
 	return op + 1;
 }
 
-HANDLER(pause_cpu)
-{
-	(void)cpu;
-	_mm_pause();
-	return op + 1;
-}
-
 HANDLER(touch) /* CLFLUSH and its like: a byte that must be readable */
 {
 	(void)load_1(cpu, op, op_linear(cpu, op));
@@ -633,8 +624,6 @@ static op_run *bind_one_byte(const struct insn *insn, struct op *op)
 	case 0x63:
 		op_set_access(op, 2, ACCESS_READ | ACCESS_WRITE);
 		return adjust_rpl;
-	case 0x90:
-		return insn->has_rep ? pause_cpu : NULL;
 	case 0xf4:
 		return halt;
 	case 0xfa:

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "vmm/soft/cpuid.h"
 #include "vmm/soft/masked.h"
 #include "vmm/soft/memory.h"
 #include "vmm/soft/vector_check.h"
@@ -20,6 +21,8 @@
 #define MXCSR_DEFAULT 0x1f80u
 #define MXCSR_FLAGS   0x3fu
 #define MXCSR_MASKS   0x1f80u
+#define MXCSR_UE      0x10u
+#define MXCSR_FTZ     0x8000u
 
 /* In op->extra of these ops. */
 #define EXTRA_STORE   0x01u
@@ -91,6 +94,9 @@ HANDLER(floating)
 	memcpy(was_r, cpu->r, sizeof(was_r));
 	memcpy(was_fx, cpu->fx, sizeof(was_fx));
 	uint16_t was_flags = cpu->flags;
+	/* Unmasked, a tiny result that is exact underflows, too; masked, it does with flush-to-zero only. */
+	if (unmasked & MXCSR_UE)
+		cpu->stub_mxcsr |= MXCSR_FTZ;
 	run_stub(cpu, op);
 	uint32_t found = cpu->stub_mxcsr & MXCSR_FLAGS;
 	cpu->mxcsr |= reported(found, unmasked);
@@ -218,7 +224,8 @@ static op_run *bind_entry(struct stubs *stubs, const struct vector_entry *entry,
 		op->reg = CLASS_MMX;
 	op->extra = flags & V_STORE ? EXTRA_STORE : 0;
 	bool is_whole = op->memory_bytes >= 16;
-	if (is_whole && (insn.has_vex ? flags & V_ALIGNED : !(flags & V_ANY)))
+	bool is_any = flags & V_ANY || (flags & V_ANY_AMD && cpuid_host_is_amd());
+	if (is_whole && (insn.has_vex ? flags & V_ALIGNED : !is_any))
 		op->extra |= EXTRA_ALIGNED;
 	op->stub = stub_get(stubs, &recipe);
 	if (!op->stub)

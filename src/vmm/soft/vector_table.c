@@ -186,8 +186,8 @@ static const struct vector_entry table[] = {
 	HAS(MAP_0F38, 0xbe, 0xbe, P66, FULL, V | FP, HOST_HAS_FMA),
 	HAS(MAP_0F38, 0xb9, 0xbf, P66, SIZE_W, V | FP, HOST_HAS_FMA),
 	/* AMD's CPUs do not ask for alignment here; Intel's do. */
-	HAS(MAP_0F38, 0xcb, 0xcb, N, FULL, L | V_XMM0 | V_ANY, HOST_HAS_SHA),
-	HAS(MAP_0F38, 0xc8, 0xcd, N, FULL, L | V_ANY, HOST_HAS_SHA),
+	HAS(MAP_0F38, 0xcb, 0xcb, N, FULL, L | V_XMM0 | V_ANY_AMD, HOST_HAS_SHA),
+	HAS(MAP_0F38, 0xc8, 0xcd, N, FULL, L | V_ANY_AMD, HOST_HAS_SHA),
 	HAS(MAP_0F38, 0xcf, 0xcf, P66, FULL, LV | V_W0, HOST_HAS_GFNI),
 	HAS(MAP_0F38, 0xdb, 0xdb, P66, FULL, LV | NV | V_L0, HOST_HAS_AES),
 	HAS(MAP_0F38, 0xdc, 0xdf, P66, FULL, LV, HOST_HAS_AES),
@@ -228,7 +228,7 @@ static const struct vector_entry table[] = {
 		LV | NV | V_L0 | V_ANY | V_FLAGS | V_RAX_RDX | V_RCX | V_IMM),
 	RUN(MAP_0F3A, 0x62, 0x62, P66, FULL, LV | NV | V_L0 | V_ANY | V_FLAGS | V_XMM0 | V_IMM),
 	RUN(MAP_0F3A, 0x63, 0x63, P66, FULL, LV | NV | V_L0 | V_ANY | V_FLAGS | V_RCX | V_IMM),
-	HAS(MAP_0F3A, 0xcc, 0xcc, N, FULL, L | V_ANY | V_IMM, HOST_HAS_SHA),
+	HAS(MAP_0F3A, 0xcc, 0xcc, N, FULL, L | V_ANY_AMD | V_IMM, HOST_HAS_SHA),
 	HAS(MAP_0F3A, 0xce, 0xcf, P66, FULL, LV | V_W1 | V_IMM, HOST_HAS_GFNI),
 	HAS(MAP_0F3A, 0xdf, 0xdf, P66, FULL, LV | NV | V_L0 | V_IMM, HOST_HAS_AES),
 };
