@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * keeper.c - the parent of an instance's first process: its console, its exit status, its news.
+ */
+#include "runner/keeper.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/landlock.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/text.h"
+#include "host/cgroup_usage.h"
+#include "host/jail.h"
+#include "host/process.h"
+#include "runner/console.h"
+
+#define OOM_LATER_NS (50 * NS_PER_MS)
+
+struct keeper {
+	struct keeper_options options;
+	struct loop *loop;
+	struct control *control;
+	struct console *console;
+	struct source *child;
+	struct source *oom_source;
+	struct source *oom_timer;
+	int dir;
+	int pidfd;
+	int exit_file; /* opened before rights are given up; gets its name at the end */
+	int oom;
+	bool oom_is_v2;
+	char *memory_dir;
+	int stop_signal;
+	struct runner_state state;
+};
+
+static void stop_request(struct keeper *k, struct control_peer *peer,
+	const struct runner_header *request, int signal)
+{
+	int r = signal > 0 && signal < NSIG ? process_signal(k->pidfd, signal) : -EINVAL;
+	if (r < 0)
+		control_answer_error(peer, request, r, "the signal cannot be sent");
+	else
+		control_answer_done(peer, request);
+}
+
+static void attach_request(struct keeper *k, struct control_peer *peer,
+	const struct runner_header *request, const int *fds, size_t fd_count)
+{
+	const struct runner_attach *attach = (const void *)request;
+	if (fd_count != 1 || !k->console) {
+		for (size_t i = 0; i < fd_count; i++)
+			close(fds[i]);
+		control_answer_error(peer, request, k->console ? -EINVAL : -ENOTTY,
+			k->console ? "one descriptor is wanted" : "there is no console");
+		return;
+	}
+	if (attach->columns && attach->rows)
+		(void)!console_resize(k->console, attach->columns, attach->rows);
+	int r = console_attach(k->console, fds[0], attach->flags & RUNNER_ATTACH_STEAL,
+		attach->flags & RUNNER_ATTACH_REPLAY);
+	if (r < 0) {
+		close(fds[0]);
+		control_answer_error(peer, request, r,
+			r == -EBUSY ? "the console is attached elsewhere" : "attach the console");
+		return;
+	}
+	control_answer_done(peer, request);
+}
+
+static void console_request(
+	struct keeper *k, struct control_peer *peer, const struct runner_header *request)
+{
+	struct runner_console_log log = { .header.type = RUNNER_CONSOLE_LOG };
+	cleanup(free) uint8_t *bytes = alloc_array(RUNNER_CONSOLE_MAX, uint8_t);
+	size_t count = 0;
+	if (k->console) {
+		log.total_bytes = console_total(k->console);
+		count = console_last(k->console, bytes, RUNNER_CONSOLE_MAX);
+	}
+	control_answer(peer, request, &log, sizeof(log), bytes, count);
+}
+
+static void resize_request(
+	struct keeper *k, struct control_peer *peer, const struct runner_header *request)
+{
+	const struct runner_size *size = (const void *)request;
+	int r = k->console ? console_resize(k->console, size->columns, size->rows) : -ENOTTY;
+	if (r < 0)
+		control_answer_error(peer, request, r, "resize the console");
+	else
+		control_answer_done(peer, request);
+}
+
+static void refuse_request(
+	const struct keeper *k, struct control_peer *peer, const struct runner_header *request)
+{
+	char text[RUNNER_TEXT_MAX];
+	snprintf(text, sizeof(text), "a %s is not asked for this: its cgroup is", k->options.what);
+	control_answer_error(peer, request, -EOPNOTSUPP, text);
+}
+
+static void on_request(void *data, struct control_peer *peer, const struct runner_header *request,
+	const int *fds, size_t fd_count)
+{
+	struct keeper *k = data;
+	if (request->type == RUNNER_ATTACH) {
+		attach_request(k, peer, request, fds, fd_count);
+		return;
+	}
+	for (size_t i = 0; i < fd_count; i++)
+		close(fds[i]);
+	if (k->options.request && k->options.request(k->options.data, peer, request))
+		return;
+	switch ((enum runner_type)request->type) {
+	case RUNNER_SIGNAL:
+		stop_request(k, peer, request,
+			(int)((const struct runner_number *)(const void *)request)->value);
+		break;
+	case RUNNER_STOP:
+		stop_request(k, peer, request, k->stop_signal);
+		break;
+	case RUNNER_RESIZE:
+		resize_request(k, peer, request);
+		break;
+	case RUNNER_CONSOLE_LOG:
+		console_request(k, peer, request);
+		break;
+	case RUNNER_CONSOLE_CLEAR:
+		if (k->console)
+			console_clear(k->console);
+		control_answer_done(peer, request);
+		break;
+	case RUNNER_ATTACH:
+	case RUNNER_HELLO:
+	case RUNNER_PAUSE:
+	case RUNNER_RESUME:
+	case RUNNER_RESET:
+	case RUNNER_BALLOON:
+	case RUNNER_STATS:
+	case RUNNER_STATE:
+	case RUNNER_EVENT:
+	case RUNNER_DONE:
+	case RUNNER_ERROR:
+		refuse_request(k, peer, request);
+		break;
+	}
+}
+
+static void on_detached(void *data)
+{
+	struct keeper *k = data;
+	if (k->control)
+		control_tell_event(k->control, RUNNER_EVENT_DETACHED, 0);
+}
+
+static void count_oom(struct keeper *k)
+{
+	if (k->oom < 0)
+		return;
+	int64_t kills = cgroup_oom_kills(k->oom, k->memory_dir, k->oom_is_v2);
+	if (kills > (int64_t)k->state.oom_kills) {
+		k->state.oom_kills = (uint32_t)kills;
+		control_tell_event(k->control, RUNNER_EVENT_OOM, (uint64_t)kills);
+	}
+}
+
+static void on_oom_later(void *data)
+{
+	count_oom(data);
+}
+
+/* v1 reports that memory ran out before it has counted whom it kills. */
+static void on_oom(void *data, int fd, uint32_t events)
+{
+	struct keeper *k = data;
+	(void)fd;
+	(void)events;
+	count_oom(k);
+	timer_set_after(k->oom_timer, OOM_LATER_NS);
+}
+
+/* The file `exit` appears whole: written under another name, which was opened early. */
+static void write_exit(struct keeper *k, const char *why)
+{
+	if (k->exit_file < 0)
+		return;
+	cleanup(text_done) struct text text = {};
+	text_printf(&text,
+		"{\"wait_status\": %d, \"started_ns\": %" PRIu64 ", \"ended_ns\": %" PRIu64
+		", \"oom_kills\": %u",
+		k->state.wait_status, k->state.started_ns, k->state.ended_ns, k->state.oom_kills);
+	if (why) {
+		text_add(&text, ", \"error\": \"");
+		for (; *why; why++) {
+			if (*why == '"' || *why == '\\')
+				text_add_char(&text, '\\');
+			text_add_char(&text, (unsigned char)*why < ' ' ? ' ' : *why);
+		}
+		text_add(&text, "\"");
+	}
+	text_add(&text, "}\n");
+	if (file_write_all(k->exit_file, text_str(&text), text.length) == 0)
+		(void)renameat(k->dir, RUNNER_EXIT_FILE ".new", k->dir, RUNNER_EXIT_FILE);
+}
+
+static void on_exit_of_child(void *data, pid_t pid, int wait_status)
+{
+	(void)pid;
+	struct keeper *k = data;
+	k->child = NULL;
+	if (k->console)
+		console_drain(k->console);
+	count_oom(k);
+	if (k->options.ended)
+		k->options.ended(k->options.data, k->dir);
+	k->state.status = RUNNER_EXITED;
+	k->state.wait_status = wait_status;
+	k->state.ended_ns = loop_wall_clock();
+	write_exit(k, NULL);
+	/* The kernel tells so of an init that called reboot(2). */
+	if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGHUP)
+		control_tell_event(k->control, RUNNER_EVENT_REBOOT, 0);
+	control_set_state(k->control, &k->state, -1);
+	loop_stop(k->loop, 0);
+}
+
+static int open_files(struct keeper *k, struct error *e)
+{
+	k->dir = process_named_fd("dir");
+	if (k->dir == -ENOENT)
+		return 0; /* by hand: nothing is written */
+	if (k->dir < 0)
+		return error_code(e, k->dir, "the descriptor dir");
+	k->exit_file = openat(k->dir, RUNNER_EXIT_FILE ".new",
+		O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (k->exit_file < 0)
+		return error_errno(e, "open %s", RUNNER_EXIT_FILE ".new");
+	return 0;
+}
+
+static int open_control(struct keeper *k, struct error *e)
+{
+	int listener = process_named_fd("control");
+	int channel = process_named_fd("channel");
+	int r = control_new(k->loop, listener, on_request, k, &k->control, e);
+	if (r == 0 && channel >= 0)
+		r = control_add(k->control, channel);
+	return r;
+}
+
+static int open_console(struct keeper *k, int terminal, uint64_t log_bytes, struct error *e)
+{
+	if (terminal < 0)
+		return 0;
+	int log = -1;
+	if (k->dir >= 0)
+		log = openat(k->dir, RUNNER_CONSOLE_FILE,
+			O_CREAT | O_TRUNC | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return console_new(&(struct console_options){ .loop = k->loop,
+				   .terminal = terminal,
+				   .log = log,
+				   .log_bytes = log_bytes,
+				   .detached = on_detached,
+				   .data = k },
+		&k->console, e);
+}
+
+static int give_up_rights(struct keeper *k, struct error *e)
+{
+	cleanup(close) int memory = k->memory_dir ? open(k->memory_dir, O_PATH | O_CLOEXEC) : -1;
+	const struct jail_path paths[] = {
+		{ k->dir,
+			LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
+				LANDLOCK_ACCESS_FS_WRITE_FILE },
+		{ memory, LANDLOCK_ACCESS_FS_READ_FILE },
+	};
+	size_t first = k->dir < 0;
+	size_t count = ARRAY_SIZE(paths) - first - (memory < 0);
+	return jail_enter(&(struct jail){ .drop_capabilities = true,
+				  .paths = paths + first,
+				  .path_count = count,
+				  .limit_paths = true },
+		e);
+}
+
+/* The memory group, of v1 or v2; without one there is no news of this sort. */
+void keeper_watch_memory(struct keeper *k, const char *const *cgroups)
+{
+	for (size_t i = 0; cgroups && cgroups[i]; i++) {
+		cleanup(free) char *v1 = alloc_printf("%s/memory.oom_control", cgroups[i]);
+		cleanup(free) char *v2 = alloc_printf("%s/memory.events", cgroups[i]);
+		k->oom_is_v2 = access(v1, F_OK) < 0;
+		if (k->oom_is_v2 && access(v2, F_OK) < 0)
+			continue;
+		uint32_t events;
+		if (cgroup_oom_watch(cgroups[i], k->oom_is_v2, &k->oom, &events, NULL) < 0)
+			return;
+		k->memory_dir = alloc_text(cgroups[i]);
+		k->oom_timer = loop_add_timer(k->loop, on_oom_later, k);
+		if (loop_add_fd(k->loop, k->oom, events, on_oom, k, &k->oom_source) < 0)
+			close(TAKE_FD(k->oom));
+		return;
+	}
+}
+
+/*
+ * Lets go of the program's own pages: most of them set up the instance and are not needed while it runs.
+ * They stay in the page cache and come back when they are touched.
+ */
+static void forget_program(void *data)
+{
+	(void)data;
+	extern const Elf64_Ehdr __ehdr_start; /* the linker's: where the program lies */
+	uintptr_t program = (uintptr_t)&__ehdr_start;
+	const Elf64_Phdr *header = (const Elf64_Phdr *)(program + __ehdr_start.e_phoff);
+	uintptr_t bias = __ehdr_start.e_type == ET_DYN ? program : 0;
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++) {
+		if (header[i].p_type != PT_LOAD || (header[i].p_flags & PF_W))
+			continue;
+		uintptr_t start = (bias + header[i].p_vaddr) & ~(page - 1);
+		uintptr_t end = bias + header[i].p_vaddr + header[i].p_memsz;
+		(void)madvise((void *)start, end - start, MADV_DONTNEED);
+	}
+}
+
+int keeper_open(const struct keeper_options *options, struct keeper **ret, struct error *e)
+{
+	struct keeper *k = alloc(struct keeper);
+	*k = (struct keeper){ .options = *options,
+		.dir = -1,
+		.pidfd = -1,
+		.exit_file = -1,
+		.oom = -1,
+		.state.status = RUNNER_STARTING };
+	(void)signal(SIGPIPE, SIG_IGN);
+	/* A runner ends with its instance, not by the terminal of who started it. */
+	(void)signal(SIGHUP, SIG_IGN);
+	int r = loop_new(&k->loop, e);
+	if (r == 0)
+		r = open_control(k, e);
+	if (r == 0)
+		r = open_files(k, e);
+	if (r < 0) {
+		keeper_fail(k, r, e);
+		keeper_free(k);
+		return r;
+	}
+	*ret = k;
+	return 0;
+}
+
+void keeper_free(struct keeper *k)
+{
+	if (!k)
+		return;
+	console_free(k->console);
+	control_free(k->control);
+	loop_free(k->loop);
+	free(k->memory_dir);
+	free(k);
+}
+
+int keeper_dir(const struct keeper *k)
+{
+	return k->dir;
+}
+
+int keeper_take(struct keeper *k, const struct keeper_process *process, struct error *e)
+{
+	k->pidfd = process->pidfd;
+	k->stop_signal = process->stop_signal;
+	k->state.pid = process->pid;
+	k->state.started_ns = loop_wall_clock();
+	k->state.start_took_ns = loop_now() - k->options.began_ns;
+	k->state.status = RUNNER_RUNNING;
+	int r = open_console(k, process->terminal, process->log_bytes, e);
+	if (r == 0)
+		r = loop_add_child(
+			k->loop, process->pid, process->pidfd, on_exit_of_child, k, &k->child);
+	if (r == 0)
+		control_set_state(k->control, &k->state, k->pidfd);
+	return r;
+}
+
+int keeper_run(struct keeper *k, struct error *e)
+{
+	int r = give_up_rights(k, e);
+	if (r < 0)
+		return r;
+	(void)malloc_trim(0);
+	/* Not at once: the first questions come now. */
+	cleanup(source_free) struct source *settled = loop_add_timer(k->loop, forget_program, NULL);
+	timer_set_after(settled, NS_PER_SEC);
+	return loop_run(k->loop);
+}
+
+void keeper_fail(struct keeper *k, int code, const struct error *e)
+{
+	k->state.status = RUNNER_EXITED;
+	k->state.ended_ns = loop_wall_clock();
+	write_exit(k, e->text);
+	if (k->control) {
+		control_tell_error(k->control, code, e->text);
+		control_set_state(k->control, &k->state, -1);
+	}
+}
