@@ -234,12 +234,57 @@ static void discard_one(void *data, struct instance *instance)
 		is_discarded(NULL, r, &e);
 }
 
+/* The names of the groups that live instances have, sorted. */
+struct kept {
+	char **names;
+	size_t count;
+};
+
+static void keep_one(void *data, struct instance *instance)
+{
+	struct kept *kept = data;
+	if (!instance->live)
+		return;
+	cleanup(free) char *path = instance_group(instance);
+	kept->names = alloc_resize(kept->names, kept->count + 1, sizeof(*kept->names));
+	kept->names[kept->count++] = alloc_text(strchr(path, '/') + 1);
+}
+
+static int name_compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool is_kept(void *data, const char *name)
+{
+	const struct kept *kept = data;
+	return kept->count &&
+		bsearch(&name, kept->names, kept->count, sizeof(*kept->names), name_compare);
+}
+
+/* A daemon that was killed between a group and its plan.json left a group that nobody knows. */
+static void sweep_groups(struct service *service)
+{
+	struct kept kept = {};
+	struct error e = {};
+	cleanup(free) char *path = alloc_printf("berth-%s", service->id);
+	instances_each(service, NULL, keep_one, &kept);
+	if (kept.count)
+		qsort(kept.names, kept.count, sizeof(*kept.names), name_compare);
+	if (cgroup_sweep(service->instances->cgroups, path, is_kept, &kept, &e) < 0)
+		log_warning("left from before: %s", e.text);
+	for (size_t i = 0; i < kept.count; i++)
+		free(kept.names[i]);
+	free(kept.names);
+}
+
 void adopt_all(struct service *service)
 {
 	struct adoption *adoption = alloc(struct adoption);
 	adoption->service = service;
 	instances_each_half_made(service, discard_one, NULL);
 	instances_each(service, NULL, adopt_one, adoption);
+	sweep_groups(service);
 	if (adoption->count)
 		qsort(adoption->turns, adoption->count, sizeof(*adoption->turns), turn_compare);
 	adoption->timer = loop_add_timer(service->loop, adoption_next, adoption);

@@ -463,3 +463,40 @@ int cgroup_remove(struct cgroup *group, struct error *e)
 	}
 	return 0;
 }
+
+static int sweep_one(
+	const char *dir, bool (*is_kept)(void *data, const char *name), void *data, struct error *e)
+{
+	DIR *stream = opendir(dir);
+	if (!stream)
+		return errno == ENOENT ? 0 : error_errno(e, "open %s", dir);
+	int result = 0;
+	for (struct dirent *entry; (entry = readdir(stream));) {
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
+			is_kept(data, entry->d_name))
+			continue;
+		cleanup(free) char *below = alloc_printf("%s/%s", dir, entry->d_name);
+		int r = for_each_below(below, remove_one, NULL);
+		if (r < 0 && result == 0)
+			result = error_code(e, r, "remove the cgroup %s", below);
+	}
+	(void)closedir(stream);
+	(void)rmdir(dir);
+	return result;
+}
+
+int cgroup_sweep(const struct cgroups *cgroups, const char *path,
+	bool (*is_kept)(void *data, const char *name), void *data, struct error *e)
+{
+	int result = 0;
+	for (unsigned int i = 0; i < CGROUP_CONTROLLERS; i++) {
+		const char *home = cgroups_home(cgroups, i);
+		if (!home)
+			continue;
+		cleanup(free) char *dir = alloc_printf("%s/%s", home, path);
+		int r = sweep_one(dir, is_kept, data, result == 0 ? e : NULL);
+		if (result == 0)
+			result = r;
+	}
+	return result;
+}

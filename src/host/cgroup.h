@@ -61,3 +61,11 @@ int cgroup_delegate(struct cgroup *group, uid_t uid, gid_t gid, struct error *e)
  * already; -EBUSY while a process lives.
  */
 int cgroup_remove(struct cgroup *group, struct error *e) must_use;
+
+/*
+ * Removes the groups right below `path` ("berth-ID") whose name is_kept() does not know, in every
+ * hierarchy: what a daemon that was killed had made and not yet written down. Then `path`, if it is empty.
+ * The first failure is told, after all were tried.
+ */
+int cgroup_sweep(const struct cgroups *cgroups, const char *path,
+	bool (*is_kept)(void *data, const char *name), void *data, struct error *e) must_use;

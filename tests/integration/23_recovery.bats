@@ -165,6 +165,13 @@ clean() {
 	done
 }
 
+@test "a cgroup that a killed daemon had not written down yet goes at its next start" {
+	berthd_end KILL
+	mkdir -p "$(find /sys/fs/cgroup -maxdepth 2 -type d -name unified -o -maxdepth 2 -type d -name pids | head -n 1)/berth-$BERTH_ID/default_stray"
+	berthd_run --test-hooks
+	[ -z "$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID/*")" ]
+}
+
 @test "a daemon killed while it deletes leaves what can be deleted again" {
 	for i in 1 2 3; do
 		made "d$i"

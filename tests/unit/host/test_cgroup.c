@@ -221,6 +221,44 @@ static void refuses_paths_that_leave(void)
 		expect_equal(cgroup_make(c, paths[i], 0, &group, NULL), -EINVAL);
 }
 
+static bool is_named_group(void *data, const char *name)
+{
+	(void)data;
+	return text_equal(name, "group");
+}
+
+static bool is_none(void *data, const char *name)
+{
+	(void)data;
+	(void)name;
+	return false;
+}
+
+static void sweeps_what_nobody_knows(void)
+{
+	cleanup(cgroups_free) struct cgroups *cgroups = NULL;
+	cleanup(cgroup_free) struct cgroup *group = make_group(&cgroups), *stray = NULL;
+	struct error e = {};
+	char top[64], path[80];
+	snprintf(top, sizeof(top), "berth-test-%d", getpid());
+	snprintf(path, sizeof(path), "%s/stray", top);
+	expect_equal(cgroup_make(cgroups, path, ~0u, &stray, &e), 0);
+	/* As a daemon leaves it that was killed after the first hierarchy. */
+	for (size_t i = 1; stray->list[i]; i++)
+		expect_equal(rmdir(stray->list[i]), 0);
+	expect_equal(cgroup_sweep(cgroups, top, is_named_group, NULL, &e), 0);
+	expect_equal(access(stray->list[0], F_OK), -1);
+	for (size_t i = 0; group->list[i]; i++)
+		expect_equal(access(group->list[i], F_OK), 0);
+	expect_equal(cgroup_sweep(cgroups, top, is_none, NULL, &e), 0);
+	cleanup(free) char *home = alloc_printf("%s/%s",
+		cgroups_home(cgroups,
+			cgroups_is_v2(cgroups, CGROUP_MEMORY) ? CGROUP_UNIFIED : CGROUP_MEMORY),
+		top);
+	expect_equal(access(home, F_OK), -1);
+	expect_equal(cgroup_sweep(cgroups, top, is_none, NULL, &e), 0);
+}
+
 static void sees_the_oom_killer(void)
 {
 	cleanup(cgroups_free) struct cgroups *cgroups = NULL;
@@ -344,6 +382,7 @@ static const struct test tests[] = {
 		refuses_a_limit_without_its_controller },
 	{ "a path that would leave our group is refused", refuses_paths_that_leave },
 	{ "a group is joined, frozen, killed, opened again and removed", lives_and_goes },
+	{ "groups that nobody knows are swept away, others stay", sweeps_what_nobody_knows },
 	{ "limits are set, raised, lowered and taken away", takes_limits },
 	{ "the out-of-memory killer is noticed and counted", sees_the_oom_killer },
 	{ "only devices of the list open, on v1 and v2", allows_only_devices_of_the_list },
