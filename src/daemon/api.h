@@ -58,8 +58,18 @@ struct request_param {
 	char *value; /* decoded */
 };
 
+enum access { ACCESS_NONE, ACCESS_METRICS, ACCESS_RESTRICTED, ACCESS_FULL };
+
+/* Who asks. */
+struct client {
+	enum access access;
+	char *fingerprint; /* of its certificate; NULL through the unix socket */
+	json_t *projects;  /* what a restricted one may see */
+};
+
 struct request {
 	struct service *service;
+	struct client client;
 	struct http_request *http;
 	const struct route *route;
 	struct request_param params[REQUEST_PARAMS_MAX];
@@ -72,6 +82,8 @@ struct request {
 	void (*gone)(void *data);
 	void *gone_data;
 };
+
+bool client_has_project(const struct client *client, const char *project);
 
 /* The part of the path that {name} stands for; never NULL. */
 const char *request_param(const struct request *request, const char *name);

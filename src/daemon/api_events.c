@@ -62,10 +62,13 @@ static int read_types(const char *text, uint32_t *ret, struct error *e)
 
 static int get_events(struct service *service, struct request *request, struct error *e)
 {
-	uint32_t types;
+	uint32_t types = 0;
 	int r = read_types(request_query(request, "type"), &types, e);
 	if (r < 0)
 		return r;
+	/* The log is the host's. */
+	if (request->client.access != ACCESS_FULL)
+		types &= ~(uint32_t)EVENT_LOGGING;
 	struct subscription *subscription = alloc(struct subscription);
 	*subscription = (struct subscription){
 		.service = service,

@@ -30,6 +30,9 @@ static void add_to_listing(void *data, struct operation *operation)
 	if (!request_all_projects(listing->request) &&
 		!text_equal(operation_project(operation), request_project(listing->request)))
 		return;
+	if (operation_class(operation) == OPERATION_TOKEN &&
+		listing->request->client.access != ACCESS_FULL)
+		return;
 	json_t *json = operation_json(operation);
 	cleanup(free) char *status = alloc_text(json_string_value(json_object_get(json, "status")));
 	status[0] = (char)(status[0] | 0x20);

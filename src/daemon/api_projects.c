@@ -40,7 +40,10 @@ static int list_projects(struct service *service, struct request *request, struc
 	const char *name;
 	json_t *project;
 	json_object_foreach(json_mutable(projects_all(service)), name, project)
-		json_array_append_new(list, shown(service, project));
+	{
+		if (client_has_project(&request->client, name))
+			json_array_append_new(list, shown(service, project));
+	}
 	return reply_collection(request, list, "/1.0/projects", "name", e);
 }
 

@@ -12,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/events.h"
 #include "daemon/extensions.h"
+#include "daemon/remote.h"
 #include "model/json.h"
 
 static int get_root(struct service *service, struct request *request, struct error *e)
@@ -53,11 +54,12 @@ static json_t *environment(struct service *service, const char *project)
 	uname(&uts);
 	cleanup(free) char *os_name = os_release("NAME");
 	cleanup(free) char *os_version = os_release("VERSION_ID");
-	return json_pack(
-		"{s:[],s:[s,s],s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:s,s:s,s:b,s:s,"
-		"s:s,s:i,s:s,s:s,s:s,s:[]}",
-		"addresses", "architectures", "x86_64", "i686", "certificate", "",
-		"certificate_fingerprint", "", "driver", "berth", "driver_version", BERTH_VERSION,
+	const struct certificate *own = remote_known_certificate(service);
+	return json_pack("{s:o,s:[s,s],s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:s,s:s,s:b,s:s,"
+			 "s:s,s:i,s:s,s:s,s:s,s:[]}",
+		"addresses", remote_addresses(service), "architectures", "x86_64", "i686",
+		"certificate", own ? own->pem : "", "certificate_fingerprint",
+		own ? own->fingerprint : "", "driver", "berth", "driver_version", BERTH_VERSION,
 		"firewall", "nftables", "kernel", uts.sysname, "kernel_architecture", uts.machine,
 		"kernel_features", kernel_features(), "kernel_version", uts.release, "os_name",
 		os_name, "os_version", os_version, "project", project, "server", "berth",
@@ -73,15 +75,29 @@ static json_t *seen_by_client(const struct service *service)
 	return json_pack("{s:O}", "config", json_mutable(config_all(service)));
 }
 
+static json_t *shown_to_all(const char *auth)
+{
+	return json_pack("{s:o,s:s,s:s,s:s,s:b,s:[s]}", "api_extensions", extensions_json(),
+		"api_status", "stable", "api_version", "1.0", "auth", auth, "public", 0,
+		"auth_methods", "tls");
+}
+
 static int get_server(struct service *service, struct request *request, struct error *e)
 {
 	(void)e;
+	const struct client *client = &request->client;
+	if (client->access == ACCESS_NONE || client->access == ACCESS_METRICS)
+		return reply_object(request, shown_to_all("untrusted"));
+	json_t *server = shown_to_all("trusted");
+	json_set_text(server, "auth_user_name", client->fingerprint ? client->fingerprint : "root");
+	json_set_text(server, "auth_user_method", client->fingerprint ? "tls" : "unix");
+	json_object_set_new(server, "environment", environment(service, request_project(request)));
+	if (client->access == ACCESS_RESTRICTED) {
+		json_object_set_new(server, "config", json_object());
+		return reply_object(request, server);
+	}
 	cleanup(json_decref) json_t *seen = seen_by_client(service);
-	json_t *server = json_pack("{s:o,s:s,s:s,s:s,s:b,s:[s],s:s,s:s,s:O,s:o}", "api_extensions",
-		extensions_json(), "api_status", "stable", "api_version", "1.0", "auth", "trusted",
-		"public", 0, "auth_methods", "tls", "auth_user_name", "root", "auth_user_method",
-		"unix", "config", json_mutable(config_all(service)), "environment",
-		environment(service, request_project(request)));
+	json_object_set(server, "config", json_mutable(config_all(service)));
 	return reply_object_seen(request, server, seen);
 }
 

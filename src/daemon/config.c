@@ -71,6 +71,21 @@ static int check(
 	return error_set(e, -EINVAL, "config.%.64s: there is no such key", name);
 }
 
+static int prepare(struct service *service, const json_t *wanted, struct error *e)
+{
+	struct config *config = service->config;
+	for (size_t i = 0; i < config->key_count; i++) {
+		const struct config_key *key = config->keys[i];
+		const char *value = json_text(wanted, key->name);
+		if (!key->prepare || text_equal(value, json_text(config->values, key->name)))
+			continue;
+		int r = key->prepare(service, value, e);
+		if (r < 0)
+			return error_prefix(e, r, "config.%s", key->name);
+	}
+	return 0;
+}
+
 int config_set(struct service *service, const json_t *values, struct error *e)
 {
 	struct config *config = service->config;
@@ -87,7 +102,9 @@ int config_set(struct service *service, const json_t *values, struct error *e)
 			return r;
 		json_object_set(wanted, name, value);
 	}
-	int r = store_put(service->store, "service", "", "config", wanted, e);
+	int r = prepare(service, wanted, e);
+	if (r == 0)
+		r = store_put(service->store, "service", "", "config", wanted, e);
 	if (r < 0)
 		return r;
 	cleanup(json_decref) json_t *old = TAKE_PTR(config->values);

@@ -12,6 +12,11 @@ struct config_key {
 	const char *name; /* "berth.cpu.overcommit" */
 	/* -EINVAL with a text that does not name the key. NULL: any text. */
 	int (*check)(const char *value, struct error *e);
+	/*
+	 * Called before a change is stored, which a negative errno refuses; `value` NULL if it is unset.
+	 * NULL: there is nothing that can fail.
+	 */
+	int (*prepare)(struct service *service, const char *value, struct error *e);
 	/* Called after a change is stored; `value` NULL if it is unset. NULL: nobody wants to know. */
 	void (*changed)(struct service *service, const char *value);
 };

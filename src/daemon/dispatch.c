@@ -16,6 +16,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "daemon/access.h"
 #include "daemon/projects.h"
 #include "http/uri.h"
 #include "model/json.h"
@@ -171,10 +172,17 @@ static int check_project(struct request *request, struct error *e)
 	return error_set(e, -ENOENT, "project \"%.64s\" does not exist", project);
 }
 
+static void read_client(struct dispatch *dispatch, struct request *request)
+{
+	if (is_trusted(dispatch, request))
+		request->client.access = ACCESS_FULL;
+	else
+		access_read(request->service, request);
+}
+
 static int check_head(struct dispatch *dispatch, struct request *request, struct error *e)
 {
-	if (!is_trusted(dispatch, request))
-		return error_set(e, -EACCES, "not authorized");
+	read_client(dispatch, request);
 	if (dispatch->is_closed)
 		return error_set(e, -ESHUTDOWN, "the daemon is stopping");
 	if (http_request_has_bad_query(request->http))
@@ -182,8 +190,12 @@ static int check_head(struct dispatch *dispatch, struct request *request, struct
 	cleanup(free) char *path = resolve_alias(request, http_request_path(request->http));
 	int r = find_route(dispatch, request, path, e);
 	if (r < 0)
-		return r;
-	r = check_project(request, e);
+		return request->client.access == ACCESS_NONE
+			? error_set(e, -EACCES, "not authorized")
+			: r;
+	r = access_check(request->service, request, e);
+	if (r == 0)
+		r = check_project(request, e);
 	if (r < 0 || request->route->body == REQUEST_NONE)
 		return r;
 	if (wants_file(request)) {
@@ -255,6 +267,8 @@ static int handle(struct request *request, struct error *e)
 	if (r < 0)
 		return error_code(e, r, "keep the body");
 	r = read_body(request, e);
+	if (r == 0)
+		r = access_check_body(request->service, request, e);
 	if (r < 0)
 		return r;
 	return request->route->handle(request->service, request, e);
@@ -282,6 +296,8 @@ static void on_done(void *data, struct http_request *http)
 		http_request_path(http), (loop_now() - request->started_ns) / 1000);
 	free_params(request->params, request->param_count);
 	json_decref(request->json);
+	json_decref(request->client.projects);
+	free(request->client.fingerprint);
 	free(request);
 }
 
@@ -313,6 +329,11 @@ int dispatch_new(struct service *service, const struct dispatch_options *options
 	}
 	*ret = dispatch;
 	return 0;
+}
+
+void dispatch_add(struct dispatch *dispatch, int fd, struct tls_peer *peer)
+{
+	http_server_add(dispatch->server, fd, peer);
 }
 
 void dispatch_close(struct dispatch *dispatch)

@@ -17,6 +17,8 @@ struct dispatch_options {
 
 int dispatch_new(struct service *service, const struct dispatch_options *options,
 	struct dispatch **ret, struct error *e) must_use;
+/* One more connection, of the TLS port; takes both. */
+void dispatch_add(struct dispatch *dispatch, int fd, struct tls_peer *peer);
 /* No new connection; requests that are there go on. */
 void dispatch_close(struct dispatch *dispatch);
 void dispatch_free(struct dispatch *dispatch);

@@ -163,9 +163,9 @@ static void storage_ratio(struct service *service, const char *value)
 }
 
 static const struct config_key keys[] = {
-	{ "berth.overcommit.cpu", ratio_check, cpu_ratio },
-	{ "berth.overcommit.memory", ratio_check, memory_ratio },
-	{ "berth.overcommit.storage", ratio_check, storage_ratio },
+	{ "berth.overcommit.cpu", ratio_check, NULL, cpu_ratio },
+	{ "berth.overcommit.memory", ratio_check, NULL, memory_ratio },
+	{ "berth.overcommit.storage", ratio_check, NULL, storage_ratio },
 };
 
 static void expire(void *data)

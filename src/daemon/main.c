@@ -21,6 +21,7 @@
 #include "daemon/listen.h"
 #include "daemon/modules.h"
 #include "daemon/operation.h"
+#include "daemon/remote.h"
 #include "daemon/routes.h"
 #include "daemon/service.h"
 #include "host/doctor.h"
@@ -79,6 +80,7 @@ static void on_signal(void *data, int signal)
 	log_info("stopping signal=%s operations=%zu", sigabbrev_np(signal),
 		operation_count_running(daemon->service));
 	daemon->service->is_stopping = true;
+	remote_close(daemon->service);
 	dispatch_close(daemon->dispatch);
 	daemon->stop_ns = loop_now() + STOP_NS;
 	timer_set_after(daemon->stop_timer, 0);
@@ -138,6 +140,12 @@ static int add_signals(struct daemon *daemon, struct error *e)
 	return 0;
 }
 
+static void on_remote(void *data, int fd, struct tls_peer *peer)
+{
+	struct daemon *daemon = data;
+	dispatch_add(daemon->dispatch, fd, peer);
+}
+
 static int start(struct daemon *daemon, const struct options *options, struct error *e)
 {
 	raise_limits();
@@ -175,11 +183,14 @@ static int start(struct daemon *daemon, const struct options *options, struct er
 		.routes = routes,
 		.group = group,
 	};
-	return dispatch_new(daemon->service, &dispatch_options, &daemon->dispatch, e);
+	r = dispatch_new(daemon->service, &dispatch_options, &daemon->dispatch, e);
+	return r < 0 ? r : remote_start(daemon->service, on_remote, daemon, e);
 }
 
 static void stop(struct daemon *daemon)
 {
+	if (daemon->service)
+		remote_stop(daemon->service);
 	dispatch_free(daemon->dispatch);
 	if (daemon->service) {
 		modules_stop(daemon->service);

@@ -16,6 +16,7 @@
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
 #include "daemon/storage.h"
+#include "daemon/trust.h"
 
 static int start_events(struct service *service, struct error *e)
 {
@@ -83,6 +84,7 @@ static const struct {
 	{ "operations", start_operations, stop_operations },
 	{ "metrics", start_metrics, stop_metrics },
 	{ "config", config_start, config_stop },
+	{ "trust", trust_start, trust_stop },
 	{ "projects", projects_start, projects_stop },
 	{ "profiles", profiles_start, profiles_stop },
 	{ "networks", networks_start, networks_stop },

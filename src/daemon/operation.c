@@ -166,6 +166,9 @@ static void changed(struct operation *operation)
 {
 	operation->updated_ns = loop_wall_clock();
 	operation->told_ns = loop_now();
+	/* A token is for whoever asked for it. */
+	if (operation->options.class == OPERATION_TOKEN)
+		return;
 	if (events_are_heard(operation->service, EVENT_OPERATION))
 		events_send(operation->service, EVENT_OPERATION, operation->project,
 			operation_json(operation));
@@ -189,7 +192,7 @@ struct operation *operation_new(struct service *service, const struct operation_
 	struct operation **bucket = &operations->buckets[bucket_of(operation->id)];
 	operation->next_in_bucket = *bucket;
 	*bucket = operation;
-	operations->running++;
+	operations->running += options->class != OPERATION_TOKEN;
 	changed(operation);
 	return operation;
 }
@@ -256,7 +259,7 @@ static void finish(struct operation *operation, enum operation_status status, ch
 	operation->options.cancel = NULL;
 	operation->options.connected = NULL;
 	operation->forget_ns = loop_now() + KEPT_NS;
-	operations->running--;
+	operations->running -= operation->options.class != OPERATION_TOKEN;
 	*(operations->last_over ? &operations->last_over->next_over : &operations->first_over) =
 		operation;
 	operations->last_over = operation;
@@ -308,6 +311,11 @@ const char *operation_project(const struct operation *operation)
 enum operation_status operation_status(const struct operation *operation)
 {
 	return operation->status;
+}
+
+enum operation_class operation_class(const struct operation *operation)
+{
+	return operation->options.class;
 }
 
 struct service *operation_service(const struct operation *operation)

@@ -82,6 +82,7 @@ void operation_end(struct operation *operation, int code, const struct error *e)
 const char *operation_id(const struct operation *operation);
 const char *operation_project(const struct operation *operation);
 enum operation_status operation_status(const struct operation *operation);
+enum operation_class operation_class(const struct operation *operation);
 struct service *operation_service(const struct operation *operation);
 
 /* NULL if there is none. */
@@ -91,6 +92,7 @@ json_t *operation_json(const struct operation *operation) must_use;
 /* Calls for each one, in the order of their making. */
 void operation_each(
 	struct service *service, void (*call)(void *data, struct operation *operation), void *data);
+/* But for tokens, which wait for somebody. */
 size_t operation_count_running(const struct service *service);
 
 /* -EINVAL if it can't be cancelled or is over. */

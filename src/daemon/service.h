@@ -41,6 +41,8 @@ struct service {
 	struct storage *storage;
 	struct jobs *jobs;
 	struct networks *networks;
+	struct trust *trust;
+	struct remote *remote;
 };
 
 struct service_options {

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "http/body.h"
@@ -30,6 +31,7 @@ struct connection {
 	int fd;
 	bool is_waited_for;
 	uint64_t deadline_ns;
+	struct tls_peer *peer; /* of a TLS port's connection */
 	struct connection *before, *after;
 };
 
@@ -43,6 +45,7 @@ struct http_server {
 	struct http_request *suspended;
 	bool is_run_due;
 	bool is_closed;
+	struct tls_peer *added; /* whose connection is being added now */
 	struct http_options options;
 	const struct http_calls *calls;
 	void *data;
@@ -162,13 +165,16 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 {
 	struct http_server *server = data;
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-		if (*context)
-			stop_waiting(server, *context);
-		free(*context);
-		*context = NULL;
+		struct connection *gone = TAKE_PTR(*context);
+		if (gone) {
+			stop_waiting(server, gone);
+			tls_peer_free(gone->peer);
+		}
+		free(gone);
 		return;
 	}
 	struct connection *client = alloc(struct connection);
+	client->peer = TAKE_PTR(server->added);
 	client->fd =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	wait_for(server, client);
@@ -390,6 +396,23 @@ int http_server_new(struct loop *loop, const struct http_options *options,
 	return 0;
 }
 
+void http_server_add(struct http_server *server, int fd, struct tls_peer *peer)
+{
+	if (server->is_closed) {
+		close(fd);
+		tls_peer_free(peer);
+		return;
+	}
+	/* The library calls on_connection() before it returns, or not at all. */
+	server->added = peer;
+	struct sockaddr *address = (struct sockaddr *)&peer->address;
+	socklen_t size = address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+							: sizeof(struct sockaddr_in);
+	(void)MHD_add_connection(server->daemon, fd, address, size);
+	tls_peer_free(TAKE_PTR(server->added));
+	run_soon(server);
+}
+
 void http_server_close(struct http_server *server)
 {
 	if (server->is_closed)
@@ -468,8 +491,18 @@ uint64_t http_request_length(const struct http_request *request)
 	return request->length;
 }
 
+const struct tls_peer *http_request_remote(const struct http_request *request)
+{
+	return request->client->peer;
+}
+
 int http_request_peer(const struct http_request *request, struct ucred *ret)
 {
+	/* The half of a pair would say that we are there ourselves. */
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	if (request->client->peer || !info || info->client_addr->sa_family != AF_UNIX)
+		return -ENOTCONN;
 	socklen_t size = sizeof(*ret);
 	if (getsockopt(request->client->fd, SOL_SOCKET, SO_PEERCRED, ret, &size) < 0)
 		return -errno;

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "http/body.h"
+#include "http/tls.h"
 
 struct http_server;
 struct http_request;
@@ -42,6 +43,9 @@ int http_server_new(struct loop *loop, const struct http_options *options,
 void http_server_free(struct http_server *server);
 DEFINE_CLEANUP(struct http_server *, http_server_free);
 
+/* Serves one more connection, the plain half of a TLS port; takes both. */
+void http_server_add(struct http_server *server, int fd, struct tls_peer *peer);
+
 /* No new connection is accepted any more; those that are there go on. */
 void http_server_close(struct http_server *server);
 
@@ -58,6 +62,8 @@ bool http_request_has_bad_query(const struct http_request *request);
 const char *http_request_header(const struct http_request *request, const char *name);
 /* UINT64_MAX if the body comes in chunks of unknown number, 0 if there is none. */
 uint64_t http_request_length(const struct http_request *request);
+/* Who is at the other end of a TLS connection; NULL for one that the server accepted itself. */
+const struct tls_peer *http_request_remote(const struct http_request *request);
 /* Who is at the other end of a unix socket; -ENOTCONN for another kind. */
 int http_request_peer(const struct http_request *request, struct ucred *ret) must_use;
 int http_request_socket(const struct http_request *request); /* borrowed */

@@ -95,7 +95,7 @@ static int set(struct service *service, const char *text, struct error *e)
 
 static void configuration_is_checked_stored_and_told(void)
 {
-	static const struct config_key key = { "berth.x", check_number, on_changed };
+	static const struct config_key key = { "berth.x", check_number, NULL, on_changed };
 	struct service *service = service_for_test();
 	struct error e = {};
 	expect_equal(config_start(service, &e), 0);
