@@ -1,0 +1,153 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# berth-metal against BMCs: OpenIPMI's simulator, which is not ours, and a Redfish service of ours that can
+# be told to misbehave. Each test has a port of its own on loopback, in a network namespace.
+
+TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+BUILD=${BERTH_BUILD:-$TOP/build}
+
+setup_file() {
+	BASE=$(mktemp -d /tmp/berth-bmc.XXXXXX)
+	NETNS=${BASE##*/}
+	export BASE NETNS
+	chmod 755 "$BASE"
+	ip netns add "$NETNS"
+	ip -n "$NETNS" link set lo up
+	mkdir "$BASE/state"
+	sed "s|@BASE@|$BASE|" "$TOP/tests/integration/metal/lan.conf" >"$BASE/lan.conf"
+	cat >"$BASE/chassis" <<-'SH'
+		#!/bin/bash
+		cd "${0%/*}"
+		if [ "$1" = get ]; then
+			for word in "${@:2}"; do
+				case $word in
+				power) echo "power:$(cat power 2>/dev/null || echo 0)" ;;
+				boot) echo "boot:$(cat boot 2>/dev/null || echo default)" ;;
+				esac
+			done
+		else
+			shift
+			while [ $# -gt 1 ]; do
+				case $1 in power | boot) echo "$2" >"$1" ;; shutdown) echo 0 >power ;; esac
+				shift 2
+			done
+		fi
+	SH
+	chmod 755 "$BASE/chassis"
+	(cd "$BASE" && exec ip netns exec "$NETNS" ipmi_sim -n -c lan.conf \
+		-f "$TOP/tests/integration/metal/bmc.emu" -s state >sim.log 2>&1 3>&- </dev/null) &
+	echo $! >"$BASE/sim.pid"
+	for _ in {1..100}; do
+		! ip netns exec "$NETNS" ss -lun | grep -q ':623 ' || break
+		sleep 0.05
+	done
+}
+
+teardown_file() {
+	kill "$(cat "$BASE/sim.pid")"
+	ip netns del "$NETNS"
+	rm -rf "$BASE"
+}
+
+teardown() { [ ! -f "$BASE/responder.pid" ] || { kill "$(cat "$BASE/responder.pid")" 2>/dev/null || true; rm "$BASE/responder.pid"; }; }
+
+ask() { timeout 60 ip netns exec "$NETNS" "$TOP/tests/integration/metal/ask.py" "$BUILD/src/metal/berth-metal" "$@"; }
+ipmi() { ask '{"driver":"ipmi","address":"127.0.0.1","user":"admin","password":"secret"}' "$@"; }
+redfish() { ask '{"driver":"redfish","address":"http://127.0.0.1","port":9680,"user":"admin","password":"secret","deadline_ms":4000}' "$@"; }
+tool() { ip netns exec "$NETNS" timeout 20 ipmitool -I lanplus -C 3 -H 127.0.0.1 -U admin -P secret "$@"; }
+responder() {
+	ip netns exec "$NETNS" "$BUILD/tests/integration/redfish-responder" 9680 - "$@" >"$BASE/responder.log" 2>&1 3>&- &
+	echo $! >"$BASE/responder.pid"
+	for _ in {1..100}; do
+		! ip netns exec "$NETNS" ss -ltn | grep -q ':9680 ' || break
+		sleep 0.05
+	done
+}
+
+@test "over IPMI: identity, power and boot device, each read back, and ipmitool agrees" {
+	tool chassis power off
+	run ipmi '{"do":"identity"}' '{"do":"power","to":"on"}' '{"do":"boot","device":"network"}'
+	[ "$status" -eq 0 ]
+	[ "$(jq -r .manufacturer <<<"${lines[1]}")" = "IANA 4753" ]
+	[ "$(jq -r .power <<<"${lines[2]}")" = on ]
+	[ "$(jq -r .boot.device <<<"${lines[3]}")" = network ]
+	tool chassis power status | grep -q 'is on'
+	[ "$(cat "$BASE/boot")" = pxe ]
+}
+
+@test "over IPMI: off, soft, cycle, and what is off already" {
+	tool chassis power on
+	run ipmi '{"do":"power","to":"off"}' '{"do":"power","to":"soft"}' '{"do":"power","to":"cycle"}' \
+		'{"do":"power","to":"reset"}' '{"do":"power","to":"soft"}' '{"do":"sensors"}' '{"do":"events"}'
+	[ "$(jq -s 'map(select(.code != 0)) | length' <<<"$output")" = 0 ]
+	tool chassis power status | grep -q 'is off'
+}
+
+@test "a wrong password is said to be one, soon" {
+	SECONDS=0
+	run ask '{"driver":"ipmi","address":"127.0.0.1","user":"admin","password":"wrong"}' '{"do":"state"}'
+	[ "$(jq -r .code <<<"${lines[1]}")" = -13 ]
+	[[ ${lines[1]} == *"user, password"* ]]
+	[ $SECONDS -lt 10 ]
+}
+
+@test "a BMC that is not there is given up at the deadline" {
+	run ask '{"driver":"ipmi","address":"127.0.0.1","port":9,"user":"a","password":"b","deadline_ms":3000}' '{"do":"state"}'
+	[ "$(jq -r .code <<<"${lines[1]}")" -lt 0 ]
+	run redfish '{"do":"state"}'
+	[[ ${lines[1]} == *"onnect"* ]]
+}
+
+@test "what cannot be asked is refused with its field" {
+	run ipmi '{"do":"dance"}' '{"do":"power","to":"up"}' '{"do":"boot","device":"moon"}' '{"do":"media"}'
+	[[ ${lines[1]} == *"do: "* && ${lines[2]} == *"to: "* && ${lines[3]} == *"device: "* ]]
+	[[ ${lines[4]} == *"no virtual media"* ]]
+	run ask '{"driver":"carrier pigeon","address":"x"}'
+	[[ ${lines[0]} == *"redfish, ipmi"* ]]
+	run ask '{"driver":"ipmi","address":"bmc.example.org"}'
+	[[ ${lines[0]} == *"no IP address"* ]]
+}
+
+@test "over Redfish: identity, power, boot, sensors, draw, events, media" {
+	responder
+	run redfish '{"do":"identity"}' '{"do":"power","to":"on"}' '{"do":"boot","device":"network"}' \
+		'{"do":"sensors"}' '{"do":"events"}' '{"do":"media","url":"http://192.0.2.1/a.iso"}' '{"do":"media"}'
+	[ "$(jq -s 'map(select(.code != 0)) | length' <<<"$output")" = 0 ]
+	[ "$(jq -r .serial <<<"${lines[1]}")" = R0001 ]
+	[ "$(jq -r .boot.device <<<"${lines[3]}")" = network ]
+	[ "$(jq -r .watts <<<"${lines[4]}")" = 120 ]
+	[ "$(jq -r '.sensors[0].value' <<<"${lines[4]}")" = 41.5 ]
+	[[ ${lines[5]} == *"a fan was slow"* ]]
+}
+
+@test "a BMC that lies about power is found out, and named so" {
+	responder lies
+	run redfish '{"do":"power","to":"on"}'
+	[[ ${lines[1]} == *"but the power is still off"* ]]
+}
+
+@test "a BMC that forgets the boot flag is found out" {
+	responder forgets
+	run redfish '{"do":"boot","device":"network"}'
+	[[ ${lines[1]} == *'took \"network\", but says \"none\"'* ]]
+}
+
+@test "sessions that are dropped are opened again; without sessions basic authentication serves" {
+	responder drops
+	run redfish '{"do":"power","to":"on"}' '{"do":"boot","device":"network"}' '{"do":"sensors"}' '{"do":"power","to":"off"}'
+	[ "$(jq -s 'map(select(.code != 0)) | length' <<<"$output")" = 0 ]
+	teardown
+	responder basic late
+	run redfish '{"do":"power","to":"on"}' '{"do":"state"}'
+	[ "$(jq -r .power <<<"${lines[2]}")" = on ]
+}
+
+@test "a BMC that is stuck, dies, tears its answers or leads astray ends in a sentence" {
+	for fault in stuck dies torn strays; do
+		responder $fault
+		run redfish '{"do":"power","to":"on"}' '{"do":"power","to":"off"}' '{"do":"boot","device":"disk"}'
+		echo "# $fault: $(jq -r '.error // empty' <<<"$output" | tail -n 1)"
+		[ "$(jq -s 'map(select(.code < 0 and (.error | length) > 10)) | length' <<<"$output")" -ge 1 ]
+		teardown
+	done
+}
