@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "metal/ipmi_console.h"
+#include "metal/ipmi_read.h"
 #include "metal/ipmi_session.h"
 #include "metal/quirk.h"
 #include "model/json.h"
@@ -57,6 +59,8 @@ static int ipmi_open(const struct bmc_options *options, struct bmc **ret, struct
 		.port = alloc_printf("%u", options->port ? options->port : 623u),
 		.user = alloc_text(options->user),
 		.password = alloc_text(options->password),
+		.up = ipmi_console_up,
+		.down = ipmi_console_down,
 	};
 	*ret = &ipmi->bmc;
 	return 0;

@@ -2,6 +2,8 @@
 /*
  * ipmi_console.c - serial over LAN: the server's serial port through its BMC.
  */
+#include "metal/ipmi_console.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -4,6 +4,8 @@
  *
  * What sensors there are is read once, in pieces that every BMC can return; their values each time.
  */
+#include "metal/ipmi_read.h"
+
 #include <errno.h>
 #include <string.h>
 

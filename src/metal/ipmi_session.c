@@ -140,7 +140,7 @@ void ipmi_disconnect(struct ipmi *ipmi)
 	ipmi->is_up = false;
 	if (!connection)
 		return;
-	ipmi_console_down(ipmi, "the session ended");
+	ipmi->down(ipmi, "the session ended");
 	if (ipmi->call)
 		ipmi->call->ipmi = NULL;
 	ipmi->call = NULL;
@@ -169,7 +169,7 @@ static void changed(ipmi_con_t *connection, int code, unsigned int port, int is_
 		void (*begin)(struct ipmi *) = TAKE_PTR(ipmi->begin);
 		ipmi->is_up = true;
 		ipmi->was_refused = false;
-		ipmi_console_up(ipmi);
+		ipmi->up(ipmi);
 		if (begin)
 			begin(ipmi);
 		return;

@@ -58,6 +58,10 @@ struct ipmi {
 	size_t sensor_count;
 	bool has_no_watts;
 
+	/* The session is up, or gone: what rests on it is told. */
+	void (*up)(struct ipmi *ipmi);
+	void (*down)(struct ipmi *ipmi, const char *why);
+
 	struct bmc_console_calls console;
 	bool is_console_wanted;
 	ipmi_sol_conn_t *sol;
@@ -77,19 +81,6 @@ void ipmi_end(struct ipmi *ipmi, int code, const struct error *e);
 void ipmi_end_refused(struct ipmi *ipmi, const char *what, const struct ipmi_answer *answer);
 void ipmi_end_broken(struct ipmi *ipmi, const char *what);
 
-/* ipmi_read.c: answers of many commands. */
-void ipmi_sensors(struct bmc *bmc, bmc_json_done *done, void *data);
-void ipmi_events(struct bmc *bmc, bmc_json_done *done, void *data);
-
-/* ipmi_console.c */
-int ipmi_console_open(struct bmc *bmc, const struct bmc_console_calls *calls, struct error *e);
-void ipmi_console_write(struct bmc *bmc, const void *bytes, size_t length);
-void ipmi_console_close(struct bmc *bmc);
-/* The session is up, or gone. */
-void ipmi_console_up(struct ipmi *ipmi);
-void ipmi_console_down(struct ipmi *ipmi, const char *why);
-
-/* ipmi_session.c */
 void ipmi_connect(struct ipmi *ipmi);
 void ipmi_disconnect(struct ipmi *ipmi);
 void ipmi_cancel(struct bmc *bmc);
