@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/disk.h"
 #include "agent/network.h"
 #include "agent/power.h"
 #include "base/file.h"
@@ -32,7 +33,7 @@
 #define DEVICE_WAIT_MS 5000
 
 struct settings {
-	char root[64], type[16], upper[64], exec[256];
+	char root[64], type[16], upper[64], disk[64], exec[256];
 };
 
 void init_say(const char *format, ...)
@@ -96,6 +97,7 @@ static void take_word(struct settings *settings, const char *word)
 		{ "berth.root=", offsetof(struct settings, root), sizeof(settings->root) },
 		{ "berth.type=", offsetof(struct settings, type), sizeof(settings->type) },
 		{ "berth.upper=", offsetof(struct settings, upper), sizeof(settings->upper) },
+		{ "berth.disk=", offsetof(struct settings, disk), sizeof(settings->disk) },
 		{ "berth.exec=", offsetof(struct settings, exec), sizeof(settings->exec) },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -140,6 +142,8 @@ static int mount_upper(const struct settings *settings, struct error *e)
 	if (mount(in_memory ? "tmpfs" : settings->upper, "/berth/upper",
 		    in_memory ? "tmpfs" : "ext4", MS_NOATIME, NULL) < 0)
 		return error_errno(e, "mount %s", settings->upper);
+	if (!in_memory)
+		disk_grow(settings->upper, "/berth/upper");
 	mkdir("/berth/upper/upper", 0755);
 	mkdir("/berth/upper/work", 0700);
 	if (mount("overlay", "/berth/root", "overlay", 0,
@@ -172,7 +176,11 @@ static int mount_root(const struct settings *settings, struct error *e)
 		"/berth/root" };
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		mkdir(dirs[i], 0755);
-	int r = wait_for(settings->root, e);
+	int r = wait_for(settings->disk[0] ? settings->disk : settings->root, e);
+	if (r == 0 && settings->disk[0]) {
+		r = disk_mount_root(settings->disk, "/berth/root", e);
+		return r == 0 ? enter_root(e) : r;
+	}
 	if (r < 0)
 		return r;
 	const char *target = settings->upper[0] ? "/berth/lower" : "/berth/root";
@@ -205,8 +213,9 @@ int init_set_up(struct init *ret, struct error *e)
 	(void)!file_read(AT_FDCWD, CONFIGURE_FILE, FILE_MAX, &lines, NULL, NULL);
 	(void)!file_read(
 		AT_FDCWD, COMMAND_FILE, FILE_MAX, &ret->command, &ret->command_length, NULL);
-	r = settings.root[0] ? mount_root(&settings, e) : 0;
+	r = settings.root[0] || settings.disk[0] ? mount_root(&settings, e) : 0;
 	configure(lines);
+	ret->is_guest_of_init = r == 0 && settings.disk[0] && access("/sbin/init", X_OK) == 0;
 	return r;
 }
 
@@ -265,6 +274,11 @@ static pid_t start_exec(const struct init *init)
 
 void init_run(const struct init *init)
 {
+	if (init->is_guest_of_init) {
+		/* The disk's own system goes on; the server is a child that it inherits. */
+		execl("/sbin/init", "/sbin/init", (char *)NULL);
+		init_say("berth-agent: /sbin/init: %s", strerror(errno));
+	}
 	sigset_t all;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);

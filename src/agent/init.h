@@ -12,6 +12,8 @@
  * the kernel's command line names the root:
  *   berth.root=DEVICE      a read-only image: erofs, squashfs, ext4 (berth.type=TYPE, erofs without it)
  *   berth.upper=DEVICE     ext4, laid over it writable; or "memory"
+ *   berth.disk=DEVICE      in place of both a disk with a system of its own, whole or partitioned: its
+ *                          /sbin/init becomes process 1, and the agent serves beside it
  *   berth.exec=PROGRAM     the main program; when it ends, the machine does
  * The file /berth/configure has the lines of CONFIGURE (abi/agent.h), /berth/command the main program.
  * Without berth.root the initial file system stays. Sentences go to the console.
@@ -20,6 +22,7 @@ struct init {
 	char exec[256];
 	char *command; /* what /berth/command holds, or NULL */
 	size_t command_length;
+	bool is_guest_of_init;
 };
 
 int init_set_up(struct init *ret, struct error *e) must_use;

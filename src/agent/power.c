@@ -6,20 +6,37 @@
 
 #include <signal.h>
 #include <sys/reboot.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define GRACE_SECONDS 3
+#define GRACE_SECONDS   3
+#define UNKNOWN_SECONDS 10
+
+static bool is_ourselves(void)
+{
+	struct stat us, first;
+	return stat("/proc/self/exe", &us) == 0 && stat("/proc/1/exe", &first) == 0 &&
+		us.st_dev == first.st_dev && us.st_ino == first.st_ino;
+}
 
 void power_off(bool reboot_wanted)
 {
-	bool has_systemd = access("/run/systemd/system", F_OK) == 0;
 	/* systemd: SIGRTMIN+4 is off, +5 reboot. Ourselves and busybox: SIGUSR2 off, SIGTERM reboot. */
-	if (has_systemd)
+	if (access("/run/systemd/system", F_OK) == 0) {
 		kill(1, SIGRTMIN + (reboot_wanted ? 5 : 4));
-	else
-		kill(1, reboot_wanted ? SIGTERM : SIGUSR2);
+		return;
+	}
+	kill(1, reboot_wanted ? SIGTERM : SIGUSR2);
+	if (is_ourselves())
+		return;
+	/* An init that does not know the signal: then without it. */
+	const struct timespec grace = { .tv_sec = UNKNOWN_SECONDS };
+	setsid();
+	nanosleep(&grace, NULL);
+	sync();
+	reboot(reboot_wanted ? RB_AUTOBOOT : RB_POWER_OFF);
 }
 
 void power_off_now(bool reboot_wanted)

@@ -22,7 +22,6 @@
 #include "daemon/remove.h"
 #include "daemon/start_plan.h"
 #include "host/cgroup.h"
-#include "kind/container.h"
 #include "model/json.h"
 
 #define PLAN_BYTES_MAX (4 * MIB)
@@ -131,7 +130,7 @@ static void promise_again(struct live *live)
 		log_warning("promised more than there is instance=%s: %s", live->instance->name,
 			e.text);
 	else
-		container_limits(&spec, &live->cpus, &live->limits);
+		live->instance->kind->limits(&spec, &live->cpus, &live->limits);
 }
 
 static bool has_file(int dir, const char *name)

@@ -17,7 +17,6 @@
 #include "daemon/remove.h"
 #include "daemon/start_plan.h"
 #include "daemon/storage.h"
-#include "kind/container.h"
 #include "model/json.h"
 
 struct change {
@@ -166,7 +165,7 @@ static int limits_set(struct instance *instance, const struct spec *spec, struct
 	/* A machine's cards alone: its other limits were refused if they differ. */
 	if (!(instance->kind->can & KIND_CAN_LIMITS))
 		return nics_update(instance, spec, e);
-	container_limits(spec, &instance->live->cpus, &limits);
+	instance->kind->limits(spec, &instance->live->cpus, &limits);
 	int r = launch_set_limits(instance->live, &limits, e);
 	return r < 0 ? r : nics_update(instance, spec, e);
 }
@@ -182,8 +181,8 @@ static int check_fixed(struct instance *instance, const struct spec *spec, struc
 	if (r < 0)
 		return r;
 	struct resources had = spec_resources(&before), asked = spec_resources(spec);
-	container_limits(&before, &instance->live->cpus, &old);
-	container_limits(spec, &instance->live->cpus, &new);
+	instance->kind->limits(&before, &instance->live->cpus, &old);
+	instance->kind->limits(spec, &instance->live->cpus, &new);
 	if (had.cpu_milli == asked.cpu_milli && had.memory_bytes == asked.memory_bytes &&
 		had.storage_bytes == asked.storage_bytes && memcmp(&old, &new, sizeof(old)) == 0)
 		return 0;

@@ -21,6 +21,7 @@
 #include "daemon/nics.h"
 #include "daemon/remove.h"
 #include "daemon/storage.h"
+#include "disk/block.h"
 #include "model/json.h"
 
 /* What the request says, and what it is made of. */
@@ -31,6 +32,8 @@ struct wish {
 	const struct kind *kind;
 	/* From an image: borrowed until the next turn of the loop. */
 	json_t *layers;
+	char *disk; /* path of a machine's first bytes, owned; NULL: none */
+	uint64_t disk_bytes;
 	const char *fingerprint;
 	/* From an instance or a snapshot of one. */
 	struct instance *original;
@@ -54,6 +57,7 @@ static void wish_done(struct wish *wish)
 {
 	json_decref(wish->object);
 	free(wish->snapshot);
+	free(wish->disk);
 }
 
 static void wish_done_cleanup(struct wish *wish)
@@ -157,13 +161,13 @@ static int image_read(struct service *service, struct wish *wish, struct error *
 		return r;
 	const char *type = json_text(image, "type") ?: "container";
 	/* A microVM's root is a container's image. */
-	bool fits = text_equal(type, wish->kind->name) ||
-		(text_equal(type, "container") && text_equal(wish->kind->name, "microvm"));
-	if (!fits)
+	if (!text_equal(type, wish->kind->image))
 		return error_set(e, -EINVAL, "type: the image is of type %s, not of type %s", type,
 			wish->kind->name);
 	json_t *config = json_object_get(wish->object, "config");
 	wish->layers = json_object_get(image, "layers");
+	wish->disk = images_disk_path(service->images, image);
+	wish->disk_bytes = (uint64_t)json_integer_value(json_object_get(image, "disk_bytes"));
 	wish->fingerprint = json_text(image, "fingerprint");
 	config_default(config, json_object_get(image, "properties"), "image.");
 	config_default(config, json_object_get(image, "config"), "");
@@ -293,6 +297,16 @@ static int instance_check(struct instance *instance, struct error *e)
 	return r;
 }
 
+/* The image's disk must fit into the root's size. */
+static int disk_check(const struct instance *instance, const struct wish *wish, struct error *e)
+{
+	char has[TEXT_SIZE_MAX];
+	if (!instance->storage_bytes || instance->storage_bytes >= wish->disk_bytes)
+		return 0;
+	return error_set(e, -EINVAL, "devices.root.size: the image's disk has %s",
+		text_format_bytes(wish->disk_bytes, has));
+}
+
 static int instance_wish(
 	struct service *service, struct wish *wish, struct instance **ret, struct error *e)
 {
@@ -304,6 +318,8 @@ static int instance_wish(
 	r = instance_expand(instance, e);
 	if (r == 0)
 		r = instance_check(instance, e);
+	if (r == 0)
+		r = disk_check(instance, wish, e);
 	if (r < 0)
 		instance_free(instance);
 	else
@@ -431,7 +447,13 @@ static int volume_make(struct creation *creation, const struct wish *wish, struc
 	struct volume_ref to, from;
 	instance_volume(instance, NULL, &to);
 	if (!wish->original) {
-		struct volume_options options = { instance->storage_bytes, wish->layers };
+		struct volume_options options = { .size_bytes = instance->storage_bytes,
+			.layers = wish->layers,
+			.fill = wish->disk };
+		if (wish->disk && options.size_bytes == 0)
+			options.size_bytes = wish->disk_bytes > BLOCK_DEFAULT_BYTES
+				? wish->disk_bytes
+				: BLOCK_DEFAULT_BYTES;
 		return storage_volume_create(storage, &to, &options, volume_made, creation, e);
 	}
 	int r = instance_claim(wish->original, "copying", e);

@@ -42,6 +42,7 @@ struct image_import {
 	json_t *told; /* what the job of the image answered */
 	struct job *job;
 	bool is_shared;
+	bool is_disk;
 };
 
 static void stage_removed(void *data, int code, json_t *result, const struct error *e)
@@ -251,11 +252,16 @@ static int keep_image(struct image_import *import, struct error *e)
 	const char *type = json_text(import->told, "type");
 	bool is_machine = text_equal(type, "virtual-machine");
 	cleanup(free) char *rootfs_name = alloc_printf("%s.rootfs", fingerprint);
+	cleanup(free) char *disk_name = alloc_printf("%s.disk", fingerprint);
+	bool is_converted = json_is_true(json_object_get(import->told, "qcow2"));
 	r = name_file(import, import->image, fingerprint, e);
 	if (r == 0 && import->rootfs >= 0)
 		r = name_file(import, import->rootfs, rootfs_name, e);
 	if (r == 0 && !is_machine)
 		r = name_layer(import, "rootfs", fingerprint, e);
+	if (r == 0 && is_converted &&
+		renameat(import->stage, "disk", import->images->files, disk_name) < 0)
+		r = error_errno(e, "name the file %s", disk_name);
 	if (r < 0)
 		return r;
 	json_t *record = new_record(import, json_object_get(import->told, "metadata"), type);
@@ -265,10 +271,17 @@ static int keep_image(struct image_import *import, struct error *e)
 		import->rootfs < 0 ? json_pack("[s]", fingerprint)
 				   : json_pack("[ss]", fingerprint, rootfs_name));
 	json_object_set_new(record, "config", json_object());
+	if (is_machine) {
+		json_set_text(record, "disk",
+			is_converted                  ? disk_name
+				: import->rootfs >= 0 ? rootfs_name
+						      : fingerprint);
+		json_object_set(record, "disk_bytes", json_object_get(import->told, "disk_bytes"));
+	}
 	return put_record(import, record, e);
 }
 
-static void on_squashfs(void *data, int code, json_t *result, const struct error *e)
+static void on_opened(void *data, int code, json_t *result, const struct error *e)
 {
 	struct image_import *import = data;
 	struct error why = *e;
@@ -298,10 +311,13 @@ static void on_image(void *data, int code, json_t *result, const struct error *e
 		import->told = json_incref(result);
 		code = refuse_second(import, &why);
 	}
-	if (code == 0 && json_is_true(json_object_get(result, "squashfs"))) {
+	static const char *const again[] = { "squashfs", "qcow2" };
+	for (size_t i = 0; code == 0 && i < ARRAY_SIZE(again); i++) {
+		if (!json_is_true(json_object_get(result, again[i])))
+			continue;
 		const int fds[] = { import->image, import->stage, import->rootfs };
-		code = start_job(import, json_pack("{sssb}", "task", "image", "squashfs", 1), fds,
-			ARRAY_SIZE(fds), on_squashfs, &why);
+		code = start_job(import, json_pack("{sssb}", "task", "image", again[i], 1), fds,
+			import->rootfs < 0 ? 2 : 3, on_opened, &why);
 		if (code == 0)
 			return;
 	}
@@ -313,6 +329,7 @@ static int start_image(struct image_import *import, const char *fingerprint, str
 	json_t *task = json_pack("{ss}", "task", "image");
 	if (fingerprint && *fingerprint)
 		json_set_text(task, "digest", fingerprint);
+	json_set_bool(task, "disk", import->is_disk);
 	const int fds[] = { import->image, import->stage, import->rootfs };
 	return start_job(import, task, fds, import->rootfs < 0 ? 2 : 3, on_image, e);
 }
@@ -421,6 +438,7 @@ static int import_new(struct images *images, int image, int rootfs,
 	import->wishes = options->wishes;
 	import->progress = options->progress;
 	import->is_shared = options->is_shared;
+	import->is_disk = options->is_disk;
 	import->done = options->done;
 	import->data = options->data;
 	import->stage = import->image = import->rootfs = -1;

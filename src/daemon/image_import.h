@@ -13,6 +13,7 @@ struct image_import;
 struct image_import_options {
 	const char *project; /* whose images these are (project_of()) */
 	json_t *wishes; /* taken over: {"properties", "public", "aliases", "filename", "expires_at", "profiles"} */
+	bool is_disk;   /* `rootfs` was sent as a disk, whatever it looks like */
 	bool is_shared; /* an image that is there already is as good as a new one */
 	void (*progress)(void *data, json_t *progress); /* may be NULL */
 	images_done *done;                              /* result {"fingerprint", "size"} */

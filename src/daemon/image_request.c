@@ -196,7 +196,8 @@ static int create_from_upload(struct service *service, struct request *request, 
 	struct http_part *image = request_file(request);
 	struct http_part *metadata = request_part(request, "metadata");
 	struct http_part *rootfs = request_part(request, "rootfs");
-	if (!rootfs)
+	bool is_disk = !rootfs && request_part(request, "rootfs.img");
+	if (is_disk)
 		rootfs = request_part(request, "rootfs.img");
 	const char *format = request_query(request, "format");
 	const char *fingerprint = request_x_header(request, "fingerprint");
@@ -214,6 +215,7 @@ static int create_from_upload(struct service *service, struct request *request, 
 	struct creation *creation = creation_new(service, request, "Unpacking image");
 	const struct image_import_options options = { .project = project,
 		.wishes = wishes,
+		.is_disk = is_disk,
 		.progress = on_progress,
 		.done = on_done,
 		.data = creation };

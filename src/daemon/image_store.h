@@ -4,7 +4,7 @@
  *
  * A record is the object of GET /1.0/images/{fingerprint} and beside it "layers", "config" and "files" (one name
  * of a unified image, two of a split one, none of an OCI image). A record is written after everything it names is
- * in place, so an image is whole or not there; what no record names is swept.
+ * in place ("disk": a raw one beside the files, or one of them), so an image is whole or not there; what no record names is swept.
  */
 #pragma once
 

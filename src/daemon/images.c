@@ -129,6 +129,8 @@ json_t *image_shown(const struct images *images, const char *project, const json
 	json_object_del(shown, "layers");
 	json_object_del(shown, "config");
 	json_object_del(shown, "files");
+	json_object_del(shown, "disk");
+	json_object_del(shown, "disk_bytes");
 	json_object_set_new(
 		shown, "aliases", aliases_of(images, project, json_text(record, "fingerprint")));
 	json_set_text(shown, "project", project);
@@ -181,6 +183,12 @@ void images_touch(struct images *images, const char *project, const char *finger
 		log_warning("note the use of image fingerprint=%s: %s", fingerprint, e.text);
 }
 
+char *images_disk_path(const struct images *images, const json_t *image)
+{
+	const char *disk = json_text(image, "disk");
+	return disk ? alloc_printf("%s/images/files/%s", images->service->dir_path, disk) : NULL;
+}
+
 char *images_layer_path(const struct images *images, const char *layer)
 {
 	return alloc_printf("%s/images/layers/%s", images->service->dir_path, layer);
@@ -196,6 +204,9 @@ static void remove_files(struct images *images, const json_t *record)
 		if (unlinkat(images->files, name, 0) < 0 && errno != ENOENT)
 			log_warning("remove image file name=%s: %s", name, strerror(errno));
 	}
+	const char *disk = json_text(record, "disk");
+	if (disk)
+		(void)unlinkat(images->files, disk, 0);
 }
 
 static void look_for_same(void *data, const char *project, json_t *record)
@@ -250,6 +261,8 @@ static void name_of_image(void *data, const char *project, json_t *record)
 	name_layers(data, json_object_get(record, "layers"));
 	/* Its files, too: layers and files never have the same name. */
 	name_layers(data, json_object_get(record, "files"));
+	if (json_text(record, "disk"))
+		json_object_set_new(data, json_text(record, "disk"), json_true());
 }
 
 static void name_of_volume(void *data, const struct volume_ref *ref, json_t *record)

@@ -25,6 +25,7 @@ DEFINE_CLEANUP(struct images *, images_close);
  * turn of the loop: the object of GET /1.0/images/{fingerprint} and beside it
  *   "layers": names for struct volume_options, top first,
  *   "config": what an instance made of it gets as defaults ("oci.entrypoint", "environment.PATH", ...),
+ *   "disk", "disk_bytes": of a machine's, what images_disk_path() names,
  * -ENOENT with a sentence if there is none.
  */
 int images_find(struct images *images, const char *project, const char *name, json_t **ret,
@@ -39,6 +40,8 @@ typedef void images_done(void *data, int code, json_t *result, const struct erro
 void images_touch(struct images *images, const char *project, const char *fingerprint);
 
 /* The directory of a layer; the caller owns it. */
+/* The path of the disk that an image of a machine is, or NULL; the caller owns it. */
+char *images_disk_path(const struct images *images, const json_t *image) must_use;
 char *images_layer_path(const struct images *images, const char *layer) must_use;
 
 /* Asks for a look at which layers nobody names any more, soon. */

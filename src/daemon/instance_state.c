@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/file.h"
+#include "daemon/remove.h"
 #include "daemon/storage.h"
 #include "daemon/supervisor.h"
 #include "host/cgroup_usage.h"
@@ -152,10 +153,8 @@ static void add_disks(struct text *text, struct instance *instance)
 	text_add_char(text, '{');
 	if (instance_spec(instance, &spec, NULL) == 0 && devices_root(&spec.devices)) {
 		const struct disk_device *root = devices_root(&spec.devices);
-		struct volume_ref ref = { .pool = root->pool,
-			.type = VOLUME_TYPE_CONTAINER,
-			.project = instance->project,
-			.name = instance->name };
+		struct volume_ref ref;
+		instance_volume(instance, NULL, &ref);
 		uint64_t used, size;
 		if (storage_volume_usage(instance->service->storage, &ref, &used, &size, NULL) ==
 			0) {

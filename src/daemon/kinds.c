@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "kind/container.h"
 #include "kind/microvm.h"
+#include "kind/virtual_machine.h"
 
 static const struct {
 	const char *name;
@@ -16,7 +17,7 @@ static const struct {
 	const char *why_not;
 } kinds[] = {
 	{ "container", &kind_container, NULL },
-	{ "virtual-machine", NULL, "this daemon runs no virtual machines" },
+	{ "virtual-machine", &kind_virtual_machine, NULL },
 	{ "microvm", &kind_microvm, NULL },
 	{ "unikernel", NULL, "this daemon runs no unikernels" },
 	{ "bare-metal", NULL, "this daemon has no machines" },

@@ -367,6 +367,18 @@ static void stop_too_slow(void *data)
 	done(done_data, -ETIMEDOUT, &e);
 }
 
+/* A machine with an agent and a power button has both: an image may listen to one only. */
+static int ask_end(struct live *live, struct error *e)
+{
+	uint32_t can = live->instance->kind->can;
+	int r = 0;
+	if (!(can & KIND_HAS_AGENT) || (can & KIND_HAS_BUTTON))
+		r = live_stop(live, e);
+	if (r == 0 && (can & KIND_HAS_AGENT))
+		r = helper_ask_end(live->instance, e);
+	return r;
+}
+
 /* Asks or forces it to end. */
 static int stop_begin(struct life *life, struct instance *instance, bool is_forced,
 	uint64_t timeout_ns, struct error *e)
@@ -379,9 +391,7 @@ static int stop_begin(struct life *life, struct instance *instance, bool is_forc
 	if (before == INSTANCE_FROZEN && !is_forced)
 		r = cgroup_thaw(life->live->group, e);
 	if (r == 0 && !is_forced)
-		r = (life->live->instance->kind->can & KIND_HAS_AGENT)
-			? helper_ask_end(life->live->instance, e)
-			: live_stop(life->live, e);
+		r = ask_end(life->live, e);
 	if (r < 0) {
 		instance->state = before;
 		return r;

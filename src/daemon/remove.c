@@ -25,7 +25,8 @@ struct removal {
 void instance_volume(const struct instance *instance, const char *snapshot, struct volume_ref *ret)
 {
 	*ret = (struct volume_ref){ .pool = NULL,
-		.type = VOLUME_TYPE_CONTAINER,
+		.type = (instance->kind->can & KIND_IS_MACHINE) ? VOLUME_TYPE_MACHINE
+								: VOLUME_TYPE_CONTAINER,
 		.project = instance->project,
 		.name = instance->name,
 		.snapshot = snapshot };

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "daemon/config.h"
+#include "daemon/remove.h"
 #include "daemon/storage.h"
 #include "model/json.h"
 
@@ -81,10 +82,9 @@ static int volumes_plan(
 static int root_plan(
 	struct instance *instance, const struct spec *spec, json_t **ret, struct error *e)
 {
-	struct volume_ref ref = { .pool = devices_root(&spec->devices)->pool,
-		.type = VOLUME_TYPE_CONTAINER,
-		.project = instance->project,
-		.name = instance->name };
+	struct volume_ref ref;
+	instance_volume(instance, NULL, &ref);
+	ref.pool = devices_root(&spec->devices)->pool;
 	return storage_root_plan(instance->service->storage, &ref, ret, e);
 }
 
@@ -118,7 +118,9 @@ static int plan_gathered(struct instance *instance, const struct spec *spec,
 			.cpus = *cpus,
 			.host_cpus = host->cpus,
 			.kernel = host->kernel,
-			.engine = config_get(instance->service, "berth.engine") };
+			.engine = config_get(instance->service, "berth.engine"),
+			.instance_id =
+				instance_config(instance, "volatile.cloud-init.instance-id") };
 		r = instance->kind->plan(&input, &to->plan, e);
 	}
 	for (size_t i = 0; i < DEVICES_MAX; i++)

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "daemon/images.h"
 #include "daemon/volumes.h"
+#include "disk/block.h"
 #include "model/json.h"
 
 static json_t *now_text(void)
@@ -35,11 +36,13 @@ static uint64_t usual_size(const struct storage_pool *pool, uint64_t size_bytes)
 	return size_bytes;
 }
 
-static int check_size(const struct storage_pool *pool, uint64_t size_bytes, struct error *e)
+static int check_size(
+	const struct storage_pool *pool, enum volume_use use, uint64_t size_bytes, struct error *e)
 {
 	if (size_bytes == 0)
 		return 0;
-	if (!(pool->pool->can & POOL_CAN_LIMIT))
+	/* A disk has the size of its file. */
+	if (!(pool->pool->can & POOL_CAN_LIMIT) && use != VOLUME_BLOCK)
 		return error_set(e, -EINVAL,
 			"size: the pool \"%s\" can't hold a size: it is of plain directories on a file "
 			"system without project quotas; a btrfs or loop pool can",
@@ -60,7 +63,7 @@ int storage_volume_check(
 {
 	struct storage_pool *pool;
 	int r = pool_find(storage, ref->pool, &pool, e);
-	return r < 0 ? r : check_size(pool, size_bytes, e);
+	return r < 0 ? r : check_size(pool, volume_use_of(storage, ref), size_bytes, e);
 }
 
 bool storage_volume_exists(struct storage *storage, const struct volume_ref *ref)
@@ -111,14 +114,28 @@ static json_t *new_record(uint64_t size_bytes, const json_t *layers)
 		"created_at", now_text());
 }
 
+/* The file's bytes, from the beginning of the volume. */
+static void add_fill(
+	struct volume_work *work, const char *file, const char *place, uint64_t size_bytes)
+{
+	cleanup(free) char *path = pool_block_path(work->pool->pool, place);
+	volume_work_add(work, "transfer", place, NULL, size_bytes);
+	json_t *step = json_array_get(work->steps, json_array_size(work->steps) - 1);
+	json_object_set_new(step, "source", json_pack("{ssss}", "type", "block", "path", file));
+	json_object_set_new(step, "target", json_pack("{ssss}", "type", "block", "path", path));
+}
+
 int storage_volume_create(struct storage *storage, const struct volume_ref *ref,
 	const struct volume_options *options, storage_done *done, void *data, struct error *e)
 {
 	struct storage_pool *pool;
 	int r = pool_find(storage, ref->pool, &pool, e);
 	uint64_t size_bytes = r < 0 ? 0 : usual_size(pool, options->size_bytes);
+	enum volume_use use = options->is_block ? VOLUME_BLOCK : volume_use_of(storage, ref);
+	if (size_bytes == 0 && use == VOLUME_BLOCK)
+		size_bytes = BLOCK_DEFAULT_BYTES;
 	if (r == 0)
-		r = check_size(pool, size_bytes, e);
+		r = check_size(pool, use, size_bytes, e);
 	if (r < 0)
 		return r;
 	if (volume_record(storage, ref))
@@ -126,8 +143,13 @@ int storage_volume_create(struct storage *storage, const struct volume_ref *ref,
 			ref->name, ref->pool);
 	struct volume_work *work = volume_work_new(storage, pool, ref, end_of_making, done, data);
 	cleanup(free) char *place = volume_place(ref);
+	work->use = use;
 	volume_work_add(work, "create", place, NULL, size_bytes);
+	if (options->fill)
+		add_fill(work, options->fill, place, size_bytes);
 	json_t *record = new_record(size_bytes, options->layers);
+	if (options->is_block)
+		json_set_text(record, "content", "block");
 	if (volume_work_is_slow(work))
 		json_set_text(record, "state", "making");
 	r = volume_record_put(storage, ref, record, e);
@@ -219,6 +241,8 @@ static int note_copy(struct storage *storage, const json_t *from, const struct v
 		record = new_record(size_bytes, json_object_get(from, "layers"));
 		json_object_update(
 			json_object_get(record, "config"), json_object_get(from, "config"));
+		if (json_object_get(from, "content"))
+			json_object_set(record, "content", json_object_get(from, "content"));
 		if (is_slow)
 			json_set_text(record, "state", "making");
 		return volume_record_put(storage, to, record, e);
@@ -251,6 +275,11 @@ static int add_transfer(struct volume_work *work, const struct volume_ref *from,
 	cleanup(free) char *path = pool_volume_path(pool, place);
 	bool is_image = pool->driver->stands_as(pool, place) == VOLUME_IMAGE;
 	volume_work_add(work, "create", place, NULL, size_bytes);
+	if (work->use == VOLUME_BLOCK) {
+		add_fill(work, json_text(source, "path"), place, size_bytes);
+		json_decref(source);
+		return 0;
+	}
 	volume_work_add(work, "transfer", place, NULL, size_bytes);
 	json_t *step = json_array_get(work->steps, json_array_size(work->steps) - 1);
 	json_object_set_new(step, "source", source);
@@ -269,13 +298,15 @@ int storage_volume_copy(struct storage *storage, const struct volume_ref *from,
 	int r = volume_find(storage, from, &source, e);
 	if (r == 0)
 		r = pool_find(storage, to->pool, &pool, e);
+	enum volume_use use = volume_use_of(storage, from);
 	if (r == 0 && !size_bytes)
 		size_bytes = record_size(source);
 	if (r == 0)
-		r = check_size(pool, size_bytes, e);
+		r = check_size(pool, use, size_bytes, e);
 	if (r < 0)
 		return r;
 	struct volume_work *work = volume_work_new(storage, pool, to, end_of_making, done, data);
+	work->use = use;
 	cleanup(free) char *place = volume_place(to);
 	cleanup(free) char *from_place = volume_place(from);
 	if (text_equal(from->pool, to->pool))
@@ -421,7 +452,7 @@ int storage_volume_resize(struct storage *storage, const struct volume_ref *ref,
 	if (r == 0)
 		r = pool_find(storage, ref->pool, &pool, e);
 	if (r == 0)
-		r = check_size(pool, size_bytes, e);
+		r = check_size(pool, volume_use_of(storage, ref), size_bytes, e);
 	if (r < 0)
 		return r;
 	struct volume_work *work = volume_work_new(storage, pool, ref, end_of_resize, done, data);
@@ -463,7 +494,10 @@ int storage_volume_plan(
 		return r;
 	cleanup(free) char *place = volume_place(ref);
 	cleanup(free) char *path = pool_volume_path(pool->pool, place);
-	if (pool->pool->driver->stands_as(pool->pool, place) == VOLUME_IMAGE)
+	cleanup(free) char *block = pool_block_path(pool->pool, place);
+	if (volume_use_of(storage, ref) == VOLUME_BLOCK)
+		*ret = json_pack("{ssss}", "type", "block", "path", block);
+	else if (pool->pool->driver->stands_as(pool->pool, place) == VOLUME_IMAGE)
 		*ret = json_pack("{ssssss}", "type", "image", "path", path, "fs", "ext4");
 	else
 		*ret = json_pack("{ssss}", "type", "directory", "path", path);

@@ -24,7 +24,9 @@ struct storage;
 struct volume_options {
 	uint64_t size_bytes; /* 0: the pool's volume.size, or no limit */
 	const json_t
-		*layers; /* array of layer names, top first, as image_layers() gives; NULL: none */
+		*layers;  /* array of layer names, top first, as image_layers() gives; NULL: none */
+	bool is_block;    /* a custom volume of bytes; a machine's always is */
+	const char *fill; /* path of a file with the bytes that it begins with; NULL: none */
 };
 
 /*
@@ -79,7 +81,7 @@ int storage_volume_usage(struct storage *storage, const struct volume_ref *ref, 
 
 /*
  * The `source` of a mount in a plan document (doc/plan.md): {"type": "directory", "path": ...} or
- * {"type": "image", "path": ..., "fs": "ext4"}. New reference.
+ * {"type": "image", "path": ..., "fs": "ext4"}; of bytes {"type": "block", "path": ...}. New reference.
  */
 int storage_volume_plan(struct storage *storage, const struct volume_ref *ref, json_t **ret,
 	struct error *e) must_use;

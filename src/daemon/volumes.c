@@ -182,6 +182,17 @@ int pool_record_put(struct storage *storage, struct storage_pool *pool, struct e
 	return store_put(storage->service->store, "pool", "", pool->name, pool->record, e);
 }
 
+enum volume_use volume_use_of(const struct storage *storage, const struct volume_ref *ref)
+{
+	if (ref->type == VOLUME_TYPE_MACHINE)
+		return VOLUME_BLOCK;
+	if (ref->type == VOLUME_TYPE_CONTAINER)
+		return VOLUME_ROOT;
+	return text_equal(json_text(volume_record(storage, ref), "content"), "block")
+		? VOLUME_BLOCK
+		: VOLUME_CONTENT;
+}
+
 struct volume_work *volume_work_new(struct storage *storage, struct storage_pool *pool,
 	const struct volume_ref *ref, volume_work_end *end, storage_done *done, void *data)
 {
@@ -193,6 +204,7 @@ struct volume_work *volume_work_new(struct storage *storage, struct storage_pool
 	work->name = alloc_text(ref->name);
 	work->snapshot = alloc_text(ref->snapshot);
 	work->type = ref->type;
+	work->use = volume_use_of(storage, ref);
 	work->steps = json_array();
 	work->end = end;
 	work->done = done;
@@ -223,9 +235,9 @@ void volume_work_add(struct volume_work *work, const char *operation, const char
 	const char *from, uint64_t size_bytes)
 {
 	const struct pool *pool = work->pool->pool;
-	json_t *step = json_pack("{sssss{ssss}sssIsb}", "task", "volume", "operation", operation,
+	json_t *step = json_pack("{sssss{ssss}sssIss}", "task", "volume", "operation", operation,
 		"pool", "driver", pool->driver->name, "home", pool->home, "volume", place, "size",
-		(json_int_t)size_bytes, "is_root", work->type != VOLUME_TYPE_CUSTOM);
+		(json_int_t)size_bytes, "use", volume_use_name(work->use));
 	if (from)
 		json_object_set_new(step, "from", json_string(from));
 	json_array_append_new(work->steps, step);
@@ -274,8 +286,7 @@ static int carry_out(struct pool *pool, const json_t *step, struct error *e)
 	const char *place = json_text(step, "volume");
 	const char *from = json_text(step, "from");
 	uint64_t size = (uint64_t)json_integer_value(json_object_get(step, "size"));
-	enum volume_use use =
-		json_is_true(json_object_get(step, "is_root")) ? VOLUME_ROOT : VOLUME_CONTENT;
+	enum volume_use use = volume_use_read(json_text(step, "use"));
 	if (text_equal(operation, "create"))
 		return driver->create(pool, place, use, size, e);
 	if (text_equal(operation, "remove"))
@@ -283,7 +294,7 @@ static int carry_out(struct pool *pool, const json_t *step, struct error *e)
 	if (text_equal(operation, "copy"))
 		return driver->copy(pool, from, place, use, size, e);
 	if (text_equal(operation, "resize"))
-		return driver->resize(pool, place, size, e);
+		return driver->resize(pool, place, use, size, e);
 	return driver->rename(pool, from, place, e);
 }
 

@@ -2,7 +2,7 @@
 /*
  * volumes.h - what is known of pools and volumes: the records behind storage.h, for its own files only.
  *
- * A volume's record: {"size": bytes, "layers": [...], "description", "config": {}, "created_at",
+ * A volume's record: {"size": bytes, "layers": [...], "content": "block" (absent: files), "description", "config": {}, "created_at",
  * "snapshots": {NAME: {"created_at", "description", "expires_at", "size"}}, "backups": {NAME: {...}},
  * "state": "making" | "removing" (absent: it is whole)}. Records stand in the store before their volumes are
  * made and after they are removed: a killed daemon finds what was left half done.
@@ -78,6 +78,7 @@ struct volume_work {
 	struct storage_pool *pool;
 	char *pool_name, *project, *name, *snapshot; /* owned copies of the volume's name */
 	enum volume_type type;
+	enum volume_use use;
 	json_t *steps; /* objects of the task "volume": {"operation", "volume", ...} */
 	size_t next;
 	volume_work_end *end;
@@ -90,6 +91,8 @@ struct volume_work {
 struct volume_work *volume_work_new(struct storage *storage, struct storage_pool *pool,
 	const struct volume_ref *ref, volume_work_end *end, storage_done *done,
 	void *data) must_use;
+/* What the volume is made for: by its type, or what its record says. */
+enum volume_use volume_use_of(const struct storage *storage, const struct volume_ref *ref);
 struct volume_ref volume_work_ref(const struct volume_work *work);
 
 /* Adds a step; `from` may be NULL. */

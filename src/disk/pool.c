@@ -7,6 +7,36 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/text.h"
+#include "disk/block.h"
+
+static const char *const uses[] = {
+	[VOLUME_ROOT] = "root",
+	[VOLUME_CONTENT] = "content",
+	[VOLUME_BLOCK] = "block",
+};
+
+const char *volume_use_name(enum volume_use use)
+{
+	return uses[use];
+}
+
+enum volume_use volume_use_read(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(uses); i++)
+		if (text_equal(uses[i], name))
+			return (enum volume_use)i;
+	return VOLUME_CONTENT;
+}
+
+char *pool_block_path(const struct pool *pool, const char *name)
+{
+	cleanup(free) char *path = pool_volume_path(pool, name);
+	if (pool->driver->stands_as(pool, name) == VOLUME_IMAGE)
+		return TAKE_PTR(path);
+	return alloc_printf("%s/%s", path, BLOCK_FILE);
+}
+
 char *pool_volume_path(const struct pool *pool, const char *name)
 {
 	const char *end = pool->driver->stands_as(pool, name) == VOLUME_IMAGE ? ".img" : "";

@@ -5,7 +5,8 @@
  * A volume is named by its path below the pool: "containers/default_c1", "custom/default_data",
  * "containers-snapshots/default_c1/snap0". Its parts are made of letters, digits and `-_.`, and the
  * caller has checked them. What a process finds there is a directory, or a file with a file system that it
- * mounts where only it can see it (`pool_driver.stands_as`).
+ * mounts where only it can see it (`pool_driver.stands_as`). A volume of VOLUME_BLOCK is bytes: the file disk.img
+ * in its directory, or that file itself.
  *
  * Every function blocks. Those in `slow` may take longer than a millisecond and belong into a berth-job;
  * berthd calls the others itself. A volume appears whole or not at all.
@@ -38,7 +39,12 @@ enum volume_form {
 enum volume_use {
 	VOLUME_ROOT,    /* has the directories upper, work and rootfs */
 	VOLUME_CONTENT, /* is empty at first */
+	VOLUME_BLOCK,   /* bytes without a file system, as a disk has them (block.h) */
 };
+
+/* "root", "content", "block", as tasks write it. */
+const char *volume_use_name(enum volume_use use);
+enum volume_use volume_use_read(const char *name);
 
 struct pool_driver;
 
@@ -93,13 +99,17 @@ struct pool_driver {
 	int (*copy)(struct pool *pool, const char *from, const char *to, enum volume_use use,
 		uint64_t size_bytes, struct error *e);
 	int (*rename)(struct pool *pool, const char *from, const char *to, struct error *e);
-	int (*resize)(struct pool *pool, const char *name, uint64_t size_bytes, struct error *e);
+	int (*resize)(struct pool *pool, const char *name, enum volume_use use, uint64_t size_bytes,
+		struct error *e);
 	int (*used)(struct pool *pool, const char *name, uint64_t *ret_bytes, struct error *e);
 	int (*space)(struct pool *pool, struct pool_space *ret, struct error *e);
 };
 
 /* The path of the volume's directory or file; the caller owns it. */
 char *pool_volume_path(const struct pool *pool, const char *name) must_use;
+
+/* The path of a block volume's file; the caller owns it. */
+char *pool_block_path(const struct pool *pool, const char *name) must_use;
 
 /* Whether the volume is there. */
 bool pool_has_volume(const struct pool *pool, const char *name);

@@ -30,6 +30,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "disk/block.h"
 #include "disk/program.h"
 #include "host/loopdev.h"
 
@@ -266,8 +267,10 @@ static int make_group_above(int subvolume, uint64_t id, struct error *e)
 
 static int limit_subvolume(int subvolume, enum volume_use use, uint64_t size_bytes, struct error *e)
 {
-	if (size_bytes == 0 && use == VOLUME_ROOT)
+	if (size_bytes == 0 && use != VOLUME_CONTENT)
 		return 0;
+	if (use == VOLUME_BLOCK)
+		size_bytes = block_limit(size_bytes);
 	uint64_t id;
 	int r = subvolume_id(subvolume, &id, e);
 	if (r == 0 && use == VOLUME_CONTENT)
@@ -321,8 +324,10 @@ static int btrfs_create(struct pool *pool, const char *name, enum volume_use use
 	cleanup(close) int subvolume = open_dir(parent, last);
 	if (subvolume < 0)
 		return undo(parent, last, error_errno(e, "open the volume %s", name));
-	r = use == VOLUME_ROOT ? make_skeleton(subvolume, e) : 0;
-	if (r == 0 && fchmod(subvolume, use == VOLUME_ROOT ? 0700 : 0711) < 0)
+	r = use == VOLUME_ROOT        ? make_skeleton(subvolume, e)
+		: use == VOLUME_BLOCK ? block_make(subvolume, size_bytes, e)
+				      : 0;
+	if (r == 0 && fchmod(subvolume, use == VOLUME_CONTENT ? 0711 : 0700) < 0)
 		r = error_errno(e, "set the mode of the volume %s", name);
 	if (r == 0)
 		r = limit_subvolume(subvolume, use, size_bytes, e);
@@ -420,7 +425,10 @@ static int btrfs_copy(struct pool *pool, const char *from, const char *to, enum 
 	cleanup(close) int copy = open_dir(parent, last);
 	if (copy < 0)
 		return undo(parent, last, error_errno(e, "open the volume %s", to));
-	return undo(parent, last, limit_subvolume(copy, use, size_bytes, e));
+	r = limit_subvolume(copy, use, size_bytes, e);
+	if (r == 0 && use == VOLUME_BLOCK)
+		r = block_grow(copy, size_bytes, e);
+	return undo(parent, last, r);
 }
 
 static int btrfs_rename(struct pool *pool, const char *from, const char *to, struct error *e)
@@ -434,15 +442,20 @@ static int btrfs_rename(struct pool *pool, const char *from, const char *to, str
 	return 0;
 }
 
-static int btrfs_resize(struct pool *pool, const char *name, uint64_t size_bytes, struct error *e)
+static int btrfs_resize(struct pool *pool, const char *name, enum volume_use use,
+	uint64_t size_bytes, struct error *e)
 {
 	cleanup(close) int subvolume = open_dir(pool->dir, name);
 	if (subvolume < 0)
 		return error_errno(e, "open the volume %s", name);
 	uint64_t id;
-	int r = subvolume_id(subvolume, &id, e);
+	int r = use == VOLUME_BLOCK ? block_grow(subvolume, size_bytes, e) : 0;
+	if (r == 0)
+		r = subvolume_id(subvolume, &id, e);
 	if (r < 0)
 		return r;
+	if (use == VOLUME_BLOCK)
+		size_bytes = block_limit(size_bytes);
 	return set_limit(
 		subvolume, has_group_above(subvolume, id) ? group_above(id) : id, size_bytes, e);
 }

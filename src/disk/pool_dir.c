@@ -22,6 +22,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "disk/block.h"
 #include "disk/tree.h"
 
 #define QUOTA_BLOCK_BYTES 1024
@@ -153,6 +154,12 @@ static int refuse_size(const struct pool *pool, uint64_t size_bytes, struct erro
 		pool->home);
 }
 
+/* A disk's size is its file's own: a quota is only the second fence. */
+static uint64_t limit_of(enum volume_use use, uint64_t size_bytes)
+{
+	return use == VOLUME_BLOCK ? 0 : size_bytes;
+}
+
 /* Makes the empty directory of the volume and opens it. */
 static int make_volume(struct pool *pool, const char *name, uint64_t size_bytes, struct error *e)
 {
@@ -178,9 +185,11 @@ static int make_volume(struct pool *pool, const char *name, uint64_t size_bytes,
 	return TAKE_FD(dir);
 }
 
-static int make_skeleton(int dir, enum volume_use use, struct error *e)
+static int make_skeleton(int dir, enum volume_use use, uint64_t size_bytes, struct error *e)
 {
 	static const char *const parts[] = { "upper", "work", "rootfs" };
+	if (use == VOLUME_BLOCK)
+		return block_make(dir, size_bytes, e);
 	if (use == VOLUME_CONTENT)
 		return fchmod(dir, 0711) < 0 ? error_errno(e, "set the mode of the volume") : 0;
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
@@ -192,10 +201,10 @@ static int make_skeleton(int dir, enum volume_use use, struct error *e)
 static int dir_create(struct pool *pool, const char *name, enum volume_use use, uint64_t size_bytes,
 	struct error *e)
 {
-	cleanup(close) int dir = make_volume(pool, name, size_bytes, e);
+	cleanup(close) int dir = make_volume(pool, name, limit_of(use, size_bytes), e);
 	if (dir < 0)
 		return dir;
-	int r = make_skeleton(dir, use, e);
+	int r = make_skeleton(dir, use, size_bytes, e);
 	if (r < 0)
 		(void)!file_remove_tree(pool->dir, name);
 	return r;
@@ -217,7 +226,6 @@ static int dir_remove(struct pool *pool, const char *name, struct error *e)
 static int dir_copy(struct pool *pool, const char *from, const char *to, enum volume_use use,
 	uint64_t size_bytes, struct error *e)
 {
-	(void)use;
 	cleanup(close) int source = open_dir(pool->dir, from);
 	if (source < 0)
 		return error_errno(e, "open the volume %s", from);
@@ -226,13 +234,15 @@ static int dir_copy(struct pool *pool, const char *from, const char *to, enum vo
 	/* Made where removed volumes lie and named when it is whole: a half one is swept away. */
 	cleanup(free) char *random = text_random_hex(8);
 	cleanup(free) char *hidden = alloc_printf("%s/%s", TRASH, random);
-	cleanup(close) int copy = make_volume(pool, hidden, size_bytes, e);
+	cleanup(close) int copy = make_volume(pool, hidden, limit_of(use, size_bytes), e);
 	if (copy < 0)
 		return copy;
 	const char *slash = strrchr(to, '/');
 	cleanup(free) char *parent =
 		slash ? alloc_text_n(to, (size_t)(slash - to)) : alloc_text(".");
 	int r = tree_copy(source, copy, NULL, NULL, e);
+	if (r == 0 && use == VOLUME_BLOCK)
+		r = block_grow(copy, size_bytes, e);
 	if (r == 0)
 		r = file_make_dirs(pool->dir, parent, 0711);
 	if (r == 0 && renameat2(pool->dir, hidden, pool->dir, to, RENAME_NOREPLACE) < 0)
@@ -255,14 +265,20 @@ static int dir_rename(struct pool *pool, const char *from, const char *to, struc
 	return 0;
 }
 
-static int dir_resize(struct pool *pool, const char *name, uint64_t size_bytes, struct error *e)
+static int dir_resize(struct pool *pool, const char *name, enum volume_use use, uint64_t size_bytes,
+	struct error *e)
 {
-	int r = refuse_size(pool, size_bytes, e);
-	if (r < 0 || !(pool->can & POOL_CAN_LIMIT))
+	int r = refuse_size(pool, limit_of(use, size_bytes), e);
+	if (r < 0)
 		return r;
 	cleanup(close) int dir = open_dir(pool->dir, name);
 	if (dir < 0)
 		return error_errno(e, "open the volume %s", name);
+	if (use == VOLUME_BLOCK)
+		r = block_grow(dir, size_bytes, e);
+	size_bytes = limit_of(use, size_bytes);
+	if (r < 0 || !(pool->can & POOL_CAN_LIMIT))
+		return r;
 	uint32_t project;
 	r = project_of(dir, &project, e);
 	return r < 0 ? r : set_limit(dir, project, size_bytes, e);

@@ -23,6 +23,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "disk/block.h"
 #include "disk/program.h"
 #include "disk/tree.h"
 #include "host/loopdev.h"
@@ -164,9 +165,10 @@ static int loop_create(struct pool *pool, const char *name, enum volume_use use,
 	cleanup(close) int fd = open(half, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_errno(e, "create %s", half);
-	int r = ftruncate(fd, (off_t)size_bytes) < 0 ? error_errno(e, "set the size of %s", half)
-						     : 0;
-	if (r == 0)
+	int r = use == VOLUME_BLOCK                    ? block_grow_file(fd, size_bytes, e)
+		: ftruncate(fd, (off_t)size_bytes) < 0 ? error_errno(e, "set the size of %s", half)
+						       : 0;
+	if (r == 0 && use != VOLUME_BLOCK)
 		r = format(pool, half, use, size_bytes, e);
 	return name_half(pool, half, name, r, e);
 }
@@ -268,11 +270,14 @@ static int grow_volume(struct pool *pool, int file, char *path, const char *name
 	return grow_mounted(pool, file, &device, name, size_bytes, e);
 }
 
-static int loop_resize(struct pool *pool, const char *name, uint64_t size_bytes, struct error *e)
+static int loop_resize(struct pool *pool, const char *name, enum volume_use use,
+	uint64_t size_bytes, struct error *e)
 {
 	cleanup(close) int file = open_volume(pool, name, e);
 	if (file < 0)
 		return file;
+	if (use == VOLUME_BLOCK)
+		return block_grow_file(file, size_bytes, e);
 	cleanup(free) char *path = pool_volume_path(pool, name);
 	return grow_volume(pool, file, path, name, size_bytes ?: POOL_LOOP_DEFAULT_BYTES, e);
 }
@@ -293,11 +298,10 @@ static int flush_volume(struct pool *pool, int file, const char *name, struct er
 static int loop_copy(struct pool *pool, const char *from, const char *to, enum volume_use use,
 	uint64_t size_bytes, struct error *e)
 {
-	(void)use;
 	if (pool_has_volume(pool, to))
 		return error_set(e, -EEXIST, "the volume %s exists", to);
 	cleanup(close) int source = open_volume(pool, from, e);
-	int r = source < 0 ? source : flush_volume(pool, source, from, e);
+	int r = source < 0 ? source : use == VOLUME_BLOCK ? 0 : flush_volume(pool, source, from, e);
 	if (r < 0)
 		return r;
 	cleanup(free) char *half = half_path(pool);
@@ -306,7 +310,9 @@ static int loop_copy(struct pool *pool, const char *from, const char *to, enum v
 		return error_errno(e, "create %s", half);
 	r = tree_copy_file(source, copy, e);
 	struct stat status;
-	if (r == 0 && size_bytes && fstat(copy, &status) == 0 &&
+	if (r == 0 && use == VOLUME_BLOCK)
+		r = block_grow_file(copy, size_bytes, e);
+	else if (r == 0 && size_bytes && fstat(copy, &status) == 0 &&
 		size_bytes > (uint64_t)status.st_size)
 		r = grow_volume(pool, copy, half, to, size_bytes, e);
 	return name_half(pool, half, to, r, e);

@@ -5,14 +5,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/text.h"
+#include "disk/block.h"
 #include "disk/pools.h"
 #include "disk/tree.h"
 #include "job/jail.h"
 #include "job/source.h"
 #include "job/tasks.h"
+#include "model/json.h"
 
 int task_remove(struct task *task, json_t **ret, struct error *e)
 {
@@ -52,9 +55,27 @@ static int report(void *data, const struct tree_size *done)
 	return 0;
 }
 
+/* The bytes of one file to the beginning of another, that keeps its size if it is larger. */
+static int transfer_block(struct task *task, struct error *e)
+{
+	const char *from = json_text(json_object_get(task->document, "source"), "path");
+	const char *to = json_text(json_object_get(task->document, "target"), "path");
+	struct stat status;
+	if (!from || !to)
+		return error_set(e, -EINVAL, "source: there is no path");
+	cleanup(close) int in = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup(close) int out = open(to, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	if (in < 0 || out < 0 || fstat(out, &status) < 0)
+		return error_errno(e, "open %s", in < 0 ? from : to);
+	int r = tree_copy_file(in, out, e);
+	return r < 0 ? r : block_grow_file(out, (uint64_t)status.st_size, e);
+}
+
 /* From one pool to another: file by file, between what instances would see. */
 static int transfer(struct task *task, const char *to, struct error *e)
 {
+	if (text_equal(json_text(json_object_get(task->document, "target"), "type"), "block"))
+		return transfer_block(task, e);
 	cleanup(close) int source =
 		source_open_volume(json_object_get(task->document, "source"), false, e);
 	if (source < 0)
@@ -81,14 +102,14 @@ static int carry_out(struct task *task, struct pool *pool, const char *operation
 	if (r < 0)
 		return r;
 	const struct pool_driver *driver = pool->driver;
-	enum volume_use use = task_flag(task, "is_root") ? VOLUME_ROOT : VOLUME_CONTENT;
+	enum volume_use use = volume_use_read(task_text_or(task, "use", NULL));
 	uint64_t size = task_number(task, "size", 0);
 	if (text_equal(operation, "create"))
 		return driver->create(pool, name, use, size, e);
 	if (text_equal(operation, "remove"))
 		return driver->remove(pool, name, e);
 	if (text_equal(operation, "resize"))
-		return driver->resize(pool, name, size, e);
+		return driver->resize(pool, name, use, size, e);
 	if (text_equal(operation, "transfer"))
 		return transfer(task, name, e);
 	const char *from;

@@ -11,15 +11,11 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "disk/program.h"
+#include "job/disk_image.h"
 #include "job/jail.h"
 #include "job/metadata.h"
 #include "job/tasks.h"
 #include "job/unpack.h"
-
-#define SQUASHFS_MAGIC "hsqs"
-#define QCOW_MAGIC     "QFI\xfb"
-
-enum rootfs_form { ROOTFS_TAR, ROOTFS_SQUASHFS, ROOTFS_DISK };
 
 static bool wants_unified(const char *name)
 {
@@ -50,18 +46,6 @@ static uint64_t size_of(int fd)
 {
 	struct stat status;
 	return fstat(fd, &status) == 0 ? (uint64_t)status.st_size : 0;
-}
-
-static enum rootfs_form form_of(int fd)
-{
-	char magic[4] = {};
-	if (pread(fd, magic, sizeof(magic), 0) != sizeof(magic))
-		return ROOTFS_TAR;
-	if (memcmp(magic, SQUASHFS_MAGIC, sizeof(magic)) == 0)
-		return ROOTFS_SQUASHFS;
-	if (memcmp(magic, QCOW_MAGIC, sizeof(magic)) == 0)
-		return ROOTFS_DISK;
-	return ROOTFS_TAR;
 }
 
 static int read_metadata(int stage, json_t **ret, struct error *e)
@@ -122,6 +106,31 @@ static int unpack_squashfs(int image, int stage, struct error *e)
 	return program_run(argv, -1, e);
 }
 
+/* From the one file of the image that is a disk to stage/disk, which is sparse. */
+static int convert_qcow2(const struct task *task, int stage, struct error *e)
+{
+	int from_fd = task->fd_count > 2 ? task->fds[2] : task->fds[0];
+	const int opened[] = { stage, from_fd };
+	uint64_t bytes;
+	int r = disk_image_check(from_fd, IMAGE_QCOW2, &bytes, e);
+	if (r == 0 && !program_exists("qemu-img"))
+		r = error_set(e, -EOPNOTSUPP,
+			"an image in qcow2 needs the program qemu-img (package qemu-utils)");
+	if (r == 0)
+		r = jail_program(opened, ARRAY_SIZE(opened), false, e);
+	if (r < 0)
+		return r;
+	char from[40], to[64];
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", from_fd);
+	snprintf(to, sizeof(to), "/proc/self/fd/%d/disk", stage);
+	char *const argv[] = { (char[]){ "qemu-img" }, (char[]){ "convert" }, (char[]){ "-f" },
+		(char[]){ "qcow2" }, (char[]){ "-O" }, (char[]){ "raw" }, from, to, NULL };
+	r = program_run(argv, -1, e);
+	if (r == 0 && syncfs(stage) < 0)
+		r = error_errno(e, "write the disk");
+	return r;
+}
+
 /* The hash of metadata and rootfs, one after the other, is the fingerprint of a split image. */
 static int hash_rest(int fd, struct digest *digest, struct error *e)
 {
@@ -146,68 +155,107 @@ static int unpack_split_rootfs(struct task *task, int rootfs, int stage, struct 
 struct image {
 	int first; /* the image, or its metadata */
 	int stage;
-	int rootfs; /* -1 if it is unified */
-	enum rootfs_form form;
+	int rootfs;           /* -1 if it is one file */
+	enum image_form form; /* of what the root is in */
+	uint64_t disk_bytes;
 	struct digest digest;
 	struct unpack_result result;
 };
+
+static bool is_disk(const struct image *image)
+{
+	return image->form == IMAGE_DISK || image->form == IMAGE_QCOW2;
+}
 
 static int unpack_parts(struct task *task, struct image *image, struct error *e)
 {
 	struct progress progress = { task, 0,
 		size_of(image->first) + (image->rootfs < 0 ? 0 : size_of(image->rootfs)) };
 	struct unpack_options options = { .report = report, .data = &progress };
+	if (image->rootfs < 0 && is_disk(image))
+		return hash_rest(image->first, &image->digest, e);
 	options.wants = image->rootfs < 0 ? wants_unified : wants_metadata;
 	int r = unpack_archive(
 		image->first, image->stage, &options, &image->digest, &image->result, e);
 	if (r < 0 || image->rootfs < 0)
 		return r;
-	if (image->form != ROOTFS_TAR)
+	if (image->form != IMAGE_ARCHIVE)
 		return hash_rest(image->rootfs, &image->digest, e);
 	return unpack_split_rootfs(
 		task, image->rootfs, image->stage, &image->digest, &image->result, e);
 }
 
-/* A squashfs needs a program, so it is unpacked by a second task with the weaker jail. */
+static int find_form(const struct task *task, struct image *image, struct error *e)
+{
+	int root = image->rootfs < 0 ? image->first : image->rootfs;
+	image->form = image_form_of(root);
+	if (image->form == IMAGE_ARCHIVE && task_flag(task, "disk"))
+		image->form = IMAGE_DISK;
+	return is_disk(image) ? disk_image_check(root, image->form, &image->disk_bytes, e) : 0;
+}
+
+/* A disk that came alone says nothing about itself. */
+static int find_metadata(const struct image *image, json_t **ret, struct error *e)
+{
+	if (image->rootfs < 0 && is_disk(image)) {
+		*ret = json_pack("{sss{ss}}", "architecture", "x86_64", "properties", "description",
+			"a disk image");
+		return 0;
+	}
+	int r = read_metadata(image->stage, ret, e);
+	return r < 0 ? r : check_metadata(*ret, e);
+}
+
+static int verify_parts(
+	struct task *task, struct image *image, const char *hex, json_t **ret, struct error *e)
+{
+	int r = verify(task, hex, e);
+	if (r == 0)
+		r = find_metadata(image, ret, e);
+	if (r == 0 && image->form == IMAGE_ARCHIVE &&
+		faccessat(image->stage, "rootfs", F_OK, 0) < 0)
+		r = error_set(e, -EINVAL, "the image has no rootfs");
+	/* What a record will name is on the disk first. */
+	if (r == 0 && syncfs(image->stage) < 0)
+		r = error_errno(e, "write the image to the disk");
+	return r;
+}
+
+/* A squashfs or qcow2 needs a program, so it is opened by a second task with the weaker jail. */
 int task_image(struct task *task, json_t **ret, struct error *e)
 {
 	struct image image = { .first = task_fd(task, 0, e), .stage = task_fd(task, 1, e) };
 	if (image.first < 0 || image.stage < 0)
 		return -EBADF;
 	image.rootfs = task->fd_count > 2 ? task->fds[2] : -1;
-	image.form = image.rootfs < 0 ? ROOTFS_TAR : form_of(image.rootfs);
-	if (task_flag(task, "squashfs")) {
+	if (task_flag(task, "squashfs") || task_flag(task, "qcow2")) {
 		*ret = json_object();
-		return unpack_squashfs(image.rootfs, image.stage, e);
+		return task_flag(task, "qcow2") ? convert_qcow2(task, image.stage, e)
+						: unpack_squashfs(image.rootfs, image.stage, e);
 	}
+	int r = find_form(task, &image, e);
+	if (r < 0)
+		return r;
 	task->stage = "unpack";
-	int r = jail_files(&image.stage, 1, e);
+	r = jail_files(&image.stage, 1, e);
 	if (r < 0)
 		return r;
 	digest_start(&image.digest);
 	r = unpack_parts(task, &image, e);
 	char hex[DIGEST_HEX_SIZE];
 	digest_end(&image.digest, hex);
-	if (r == 0)
-		r = verify(task, hex, e);
 	json_t *metadata = NULL;
 	if (r == 0)
-		r = read_metadata(image.stage, &metadata, e);
-	if (r == 0)
-		r = check_metadata(metadata, e);
-	if (r == 0 && image.form == ROOTFS_TAR && faccessat(image.stage, "rootfs", F_OK, 0) < 0)
-		r = error_set(e, -EINVAL, "the image has no rootfs");
-	/* What a record will name is on the disk first. */
-	if (r == 0 && syncfs(image.stage) < 0)
-		r = error_errno(e, "write the image to the disk");
+		r = verify_parts(task, &image, hex, &metadata, e);
 	if (r < 0) {
 		json_decref(metadata);
 		return r;
 	}
-	*ret = json_pack("{sssIsosssbsIsI}", "fingerprint", hex, "size",
+	*ret = json_pack("{sssIsosssbsbsIsIsI}", "fingerprint", hex, "size",
 		(json_int_t)image.digest.bytes, "metadata", metadata, "type",
-		image.form == ROOTFS_DISK ? "virtual-machine" : "container", "squashfs",
-		image.form == ROOTFS_SQUASHFS, "bytes", (json_int_t)image.result.bytes, "skipped",
+		is_disk(&image) ? "virtual-machine" : "container", "squashfs",
+		image.form == IMAGE_SQUASHFS, "qcow2", image.form == IMAGE_QCOW2, "disk_bytes",
+		(json_int_t)image.disk_bytes, "bytes", (json_int_t)image.result.bytes, "skipped",
 		(json_int_t)image.result.skipped);
 	return *ret ? 0 : error_set(e, -EINVAL, "metadata.yaml: it can't be told");
 }

@@ -9,8 +9,11 @@
 
 /*
  * "image": fds [image or metadata, stage, rootfs]; the third only for a split image. Verifies `digest` if given,
- * unpacks into the stage's `rootfs` and `templates`. A rootfs in squashfs goes through unsquashfs.
- * Answers {"fingerprint", "size", "metadata", "type": "container" | "virtual-machine", "skipped", "bytes"}.
+ * unpacks into the stage's `rootfs` and `templates`. A rootfs in squashfs goes through unsquashfs: `squashfs`, in
+ * a second task with the same descriptors. A disk (`disk`: it was sent as one) stays as it is; one in qcow2 becomes
+ * raw in the stage's `disk`: `qcow2`, in a second task, too. One file that is a disk needs no metadata.
+ * Answers {"fingerprint", "size", "metadata", "type": "container" | "virtual-machine", "skipped", "bytes",
+ * "squashfs", "qcow2", "disk_bytes"}.
  */
 int task_image(struct task *task, json_t **ret, struct error *e) must_use;
 

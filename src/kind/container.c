@@ -30,6 +30,11 @@ static int container_check(const struct spec *spec, const struct kind_host *host
 	if (spec->memory_bytes && spec->memory_bytes < MEMORY_MIN)
 		return error_set(
 			e, -EINVAL, "config.limits.memory: a container needs at least 1MiB");
+	for (size_t i = 0; i < spec->devices.disk_count; i++) {
+		if (spec->devices.disks[i].is_block)
+			return error_set(e, -EINVAL, "devices.%s.path: is missing",
+				spec->devices.disks[i].device);
+	}
 	for (size_t i = 0; i < spec->devices.node_count && !spec->is_privileged; i++) {
 		if (spec->devices.nodes[i].is_block)
 			return error_set(e, -EINVAL,
@@ -327,8 +332,10 @@ static int container_plan(const struct kind_input *input, struct plan *plan, str
 const struct kind kind_container = {
 	.name = "container",
 	.runner = "berth-container",
+	.image = "container",
 	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_CONSOLE | KIND_CAN_FILES |
 		KIND_CAN_SNAPSHOT | KIND_CAN_LIMITS,
 	.check = container_check,
+	.limits = container_limits,
 	.plan = container_plan,
 };

@@ -15,8 +15,10 @@
 #define KIND_CAN_CONSOLE  0x04u
 #define KIND_CAN_FILES    0x08u
 #define KIND_CAN_SNAPSHOT 0x10u
-#define KIND_CAN_LIMITS   0x20u /* change while it runs */
-#define KIND_HAS_AGENT    0x40u /* which is asked to end it: the runner's helper `stop` */
+#define KIND_CAN_LIMITS   0x20u  /* change while it runs */
+#define KIND_HAS_AGENT    0x40u  /* which is asked to end it: the runner's helper `stop` */
+#define KIND_HAS_BUTTON   0x80u  /* a power button that ends it, too */
+#define KIND_IS_MACHINE   0x100u /* its root is a disk, and a monitor runs it */
 
 /* What the host is, as far as a kind asks. */
 struct kind_host {
@@ -40,17 +42,23 @@ struct kind_input {
 	const char *cgroup;             /* "berth-ID/PROJECT_NAME" */
 	struct cpu_set_mask cpus;       /* it is held on; empty: all */
 	uint32_t host_cpus;
-	const char *kernel; /* for machines: a directory with boot/ and lib/modules/ */
-	const char *engine; /* for machines, or NULL: measured */
+	const char *kernel;      /* for machines: a directory with boot/ and lib/modules/ */
+	const char *engine;      /* for machines, or NULL: measured */
+	const char *instance_id; /* for cloud-init: new when all is to be done again */
 };
 
 struct kind {
 	const char *name;   /* as in the API: "container", "virtual-machine", ... */
 	const char *runner; /* the program that runs one instance */
+	const char *image;  /* the type of image that its root is made of */
 	uint32_t can;       /* KIND_CAN_... */
 
 	/* Refuses what only this kind can judge. Returns 0, or -EINVAL with the field in *e. */
 	int (*check)(const struct spec *spec, const struct kind_host *host, struct error *e);
+
+	/* What holds an instance on the host: set at its start, and while it runs. */
+	void (*limits)(
+		const struct spec *spec, const struct cpu_set_mask *cpus, struct plan_cgroup *ret);
 
 	/* Appends the steps that start the instance. */
 	int (*plan)(const struct kind_input *input, struct plan *plan, struct error *e);

@@ -6,68 +6,32 @@
 
 #include <errno.h>
 
-#include "kind/container.h"
+#include "kind/machine.h"
 #include "model/words.h"
 
-#define MEMORY_MIN    (96 * MIB) /* less does not hold the kernel and its initial file system */
-#define MEMORY_USUAL  (512 * MIB)
-#define MONITOR_BYTES (64 * MIB) /* the monitor's own, beside the guest's memory */
-#define DISK_USUAL    (10 * GIB)
-#define CPUS_MAX      64
-
-static int refuse(struct error *e, const char *field, const char *why)
-{
-	return error_set(e, -EINVAL, "%s: %s", field, why);
-}
-
-static int check_config(const struct spec *spec, struct error *e)
-{
-	if (spec->memory_bytes && spec->memory_bytes < MEMORY_MIN)
-		return refuse(e, "config.limits.memory", "a microVM needs at least 96MiB");
-	if (spec->is_memory_soft)
-		return refuse(
-			e, "config.limits.memory.enforce", "a microVM's memory is a hard limit");
-	if (spec->processes)
-		return refuse(
-			e, "config.limits.processes", "a microVM's kernel has its own processes");
-	if (spec->is_privileged)
-		return refuse(e, "config.security.privileged", "a microVM has a kernel of its own");
-	if (spec->sysctl_count)
-		return refuse(e, "config.linux.sysctl", "a microVM takes none yet");
-	if (spec->cloud_user_data)
-		return refuse(e, "config.cloud-init.user-data", "a microVM does not read it");
-	return 0;
-}
+static const struct machine_kind microvm = {
+	.kind = &kind_microvm,
+	.noun = "a microVM",
+	.memory_min = 96 * MIB, /* less does not hold the kernel and its initial file system */
+	.memory_usual = 512 * MIB,
+};
 
 static int microvm_check(const struct spec *spec, const struct kind_host *host, struct error *e)
 {
-	const struct devices *devices = &spec->devices;
-	if (!devices_root(devices))
-		return refuse(e, "devices",
-			"no root disk; a profile or the instance must have a disk with path /");
-	for (size_t i = 0; i < devices->disk_count; i++)
-		if (!devices->disks[i].is_root)
-			return error_set(e, -EINVAL, "devices.%s: a microVM has only its root disk",
-				devices->disks[i].device);
-	if (devices->node_count)
-		return error_set(e, -EINVAL, "devices.%s: a microVM has no devices of the host",
-			devices->nodes[0].device);
+	int r = machine_check(&microvm, spec, e);
+	if (r < 0)
+		return r;
 	if (!host->kernel)
-		return refuse(e, "type",
-			"a microvm needs a kernel: unpack Debian's linux-image-cloud-amd64 in "
+		return error_set(e, -EINVAL,
+			"type: a microvm needs a kernel: unpack Debian's linux-image-cloud-amd64 in "
 			"kernels/NAME of the daemon's directory, or set berth.kernel");
-	return check_config(spec, e);
-}
-
-static uint32_t vcpus(const struct plan_cgroup *limits, uint32_t host_cpus)
-{
-	uint64_t cpus = limits->cpu_milli ? (limits->cpu_milli + 999) / 1000 : host_cpus;
-	return cpus > CPUS_MAX ? CPUS_MAX : cpus ? (uint32_t)cpus : 1;
-}
-
-static json_t *root_json(const struct kind_input *input)
-{
-	return input->root ? json_copy((json_t *)(uintptr_t)input->root) : json_null();
+	if (spec->cloud_user_data)
+		return error_set(
+			e, -EINVAL, "config.cloud-init.user-data: a microVM does not read it");
+	if (spec->boot_mode)
+		return error_set(
+			e, -EINVAL, "config.boot.mode: a microVM always boots the server's kernel");
+	return 0;
 }
 
 static json_t *init_json(const struct spec *spec, struct error *e)
@@ -97,44 +61,28 @@ static json_t *init_json(const struct spec *spec, struct error *e)
 
 static int microvm_plan(const struct kind_input *input, struct plan *plan, struct error *e)
 {
-	const struct spec *spec = input->spec;
-	const struct disk_device *root = devices_root(&spec->devices);
-	uint64_t memory = spec->memory_bytes ?: MEMORY_USUAL;
-	json_t *init = init_json(spec, e);
+	json_t *init = init_json(input->spec, e);
 	if (!init)
 		return error_prefix(e, -EINVAL, "config.oci.entrypoint");
-	if (!input->root && root)
-		plan_add(plan, PLAN_VOLUME)->volume =
-			(struct plan_volume){ root->pool, input->name, root->size_bytes };
-	struct plan_step *step = plan_add(plan, PLAN_CGROUP);
-	container_limits(spec, &input->cpus, &step->cgroup);
-	step->cgroup.path = input->cgroup;
-	step->cgroup.memory_bytes = memory + MONITOR_BYTES;
-	step->cgroup.has_nodes = false;
-	uint32_t cpus = vcpus(&step->cgroup, input->host_cpus);
-	for (size_t i = 0; i < spec->devices.nic_count; i++)
-		plan_add(plan, PLAN_LINK)->link = input->links[i];
-	json_t *document = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:I, s:I, s:o}",
-		"version", 1, "kind", "microvm", "project", input->project, "name", input->name,
-		"hostname", input->name, "root", root_json(input), "init", init, "cpus", (int)cpus,
-		"memory_bytes", (json_int_t)memory, "disk_bytes",
-		(json_int_t)(root && root->size_bytes ? root->size_bytes : DISK_USUAL), "nics",
-		container_nics(input));
-	container_resolver(document, input);
-	if (input->kernel)
-		json_object_set_new(document, "kernel", json_string(input->kernel));
-	if (input->engine)
-		json_object_set_new(document, "engine", json_string(input->engine));
-	step = plan_add(plan, PLAN_RUNNER);
-	step->runner.program = kind_microvm.runner;
-	step->runner.document = document;
+	json_t *document = machine_document(&microvm, input);
+	json_object_set_new(document, "init", init);
+	machine_steps(&microvm, input, document, plan);
 	return 0;
+}
+
+static void microvm_limits(
+	const struct spec *spec, const struct cpu_set_mask *cpus, struct plan_cgroup *ret)
+{
+	machine_limits(&microvm, spec, cpus, ret);
 }
 
 const struct kind kind_microvm = {
 	.name = "microvm",
 	.runner = "berth-machine",
-	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_CONSOLE | KIND_CAN_FILES | KIND_HAS_AGENT,
+	.image = "container",
+	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_CONSOLE | KIND_CAN_FILES |
+		KIND_CAN_SNAPSHOT | KIND_HAS_AGENT | KIND_IS_MACHINE,
 	.check = microvm_check,
+	.limits = microvm_limits,
 	.plan = microvm_plan,
 };

@@ -24,7 +24,8 @@
 #define MODE_EXECUTABLE (S_IFREG | 0755)
 
 static const char *const wanted[] = { "virtio_pci", "virtio_blk", "virtio_net", "virtio_console",
-	"virtio_balloon", "virtio_rng", "vmw_vsock_virtio_transport", "ext4", "overlay", "erofs" };
+	"virtio_balloon", "virtio_rng", "vmw_vsock_virtio_transport", "ext4", "overlay", "erofs",
+	"vfat", "nls_cp437", "nls_ascii" };
 
 /* nftw() has no place for data. */
 static struct {

@@ -22,8 +22,14 @@ int stop_main(void);
  */
 int root_image(const json_t *layers, char **ret, struct error *e) must_use;
 
-/* The file of the writable device: made, or grown to what is asked for. */
-int root_device(const json_t *volume, uint64_t bytes, char **ret, struct error *e) must_use;
+/* The file of the writable device; a blank one gets a file system if it shall have one. */
+int root_device(const json_t *volume, bool has_file_system, char **ret, struct error *e) must_use;
+
+/*
+ * The config drive of a virtual machine as a memfd: cloud-init's NoCloud files, the agent and what starts it.
+ * Made in `dir`, where nothing of it stays.
+ */
+int seed_make(const json_t *plan, const char *agent, int dir, int *ret, struct error *e) must_use;
 
 /* What the guest's agent shall set up and run, as it reads it; the caller frees both. */
 char *command_configure(const json_t *plan);

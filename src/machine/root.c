@@ -19,7 +19,8 @@
 #include "machine/machine.h"
 #include "model/json.h"
 
-#define MERGED "/run"
+#define MERGED          "/run"
+#define BEGINNING_BYTES 8192
 
 /* "TOP.erofs" for one layer, "TOP.SUM.erofs" for more: the sweep of layers goes by what stands before the dot. */
 static char *image_path(const json_t *layers)
@@ -101,49 +102,33 @@ int root_image(const json_t *layers, char **ret, struct error *e)
 	return 0;
 }
 
-static int make_device(const char *path, uint64_t bytes, struct error *e)
+/* Nothing was ever made there, or not to its end: what makes a file system writes its beginning last. */
+static bool is_blank(int fd)
+{
+	static const uint8_t zeroes[BEGINNING_BYTES];
+	uint8_t bytes[BEGINNING_BYTES];
+	return pread(fd, bytes, sizeof(bytes), 0) == (ssize_t)sizeof(bytes) &&
+		memcmp(bytes, zeroes, sizeof(bytes)) == 0;
+}
+
+/* The guest's agent grows it: what a guest wrote is not read here. */
+static int make_file_system(const char *path, struct error *e)
 {
 	const char *const argv[] = { "mkfs.ext4", "-q", "-F", "-m", "0", "-E",
 		"lazy_itable_init=1,lazy_journal_init=1,nodiscard", path, NULL };
-	cleanup(close) int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return error_errno(e, "make %s", path);
-	int r = ftruncate(fd, (off_t)bytes) < 0 ? error_errno(e, "size %s", path) : run(argv, e);
-	if (r < 0)
-		(void)unlink(path);
-	return r;
+	return run(argv, e);
 }
 
-static int grow_device(const char *path, uint64_t bytes, struct error *e)
-{
-	const char *const check[] = { "e2fsck", "-f", "-p", path, NULL };
-	const char *const grow[] = { "resize2fs", path, NULL };
-	if (truncate(path, (off_t)bytes) < 0)
-		return error_errno(e, "size %s", path);
-	int r = run(check, e);
-	return r < 0 ? r : run(grow, e);
-}
-
-int root_device(const json_t *volume, uint64_t bytes, char **ret, struct error *e)
+int root_device(const json_t *volume, bool has_file_system, char **ret, struct error *e)
 {
 	const char *path = json_text(volume, "path");
-	if (!path)
-		return error_set(e, -EINVAL, "root.volume.path: missing");
-	if (text_equal(json_text(volume, "type"), "image")) {
-		/* A file system in a file already: it is the device. */
-		if (!text_equal(json_text(volume, "fs") ?: "ext4", "ext4"))
-			return error_set(e, -EOPNOTSUPP, "a machine's volume must be ext4");
-		*ret = alloc_text(path);
-		return 0;
-	}
-	cleanup(free) char *file = alloc_printf("%s/machine.img", path);
-	struct stat status;
-	int r = 0;
-	if (stat(file, &status) < 0)
-		r = make_device(file, bytes, e);
-	else if ((uint64_t)status.st_size < bytes)
-		r = grow_device(file, bytes, e);
+	if (!path || !text_equal(json_text(volume, "type"), "block"))
+		return error_set(e, -EINVAL, "root.volume: a block volume is wanted");
+	cleanup(close) int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(e, "open %s", path);
+	int r = has_file_system && is_blank(fd) ? make_file_system(path, e) : 0;
 	if (r == 0)
-		*ret = TAKE_PTR(file);
+		*ret = alloc_text(path);
 	return r;
 }

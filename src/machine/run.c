@@ -124,19 +124,55 @@ static int add_vsock(struct run *run, struct error *e)
 	return 0;
 }
 
+static bool is_microvm(const struct run *run)
+{
+	return text_equal(json_text(run->plan, "kind"), "microvm");
+}
+
+static void add_disk(
+	struct run *run, const char *file, const char *id, bool is_readonly, const json_t *rates)
+{
+	static const char *const members[] = { "bytes_per_second", "operations_per_second" };
+	json_t *disk = json_pack("{s:s, s:s}", "file", file, "id", id);
+	if (is_readonly)
+		json_object_set_new(disk, "readonly", json_true());
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		if (json_object_get(rates, members[i]))
+			json_object_set(disk, members[i], json_object_get(rates, members[i]));
+	json_array_append_new(json_object_get(run->machine, "disks"), disk);
+}
+
+/* The image's shared root of a microVM, the own disk, the config drive of a virtual machine, the others. */
 static int add_disks(struct run *run, struct error *e)
 {
 	const json_t *root = json_object_get(run->plan, "root");
 	cleanup(free) char *image = NULL, *device = NULL;
-	uint64_t bytes = (uint64_t)json_integer_value(json_object_get(run->plan, "disk_bytes"));
-	int r = root_image(json_object_get(root, "layers"), &image, e);
+	cleanup(free) char *agent = beside("agent", "berth-agent");
+	size_t i;
+	json_t *disk;
+	int r = 0, seed;
+	if (is_microvm(run)) {
+		r = root_image(json_object_get(root, "layers"), &image, e);
+		if (r == 0)
+			add_disk(run, image, "image", true, NULL);
+	}
 	if (r == 0)
-		r = root_device(json_object_get(root, "volume"), bytes, &device, e);
+		r = root_device(json_object_get(root, "volume"), is_microvm(run), &device, e);
 	if (r == 0)
-		json_object_set_new(run->machine, "disks",
-			json_pack("[{s:s, s:s, s:b}, {s:s, s:s}]", "file", image, "id", "image",
-				"readonly", 1, "file", device, "id", "root"));
-	return r;
+		add_disk(run, device, "root", false, root);
+	if (r == 0 && json_object_get(run->plan, "seed")) {
+		r = seed_make(run->plan, agent, run->dir, &seed, e);
+		if (r == 0 && pass(run, "seed", seed) < 0)
+			r = error_errno(e, "pass the config drive");
+		if (r == 0)
+			add_disk(run, "fd:seed", "seed", true, NULL);
+	}
+	if (r < 0)
+		return r;
+	json_array_foreach(json_object_get(run->plan, "disks"), i, disk)
+		add_disk(run, json_text(disk, "path"), json_text(disk, "name"),
+			json_is_true(json_object_get(disk, "readonly")), disk);
+	return 0;
 }
 
 static int add_initial(struct run *run, const char *kernel, struct error *e)
@@ -170,10 +206,47 @@ static int add_kernel(struct run *run, struct error *e)
 	json_object_set_new(run->machine, "kernel", json_string(found.gl_pathv[0]));
 	globfree(&found);
 	json_object_set_new(run->machine, "initrd", json_string("fd:initrd"));
+	/* The CPUs beyond its own are there, and off until they are given. */
+	json_object_set(run->machine, "cpus", json_object_get(run->plan, "cpus_there"));
 	json_object_set_new(run->machine, "append",
-		json_string(
-			"console=ttyS0 panic=-1 quiet berth.root=/dev/vda berth.upper=/dev/vdb"));
+		json_sprintf("console=ttyS0 panic=-1 quiet maxcpus=%d %s",
+			(int)json_integer_value(json_object_get(run->plan, "cpus")),
+			is_microvm(run) ? "berth.root=/dev/vda berth.upper=/dev/vdb"
+					: "berth.disk=/dev/vda"));
 	return add_initial(run, kernel, e);
+}
+
+/* Firmware of this host for the mode; `auto` takes what there is. */
+static int add_firmware(struct run *run, const char *boot, struct error *e)
+{
+	static const struct {
+		const char *boot, *file, *package;
+	} firmware[] = {
+		{ "uefi", "/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf" },
+		{ "bios", "/usr/share/seabios/bios-256k.bin", "seabios" },
+	};
+	bool is_any = text_equal(boot, "auto");
+	for (size_t i = 0; i < ARRAY_SIZE(firmware); i++) {
+		if (!is_any && !text_equal(firmware[i].boot, boot))
+			continue;
+		if (access(firmware[i].file, R_OK) == 0) {
+			json_object_set_new(
+				run->machine, "firmware", json_string(firmware[i].file));
+			return 0;
+		}
+		if (!is_any)
+			return error_set(e, -ENOENT, "%s: missing (package %s)", firmware[i].file,
+				firmware[i].package);
+	}
+	return error_set(e, -ENOENT,
+		"there is no firmware to boot the disk by: install ovmf or seabios, or set boot.mode "
+		"to kernel");
+}
+
+static int add_boot(struct run *run, struct error *e)
+{
+	const char *boot = json_text(run->plan, "boot") ?: "kernel";
+	return text_equal(boot, "kernel") ? add_kernel(run, e) : add_firmware(run, boot, e);
 }
 
 static int join_groups(const struct run *run, struct error *e)
@@ -196,10 +269,10 @@ static int machine_make(struct run *run, const char *plan_path, struct error *e)
 	const json_t *plan = run->plan;
 	cleanup(free) char *cache = alloc_printf("%s", plan_path);
 	char *instances = strstr(cache, "/instances/");
-	run->machine = json_pack("{s:i, s:s, s:O, s:O, s:O, s:[], s:b}", "version", 1, "kind",
-		"microvm", "name", json_object_get(plan, "name"), "cpus",
+	run->machine = json_pack("{s:i, s:s, s:O, s:O, s:O, s:[], s:[], s:b}", "version", 1, "kind",
+		is_microvm(run) ? "microvm" : "vm", "name", json_object_get(plan, "name"), "cpus",
 		json_object_get(plan, "cpus"), "memory_bytes",
-		json_object_get(plan, "memory_bytes"), "nics", "exit_on_reset", 0);
+		json_object_get(plan, "memory_bytes"), "nics", "disks", "exit_on_reset", 0);
 	if (!run->machine)
 		return error_set(e, -EINVAL, "%s: a member is missing", plan_path);
 	if (json_text(plan, "engine"))
@@ -212,7 +285,7 @@ static int machine_make(struct run *run, const char *plan_path, struct error *e)
 	}
 	int r = add_disks(run, e);
 	if (r == 0)
-		r = add_kernel(run, e);
+		r = add_boot(run, e);
 	if (r == 0)
 		r = add_vsock(run, e);
 	if (r == 0)

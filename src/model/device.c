@@ -201,9 +201,8 @@ static int disk_finish(struct raw_device *raw, struct error *e)
 	struct disk_device *disk = &raw->disk;
 	disk->device = raw->device;
 	disk->is_optional = raw->is_required_set && !raw->is_required;
-	if (!disk->path)
-		return error_set(e, -EINVAL, "devices.%s.path: is missing", raw->device);
-	int r = path_check(raw->device, "path", disk->path, e);
+	disk->is_block = !disk->path;
+	int r = disk->path ? path_check(raw->device, "path", disk->path, e) : 0;
 	if (r < 0)
 		return r;
 	disk->is_root = text_equal(disk->path, "/");
@@ -381,7 +380,8 @@ static int devices_check_apart(const struct devices *devices, struct error *e)
 {
 	for (size_t i = 0; i < devices->disk_count; i++) {
 		for (size_t k = 0; k < i; k++) {
-			if (text_equal(devices->disks[i].path, devices->disks[k].path))
+			if (devices->disks[i].path &&
+				text_equal(devices->disks[i].path, devices->disks[k].path))
 				return error_set(e, -EINVAL,
 					"devices.%s.path: device %s has %s already",
 					devices->disks[i].device, devices->disks[k].device,

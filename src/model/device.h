@@ -14,7 +14,7 @@
 
 struct disk_device {
 	const char *device;  /* its name in `devices` */
-	const char *path;    /* in the instance */
+	const char *path;    /* in the instance; NULL of a block device */
 	const char *pool;    /* NULL: `source` is the host's */
 	const char *source;  /* volume or host path, NULL for the root and a tmpfs */
 	uint64_t size_bytes; /* 0: not limited */
@@ -22,6 +22,7 @@ struct disk_device {
 	struct disk_rate write;
 	bool is_root;
 	bool is_tmpfs;
+	bool is_block; /* bytes for a machine: a block volume, or the host's device or file */
 	bool is_readonly;
 	bool is_recursive;
 	bool is_shifted;

@@ -227,7 +227,8 @@ static const struct field fields[] = {
 	{ "security.devlxd", NEVER },
 	{ "security.devlxd.images", NEVER },
 	{ "security.guestapi*", NEVER },
-	{ "security.secureboot", FIELD_KEPT },
+	{ "security.secureboot", FIELD_BOOL, SPEC(is_secureboot) },
+	{ "security.csm", FIELD_BOOL, SPEC(is_csm) },
 	{ "security.syscalls.*", FIELD_REFUSED, .why = "the filter of system calls is fixed" },
 
 	{ "boot.autostart", FIELD_READ, .read = read_autostart },
@@ -235,6 +236,7 @@ static const struct field fields[] = {
 	{ "boot.autostart.delay", FIELD_SECONDS, SPEC(autostart_delay_ns), .max = SECONDS_MAX },
 	{ "boot.autorestart", FIELD_BOOL, SPEC(autorestart) },
 	{ "boot.stop.priority", FIELD_KEPT },
+	{ "boot.mode", FIELD_TEXT, SPEC(boot_mode) },
 	{ "boot.host_shutdown_timeout", FIELD_SECONDS, SPEC(shutdown_timeout_ns),
 		.max = SECONDS_MAX },
 	{ "boot.host_shutdown_action", FIELD_KEPT },
@@ -255,6 +257,7 @@ static const struct field fields[] = {
 	{ "snapshots.schedule", FIELD_REFUSED, .why = "snapshots are not made by themselves" },
 	{ "snapshots.schedule.stopped", FIELD_KEPT },
 
+	{ "user.meta-data", FIELD_TEXT, SPEC(user_meta_data) },
 	{ "user.*", FIELD_KEPT },
 	{ "image.*", FIELD_KEPT },
 	{ "volatile.*", FIELD_KEPT },
@@ -265,6 +268,22 @@ static const struct field fields[] = {
 	{ "nvidia.*", FIELD_REFUSED, .why = "graphics cards are not offered" },
 	{ "raw.*", FIELD_REFUSED, .why = "nothing is passed on raw" },
 };
+
+/* The names that cloud-init's keys had before: the newer ones go first. */
+static void old_names_take(const json_t *config, struct spec *spec)
+{
+	const struct {
+		const char *key;
+		const char **field;
+	} olds[] = {
+		{ "user.user-data", &spec->cloud_user_data },
+		{ "user.vendor-data", &spec->cloud_vendor_data },
+		{ "user.network-config", &spec->cloud_network },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(olds); i++)
+		if (!*olds[i].field)
+			*olds[i].field = json_string_value(json_object_get(config, olds[i].key));
+}
 
 static int ids_check(const struct spec *spec, struct error *e)
 {
@@ -292,6 +311,7 @@ int spec_read(const json_t *config, const json_t *devices, uint64_t host_memory_
 	reader.spec.cpu_priority = reader.spec.disk_priority = PRIORITY_MAX / 2;
 	reader.spec.shutdown_timeout_ns = 30 * NS_PER_SEC;
 	int r = fields_read(fields, ARRAY_SIZE(fields), config, "config", &reader, e);
+	old_names_take(config, &reader.spec);
 	if (r == 0)
 		r = ids_check(&reader.spec, e);
 	if (r == 0)

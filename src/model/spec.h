@@ -58,6 +58,9 @@ struct spec {
 	const char *stop_signal;
 
 	const char *cloud_user_data, *cloud_vendor_data, *cloud_network;
+	const char *user_meta_data; /* `user.meta-data`: more lines of cloud-init's meta-data */
+	const char *boot_mode;      /* NULL: as the host can */
+	bool is_secureboot, is_csm;
 	const char *snapshots_pattern, *snapshots_expiry;
 
 	struct spec_pair *environment;

@@ -42,3 +42,26 @@ needs() {
 	api GET /1.0 | json -e --arg name "$1" '.metadata.api_extensions | index($name)' >/dev/null ||
 		skip "the daemon does not offer $1"
 }
+
+# busybox_disk FILE [SIZE]: a raw disk with the same root, whole in one ext4 without partitions, busybox's init first.
+busybox_disk() {
+	local folder
+	folder=$(mktemp -d)
+	busybox_root "$folder"
+	rm "$folder/sbin/init"
+	ln -s ../bin/busybox "$folder/sbin/init"
+	printf '::sysinit:/bin/echo console of the disk\n::shutdown:/bin/echo stopping\n' >"$folder/etc/inittab"
+	truncate -s "${2:-32M}" "$1"
+	mkfs.ext4 -q -F -d "$folder" "$1"
+	rm -r "$folder"
+}
+
+# disk_metadata FILE: what goes with it in a split image.
+disk_metadata() {
+	local folder
+	folder=$(mktemp -d)
+	printf 'architecture: x86_64\ncreation_date: 1700000000\nproperties:\n  os: busybox\n  description: a disk for tests\n' \
+		>"$folder/metadata.yaml"
+	tar -C "$folder" -cJf "$1" metadata.yaml
+	rm -r "$folder"
+}

@@ -141,7 +141,8 @@ static void grows_while_in_use(const char *driver)
 	/* A job does this in a process of its own: the driver may leave this mount namespace. */
 	pid_t child = fork();
 	if (child == 0) {
-		int r = pool->driver->resize(pool, "containers/default_c", 64 * MIB, &e);
+		int r = pool->driver->resize(
+			pool, "containers/default_c", VOLUME_ROOT, 64 * MIB, &e);
 		if (r < 0)
 			printf("# %s\n", e.text);
 		fflush(stdout);
@@ -240,9 +241,9 @@ static void loop_grows_unused(void)
 	struct error e = {};
 	const char *name = "custom/default_v";
 	expect_equal(pool->driver->create(pool, name, VOLUME_CONTENT, 16 * MIB, &e), 0);
-	expect_equal(pool->driver->resize(pool, name, 8 * MIB, &e), -EINVAL);
+	expect_equal(pool->driver->resize(pool, name, VOLUME_CONTENT, 8 * MIB, &e), -EINVAL);
 	expect_contains(e.text, "only grow");
-	if (pool->driver->resize(pool, name, 64 * MIB, &e) < 0)
+	if (pool->driver->resize(pool, name, VOLUME_CONTENT, 64 * MIB, &e) < 0)
 		test_fail("%s", e.text);
 	char *seen = mount_volume(pool, name);
 	expect_equal(fill(seen, "big", MIB_OF_DATA), 0);
@@ -295,6 +296,53 @@ static void dir_refuses_a_size_it_cannot_hold(void)
 	destroy_pool(pool);
 }
 
+static off_t block_size(const struct pool *pool, const char *name)
+{
+	cleanup(free) char *path = pool_block_path(pool, name);
+	struct stat status;
+	return stat(path, &status) == 0 ? status.st_size : -1;
+}
+
+static void blocks_are_bytes(const char *driver)
+{
+	struct pool *pool = make_pool(driver, text_equal(driver, "btrfs") ? GIB : 0);
+	struct error e = {};
+	const char *name = "virtual-machines/default_v", *copy = "virtual-machines/default_w";
+	if (pool->driver->create(pool, name, VOLUME_BLOCK, 16 * MIB, &e) < 0)
+		test_fail("%s", e.text);
+	expect_equal(block_size(pool, name), 16 * MIB);
+	expect_equal(pool->driver->resize(pool, name, VOLUME_BLOCK, 8 * MIB, &e), -EINVAL);
+	expect_contains(e.text, "only grows");
+	expect_equal(pool->driver->resize(pool, name, VOLUME_BLOCK, 24 * MIB, &e), 0);
+	expect_equal(block_size(pool, name), 24 * MIB);
+	/* To its last byte, although the file system keeps notes of its own. */
+	cleanup(free) char *path = pool_block_path(pool, name);
+	cleanup(free) char *slash = alloc_text(path);
+	*strrchr(slash, '/') = '\0';
+	expect_equal(fill(slash, strrchr(path, '/') + 1, 24), 0);
+	expect_equal(pool->driver->copy(pool, name, copy, VOLUME_BLOCK, 32 * MIB, &e), 0);
+	expect_equal(block_size(pool, copy), 32 * MIB);
+	expect_equal(block_size(pool, name), 24 * MIB);
+	expect_equal(pool->driver->remove(pool, name, &e), 0);
+	expect_equal(pool->driver->remove(pool, copy, &e), 0);
+	destroy_pool(pool);
+}
+
+static void btrfs_blocks(void)
+{
+	blocks_are_bytes("btrfs");
+}
+
+static void loop_blocks(void)
+{
+	blocks_are_bytes("loop");
+}
+
+static void dir_blocks(void)
+{
+	blocks_are_bytes("dir");
+}
+
 static void nested_subvolumes_count_and_go(void)
 {
 	struct pool *pool = make_pool("btrfs", GIB);
@@ -323,6 +371,9 @@ static const struct test tests[] = {
 	{ "btrfs: a copy has a life of its own", btrfs_copies },
 	{ "loop: a copy has a life of its own", loop_copies },
 	{ "dir: a copy has a life of its own", dir_copies },
+	{ "btrfs: a block volume is bytes, all of them", btrfs_blocks },
+	{ "loop: a block volume is bytes, all of them", loop_blocks },
+	{ "dir: a block volume is bytes, all of them", dir_blocks },
 	{ "btrfs: a pool is found again, mounted or not", btrfs_found },
 	{ "loop: a pool is found again", loop_found },
 	{ "dir: a pool is found again", dir_found },

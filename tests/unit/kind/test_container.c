@@ -167,6 +167,8 @@ static void refuses(void)
 {
 	static const char *const cases[][3] = {
 		{ "{}", "{}", "devices: no root disk" },
+		{ "{}", "{" ROOT ",\"b\":{\"type\":\"disk\",\"source\":\"/s\"}}",
+			"devices.b.path: is missing" },
 		{ "{\"limits.memory\":\"1kB\"}", "{" ROOT "}", "config.limits.memory: " },
 		{ "{}", "{" ROOT ",\"b\":{\"type\":\"unix-block\",\"source\":\"/dev/vda\"}}",
 			"devices.b.type: " },

@@ -1,0 +1,121 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The verbs that every kind has, the same words for each (kinds.bash).
+
+bats_require_minimum_version 1.5.0
+load common
+load image
+load kinds
+
+setup_file() {
+	berthd_start || return 1
+	kind_server
+	kind_image
+	api_wait POST /1.0/networks '{"name":"knet","config":{"ipv4.address":"10.79.8.1/24","ipv6.address":"none"}}'
+	kind_launch a
+}
+teardown_file() { berthd_stop; }
+
+@test "it runs as what was asked for, and the stock client sees it so" {
+	[ "$(lxc list -f csv -c nst | tr a-z A-Z)" = "A,RUNNING,$(kind | tr a-z A-Z)" ]
+}
+
+@test "exec passes input, output, errors, environment and status" {
+	[ "$(echo hello | lxc exec a -- cat)" = hello ]
+	[ "$(lxc exec a --env WORD=x -- sh -c 'echo $WORD')" = x ]
+	[ "$(lxc exec a -- sh -c 'echo bad >&2' 2>&1 >/dev/null)" = bad ]
+	run lxc exec a -- sh -c 'exit 7'
+	[ "$status" = 7 ]
+	run -127 lxc exec a -- /no/such/program
+}
+
+@test "files go in, come out, are listed and removed" {
+	head -c 300000 /dev/urandom >"$BERTH_BASE/file"
+	lxc file push --mode 0640 "$BERTH_BASE/file" a/root/file
+	lxc file pull a/root/file - | cmp - "$BERTH_BASE/file"
+	[ "$(lxc exec a -- stat -c '%a %u' /root/file)" = "640 0" ]
+	lxc file push -p "$BERTH_BASE/file" a/root/deep/down/file
+	lxc file delete a/root/deep/down/file
+	run lxc file pull a/root/deep/down/file -
+	[ "$status" -ne 0 ]
+}
+
+@test "the four resources are held, measured from inside" {
+	lxc file push "$BERTH_BUILD/src/measure/berth-measure" a/bin/measure
+	lxc exec a -- chmod 755 /bin/measure
+	[ "$(lxc exec a -- nproc)" = 1 ]
+	if is_machine; then
+		kib=$(lxc exec a -- cat /proc/meminfo | awk '/^MemTotal/ { print $2 }')
+		[ "$kib" -le 262144 ] && [ "$kib" -gt 200000 ]
+	fi
+	kib=$(lxc exec a -- df -k / | awk 'END { print $2 }')
+	[ "$kib" -le $((64 * 1024 + 2048)) ] && [ "$kib" -gt 40000 ]
+	in_net "$BERTH_BUILD/src/measure/berth-measure" serve 10.79.8.1 5201 >/dev/null 3>&- &
+	server=$!
+	rates=$(lxc exec a -- measure bandwidth 10.79.8.1 5201 2)
+	kill $server
+	echo "$rates"
+	for rate in $(awk '/^bandwidth/ { print $2 }' <<<"$rates"); do
+		[ "$rate" -le 88000000 ] && [ "$rate" -gt 8000000 ]
+	done
+}
+
+@test "paused it stands still, and goes on" {
+	lxc pause a
+	[ "$(lxc list -f csv -c s)" = FROZEN ]
+	lxc start a
+	[ "$(lxc list -f csv -c s)" = RUNNING ]
+	[ "$(lxc exec a -- echo on)" = on ]
+}
+
+@test "a snapshot keeps the root, a restore brings it back" {
+	lxc exec a -- sh -c 'echo before >/root/word; sync'
+	lxc snapshot a s0
+	lxc exec a -- sh -c 'echo after >/root/word; sync'
+	[ "$(lxc info a | grep -c s0)" -ge 1 ]
+	lxc restore a s0
+	[ "$(lxc exec a -- cat /root/word)" = before ]
+}
+
+@test "restarted it keeps its files and its address" {
+	address=$(api GET /1.0/instances/a | json '.metadata.config["volatile.eth0.ipv4.address"]')
+	lxc restart a --timeout 60
+	[ "$(lxc exec a -- cat /root/word)" = before ]
+	[ "$(api GET /1.0/instances/a | json '.metadata.config["volatile.eth0.ipv4.address"]')" = "$address" ]
+	in_net ping -c 1 -W 5 "${address%/*}" >/dev/null
+}
+
+@test "stopped in order, copied, renamed: the copy has the files" {
+	lxc stop a --timeout 60
+	lxc copy a b
+	lxc rename b c
+	lxc start c
+	[ "$(lxc exec c -- cat /root/word)" = before ]
+	lxc delete -f c
+}
+
+@test "exported and imported it is the same again" {
+	lxc export a "$BERTH_BASE/a.tar.gz" --instance-only
+	lxc delete a
+	lxc import "$BERTH_BASE/a.tar.gz" d
+	lxc start d
+	[ "$(lxc exec d -- cat /root/word)" = before ]
+	[ "$(lxc query /1.0/instances/d | json .type)" = "$(kind)" ]
+}
+
+@test "killed with -9 its runner is noticed at once, and nothing of it is left" {
+	pid=$(pgrep -f "instances/default/d/(plan|machine).json" | head -n 1)
+	kill -KILL "$pid"
+	eventually 5 sh -c '[ "$(lxc list -f csv -c s d)" = STOPPED ]'
+	[ -z "$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID*default_d" 2>/dev/null)" ]
+	lxc start d
+	[ "$(lxc exec d -- cat /root/word)" = before ]
+}
+
+@test "a new daemon finds it running" {
+	berthd_restart KILL
+	[ "$(lxc list -f csv -c s)" = RUNNING ]
+	[ "$(lxc exec d -- echo there)" = there ]
+	lxc delete -f d
+	[ -z "$(ls "$BERTH_DIR/instances/default" 2>/dev/null)" ]
+}
