@@ -10,12 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/create.h"
 #include "daemon/events.h"
+#include "daemon/images.h"
 #include "daemon/job.h"
 #include "daemon/remove.h"
 #include "daemon/snapshots.h"
@@ -361,7 +363,9 @@ int backup_open(const struct instance *instance, const char *name, int *ret, str
 struct import {
 	struct service *service;
 	char *project, *name, *pool;
-	char *stage; /* in tmp/ */
+	char *stage;   /* in tmp/ */
+	json_t *index; /* what the instance shall be */
+	char *layer;   /* of a microVM: what its disk stands on */
 	int archive;
 	struct instance *instance;
 	int code;
@@ -380,6 +384,8 @@ static void import_free(struct import *import)
 	free(import->name);
 	free(import->pool);
 	free(import->stage);
+	free(import->layer);
+	json_decref(import->index);
 	free(import);
 }
 
@@ -470,6 +476,51 @@ static void pool_apply(json_t *index, const char *pool)
 		json_pack("{s:s, s:s, s:s}", "type", "disk", "path", "/", "pool", pool));
 }
 
+/* A name that no image gives: the archive's word for what it holds is not taken. */
+static int layer_use(struct import *import, struct error *e)
+{
+	struct instance *instance = NULL;
+	cleanup(free) char *from = alloc_printf("%s/layer", import->stage);
+	cleanup(free) char *to = images_layer_path(import->service->images, import->layer);
+	cleanup(json_decref) json_t *layers = json_pack("[s]", import->layer);
+	if (renameat(import->service->tmp_dir, from, AT_FDCWD, to) < 0)
+		return error_errno(e, "name the layer");
+	/* The volume's record names the layer before the next sweep. */
+	return instance_create_on(import->service, import->project, import->index, layers,
+		instance_made, import, &instance, e);
+}
+
+static void layer_unpacked(void *data, int code, json_t *result, const struct error *e)
+{
+	struct import *import = data;
+	struct error error = {};
+	(void)result;
+	if (code == 0) {
+		code = layer_use(import, &error);
+		e = &error;
+	}
+	if (code < 0)
+		import_end(import, code, e);
+}
+
+static int layer_unpack(struct import *import, struct error *e)
+{
+	cleanup(free) char *path =
+		alloc_printf("%s/tmp/%s/layer", import->service->dir_path, import->stage);
+	import->layer = text_random_hex(32);
+	if (mkdir(path, 0755) < 0 || lseek(import->archive, 0, SEEK_SET) < 0)
+		return error_errno(e, "make room for the layer");
+	return job_start(import->service,
+		&(struct job_options){
+			.task = json_pack("{s:s, s:s, s:{s:s, s:s}}", "task", "unpack", "prefix",
+				"backup/container", "volume", "type", "directory", "path", path),
+			.fds = { import->archive },
+			.fd_count = 1,
+			.done = layer_unpacked,
+			.data = import },
+		NULL, e);
+}
+
 static int index_use(struct import *import, struct error *e)
 {
 	cleanup(free) char *path = alloc_printf("%s/index.yaml", import->stage);
@@ -490,8 +541,11 @@ static int index_use(struct import *import, struct error *e)
 	if (import->pool && import->pool[0])
 		pool_apply(index, import->pool);
 	json_object_set_new(index, "source", json_pack("{s:s}", "type", "none"));
-	return instance_create(
-		import->service, import->project, index, instance_made, import, &instance, e);
+	import->index = TAKE_PTR(index);
+	if (text_equal(json_text(import->index, "type"), "microvm"))
+		return layer_unpack(import, e);
+	return instance_create(import->service, import->project, import->index, instance_made,
+		import, &instance, e);
 }
 
 static void index_unpacked(void *data, int code, json_t *result, const struct error *e)

@@ -160,8 +160,8 @@ static int image_read(struct service *service, struct wish *wish, struct error *
 	if (r < 0)
 		return r;
 	const char *type = json_text(image, "type") ?: "container";
-	/* A microVM's root is a container's image. */
-	if (!text_equal(type, wish->kind->image))
+	/* A microVM's root is a container's image, or what was published of one. */
+	if (!text_equal(type, wish->kind->image) && !text_equal(type, wish->kind->name))
 		return error_set(e, -EINVAL, "type: the image is of type %s, not of type %s", type,
 			wish->kind->name);
 	json_t *config = json_object_get(wish->object, "config");
@@ -502,9 +502,17 @@ static void forget(struct instance *instance)
 int instance_create(struct service *service, const char *project, const json_t *body,
 	create_done *done, void *data, struct instance **ret, struct error *e)
 {
+	return instance_create_on(service, project, body, NULL, done, data, ret, e);
+}
+
+int instance_create_on(struct service *service, const char *project, const json_t *body,
+	json_t *layers, create_done *done, void *data, struct instance **ret, struct error *e)
+{
 	cleanup(wish_done) struct wish wish = {};
 	struct instance *instance = NULL;
 	int r = wish_read(service, project, body, &wish, e);
+	if (layers)
+		wish.layers = layers;
 	if (r == 0)
 		r = instance_wish(service, &wish, &instance, e);
 	if (r < 0)

@@ -15,6 +15,11 @@ typedef void create_done(void *data, struct instance *instance, int code, const 
 int instance_create(struct service *service, const char *project, const json_t *body,
 	create_done *done, void *data, struct instance **ret, struct error *e) must_use;
 
+/* The same on these layers (array of names, borrowed), of which the source says nothing. */
+int instance_create_on(struct service *service, const char *project, const json_t *body,
+	json_t *layers, create_done *done, void *data, struct instance **ret,
+	struct error *e) must_use;
+
 /*
  * The instance as it would be made, half made, without a volume or a record, for a plan; the caller frees it
  * with instance_free().

@@ -250,30 +250,33 @@ static int keep_image(struct image_import *import, struct error *e)
 		return r;
 	const char *fingerprint = json_text(import->told, "fingerprint");
 	const char *type = json_text(import->told, "type");
-	bool is_machine = text_equal(type, "virtual-machine");
+	bool is_machine = !text_equal(type, "container");
 	cleanup(free) char *rootfs_name = alloc_printf("%s.rootfs", fingerprint);
 	cleanup(free) char *disk_name = alloc_printf("%s.disk", fingerprint);
 	bool is_converted = json_is_true(json_object_get(import->told, "qcow2"));
+	bool is_inside = json_is_true(json_object_get(import->told, "inner_disk"));
+	bool has_rootfs = !text_equal(type, "virtual-machine");
 	r = name_file(import, import->image, fingerprint, e);
 	if (r == 0 && import->rootfs >= 0)
 		r = name_file(import, import->rootfs, rootfs_name, e);
-	if (r == 0 && !is_machine)
+	if (r == 0 && has_rootfs)
 		r = name_layer(import, "rootfs", fingerprint, e);
-	if (r == 0 && is_converted &&
-		renameat(import->stage, "disk", import->images->files, disk_name) < 0)
+	if (r == 0 && (is_converted || is_inside) &&
+		renameat(import->stage, is_converted ? "disk" : "rootfs.img", import->images->files,
+			disk_name) < 0)
 		r = error_errno(e, "name the file %s", disk_name);
 	if (r < 0)
 		return r;
 	json_t *record = new_record(import, json_object_get(import->told, "metadata"), type);
 	json_object_set_new(
-		record, "layers", is_machine ? json_array() : json_pack("[s]", fingerprint));
+		record, "layers", has_rootfs ? json_pack("[s]", fingerprint) : json_array());
 	json_object_set_new(record, "files",
 		import->rootfs < 0 ? json_pack("[s]", fingerprint)
 				   : json_pack("[ss]", fingerprint, rootfs_name));
 	json_object_set_new(record, "config", json_object());
 	if (is_machine) {
 		json_set_text(record, "disk",
-			is_converted                  ? disk_name
+			is_converted || is_inside     ? disk_name
 				: import->rootfs >= 0 ? rootfs_name
 						      : fingerprint);
 		json_object_set(record, "disk_bytes", json_object_get(import->told, "disk_bytes"));

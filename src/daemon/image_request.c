@@ -325,15 +325,18 @@ struct root_search {
 	const char *project;
 	const char *name;
 	char *pool;
+	enum volume_type type;
 };
 
 static void match_root(void *data, const struct volume_ref *ref, json_t *record)
 {
 	struct root_search *search = data;
 	(void)record;
-	if (ref->type == VOLUME_TYPE_CONTAINER && text_equal(ref->project, search->project) &&
-		text_equal(ref->name, search->name) && !search->pool)
+	if (ref->type != VOLUME_TYPE_CUSTOM && text_equal(ref->project, search->project) &&
+		text_equal(ref->name, search->name) && !search->pool) {
 		search->pool = alloc_text(ref->pool);
+		search->type = ref->type;
+	}
 }
 
 /* The task "pack" of an instance's root, with the metadata.yaml of the image to be (JSON is YAML). */
@@ -374,9 +377,9 @@ static int create_from_instance(struct service *service, struct request *request
 	volumes_each(service->storage, match_root, &search);
 	cleanup(free) char *pool = search.pool;
 	if (!pool)
-		return error_set(e, -ENOENT, "source.name: there is no container \"%s\"", name);
+		return error_set(e, -ENOENT, "source.name: there is no instance \"%s\"", name);
 	struct volume_ref root = { .pool = pool,
-		.type = VOLUME_TYPE_CONTAINER,
+		.type = search.type,
 		.project = search.project,
 		.name = name,
 		.snapshot = slash ? slash + 1 : NULL };

@@ -254,6 +254,21 @@ static int add_entry(
 	return r < 0 ? error_prefix(e, r, "%s", path) : 0;
 }
 
+int pack_add_open_file(struct pack *pack, const char *name, int fd, struct error *e)
+{
+	struct stat status;
+	if (fstat(fd, &status) < 0)
+		return error_errno(e, "stat %s", name);
+	cleanup(archive_entry_free) struct archive_entry *entry = archive_entry_new();
+	archive_entry_set_pathname(entry, name);
+	archive_entry_copy_stat(entry, &status);
+	archive_entry_set_uid(entry, 0);
+	archive_entry_set_gid(entry, 0);
+	add_holes(fd, &status, entry);
+	int r = write_entry(pack, entry, fd, &status, e);
+	return r < 0 ? error_prefix(e, r, "%s", name) : 0;
+}
+
 int pack_add_tree(struct pack *pack, const char *prefix, int dir, struct error *e)
 {
 	int r = *prefix ? add_entry(pack, prefix, dir, ".", e) : 0;

@@ -28,6 +28,9 @@ int pack_add_file(struct pack *pack, const char *name, const char *text, size_t 
  */
 int pack_add_tree(struct pack *pack, const char *prefix, int dir, struct error *e) must_use;
 
+/* One open file under a name of its own, with its holes. */
+int pack_add_open_file(struct pack *pack, const char *name, int fd, struct error *e) must_use;
+
 /* Writes the end; `digest` and `ret_size` are of the archive's bytes. */
 int pack_finish(struct pack *pack, char digest[DIGEST_HEX_SIZE], uint64_t *ret_size,
 	struct error *e) must_use;

@@ -72,10 +72,41 @@ static int mount_layers(const json_t *layers, int *mounts, size_t *count, struct
 	return 0;
 }
 
+bool source_is_block(const json_t *volume)
+{
+	return text_equal(json_string_value(json_object_get(volume, "type")), "block");
+}
+
+int source_open_block(const json_t *volume, bool is_written, struct error *e)
+{
+	const char *path = json_string_value(json_object_get(volume, "path"));
+	int fd = open(path ?: "", (is_written ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? error_errno(e, "open %s", path ?: "the volume") : fd;
+}
+
+static int open_layers(const json_t *layers, struct error *e)
+{
+	int mounts[MOUNT_LAYERS_MAX];
+	size_t count = 0;
+	cleanup(close) int overlay = -1;
+	int r = mount_layers(layers, mounts, &count, e);
+	if (r == 0 && count == 1)
+		overlay = fcntl(mounts[0], F_DUPFD_CLOEXEC, 3);
+	else if (r == 0)
+		r = mount_overlay(
+			&(struct mount_overlay){
+				.layers = mounts, .layer_count = count, .volume = -1 },
+			&overlay, e);
+	close_all(mounts, count);
+	return r < 0 ? r : open_for_reading(overlay, ".", e);
+}
+
 int source_open_root(const json_t *root, struct error *e)
 {
 	const json_t *layers = json_object_get(root, "layers");
 	cleanup(close) int volume = -1;
+	if (source_is_block(json_object_get(root, "volume")))
+		return open_layers(layers, e);
 	int r = mount_volume(json_object_get(root, "volume"), true, &volume, e);
 	if (r < 0)
 		return r;

@@ -17,11 +17,13 @@
 #include "job/tasks.h"
 #include "job/unpack.h"
 
+#define INNER_DISK "rootfs.img" /* of a machine's image in one archive */
+
 static bool wants_unified(const char *name)
 {
 	return !*name || text_equal(name, "metadata.yaml") || text_equal(name, "rootfs") ||
-		text_starts(name, "rootfs/") || text_equal(name, "templates") ||
-		text_starts(name, "templates/");
+		text_equal(name, INNER_DISK) || text_starts(name, "rootfs/") ||
+		text_equal(name, "templates") || text_starts(name, "templates/");
 }
 
 static bool wants_metadata(const char *name)
@@ -109,7 +111,8 @@ static int unpack_squashfs(int image, int stage, struct error *e)
 /* From the one file of the image that is a disk to stage/disk, which is sparse. */
 static int convert_qcow2(const struct task *task, int stage, struct error *e)
 {
-	int from_fd = task->fd_count > 2 ? task->fds[2] : task->fds[0];
+	cleanup(close) int inner = file_open_beneath(stage, INNER_DISK, O_RDONLY, 0);
+	int from_fd = inner >= 0 ? inner : task->fd_count > 2 ? task->fds[2] : task->fds[0];
 	const int opened[] = { stage, from_fd };
 	uint64_t bytes;
 	int r = disk_image_check(from_fd, IMAGE_QCOW2, &bytes, e);
@@ -157,6 +160,8 @@ struct image {
 	int stage;
 	int rootfs;           /* -1 if it is one file */
 	enum image_form form; /* of what the root is in */
+	bool has_inner_disk;  /* INNER_DISK, beside a rootfs or in its place */
+	bool has_rootfs;
 	uint64_t disk_bytes;
 	struct digest digest;
 	struct unpack_result result;
@@ -206,15 +211,35 @@ static int find_metadata(const struct image *image, json_t **ret, struct error *
 	return r < 0 ? r : check_metadata(*ret, e);
 }
 
+/* What an archive brought along beside its metadata. */
+static int look_inside(struct image *image, struct error *e)
+{
+	if (image->form != IMAGE_ARCHIVE)
+		return 0;
+	image->has_rootfs = faccessat(image->stage, "rootfs", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	cleanup(close) int disk = file_open_beneath(image->stage, INNER_DISK, O_RDONLY, 0);
+	if (disk < 0)
+		return image->has_rootfs ? 0 : error_set(e, -EINVAL, "the image has no rootfs");
+	image->has_inner_disk = true;
+	image->form = image_form_of(disk) == IMAGE_QCOW2 ? IMAGE_QCOW2 : IMAGE_DISK;
+	return disk_image_check(disk, image->form, &image->disk_bytes, e);
+}
+
+static const char *type_of(const struct image *image)
+{
+	if (image->has_inner_disk && image->has_rootfs)
+		return "microvm";
+	return is_disk(image) ? "virtual-machine" : "container";
+}
+
 static int verify_parts(
 	struct task *task, struct image *image, const char *hex, json_t **ret, struct error *e)
 {
 	int r = verify(task, hex, e);
 	if (r == 0)
 		r = find_metadata(image, ret, e);
-	if (r == 0 && image->form == IMAGE_ARCHIVE &&
-		faccessat(image->stage, "rootfs", F_OK, 0) < 0)
-		r = error_set(e, -EINVAL, "the image has no rootfs");
+	if (r == 0)
+		r = look_inside(image, e);
 	/* What a record will name is on the disk first. */
 	if (r == 0 && syncfs(image->stage) < 0)
 		r = error_errno(e, "write the image to the disk");
@@ -251,11 +276,11 @@ int task_image(struct task *task, json_t **ret, struct error *e)
 		json_decref(metadata);
 		return r;
 	}
-	*ret = json_pack("{sssIsosssbsbsIsIsI}", "fingerprint", hex, "size",
-		(json_int_t)image.digest.bytes, "metadata", metadata, "type",
-		is_disk(&image) ? "virtual-machine" : "container", "squashfs",
-		image.form == IMAGE_SQUASHFS, "qcow2", image.form == IMAGE_QCOW2, "disk_bytes",
-		(json_int_t)image.disk_bytes, "bytes", (json_int_t)image.result.bytes, "skipped",
+	*ret = json_pack("{sssIsosssbsbsbsIsIsI}", "fingerprint", hex, "size",
+		(json_int_t)image.digest.bytes, "metadata", metadata, "type", type_of(&image),
+		"inner_disk", image.has_inner_disk, "squashfs", image.form == IMAGE_SQUASHFS,
+		"qcow2", image.form == IMAGE_QCOW2, "disk_bytes", (json_int_t)image.disk_bytes,
+		"bytes", (json_int_t)image.result.bytes, "skipped",
 		(json_int_t)image.result.skipped);
 	return *ret ? 0 : error_set(e, -EINVAL, "metadata.yaml: it can't be told");
 }

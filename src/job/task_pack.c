@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/text.h"
+#include "disk/block.h"
 #include "disk/tree.h"
 #include "job/jail.h"
 #include "job/pack.h"
@@ -35,7 +37,38 @@ struct trees {
 	const char *prefixes[TREES_MAX];
 	int dirs[TREES_MAX];
 	size_t count;
+	char *names[TREES_MAX]; /* of machines' disks, owned */
+	int disks[TREES_MAX];
+	size_t disk_count;
 };
+
+static void trees_done_cleanup(struct trees *trees)
+{
+	for (size_t i = 0; i < trees->count; i++)
+		close(trees->dirs[i]);
+	for (size_t i = 0; i < trees->disk_count; i++) {
+		close(trees->disks[i]);
+		free(trees->names[i]);
+	}
+}
+
+/* A machine's: the disk as PREFIX.img; the layers it stands on as the tree. */
+static int open_disk(const json_t *tree, const char *prefix, struct trees *trees,
+	bool *ret_has_tree, struct error *e)
+{
+	const json_t *root = json_object_get(tree, "root");
+	const json_t *volume = json_object_get(root ?: tree, "volume");
+	*ret_has_tree = true;
+	if (!source_is_block(volume))
+		return 0;
+	*ret_has_tree = json_array_size(json_object_get(root, "layers")) > 0;
+	int fd = source_open_block(volume, false, e);
+	if (fd < 0)
+		return fd;
+	trees->names[trees->disk_count] = alloc_printf("%s.img", prefix);
+	trees->disks[trees->disk_count++] = fd;
+	return 0;
+}
 
 static int open_trees(const struct task *task, struct trees *trees, struct error *e)
 {
@@ -46,6 +79,12 @@ static int open_trees(const struct task *task, struct trees *trees, struct error
 		const char *prefix = json_string_value(json_object_get(tree, "prefix"));
 		if (trees->count == TREES_MAX)
 			return error_set(e, -E2BIG, "more than %d trees", TREES_MAX);
+		bool has_tree;
+		int r = open_disk(tree, prefix ?: "", trees, &has_tree, e);
+		if (r < 0)
+			return r;
+		if (!has_tree)
+			continue;
 		int dir = open_tree(tree, e);
 		if (dir < 0)
 			return dir;
@@ -79,7 +118,7 @@ int task_pack(struct task *task, json_t **ret, struct error *e)
 	int output = task_fd(task, 0, e);
 	if (output < 0)
 		return output;
-	struct trees trees = {};
+	cleanup(trees_done) struct trees trees = {};
 	int r = open_trees(task, &trees, e);
 	if (r == 0)
 		r = jail_files(trees.dirs, trees.count, e);
@@ -92,6 +131,8 @@ int task_pack(struct task *task, json_t **ret, struct error *e)
 	}
 	for (size_t i = 0; r == 0 && i < trees.count; i++)
 		r = pack_add_tree(pack, trees.prefixes[i], trees.dirs[i], e);
+	for (size_t i = 0; r == 0 && i < trees.disk_count; i++)
+		r = pack_add_open_file(pack, trees.names[i], trees.disks[i], e);
 	char digest[DIGEST_HEX_SIZE];
 	uint64_t size = 0;
 	if (r == 0)
@@ -101,12 +142,40 @@ int task_pack(struct task *task, json_t **ret, struct error *e)
 	return r;
 }
 
+/* The entry PREFIX.img to a volume of bytes, which keeps its size if it is larger. */
+static int unpack_block(
+	struct task *task, const json_t *volume, int archive, json_t **ret, struct error *e)
+{
+	struct stat before;
+	struct unpack_result result;
+	cleanup(close) int disk = source_open_block(volume, true, e);
+	if (disk < 0)
+		return disk;
+	if (fstat(disk, &before) < 0)
+		return error_errno(e, "stat the volume");
+	cleanup(free) char *prefix = alloc_printf("%s.img", task_text_or(task, "prefix", ""));
+	struct unpack_options options = { .prefix = prefix, .has_file = true, .file = disk };
+	int r = jail_files(NULL, 0, e);
+	if (r == 0)
+		r = unpack_archive(archive, -1, &options, NULL, &result, e);
+	if (r == 0 && !result.has_file)
+		r = error_set(e, -EINVAL, "the archive has no %s", prefix);
+	if (r == 0)
+		r = block_grow_file(disk, (uint64_t)before.st_size, e);
+	if (r == 0)
+		*ret = json_pack("{sI}", "bytes", (json_int_t)result.bytes);
+	return r;
+}
+
 int task_unpack(struct task *task, json_t **ret, struct error *e)
 {
 	task->stage = "unpack";
 	int archive = task_fd(task, 0, e);
 	if (archive < 0)
 		return archive;
+	if (source_is_block(json_object_get(task->document, "volume")))
+		return unpack_block(
+			task, json_object_get(task->document, "volume"), archive, ret, e);
 	cleanup(close) int volume =
 		source_open_volume(json_object_get(task->document, "volume"), false, e);
 	if (volume < 0)

@@ -13,7 +13,8 @@
  * a second task with the same descriptors. A disk (`disk`: it was sent as one) stays as it is; one in qcow2 becomes
  * raw in the stage's `disk`: `qcow2`, in a second task, too. One file that is a disk needs no metadata.
  * Answers {"fingerprint", "size", "metadata", "type": "container" | "virtual-machine", "skipped", "bytes",
- * "squashfs", "qcow2", "disk_bytes"}.
+ * "squashfs", "qcow2", "disk_bytes", "inner_disk"}; an archive with a `rootfs.img`, the inner disk, is a machine's:
+ * with a rootfs beside it a microVM's, whose own disk it is.
  */
 int task_image(struct task *task, json_t **ret, struct error *e) must_use;
 

@@ -310,6 +310,15 @@ static int unpack_entry(
 	}
 }
 
+static int unpack_only(
+	struct unpack *unpack, const char *place, struct archive_entry *entry, struct error *e)
+{
+	if (*place || archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry))
+		return 0;
+	unpack->result.has_file = true;
+	return unpack_data(unpack, unpack->options->file, entry, e);
+}
+
 static int take_entry(struct unpack *unpack, struct archive_entry *entry, struct error *e)
 {
 	const char *name = archive_entry_pathname(entry);
@@ -321,7 +330,9 @@ static int take_entry(struct unpack *unpack, struct archive_entry *entry, struct
 	cleanup(free) char *clean = NULL;
 	int r = root_clean_name(name, &clean, e);
 	const char *place = r < 0 ? NULL : place_of(unpack, clean);
-	if (place)
+	if (place && unpack->options->has_file)
+		r = unpack_only(unpack, place, entry, e);
+	else if (place)
 		r = unpack_entry(unpack, place, entry, e);
 	return r < 0 ? error_prefix(e, r, "entry %.200s", name) : 0;
 }

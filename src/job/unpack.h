@@ -24,6 +24,8 @@ struct unpack_options {
 	bool with_whiteouts;             /* OCI: `.wh.` entries become an overlay's marks */
 	bool (*wants)(const char *name); /* false: leave the entry out; NULL: all */
 	const char *prefix;              /* only what is below it, without it; NULL: all */
+	bool has_file;                   /* the entry `prefix` itself is a file, and goes to */
+	int file;                        /* this descriptor; nothing else is unpacked */
 	uint64_t bytes_max;              /* 0: UNPACK_BYTES_MAX */
 	uint64_t entries_max;            /* 0: UNPACK_ENTRIES_MAX */
 	void (*report)(void *data, uint64_t passed); /* bytes of the archive; may be NULL */
@@ -34,6 +36,7 @@ struct unpack_result {
 	uint64_t bytes; /* of files */
 	uint64_t entries;
 	uint64_t skipped;                 /* devices and sockets */
+	bool has_file;                    /* what `file` is for was there */
 	char tar_digest[DIGEST_HEX_SIZE]; /* SHA-256 of the archive without its compression */
 };
 

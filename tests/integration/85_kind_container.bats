@@ -85,19 +85,20 @@ teardown_file() { berthd_stop; }
 	in_net ping -c 1 -W 5 "${address%/*}" >/dev/null
 }
 
-@test "stopped in order, copied, renamed: the copy has the files" {
+@test "stopped in order it is published, and the image makes the same again" {
 	lxc stop a --timeout 60
-	lxc copy a b
-	lxc rename b c
-	lxc start c
-	[ "$(lxc exec c -- cat /root/word)" = before ]
-	lxc delete -f c
+	lxc publish a --alias published
+	kind_launch p published
+	[ "$(lxc exec p -- cat /root/word)" = before ]
+	lxc delete -f p
 }
 
-@test "exported and imported it is the same again" {
-	lxc export a "$BERTH_BASE/a.tar.gz" --instance-only
-	lxc delete a
-	lxc import "$BERTH_BASE/a.tar.gz" d
+@test "copied, renamed, exported and imported it is the same again" {
+	lxc copy a b
+	lxc rename b c
+	lxc export c "$BERTH_BASE/c.tar.gz" --instance-only
+	lxc delete a c
+	lxc import "$BERTH_BASE/c.tar.gz" d
 	lxc start d
 	[ "$(lxc exec d -- cat /root/word)" = before ]
 	[ "$(lxc query /1.0/instances/d | json .type)" = "$(kind)" ]

@@ -33,10 +33,10 @@ kind_server() {
 		'{config: {"berth.kernel": $dir, "berth.engine": "soft"}}')"
 }
 
-# kind_launch NAME: by one word.
+# kind_launch NAME [IMAGE]: by one word.
 kind_launch() {
 	local more=()
 	[ "$(kind)" != virtual-machine ] || more=(--config boot.mode=kernel)
-	berth launch image "$1" --type "$(kind)" --cpus 1 --memory 256MiB --storage 64MiB \
+	berth launch "${2:-image}" "$1" --type "$(kind)" --cpus 1 --memory 256MiB --storage 64MiB \
 		--network knet --bandwidth 80Mbit "${more[@]}"
 }

@@ -1,0 +1,1 @@
+85_kind_container.bats
