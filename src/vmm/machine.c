@@ -228,6 +228,12 @@ static int set_up(struct machine *machine, const struct machine_options *options
 	r = machine->cpus->engine->save_chips(machine->cpus, &machine->chips_reset);
 	if (r < 0)
 		return error_code(e, r, "state of the interrupt controllers");
+	/* Where a PC's firmware puts them: kernels that it does not start expect it, too. */
+	machine->chips_reset.pic[0].vector_base = 0x08;
+	machine->chips_reset.pic[1].vector_base = 0x70;
+	r = machine->cpus->engine->load_chips(machine->cpus, &machine->chips_reset);
+	if (r < 0)
+		return error_code(e, r, "state of the interrupt controllers");
 	cpu_state_reset(&machine->boot_state, 0);
 	return 0;
 }

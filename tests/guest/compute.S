@@ -38,6 +38,19 @@ _start:
 	bswap %ebx
 	xaddl %ebx, %ebp
 	mull %ebx
+	movl %esp, %esi
+	pushl %es
+	pushl %ss
+	pushl %ds
+	pushl %cs
+	subl %esp, %esi
+	movzwl (%esp), %edi
+	addl $4, %esp
+	popl %ds
+	popl %ss
+	popl %es
+	cmpl $16, %esi
+	jne 2f
 	movl $17, %ecx
 	xorl %edx, %edx
 	divl %ecx

@@ -4,6 +4,8 @@
  */
 #include "vmm/boot/mode.h"
 
+#include <string.h>
+
 #include "vmm/boot/layout.h"
 
 #define CR0_PE        0x1u
@@ -14,6 +16,8 @@
 #define EFER_LMA      0x400u
 #define PAGE_RW       3u
 #define PAGE_LARGE    0x80u
+#define LAPIC_LINT0   0x350
+#define LAPIC_LINT1   0x360
 #define CODE_SELECTOR 0x10
 #define DATA_SELECTOR 0x18
 #define TASK_SELECTOR 0x20
@@ -48,6 +52,13 @@ void mode_protected(struct cpu_state *state, uint64_t entry)
 	state->cr0 = CR0_PE | CR0_ET;
 	state->rflags = 2;
 	state->rip = entry;
+}
+
+void mode_virtual_wire(struct cpu_state *state)
+{
+	static const uint32_t lint0 = 0x700, lint1 = 0x400; /* ExtINT, NMI */
+	memcpy(state->lapic + LAPIC_LINT0, &lint0, sizeof(lint0));
+	memcpy(state->lapic + LAPIC_LINT1, &lint1, sizeof(lint1));
 }
 
 static int write_tables(struct guest *guest)

@@ -12,3 +12,6 @@ void mode_protected(struct cpu_state *state, uint64_t entry);
 
 /* 64-bit, the first 4 GiB mapped at their own addresses, interrupts off. Writes tables to memory. */
 int mode_long(struct cpu_state *state, struct guest *guest, uint64_t entry) must_use;
+
+/* The PIC's interrupts and the NMI reach this CPU, as a PC's firmware leaves it. */
+void mode_virtual_wire(struct cpu_state *state);

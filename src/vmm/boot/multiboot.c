@@ -132,6 +132,7 @@ int multiboot_load(const struct boot_options *options, struct guest *guest, cons
 	if (guest_write(guest, LAYOUT_START_INFO, &block, sizeof(block)) < 0)
 		return error_set(e, -EINVAL, "the guest has too little memory to boot");
 	mode_protected(ret, elf.entry);
+	mode_virtual_wire(ret);
 	ret->gpr[CPU_RAX] = LOADED_MAGIC;
 	ret->gpr[CPU_RBX] = LAYOUT_START_INFO;
 	return 0;

@@ -460,6 +460,8 @@ static void swap(struct op *op)
 static op_run *bind_alu_row(const struct insn *insn, struct op *op)
 {
 	uint32_t which = insn->opcode >> 3 & 7, form = insn->opcode & 7;
+	if (form >= 6)
+		return NULL; /* PUSH and POP of segments, DAA and its like: another's, as it came */
 	if (!(form & 1))
 		op_set_bytes(insn, op, 1);
 	switch (form >> 1) {
@@ -470,11 +472,9 @@ static op_run *bind_alu_row(const struct insn *insn, struct op *op)
 			return bind_alu(insn, op, which, FORM_RM);
 		swap(op);
 		return bind_alu(insn, op, which, FORM_RR);
-	case 2:
+	default:
 		op->rm = 0;
 		return bind_alu(insn, op, which, FORM_RI);
-	default:
-		return NULL;
 	}
 }
 
