@@ -38,7 +38,7 @@ class Files:
            self.plain, *MODULES)
         self.bench = self.dir / "bench"
         self.bench.mkdir()
-        for name in ("suite", "serve", "crypto"):
+        for name in ("suite", "serve", "crypto", "disk", "net"):
             if (GUEST / name).exists():
                 shutil.copy(GUEST / name, self.bench)
                 sh("strip", self.bench / name)
@@ -65,7 +65,8 @@ class Files:
 class Guest:
     """A machine that runs commands typed on its console. `kind` is "berth", "tcg" or "tcg-pci"."""
 
-    def __init__(self, files, kind, turn, initrd=None, cpus=1, memory=512, more=(), execute=True):
+    def __init__(self, files, kind, turn, initrd=None, cpus=1, memory=512, more=(), execute=True,
+                 inside=()):
         self.log = tempfile.TemporaryFile()
         append = "console=ttyS0 panic=-1 quiet" + (" berth.exec=/bench/serve" if execute else "")
         initrd = initrd or files.initrd
@@ -82,7 +83,7 @@ class Guest:
                      "-serial", "stdio", "-kernel", files.kernel, "-initrd", initrd,
                      "-append", append]
         self.process = subprocess.Popen(
-            [str(word) for word in words + list(more)], stdin=subprocess.PIPE,
+            [str(word) for word in [*inside, *words, *more]], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self.log, preexec_fn=lambda: turn(os.getpid()))
         self.pid = self.process.pid
         self.output = b""

@@ -45,10 +45,7 @@ _start:
 	pushl %cs
 	subl %esp, %esi
 	movzwl (%esp), %edi
-	addl $4, %esp
-	popl %ds
-	popl %ss
-	popl %es
+	addl $16, %esp
 	cmpl $16, %esi
 	jne 2f
 	movl $17, %ecx
