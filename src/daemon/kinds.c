@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "kind/container.h"
 #include "kind/microvm.h"
+#include "kind/unikernel.h"
 #include "kind/virtual_machine.h"
 
 static const struct {
@@ -19,7 +20,7 @@ static const struct {
 	{ "container", &kind_container, NULL },
 	{ "virtual-machine", &kind_virtual_machine, NULL },
 	{ "microvm", &kind_microvm, NULL },
-	{ "unikernel", NULL, "this daemon runs no unikernels" },
+	{ "unikernel", &kind_unikernel, NULL },
 	{ "bare-metal", NULL, "this daemon has no machines" },
 };
 

@@ -32,6 +32,7 @@ static const struct {
 	{ "unpack", task_unpack },
 	{ "join", task_join },
 	{ "remove", task_remove },
+	{ "unikernel", task_unikernel },
 	{ "volume", task_volume },
 };
 

@@ -60,3 +60,9 @@ int task_remove(struct task *task, json_t **ret, struct error *e) must_use;
  * "volume": `operation` of a pool driver (create, remove, copy, resize, transfer; make-pool) on `pool` {"driver", "home"}.
  */
 int task_volume(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "unikernel": makes the erofs image `to` of `layers` (paths, top first) with `program` rewritten in it, unless it
+ * is there; a program without a slash is looked for in `path`. -ENOEXEC says why it cannot run.
+ */
+int task_unikernel(struct task *task, json_t **ret, struct error *e) must_use;

@@ -15,29 +15,9 @@
 #include "abi/boot.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "model/elf64.h"
-#include "rewrite/rewrite.h"
+#include "rewrite/prepare.h"
 
-#define PROGRAM_MAX (512 * MIB)
-#define PAGE_BYTES  4096u
-
-static int check_program(const void *data, size_t size, struct error *e)
-{
-	struct elf elf;
-	int r = elf_open(data, size, &elf, e);
-	if (r < 0)
-		return r;
-	const char *interpreter = elf_interpreter(&elf);
-	if (interpreter)
-		return error_set(e, -ENOEXEC,
-			"it is dynamic (it wants %s); a unikernel is one static program",
-			interpreter);
-	if (elf.type != ET_EXEC)
-		return error_set(e, -ENOEXEC,
-			"it is position-independent; only a program at a fixed address can be "
-			"loaded (gcc -static -no-pie)");
-	return 0;
-}
+#define PAGE_BYTES 4096u
 
 /* Whole pages, so that the image has them in one run. */
 static int write_pages(
@@ -53,19 +33,15 @@ static int write_pages(
 static int write_program(int directory, const char *path, struct error *e)
 {
 	cleanup(free) char *data = NULL;
-	cleanup(free) void *rewritten = NULL;
-	size_t size, rewritten_size;
-	struct rewrite_count sites;
-	int r = file_read(AT_FDCWD, path, PROGRAM_MAX, &data, &size, e);
+	cleanup(free) void *prepared = NULL;
+	size_t size, prepared_size;
+	int r = file_read(AT_FDCWD, path, PREPARE_PROGRAM_MAX, &data, &size, e);
 	if (r < 0)
 		return r;
-	r = check_program(data, size, e);
-	if (r == 0)
-		r = rewrite_program(data, size, &(struct rewrite_options){}, &rewritten,
-			&rewritten_size, &sites, e);
+	r = prepare_program(data, size, &prepared, &prepared_size, e);
 	if (r < 0)
 		return error_prefix(e, r, "%s", path);
-	return write_pages(directory, "program", rewritten, rewritten_size, e);
+	return file_replace(directory, "program", prepared, prepared_size, 0755, e);
 }
 
 static bool is_setting(const char *word)

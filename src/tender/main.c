@@ -10,9 +10,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/loop.h"
 #include "base/text.h"
 #include "rewrite/rewrite.h"
 #include "tender/image.h"
+#include "tender/instance.h"
 #include "tender/process.h"
 #include "tender/spt.h"
 
@@ -23,6 +25,7 @@ static const char usage[] =
 	"usage: berth-tender [OPTION...] [--] UNIKERNEL [ARGUMENT...]\n"
 	"       berth-tender --build ROOTDIR PROGRAM IMAGE [WORD...]\n"
 	"       berth-tender [OPTION...] --root=IMAGE [--] [WORD...]\n"
+	"       berth-tender run PLAN      as berthd's runner of one unikernel\n"
 	"  --build                        make an image of a directory and the static PROGRAM in it\n"
 	"  --root=IMAGE                   run the program of such an image; WORDs replace its own\n"
 	"  --verbose                      say at the end which system calls the program missed\n"
@@ -157,7 +160,7 @@ static int run_program(const struct program_options *options, const void *data, 
 			return error_prefix(e, r, "%s", options->root);
 	}
 	return process_run(data, size,
-		&(struct process_options){ .memory_bytes = options->memory_bytes,
+		&(struct unikernel_options){ .memory_bytes = options->memory_bytes,
 			.arguments = words,
 			.argument_count = (uint32_t)count,
 			.environment = environ,
@@ -213,6 +216,9 @@ static int run(int count, char **words, struct error *e)
 
 int main(int count, char **words)
 {
+	uint64_t began_ns = loop_now();
+	if (count == 3 && text_equal(words[1], "run"))
+		return instance_main(words[2], began_ns);
 	for (int i = 1; i < count && words[i][0] == '-' && !text_equal(words[i], "--"); i++) {
 		if (text_equal(words[i], "--help")) {
 			fputs(usage, stdout);

@@ -27,6 +27,7 @@
 
 #include "base/text.h"
 #include "tender/filter.h"
+#include "unikernel/missed.h"
 #include "unikernel/thread.h"
 
 #define ARCH_SET_FS_CODE    0x1002
@@ -59,6 +60,10 @@ __asm__(".text\n"
 	"platform_restorer:\n\t"
 	"mov $15, %eax\n\t"
 	"jmp platform_syscall_here\n");
+
+/* Stays open until the process is locked. */
+#define READY_FD 5
+static struct process_report *report;
 
 static uint64_t number_of(const void *pointer)
 {
@@ -232,7 +237,12 @@ int platform_lock(void)
 	filter_allow(&filter, SYS_rt_sigreturn, NULL, 0);
 	filter_allow(&filter, SYS_exit_group, NULL, 0);
 	int r = filter_end(&filter, NULL);
-	return r < 0 ? r : filter_lock(&filter);
+	if (r < 0)
+		return r;
+	if (report)
+		report->started_ns = platform_clock_monotonic();
+	(void)close(READY_FD);
+	return filter_lock(&filter);
 }
 
 /* The kernel's struct sigaction; libc's would return by an instruction of libc's. */
@@ -274,7 +284,7 @@ static void add_words(struct text *words, char **list, uint32_t count)
 		text_add_n(words, list[i], strlen(list[i]) + 1);
 }
 
-static uint32_t find_flags(const struct process_options *options)
+static uint32_t find_flags(const struct unikernel_options *options)
 {
 	return (isatty(STDIN_FILENO) ? BOOT_IN_TERMINAL : 0) |
 		(isatty(STDOUT_FILENO) ? BOOT_OUT_TERMINAL : 0) |
@@ -282,8 +292,19 @@ static uint32_t find_flags(const struct process_options *options)
 		(options->is_verbose ? BOOT_VERBOSE : 0);
 }
 
+/* Nothing stays open but the console and what tells that all went well. */
+static int settle_descriptors(const struct unikernel_options *options, struct error *e)
+{
+	if (options->ready_fd && dup2(options->ready_fd, READY_FD) < 0)
+		return error_errno(e, "the descriptor that is closed at the end");
+	if (close_range(STDERR_FILENO + 1, READY_FD - 1, 0) < 0 ||
+		close_range(options->ready_fd ? READY_FD + 1 : READY_FD, UINT32_MAX, 0) < 0)
+		return error_errno(e, "close_range");
+	return 0;
+}
+
 int process_run(
-	const void *data, size_t size, const struct process_options *options, struct error *e)
+	const void *data, size_t size, const struct unikernel_options *options, struct error *e)
 {
 	struct text words = {}; /* lives as long as the process */
 	add_words(&words, options->arguments, options->argument_count);
@@ -318,7 +339,11 @@ int process_run(
 	const struct rlimit none = { 0, 0 };
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
-	if (close_range(STDERR_FILENO + 1, UINT32_MAX, 0) < 0)
-		return error_errno(e, "close_range");
+	r = settle_descriptors(options, e);
+	if (r < 0)
+		return r;
+	report = options->report;
+	if (report)
+		missed_count_in(report->missed);
 	kernel_main(&boot);
 }

@@ -7,7 +7,16 @@
 #include "base/base.h"
 #include "base/error.h"
 
-struct process_options {
+#define PROCESS_CALLS 512u
+
+/* What the process lets its parent know, in memory that both map; its program could write anything there. */
+struct process_report {
+	uint64_t
+		started_ns; /* CLOCK_MONOTONIC when it was locked: the program's first instruction is next */
+	uint32_t missed[PROCESS_CALLS]; /* calls that are not there, by number */
+};
+
+struct unikernel_options {
 	uint64_t memory_bytes;
 	char **arguments; /* the program's, its name first */
 	uint32_t argument_count;
@@ -15,9 +24,11 @@ struct process_options {
 	uint32_t environment_count;
 	const void *root; /* its erofs image, or NULL */
 	uint64_t root_bytes;
-	bool is_verbose; /* at the end it says which calls the program missed */
+	int ready_fd;                  /* closed when the process is locked; 0: none */
+	struct process_report *report; /* or NULL */
+	bool is_verbose;               /* at the end it says which calls the program missed */
 };
 
 /* Runs the rewritten program `data`. Returns only if something failed before the program began. */
-int process_run(const void *data, size_t size, const struct process_options *options,
+int process_run(const void *data, size_t size, const struct unikernel_options *options,
 	struct error *e) must_use;

@@ -9,6 +9,10 @@
 #define CALLS_MAX 512u
 
 void missed_count(uint64_t number);
+
+/* Counts there, too, from now on: CALLS_MAX numbers that somebody outside reads. */
+void missed_count_in(uint32_t *counts);
+
 void missed_say_at_end(bool says);
 
 /* One line a call on the error console, if that was asked for. */

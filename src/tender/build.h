@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * build.h - has the image made that a unikernel starts from, by a berth-job in its jail.
+ */
+#pragma once
+
+#include "tender/plan.h"
+
+/* The image of the plan is there afterwards; -ENOEXEC says why its program cannot run. */
+int build_image(const struct tender_plan *plan, struct error *e) must_use;

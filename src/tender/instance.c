@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * instance.c - from the plan of a unikernel to its locked process, and until its end.
+ *
+ * Theory of operation. The runner makes all that needs rights: the image, the volume, the tap, the terminal.
+ * Its child enters the control groups, leaves every namespace, becomes a user of its own, loads the program and
+ * locks itself; the runner stays as its keeper. The child holds a pipe open until it is locked: what it writes
+ * into it is why the instance could not be started, its end without a word that the program runs.
+ */
+#include "tender/instance.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <termios.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "host/jail.h"
+#include "host/process.h"
+#include "model/json.h"
+#include "runner/keeper.h"
+#include "tender/build.h"
+#include "tender/plan.h"
+#include "tender/process.h"
+
+#define PLAN_BYTES_MAX MIB
+
+struct instance {
+	struct tender_plan *plan;
+	int image, terminal, slave;
+	int ready[2]; /* the child's end is [1] */
+	const void *root;
+	size_t root_bytes;
+	struct process_report *report; /* shared with the child; what stands in it is not trusted */
+};
+
+static int open_image(struct instance *instance, struct error *e)
+{
+	struct stat status;
+	int r = build_image(instance->plan, e);
+	if (r < 0)
+		return r;
+	cleanup(close) int fd = open(instance->plan->image, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return error_errno(e, "open %s", instance->plan->image);
+	instance->root_bytes = (size_t)status.st_size;
+	instance->root = mmap(NULL, instance->root_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+	return instance->root == MAP_FAILED ? error_errno(e, "map %s", instance->plan->image) : 0;
+}
+
+/* Its console: what the program writes is what its keeper reads. */
+static int open_terminal(struct instance *instance, struct error *e)
+{
+	cleanup(close) int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	int unlocked = 0;
+	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlocked) < 0)
+		return error_errno(e, "make a terminal");
+	int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0)
+		return error_errno(e, "open the terminal");
+	instance->slave = slave;
+	instance->terminal = TAKE_FD(master);
+	return 0;
+}
+
+static int join_groups(const struct tender_plan *plan, struct error *e)
+{
+	for (size_t i = 0; plan->cgroups[i]; i++) {
+		cleanup(free) char *path = alloc_printf("%s/cgroup.procs", plan->cgroups[i]);
+		int r = file_write_value_f(AT_FDCWD, path, "0");
+		if (r < 0)
+			return error_code(e, r, "join %s", path);
+	}
+	return 0;
+}
+
+static int take_terminal(const struct instance *instance, struct error *e)
+{
+	if (setsid() < 0 || ioctl(instance->slave, TIOCSCTTY, 0) < 0)
+		return error_errno(e, "take the terminal");
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (dup2(instance->slave, fd) < 0)
+			return error_errno(e, "take the terminal");
+	return 0;
+}
+
+static int leave_everything(const struct instance *instance, struct error *e)
+{
+	const struct jail namespaces = {
+		.empty_namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
+	};
+	const struct jail rights = { .drop_capabilities = true, .limit_paths = true };
+	uid_t uid = instance->plan->uid;
+	int r = jail_enter(&namespaces, e);
+	if (r < 0)
+		return r;
+	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+		return error_errno(e, "become user %u", uid);
+	return jail_enter(&rights, e);
+}
+
+/* For process_run(), which wants arrays. */
+static char **words_of(const json_t *list, uint32_t *ret_count)
+{
+	size_t count = json_array_size(list);
+	char **words = alloc_array(count + 1, char *);
+	for (size_t i = 0; i < count; i++)
+		words[i] = (char *)(uintptr_t)json_string_value(json_array_get(list, i));
+	*ret_count = (uint32_t)count;
+	return words;
+}
+
+/* In the child: returns only if it failed. */
+static int become_unikernel(const struct instance *instance, pid_t parent, struct error *e)
+{
+	const struct tender_plan *plan = instance->plan;
+	struct unikernel_options options = { .memory_bytes = plan->memory_bytes,
+		.root = instance->root,
+		.root_bytes = instance->root_bytes,
+		.ready_fd = instance->ready[1],
+		.report = instance->report };
+	options.arguments = words_of(plan->arguments, &options.argument_count);
+	options.environment = words_of(plan->environment, &options.environment_count);
+	int r = join_groups(plan, e);
+	if (r == 0)
+		r = take_terminal(instance, e);
+	if (r == 0)
+		r = leave_everything(instance, e);
+	if (r < 0)
+		return r;
+	/* After the last change of user, which would undo it. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		return error_set(e, -ESRCH, "the runner has gone");
+	return process_run(NULL, 0, &options, e);
+}
+
+/* What the library OS said before its end. */
+static int read_last_words(const struct instance *instance, struct error *e)
+{
+	char words[256];
+	ssize_t length = read(instance->terminal, words, sizeof(words) - 1);
+	while (length > 0 && (uint8_t)words[length - 1] <= ' ')
+		length--;
+	words[length > 0 ? length : 0] = '\0';
+	for (char *at = words; *at; at++)
+		if ((uint8_t)*at < ' ' || (uint8_t)*at >= 0x7f)
+			*at = ' ';
+	return error_set(e, -ENOEXEC, "%.200s",
+		length > 0 ? words : "the unikernel ended before its program began");
+}
+
+static int wait_until_locked(const struct instance *instance, struct error *e)
+{
+	struct error told = {};
+	ssize_t got;
+	do
+		got = read(instance->ready[0], &told, sizeof(told));
+	while (got < 0 && errno == EINTR);
+	if (got == sizeof(told)) {
+		told.text[sizeof(told.text) - 1] = '\0';
+		return error_set(e, -EIO, "%s", told.text);
+	}
+	return __atomic_load_n(&instance->report->started_ns, __ATOMIC_RELAXED)
+		? 0
+		: read_last_words(instance, e);
+}
+
+static int start(struct instance *instance, struct keeper *keeper, struct error *e)
+{
+	struct keeper_process process = { .stop_signal = instance->plan->stop_signal };
+	pid_t parent = getpid();
+	if (pipe2(instance->ready, O_CLOEXEC) < 0)
+		return error_errno(e, "make a pipe");
+	process.pid = process_clone(0, 0, &process.pidfd);
+	if (process.pid == 0) {
+		struct error why = {};
+		(void)!become_unikernel(instance, parent, &why);
+		(void)!write(instance->ready[1], &why, sizeof(why));
+		_exit(127);
+	}
+	if (process.pid < 0)
+		return error_code(e, process.pid, "start a process");
+	close(TAKE_FD(instance->ready[1]));
+	close(TAKE_FD(instance->slave));
+	int r = wait_until_locked(instance, e);
+	if (r < 0) {
+		int status;
+		(void)!process_signal(process.pidfd, SIGKILL);
+		(void)!process_wait(process.pidfd, &status);
+		return r;
+	}
+	process.terminal = TAKE_FD(instance->terminal);
+	return keeper_take(keeper, &process, e);
+}
+
+static int make(struct instance *instance, struct keeper *keeper, const char *path, struct error *e)
+{
+	cleanup(free) char *text = NULL;
+	size_t length;
+	int r = file_read(AT_FDCWD, path, PLAN_BYTES_MAX, &text, &length, e);
+	if (r == 0)
+		r = tender_plan_read(text, length, &instance->plan, e);
+	if (r < 0)
+		return r;
+	instance->report = mmap(NULL, sizeof(*instance->report), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (instance->report == MAP_FAILED)
+		return error_errno(e, "map memory");
+	keeper_watch_memory(keeper, instance->plan->cgroups);
+	r = open_image(instance, e);
+	if (r == 0)
+		r = open_terminal(instance, e);
+	return r < 0 ? r : start(instance, keeper, e);
+}
+
+int instance_main(const char *plan_path, uint64_t began_ns)
+{
+	cleanup(keeper_free) struct keeper *keeper = NULL;
+	struct instance instance = { .terminal = -1, .slave = -1, .ready = { -1, -1 } };
+	struct error e = {};
+	int r = keeper_open(
+		&(struct keeper_options){ .what = "unikernel", .began_ns = began_ns }, &keeper, &e);
+	if (r == 0)
+		r = make(&instance, keeper, plan_path, &e);
+	if (r == 0)
+		r = keeper_run(keeper, &e);
+	if (r < 0) {
+		log_error("unikernel not started: %s", e.text);
+		if (keeper)
+			keeper_fail(keeper, r, &e);
+	}
+	tender_plan_free(instance.plan);
+	return r < 0 ? 1 : 0;
+}

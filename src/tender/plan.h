@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan.h - what one unikernel shall be: its plan.json, read and checked (doc/plan.md).
+ *
+ * Texts are borrowed from `document`.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/base.h"
+#include "base/error.h"
+
+struct tender_nic {
+	const char *host, *bridge, *shaper; /* of the host's end */
+	bool is_isolated;
+	uint64_t into_bits, out_of_bits;
+	const char *mac;
+	uint32_t mtu;
+	const json_t *addresses; /* of "10.0.0.2/24" */
+	const json_t *gateways;
+};
+
+struct tender_plan {
+	json_t *document;
+	const char *name;
+	const json_t *layers; /* top first */
+	const char
+		*image; /* the erofs image of these layers and the program; made if it is missing */
+	const char *program; /* the first of the arguments */
+	const char *search;  /* where that is looked for if it has no slash */
+	const char *volume;  /* a directory, or the file of a file system; NULL: none */
+	bool is_volume_file;
+	uint64_t volume_bytes; /* 0: it has none */
+	const json_t *arguments, *environment;
+	const char *cwd;
+	int stop_signal;
+	uint32_t uid;
+	uint64_t memory_bytes;
+	bool has_nic;
+	struct tender_nic nic;
+	const json_t *nameservers;
+	const char **cgroups; /* NULL at the end */
+};
+
+int tender_plan_read(
+	const char *text, size_t length, struct tender_plan **ret, struct error *e) must_use;
+void tender_plan_free(struct tender_plan *plan);
+DEFINE_CLEANUP(struct tender_plan *, tender_plan_free);
