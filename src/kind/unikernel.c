@@ -19,6 +19,7 @@
 #define MEMORY_MIN   (4 * MIB) /* less does not hold the library OS and a program's stack */
 #define MEMORY_USUAL (128 * MIB)
 #define TENDER_BYTES (16 * MIB)
+#define PAGE_BYTES   4096
 #define PATH_USUAL   "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static int refuse(struct error *e, const char *field, const char *why)
@@ -133,11 +134,23 @@ char *unikernel_image(const json_t *layers, const json_t *init)
 	return alloc_printf("%s.%016" PRIx64 ".unikernel", top, sum);
 }
 
+static uint64_t memory_of(const struct spec *spec)
+{
+	uint64_t whole = spec->memory_bytes / PAGE_BYTES * PAGE_BYTES;
+	return whole ? whole : MEMORY_USUAL;
+}
+
+static void unikernel_limits(
+	const struct spec *spec, const struct cpu_set_mask *cpus, struct plan_cgroup *ret)
+{
+	container_limits(spec, cpus, ret);
+	ret->memory_bytes = memory_of(spec) + TENDER_BYTES;
+}
+
 static int unikernel_plan(const struct kind_input *input, struct plan *plan, struct error *e)
 {
 	const struct spec *spec = input->spec;
 	const struct disk_device *root = devices_root(&spec->devices);
-	uint64_t memory = spec->memory_bytes ?: MEMORY_USUAL;
 	json_t *init = init_json(spec, e);
 	if (!init)
 		return error_prefix(e, -EINVAL, "config.oci.entrypoint");
@@ -145,19 +158,15 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 		plan_add(plan, PLAN_VOLUME)->volume =
 			(struct plan_volume){ root->pool, input->name, root->size_bytes };
 	struct plan_step *step = plan_add(plan, PLAN_CGROUP);
-	container_limits(spec, &input->cpus, &step->cgroup);
+	unikernel_limits(spec, &input->cpus, &step->cgroup);
 	step->cgroup.path = input->cgroup;
-	step->cgroup.memory_bytes = memory + TENDER_BYTES;
 	for (size_t i = 0; i < spec->devices.nic_count; i++)
 		plan_add(plan, PLAN_LINK)->link = input->links[i];
 	json_t *document = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "version", 1,
 		"kind", "unikernel", "project", input->project, "name", input->name, "hostname",
 		input->name, "root",
 		input->root ? json_copy(json_mutable(input->root)) : json_null(), "init", init,
-		"uid", (json_int_t)input->idmap_base, "memory_bytes", (json_int_t)memory);
-	if (root && root->size_bytes)
-		json_object_set_new(
-			document, "volume_bytes", json_integer((json_int_t)root->size_bytes));
+		"uid", (json_int_t)input->idmap_base, "memory_bytes", (json_int_t)memory_of(spec));
 	cleanup(free) char *image = unikernel_image(json_object_get(input->root, "layers"), init);
 	if (image)
 		json_set_text(document, "image", image);
@@ -173,7 +182,9 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 const struct kind kind_unikernel = {
 	.name = "unikernel",
 	.runner = "berth-tender",
-	.can = KIND_CAN_FREEZE | KIND_CAN_CONSOLE | KIND_CAN_SNAPSHOT,
+	.image = "container",
+	.can = KIND_CAN_FREEZE | KIND_CAN_CONSOLE | KIND_CAN_SNAPSHOT | KIND_IS_MACHINE,
 	.check = unikernel_check,
+	.limits = unikernel_limits,
 	.plan = unikernel_plan,
 };

@@ -199,6 +199,9 @@ static int start(struct instance *instance, struct keeper *keeper, struct error 
 		(void)!process_wait(process.pidfd, &status);
 		return r;
 	}
+	/* As its real user it may still send it signals when it has no rights any more. */
+	if (setresuid(instance->plan->uid, 0, 0) < 0)
+		return error_errno(e, "share the unikernel's user");
 	process.terminal = TAKE_FD(instance->terminal);
 	return keeper_take(keeper, &process, e);
 }

@@ -41,22 +41,19 @@ static int read_texts(const json_t *object, const char *path, const char *field,
 static int read_volume(struct tender_plan *plan, const json_t *root, struct error *e)
 {
 	json_t *volume = NULL;
-	const char *type = NULL, *fs = NULL;
+	const char *type = NULL;
 	int r = json_read_object(root, "root", "volume", &volume, e);
 	if (r < 0 || !volume)
 		return r;
-	r = json_read_known(volume, "root.volume", KNOWN("type", "path", "fs"), e);
+	r = json_read_known(volume, "root.volume", KNOWN("type", "path"), e);
 	if (r == 0)
 		r = json_require_text(volume, "root.volume", "type", &type, e);
 	if (r == 0)
 		r = json_require_text(volume, "root.volume", "path", &plan->volume, e);
 	if (r == 0)
-		r = json_read_text(volume, "root.volume", "fs", &fs, e);
-	if (r == 0)
 		r = require_absolute("root.volume.path", plan->volume, e);
-	if (r == 0 && !text_equal(type, "directory") && !text_equal(type, "image"))
-		r = error_set(e, -EINVAL, "root.volume.type: directory or image is wanted");
-	plan->is_volume_file = text_equal(type, "image");
+	if (r == 0 && !text_equal(type, "block"))
+		r = error_set(e, -EINVAL, "root.volume.type: block is wanted");
 	return r;
 }
 
@@ -218,7 +215,7 @@ static int read_head(struct tender_plan *plan, struct error *e)
 	const char *kind = NULL;
 	int r = json_read_known(plan->document, "",
 		KNOWN("version", "kind", "project", "name", "hostname", "root", "image", "init",
-			"uid", "memory_bytes", "volume_bytes", "nics", "resolver", "cgroups"),
+			"uid", "memory_bytes", "nics", "resolver", "cgroups"),
 		e);
 	if (r == 0)
 		r = json_read_u64(plan->document, "", "version", &version, e);
@@ -245,8 +242,6 @@ static int read_numbers(struct tender_plan *plan, struct error *e)
 	if (r == 0 && (plan->memory_bytes < MEMORY_MIN || plan->memory_bytes > MEMORY_MAX))
 		r = error_set(e, -EINVAL, "memory_bytes: at least 4 MiB are wanted");
 	plan->memory_bytes &= ~UINT64_C(4095);
-	if (r == 0)
-		r = json_read_u64(plan->document, "", "volume_bytes", &plan->volume_bytes, e);
 	return r;
 }
 

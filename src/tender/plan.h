@@ -29,9 +29,7 @@ struct tender_plan {
 		*image; /* the erofs image of these layers and the program; made if it is missing */
 	const char *program; /* the first of the arguments */
 	const char *search;  /* where that is looked for if it has no slash */
-	const char *volume;  /* a directory, or the file of a file system; NULL: none */
-	bool is_volume_file;
-	uint64_t volume_bytes; /* 0: it has none */
+	const char *volume;  /* the file or device of its ext2; NULL: what it writes is in memory */
 	const json_t *arguments, *environment;
 	const char *cwd;
 	int stop_signal;

@@ -24,9 +24,54 @@ create() {
 
 state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 
-@test "an image that a container runs runs as a unikernel: its program's output is on the console" {
-	create u1 "/bin/sh -c 'echo hello from \$(uname -s); exec sleep 100'" '{}'
-	[ "$(state u1)" = Running ]
-	lxc console u1 --show-log
-	lxc console u1 --show-log | grep hello
+@test "an image that a container runs runs as a unikernel: its output is on the console, its input is read" {
+	create u1 "/bin/echo hello from a unikernel"
+	eventually 5 sh -c '[ "$(lxc console u1 --show-log)" != "" ]'
+	lxc console u1 --show-log | grep 'hello from a unikernel'
+	eventually 5 sh -c '[ "$(lxc list u1 -f csv -c s)" = STOPPED ]'
+	create u2 "cat"
+	[ "$(state u2)" = Running ]
+	lxc stop u2 --timeout 10
+	[ "$(state u2)" = Stopped ]
+}
+
+@test "what cannot run is refused by name, and says why" {
+	create bad "/bin/none" >"$BERTH_BASE/out" || true
+	grep 'No such file' "$BERTH_BASE/out"
+	create bad2 "/sbin/init" >"$BERTH_BASE/out" || true
+	grep 'it is a script (#!/bin/sh)' "$BERTH_BASE/out"
+	run create bad3 "/bin/cat" '{"limits.cpu": "2"}'
+	[[ $output == *"a unikernel runs on one CPU"* ]]
+	run lxc exec u2 -- true
+	[ "$status" -ne 0 ]
+}
+
+@test "its process has a user, namespaces and groups of its own, no rights, and a filter" {
+	create u3 cat
+	pid=$(api GET /1.0/instances/u3/state | json .metadata.pid)
+	grep -E '^(CapEff|CapPrm|CapAmb|CapInh):.0+$' "/proc/$pid/status" | wc -l | grep -x 4
+	grep -x 'NoNewPrivs:.1' "/proc/$pid/status"
+	grep -x 'Seccomp:.2' "/proc/$pid/status"
+	[ "$(awk '/^Uid/ {print $2}' "/proc/$pid/status")" -ge 1000000 ]
+	for name in mnt net ipc uts; do
+		[ "$(readlink "/proc/$pid/ns/$name")" != "$(readlink /proc/self/ns/$name)" ]
+	done
+	[ -z "$(ls -A "/proc/$pid/root")" ]
+	grep "berth-$BERTH_ID/default_u3" "/proc/$pid/cgroup"
+	[ "$(ls "/proc/$pid/fd" | wc -l)" = 3 ]
+}
+
+@test "a daemon that is killed and started again finds it running; its runner killed, it is gone" {
+	pid=$(api GET /1.0/instances/u3/state | json .metadata.pid)
+	berthd_restart KILL
+	[ "$(state u3)" = Running ]
+	[ "$(api GET /1.0/instances/u3/state | json .metadata.pid)" = "$pid" ]
+	lxc pause u3
+	[ "$(state u3)" = Frozen ]
+	lxc start u3
+	kill -KILL "$(awk '/^PPid/ {print $2}' "/proc/$pid/status")"
+	eventually 5 sh -c "! [ -d /proc/$pid ]"
+	eventually 5 sh -c '[ "$(lxc list u3 -f csv -c s)" = STOPPED ]'
+	lxc delete -f u1 u2 u3
+	[ "$(lxc list -f csv -c n | grep -c u)" = 0 ]
 }
