@@ -139,7 +139,8 @@ static void what_cannot_run_is_refused_by_name(void)
 		{ "head -c 3000 /bin/busybox > $P", "program: " },
 		{ "{ head -c 18 /bin/busybox; printf '\\267\\000'; tail -c +21 /bin/busybox; } > $P",
 			"x86-64" },
-		{ "echo '#!/bin/sh' > $P", "ELF" },
+		{ "echo '#!/bin/sh' > $P", "it is a script (#!/bin/sh)" },
+		{ "echo text > $P", "ELF" },
 	};
 	char output[4096];
 	make_root();
