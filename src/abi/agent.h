@@ -15,6 +15,7 @@
  *   CONFIGURE  lines of text, answered by DONE or ERROR
  *   SHUTDOWN   answered by DONE
  *   USAGE      answered by USAGE
+ *   CPUS       number of CPUs to use; CLOCK; each answered by DONE or ERROR
  */
 #pragma once
 
@@ -37,6 +38,8 @@ enum agent_type {
 	AGENT_CONFIGURE = 9,
 	AGENT_SHUTDOWN = 10,
 	AGENT_USAGE = 11,
+	AGENT_CPUS = 12,
+	AGENT_CLOCK = 13,
 
 	AGENT_DONE = 64,
 	AGENT_ERROR = 65,
@@ -70,6 +73,11 @@ struct agent_resize {
 	uint32_t reserved;
 };
 static_assert(sizeof(struct agent_resize) == 8, "wire");
+
+struct agent_clock {
+	uint64_t since_epoch_ns;
+};
+static_assert(sizeof(struct agent_clock) == 8, "wire");
 
 struct agent_number { /* SIGNAL: its number; EXIT: as of wait(2); SHUTDOWN: 0 off, 1 reboot */
 	int32_t value;

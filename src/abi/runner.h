@@ -45,6 +45,10 @@ enum runner_type {
 	RUNNER_RESET = 10,        /* vmm */
 	RUNNER_BALLOON = 11,      /* vmm; runner_number: bytes the guest shall have */
 	RUNNER_STATS = 12,        /* answered by STATS */
+	RUNNER_PLUG = 13,    /* vmm; runner_plug and its descriptor: a disk's file, a card's tap */
+	RUNNER_UNPLUG = 14,  /* vmm; runner_plug: DONE when it is gone, ERROR EAGAIN until then */
+	RUNNER_SUSPEND = 16, /* vmm; a file: all of the machine, which stands still from then on */
+	RUNNER_DISK_RATES = 15, /* vmm; runner_plug: other limits for a disk */
 
 	/* runner -> daemon */
 	RUNNER_STATE = 64, /* runner_state; the pidfd as descriptor while it runs */
@@ -136,6 +140,21 @@ struct runner_console_log {
 	uint64_t total_bytes; /* written since the start, of which these are the last */
 };
 static_assert(sizeof(struct runner_console_log) == 24, "wire");
+
+#define RUNNER_PLUG_DISK     1u
+#define RUNNER_PLUG_NIC      2u
+#define RUNNER_PLUG_READONLY 1u
+
+struct runner_plug {
+	struct runner_header header;
+	uint32_t kind;
+	uint32_t flags;
+	uint64_t bytes_per_second, operations_per_second; /* 0: no limit */
+	uint8_t mac[6];
+	uint8_t reserved[2];
+	char id[64]; /* with its NUL */
+};
+static_assert(sizeof(struct runner_plug) == 112, "wire");
 
 struct runner_stats {
 	struct runner_header header;

@@ -17,6 +17,7 @@
 #include "agent/files.h"
 #include "agent/network.h"
 #include "agent/power.h"
+#include "agent/tune.h"
 #include "agent/usage.h"
 
 #define ADDRESS_FAMILY_VSOCK 40
@@ -73,6 +74,28 @@ static int shut_down(int fd, const struct frame *frame)
 	return r;
 }
 
+static int use_cpus(int fd, const struct frame *frame)
+{
+	struct agent_number number;
+	struct error e = {};
+	if (frame->bytes < sizeof(number))
+		return frame_error(fd, -EPROTO, NULL);
+	memcpy(&number, frame->data, sizeof(number));
+	int r = tune_cpus(number.value, &e);
+	return r < 0 ? frame_error(fd, r, e.text) : frame_done(fd);
+}
+
+static int set_clock(int fd, const struct frame *frame)
+{
+	struct agent_clock clock;
+	struct error e = {};
+	if (frame->bytes < sizeof(clock))
+		return frame_error(fd, -EPROTO, NULL);
+	memcpy(&clock, frame->data, sizeof(clock));
+	int r = tune_clock(clock.since_epoch_ns, &e);
+	return r < 0 ? frame_error(fd, r, e.text) : frame_done(fd);
+}
+
 static int answer_usage(int fd)
 {
 	const struct agent_usage usage = usage_now();
@@ -111,6 +134,12 @@ void serve_connection(int fd)
 		break;
 	case AGENT_USAGE:
 		r = answer_usage(fd);
+		break;
+	case AGENT_CPUS:
+		r = use_cpus(fd, frame);
+		break;
+	case AGENT_CLOCK:
+		r = set_clock(fd, frame);
 		break;
 	case AGENT_DATA:
 	case AGENT_RESIZE:

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/launch.h"
+#include "daemon/machine_change.h"
 #include "daemon/network_lease.h"
 #include "daemon/nics.h"
 #include "daemon/remove.h"
@@ -22,7 +23,7 @@
 struct change {
 	struct instance *instance;
 	json_t *object, *config, *devices; /* as they shall be: own and expanded */
-	uint64_t size_bytes;
+	uint64_t size_bytes, old_bytes;
 	change_done *done;
 	void *data;
 };
@@ -131,7 +132,7 @@ static bool is_nic(const json_t *devices, const char *name)
 }
 
 /* Devices that a running instance would have to gain, lose or exchange; network cards it can. */
-static int devices_check(const json_t *old, const json_t *new, struct error *e)
+static int devices_check(const json_t *old, const json_t *new, bool is_machine, struct error *e)
 {
 	static const char *const changing[] = { "limits.max", "limits.read", "limits.write",
 		"size" };
@@ -141,6 +142,9 @@ static int devices_check(const json_t *old, const json_t *new, struct error *e)
 		for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 			const char *name = json_object_iter_key(at);
 			if (is_nic(old, name) && is_nic(new, name))
+				continue;
+			if (is_machine && machine_change_is_disk(json_object_get(old, name)) &&
+				machine_change_is_disk(json_object_get(new, name)))
 				continue;
 			cleanup(json_decref) json_t *left = json_copy(json_object_get(old, name));
 			cleanup(json_decref) json_t *right = json_copy(json_object_get(new, name));
@@ -162,39 +166,17 @@ static int devices_check(const json_t *old, const json_t *new, struct error *e)
 static int limits_set(struct instance *instance, const struct spec *spec, struct error *e)
 {
 	struct plan_cgroup limits;
-	/* A machine's cards alone: its other limits were refused if they differ. */
-	if (!(instance->kind->can & KIND_CAN_LIMITS))
-		return nics_update(instance, spec, e);
 	instance->kind->limits(spec, &instance->live->cpus, &limits);
+	/* A machine gives memory back later: until then it has what it had. */
+	uint64_t had = instance->live->limits.memory_bytes;
+	if ((instance->kind->can & KIND_IS_MACHINE) && limits.memory_bytes < had)
+		limits.memory_bytes = had;
 	int r = launch_set_limits(instance->live, &limits, e);
 	return r < 0 ? r : nics_update(instance, spec, e);
 }
 
-/* Refuses other limits of a kind that has them at its start only. */
-static int check_fixed(struct instance *instance, const struct spec *spec, struct error *e)
-{
-	cleanup(spec_done) struct spec before = {};
-	struct plan_cgroup old = {}, new = {};
-	if (instance->kind->can & KIND_CAN_LIMITS)
-		return 0;
-	int r = instance_spec(instance, &before, e);
-	if (r < 0)
-		return r;
-	struct resources had = spec_resources(&before), asked = spec_resources(spec);
-	instance->kind->limits(&before, &instance->live->cpus, &old);
-	instance->kind->limits(spec, &instance->live->cpus, &new);
-	if (had.cpu_milli == asked.cpu_milli && had.memory_bytes == asked.memory_bytes &&
-		had.storage_bytes == asked.storage_bytes && memcmp(&old, &new, sizeof(old)) == 0)
-		return 0;
-	return error_set(e, -EBUSY, "The limits of a %s are changed while it is stopped",
-		instance->kind->name);
-}
-
 static int live_change(struct instance *instance, const struct spec *spec, struct error *e)
 {
-	int fixed = check_fixed(instance, spec, e);
-	if (fixed < 0)
-		return fixed;
 	struct live *live = instance->live;
 	struct ledger *ledger = &instance->service->instances->ledger;
 	struct resources old = live->promised;
@@ -251,7 +233,8 @@ static int change_check(struct change *change, struct spec *spec, struct error *
 			"devices.%s.pool: an instance stays in its pool; copy it to another",
 			root->device);
 	if (instance->live)
-		r = devices_check(instance->expanded_devices, change->devices, e);
+		r = devices_check(instance->expanded_devices, change->devices,
+			instance->kind->can & KIND_IS_MACHINE, e);
 	if (r == 0)
 		r = ledger_check(&instances->ledger, &asked, e);
 	return r;
@@ -296,28 +279,81 @@ static void resized(void *data, int code, const struct error *e)
 		change_store(change);
 }
 
-static int change_make(struct change *change, struct error *e)
+/* The root's size, and then the record. */
+static int size_change(struct change *change, struct error *e)
 {
 	struct instance *instance = change->instance;
-	cleanup(spec_done) struct spec spec = {};
 	struct volume_ref ref;
-	uint64_t old_bytes = instance->storage_bytes;
-	int r = change_check(change, &spec, e);
-	if (r < 0)
-		return r;
 	instance_volume(instance, NULL, &ref);
-	change->size_bytes = spec_resources(&spec).storage_bytes;
-	r = instance_promise_storage(instance, ref.pool, change->size_bytes, e);
-	if (r == 0 && instance->live)
-		r = live_change(instance, &spec, e);
-	if (r < 0)
-		return r;
-	if (change->size_bytes == old_bytes) {
+	if (change->size_bytes == change->old_bytes) {
 		change_store(change);
 		return 0;
 	}
 	return storage_volume_resize(
 		instance->service->storage, &ref, change->size_bytes, resized, change, e);
+}
+
+/* The cgroup follows what the guest has given back; if it would not, all is as it was. */
+static void machine_is_changed(void *data, int code, const struct error *e)
+{
+	struct change *change = data;
+	struct instance *instance = change->instance;
+	cleanup(spec_done) struct spec spec = {};
+	struct error error = {};
+	if (code < 0) {
+		if (instance->live && instance_spec(instance, &spec, &error) == 0 &&
+			live_change(instance, &spec, &error) < 0)
+			log_error(
+				"limits not put back instance=%s: %s", instance->name, error.text);
+		change_end(change, code, e);
+		return;
+	}
+	code = spec_read(change->config, change->devices,
+		instance->service->instances->ledger.memory_bytes, &spec, &error);
+	if (code == 0 && instance->live) {
+		struct plan_cgroup limits;
+		instance->kind->limits(&spec, &instance->live->cpus, &limits);
+		code = launch_set_limits(instance->live, &limits, &error);
+	}
+	if (code == 0)
+		code = size_change(change, &error);
+	if (code < 0)
+		change_end(change, code, &error);
+}
+
+static int live_or_not(struct change *change, const struct spec *spec, struct error *e)
+{
+	struct instance *instance = change->instance;
+	cleanup(spec_done) struct spec before = {};
+	bool is_machine = instance->kind->can & KIND_IS_MACHINE;
+	int r = 0;
+	if (instance->live)
+		r = instance_spec(instance, &before, e);
+	if (r == 0 && instance->live && is_machine)
+		r = machine_change_check(instance->live, &before, spec, e);
+	if (r == 0 && instance->live)
+		r = live_change(instance, spec, e);
+	if (r < 0)
+		return r;
+	if (!instance->live || !is_machine)
+		return size_change(change, e);
+	machine_change(instance->live, &before, spec, machine_is_changed, change);
+	return 0;
+}
+
+static int change_make(struct change *change, struct error *e)
+{
+	struct instance *instance = change->instance;
+	cleanup(spec_done) struct spec spec = {};
+	struct volume_ref ref;
+	int r = change_check(change, &spec, e);
+	if (r < 0)
+		return r;
+	instance_volume(instance, NULL, &ref);
+	change->old_bytes = instance->storage_bytes;
+	change->size_bytes = spec_resources(&spec).storage_bytes;
+	r = instance_promise_storage(instance, ref.pool, change->size_bytes, e);
+	return r < 0 ? r : live_or_not(change, &spec, e);
 }
 
 int instance_change(struct instance *instance, const json_t *wanted, change_done *done, void *data,

@@ -4,11 +4,17 @@
  */
 #include "daemon/nics.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "abi/runner.h"
+#include "base/log.h"
 #include "base/text.h"
+#include "daemon/machine_change.h"
 #include "daemon/network_lease.h"
 #include "daemon/supervisor.h"
+#include "model/address.h"
 #include "model/json.h"
 
 static const char *kept(const struct instance *instance, const char *device, const char *what)
@@ -158,8 +164,12 @@ static void forget_link(struct live *live, const char *device)
 			json_array_remove(live->links, i - 1);
 }
 
+static void unplug_machine(struct instance *instance, const char *device);
+
 static void unplug(struct instance *instance, const char *device)
 {
+	if (instance->kind->can & KIND_IS_MACHINE)
+		unplug_machine(instance, device);
 	network_card_detach(instance->service, instance->project, instance->name, device, true);
 	network_card_release(instance->service, instance->project, instance->name, device);
 	forget_link(instance->live, device);
@@ -186,6 +196,60 @@ static void unplug_unwanted(void *data, const char *device)
 	unplug(unwanted->instance, copy);
 }
 
+/* It could not be told before: the record names the card then, and the next start has it. */
+static void plugged(void *data, int code, const struct error *e, const void *bytes, size_t length,
+	const int *fds, size_t fd_count)
+{
+	(void)data;
+	(void)bytes;
+	(void)length;
+	for (size_t i = 0; i < fd_count; i++)
+		close(fds[i]);
+	if (code < 0 && code != -EAGAIN)
+		log_warning("a card is not plugged: %s", e->text);
+}
+
+static char *configure_lines(const struct network_lease *lease)
+{
+	const char *const addresses[] = { lease->ipv4, lease->ipv6 };
+	const char *const gateways[] = { lease->ipv4_gateway, lease->ipv6_gateway };
+	struct text text = {};
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+		if (addresses[i][0])
+			text_printf(&text, "address %s %s\n", lease->hwaddr, addresses[i]);
+		if (addresses[i][0] && gateways[i][0])
+			text_printf(&text, "gateway %s %s\n", lease->hwaddr, gateways[i]);
+	}
+	return text_take(&text);
+}
+
+/* A tap for the monitor; the guest's agent sets its addresses when the guest has found the card. */
+static int plug_machine(struct instance *instance, const struct network_card *card,
+	const struct network_lease *lease, struct error *e)
+{
+	struct runner_plug message = { .header.type = RUNNER_PLUG, .kind = RUNNER_PLUG_NIC };
+	cleanup(close) int tap = -1;
+	cleanup(free) char *lines = configure_lines(lease);
+	snprintf(message.id, sizeof(message.id), "%s", card->nic->device);
+	if (mac_parse(lease->hwaddr, message.mac) < 0)
+		return error_set(e, -EINVAL, "devices.%s: no address", card->nic->device);
+	int r = network_card_tap(instance->service, card, 1, &tap, e);
+	if (r == 0)
+		r = live_send(instance->live, &message, sizeof(message), tap, plugged, instance, e);
+	if (r == 0 && lines[0])
+		machine_tell(instance, json_pack("{s:s}", "configure", lines));
+	return r;
+}
+
+static void unplug_machine(struct instance *instance, const char *device)
+{
+	struct runner_plug message = { .header.type = RUNNER_UNPLUG, .kind = RUNNER_PLUG_NIC };
+	struct error e = {};
+	snprintf(message.id, sizeof(message.id), "%s", device);
+	if (live_send(instance->live, &message, sizeof(message), -1, plugged, instance, &e) < 0)
+		log_warning("a card is not unplugged: %s", e.text);
+}
+
 static int plug(struct instance *instance, const struct nic_device *nic, struct error *e)
 {
 	cleanup(json_decref) json_t *hosts = json_array();
@@ -197,7 +261,9 @@ static int plug(struct instance *instance, const struct nic_device *nic, struct 
 		r = network_card_attach(instance->service, &card, e);
 	if (r < 0)
 		return r;
-	r = network_card_plug(instance->service, &card, &lease, instance->live->pid, e);
+	r = (instance->kind->can & KIND_IS_MACHINE)
+		? plug_machine(instance, &card, &lease, e)
+		: network_card_plug(instance->service, &card, &lease, instance->live->pid, e);
 	if (r < 0) {
 		unplug(instance, nic->device);
 		return r;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "base/text.h"
 #include "kind/container.h"
 #include "model/json.h"
 
@@ -19,6 +20,12 @@ static int refuse(struct error *e, const char *field, const char *noun, const ch
 	return error_set(e, -EINVAL, "%s: %s %s", field, noun, why);
 }
 
+/* What the machine's own disks are called. */
+static bool is_taken(const char *name)
+{
+	return text_equal(name, "root") || text_equal(name, "image") || text_equal(name, "seed");
+}
+
 static int check_devices(
 	const struct machine_kind *machine, const struct devices *devices, struct error *e)
 {
@@ -27,6 +34,10 @@ static int check_devices(
 			"devices: no root disk; a profile or the instance must have a disk with path /");
 	for (size_t i = 0; i < devices->disk_count; i++) {
 		const struct disk_device *disk = &devices->disks[i];
+		if (disk->is_block && is_taken(disk->device))
+			return error_set(e, -EINVAL,
+				"devices.%s: the name is that of a disk which every machine has",
+				disk->device);
 		if (disk->is_root || disk->is_block)
 			continue;
 		return error_set(e, -EINVAL,
@@ -91,6 +102,11 @@ static uint32_t cpus_there(uint32_t cpus, uint32_t host_cpus)
 {
 	uint32_t spare = host_cpus < CPUS_SPARE ? host_cpus : CPUS_SPARE;
 	return cpus > spare ? cpus : spare;
+}
+
+uint64_t machine_guest_memory(const struct plan_cgroup *limits)
+{
+	return limits->memory_bytes - MONITOR_BYTES;
 }
 
 static uint64_t smaller(uint64_t a, uint64_t b)

@@ -30,4 +30,6 @@ void machine_steps(const struct machine_kind *machine, const struct kind_input *
 void machine_limits(const struct machine_kind *machine, const struct spec *spec,
 	const struct cpu_set_mask *cpus, struct plan_cgroup *ret);
 uint32_t machine_cpus(const struct plan_cgroup *limits, uint32_t host_cpus);
+/* The guest's own part of a machine's memory limit. */
+uint64_t machine_guest_memory(const struct plan_cgroup *limits);
 uint64_t machine_memory(const struct machine_kind *machine, const struct spec *spec);

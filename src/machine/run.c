@@ -93,7 +93,8 @@ static int add_nic(
 		return error_prefix(e, r, "nic %s", made.host);
 	cleanup(free) char *name = alloc_printf("tap%zu", index);
 	json_array_append_new(json_object_get(run->machine, "nics"),
-		json_pack("{s:o, s:s}", "tap", json_sprintf("fd:%s", name), "mac", text));
+		json_pack("{s:o, s:s, s:s}", "tap", json_sprintf("fd:%s", name), "mac", text, "id",
+			json_text(nic, "device") ?: name));
 	r = pass(run, name, tap);
 	return r < 0 ? error_code(e, r, "pass a tap") : 0;
 }

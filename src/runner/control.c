@@ -77,6 +77,10 @@ static size_t least_length(uint16_t type)
 		return sizeof(struct runner_attach);
 	case RUNNER_RESIZE:
 		return sizeof(struct runner_size);
+	case RUNNER_PLUG:
+	case RUNNER_UNPLUG:
+	case RUNNER_DISK_RATES:
+		return sizeof(struct runner_plug);
 	case RUNNER_HELLO:
 	case RUNNER_STOP:
 	case RUNNER_CONSOLE_LOG:
@@ -85,6 +89,7 @@ static size_t least_length(uint16_t type)
 	case RUNNER_RESUME:
 	case RUNNER_RESET:
 	case RUNNER_STATS:
+	case RUNNER_SUSPEND:
 		return sizeof(struct runner_header);
 	case RUNNER_STATE:
 	case RUNNER_EVENT:

@@ -149,6 +149,10 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 	case RUNNER_PAUSE:
 	case RUNNER_RESUME:
 	case RUNNER_RESET:
+	case RUNNER_PLUG:
+	case RUNNER_UNPLUG:
+	case RUNNER_SUSPEND:
+	case RUNNER_DISK_RATES:
 	case RUNNER_BALLOON:
 	case RUNNER_STATS:
 	case RUNNER_STATE:

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "vmm/aml.h"
+#include "vmm/hotplug.h"
 #include "vmm/pci.h"
 #include "vmm/power.h"
 
@@ -179,6 +180,51 @@ static void add_device(struct aml *aml, const char *name, const char *eisa, uint
 	aml_end(aml);
 }
 
+/* Slots of machine_add(): bridges stay. */
+static void add_slots(struct aml *aml)
+{
+	static const char *const registers[] = { "PCAM", "PCGO", "PCEJ" };
+	char name[5];
+	aml_port_region(aml, "HPIO", HOTPLUG_PORT, HOTPLUG_PORT_BYTES);
+	aml_registers(aml, "HPIO", registers, ARRAY_SIZE(registers));
+	for (uint32_t slot = PCI_PLUG_FIRST; slot <= PCI_PLUG_LAST; slot++) {
+		snprintf(name, sizeof(name), "S%02X_", slot);
+		aml_device(aml, name);
+		aml_name(aml, "_ADR");
+		aml_number(aml, slot << 16);
+		aml_name(aml, "_SUN");
+		aml_number(aml, slot);
+		aml_method(aml, "_EJ0", 1);
+		aml_store_number(aml, UINT32_C(1) << slot, "PCEJ");
+		aml_end(aml);
+		aml_end(aml);
+	}
+	aml_method(aml, "HPLG", 0);
+	aml_store(aml, "PCAM", "Local0");
+	aml_store(aml, "PCGO", "Local1");
+	for (uint32_t slot = PCI_PLUG_FIRST; slot <= PCI_PLUG_LAST; slot++) {
+		snprintf(name, sizeof(name), "S%02X_", slot);
+		aml_if_bit(aml, "Local0", UINT32_C(1) << slot);
+		aml_notify(aml, name, 1); /* look again */
+		aml_end(aml);
+		aml_if_bit(aml, "Local1", UINT32_C(1) << slot);
+		aml_notify(aml, name, 3); /* it shall go */
+		aml_end(aml);
+	}
+	aml_end(aml);
+}
+
+static void add_plug_event(struct aml *aml)
+{
+	char event[8];
+	snprintf(event, sizeof(event), "_E%02X", POWER_GPE_HOTPLUG);
+	aml_scope(aml, "\\_GPE");
+	aml_method(aml, event, 0);
+	aml_call(aml, "\\_SB.PCI0.HPLG");
+	aml_end(aml);
+	aml_end(aml);
+}
+
 static void add_pci(struct aml *aml, bool has_vga)
 {
 	struct resources windows = {}, serial = {}, clock = {};
@@ -202,6 +248,7 @@ static void add_pci(struct aml *aml, bool has_vga)
 	resources_memory_range(&windows, (uint32_t)PCI_WINDOW_AT, (uint32_t)(PCI_WINDOW_END - 1));
 	aml_resources(aml, &windows);
 	add_routes(aml);
+	add_slots(aml);
 	resources_ports(&serial, 0x3f8, 8);
 	resources_line(&serial, 4);
 	add_device(aml, "COM1", "PNP0501", 1, &serial);
@@ -244,8 +291,10 @@ static void build_dsdt(struct aml *aml, const struct acpi_options *options)
 	/* Not for PCI devices: the configuration space and the power registers. */
 	resources_memory(&reserved, (uint32_t)PCI_ECAM_AT, (uint32_t)PCI_ECAM_BYTES);
 	resources_ports(&reserved, POWER_PORT, POWER_PORT_BYTES);
+	resources_ports(&reserved, HOTPLUG_PORT, HOTPLUG_PORT_BYTES);
 	add_device(aml, "SYSR", "PNP0C02", 1, &reserved);
 	aml_end(aml);
+	add_plug_event(aml);
 	if (options->generation_at)
 		add_generation(aml, options->generation_at);
 	aml_name(aml, "\\_S5");

@@ -171,6 +171,67 @@ void aml_return(struct aml *aml)
 	byte(aml, 0xa4);
 }
 
+void aml_port_region(struct aml *aml, const char *name, uint16_t at, uint8_t bytes)
+{
+	byte(aml, 0x5b);
+	byte(aml, 0x80);
+	name_string(aml, name);
+	byte(aml, 1);
+	aml_number(aml, at);
+	aml_number(aml, bytes);
+}
+
+void aml_registers(struct aml *aml, const char *region, const char *const *names, size_t count)
+{
+	byte(aml, 0x5b);
+	byte(aml, 0x81);
+	open_object(aml);
+	name_string(aml, region);
+	byte(aml, 0x43); /* four bytes at a time, the rest written as zeroes */
+	for (size_t i = 0; i < count; i++) {
+		name_string(aml, names[i]);
+		byte(aml, 32);
+	}
+	aml_end(aml);
+}
+
+static void term(struct aml *aml, const char *name)
+{
+	if (strcmp(name, "Local0") == 0 || strcmp(name, "Local1") == 0)
+		byte(aml, (uint8_t)(0x60 + name[5] - '0'));
+	else
+		name_string(aml, name);
+}
+
+void aml_store(struct aml *aml, const char *source, const char *target)
+{
+	byte(aml, 0x70);
+	term(aml, source);
+	term(aml, target);
+}
+
+void aml_store_number(struct aml *aml, uint64_t value, const char *target)
+{
+	byte(aml, 0x70);
+	aml_number(aml, value);
+	term(aml, target);
+}
+
+void aml_if_bit(struct aml *aml, const char *value, uint32_t mask)
+{
+	byte(aml, 0xa0);
+	open_object(aml);
+	byte(aml, 0x7b);
+	term(aml, value);
+	aml_number(aml, mask);
+	byte(aml, 0); /* the result goes nowhere */
+}
+
+void aml_call(struct aml *aml, const char *method)
+{
+	name_string(aml, method);
+}
+
 void aml_notify(struct aml *aml, const char *object, uint8_t value)
 {
 	byte(aml, 0x86);

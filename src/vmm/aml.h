@@ -33,6 +33,16 @@ void aml_bytes(struct aml *aml, const void *bytes, size_t count);
 /* Buffer () { bytes } */
 void aml_buffer(struct aml *aml, const void *bytes, size_t count);
 void aml_return(struct aml *aml); /* the value follows */
+/* Ports from `at` on as an operation region called `name`. */
+void aml_port_region(struct aml *aml, const char *name, uint16_t at, uint8_t bytes);
+/* A field of 32-bit registers in it, one after the other. */
+void aml_registers(struct aml *aml, const char *region, const char *const *names, size_t count);
+/* Store (source, target): names, or "Local0" and "Local1" as they are called in the language. */
+void aml_store(struct aml *aml, const char *source, const char *target);
+void aml_store_number(struct aml *aml, uint64_t value, const char *target);
+/* If (And (value, mask)): opened, to be closed by aml_end(). */
+void aml_if_bit(struct aml *aml, const char *value, uint32_t mask);
+void aml_call(struct aml *aml, const char *method); /* without arguments */
 void aml_notify(struct aml *aml, const char *object, uint8_t value);
 
 /* Resource descriptors: collected in one place, then written by aml_buffer(). */

@@ -29,6 +29,7 @@ TEXT_OPTION(initrd)
 TEXT_OPTION(append)
 TEXT_OPTION(firmware)
 TEXT_OPTION(cache)
+TEXT_OPTION(restore)
 
 static int read_memory(struct plan *plan, char *value)
 {
@@ -178,6 +179,7 @@ static const struct option options[] = {
 	{ "append", "TEXT", "its command line", read_append },
 	{ "firmware", "FILE", "a BIOS or UEFI image in place of a kernel", read_firmware },
 	{ "cache", "DIR", "where unpacked kernels are kept", read_cache },
+	{ "restore", "FILE", "go on from the state that this file holds", read_restore },
 	{ "disk", "FILE[,ro][,id=ID][,bps=SIZE][,iops=N]", "a virtio disk", read_disk },
 	{ "tap", "NAME[,mac=MAC][,queues=N]", "a virtio network card on a tap device", read_tap },
 	{ "vsock", "CID,DIR", "a virtio socket; its unix sockets are in DIR", read_vsock },

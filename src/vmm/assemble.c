@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "disk/disk.h"
 #include "host/process.h"
+#include "vmm/suspend.h"
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/block.h"
 #include "vmm/virtio/console.h"
@@ -75,15 +76,10 @@ static int open_files(struct assembly *assembly, struct error *e)
 	return assembly->cache.dir < 0 ? error_errno(e, "open %s", plan->cache) : 0;
 }
 
-static int add_disk(struct assembly *assembly, uint32_t index, struct error *e)
+int assembly_make_disk(struct assembly *assembly, const struct plan_disk *plan, int fd,
+	struct virtio_device **ret, struct error *e)
 {
-	const struct plan_disk *plan = &assembly->plan.disks[index];
 	struct machine *machine = assembly->machine;
-	char id[24];
-	snprintf(id, sizeof(id), "disk%u", index);
-	int fd = open_file(plan->file, plan->read_only ? O_RDONLY : O_RDWR, e);
-	if (fd < 0)
-		return fd;
 	struct disk *disk;
 	int r = raw_open_fd(fd, plan->file, plan->read_only, &disk, e);
 	if (r < 0) {
@@ -92,20 +88,36 @@ static int add_disk(struct assembly *assembly, uint32_t index, struct error *e)
 	}
 	uint32_t cpus = machine->cpus->count;
 	const struct block_options options = {
-		.id = plan->id ? plan->id : id,
+		.id = plan->id,
 		.queues = (uint16_t)(cpus < QUEUES_MAX ? cpus : QUEUES_MAX),
 		.bytes_per_second = plan->bytes_per_second,
 		.operations_per_second = plan->operations_per_second,
 		.stalled = machine_stall,
 		.data = machine,
 	};
-	struct virtio_device *device;
-	r = block_new(machine->guest, machine->loop, &machine->bus, disk, &options, &device, e);
-	if (r < 0) {
+	r = block_new(machine->guest, machine->loop, &machine->bus, disk, &options, ret, e);
+	if (r < 0)
 		disk_close(disk);
+	return r;
+}
+
+static int add_disk(struct assembly *assembly, uint32_t index, struct error *e)
+{
+	struct plan_disk *plan = &assembly->plan.disks[index];
+	char id[24], name[MACHINE_NAME_BYTES];
+	snprintf(id, sizeof(id), "disk%u", index);
+	struct plan_disk named = *plan;
+	if (!named.id)
+		named.id = id;
+	int fd = open_file(plan->file, plan->read_only ? O_RDONLY : O_RDWR, e);
+	if (fd < 0)
+		return fd;
+	struct virtio_device *device;
+	int r = assembly_make_disk(assembly, &named, fd, &device, e);
+	if (r < 0)
 		return r;
-	}
-	r = machine_add(machine, device, e);
+	snprintf(name, sizeof(name), "disk:%.60s", named.id);
+	r = machine_add(assembly->machine, device, name, e);
 	if (r < 0)
 		device->driver->free(device);
 	return r;
@@ -113,7 +125,7 @@ static int add_disk(struct assembly *assembly, uint32_t index, struct error *e)
 
 static int add_plain(struct machine *machine, struct virtio_device *device, struct error *e)
 {
-	int r = machine_add(machine, device, e);
+	int r = machine_add(machine, device, NULL, e);
 	if (r < 0)
 		device->driver->free(device);
 	return r;
@@ -141,35 +153,47 @@ static int read_mac(const char *text, uint8_t mac[6], struct error *e)
 	return 0;
 }
 
-static int add_nic(struct assembly *assembly, const struct plan_nic *plan, struct error *e)
+int assembly_make_nic(struct assembly *assembly, const struct plan_nic *plan, int *taps,
+	uint32_t pairs, struct virtio_device **ret, struct error *e)
 {
 	struct machine *machine = assembly->machine;
-	int taps[NET_PAIRS_MAX];
-	struct net_options options = { .taps = taps, .pairs = plan->queues ? plan->queues : 1 };
+	struct net_options options = { .taps = taps, .pairs = pairs };
 	int r = 0;
 	if (plan->mac)
 		r = read_mac(plan->mac, options.mac, e);
 	else
 		make_mac(plan->tap, options.mac);
-	if (r < 0)
-		return r;
+	if (r == 0)
+		r = net_new(machine->guest, machine->loop, &machine->bus, &options, ret, e);
+	for (uint32_t i = 0; r < 0 && i < pairs; i++)
+		close(taps[i]);
+	return r;
+}
+
+static int add_nic(struct assembly *assembly, const struct plan_nic *plan, struct error *e)
+{
+	char name[MACHINE_NAME_BYTES];
+	int taps[NET_PAIRS_MAX];
+	uint32_t pairs = plan->queues ? plan->queues : 1;
+	int r = 0;
 	if (text_starts(plan->tap, "fd:")) {
-		options.pairs = 1;
+		pairs = 1;
 		taps[0] = open_file(plan->tap, 0, e);
 		r = taps[0] < 0 ? taps[0] : 0;
 	} else {
-		r = net_open_tap(plan->tap, options.pairs, taps, e);
+		r = net_open_tap(plan->tap, pairs, taps, e);
 	}
 	if (r < 0)
 		return r;
 	struct virtio_device *device;
-	r = net_new(machine->guest, machine->loop, &machine->bus, &options, &device, e);
-	if (r < 0) {
-		for (uint32_t i = 0; i < options.pairs; i++)
-			close(taps[i]);
+	r = assembly_make_nic(assembly, plan, taps, pairs, &device, e);
+	if (r < 0)
 		return error_prefix(e, r, "%s", plan->tap);
-	}
-	return add_plain(machine, device, e);
+	snprintf(name, sizeof(name), "nic:%.60s", plan->id ?: plan->tap);
+	r = machine_add(assembly->machine, device, name, e);
+	if (r < 0)
+		device->driver->free(device);
+	return r;
 }
 
 static int add_vsock(struct assembly *assembly, struct error *e)
@@ -291,6 +315,16 @@ static int unpack(void *data, const struct image *kernel, uint64_t offset, uint6
 		return error_errno(e, "dup");
 	*ret_fd = fd;
 	return 0;
+}
+
+int assembly_restore(struct assembly *assembly, struct error *e)
+{
+	const char *file = assembly->plan.restore;
+	cleanup(close) int fd = open_file(file, O_RDONLY, e);
+	if (fd < 0)
+		return fd;
+	int r = suspend_read(assembly->machine, fd, e);
+	return r < 0 ? error_prefix(e, r, "%s", file) : 0;
 }
 
 int assembly_boot(struct assembly *assembly, struct error *e)

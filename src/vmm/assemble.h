@@ -26,5 +26,17 @@ int assembly_init(struct assembly *assembly, const struct plan *plan, const stru
 	struct loop *loop, struct error *e) must_use;
 void assembly_done(struct assembly *assembly);
 
+/*
+ * A disk or a card of the machine, not added yet. Both take their descriptors, also when they fail. A disk must
+ * have an id.
+ */
+int assembly_make_disk(struct assembly *assembly, const struct plan_disk *plan, int fd,
+	struct virtio_device **ret, struct error *e) must_use;
+int assembly_make_nic(struct assembly *assembly, const struct plan_nic *plan, int *taps,
+	uint32_t pairs, struct virtio_device **ret, struct error *e) must_use;
+
+/* Goes on from the state that the plan names: then machine_resume(). */
+int assembly_restore(struct assembly *assembly, struct error *e) must_use;
+
 /* Puts the kernel into memory (not for firmware) and sets the first CPU's state. */
 int assembly_boot(struct assembly *assembly, struct error *e) must_use;

@@ -12,6 +12,8 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "host/process.h"
+#include "vmm/plug.h"
+#include "vmm/suspend.h"
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/console.h"
 
@@ -111,6 +113,57 @@ static void pause_request(struct attendant *a, struct control_peer *peer,
 	attendant_status(a, pause ? RUNNER_PAUSED : RUNNER_RUNNING);
 }
 
+static void answer(struct control_peer *peer, const struct runner_header *request, int r,
+	const struct error *e)
+{
+	if (r < 0)
+		control_answer_error(peer, request, r, e->text);
+	else
+		control_answer_done(peer, request);
+}
+
+/* Saved, the machine stands still: what happened later would be lost, or happen twice. */
+static int suspend(struct attendant *a, int fd, struct error *e)
+{
+	struct machine *machine = a->assembly->machine;
+	bool was_paused = machine->is_paused;
+	machine_pause(machine);
+	int r = suspend_write(machine, fd, e);
+	close(fd);
+	if (r < 0 && !was_paused)
+		machine_resume(machine);
+	else if (r == 0)
+		attendant_status(a, RUNNER_PAUSED);
+	return r;
+}
+
+static void with_file(struct attendant *a, struct control_peer *peer,
+	const struct runner_header *request, const int *fds, size_t fd_count)
+{
+	struct error e = {};
+	int r = -EINVAL;
+	if (fd_count != 1) {
+		for (size_t i = 0; i < fd_count; i++)
+			close(fds[i]);
+		error_set(&e, r, "one descriptor is wanted");
+	} else if (request->type == RUNNER_PLUG) {
+		r = plug_device(a->assembly, (const void *)request, fds[0], &e);
+	} else {
+		r = suspend(a, fds[0], &e);
+	}
+	answer(peer, request, r, &e);
+}
+
+static void device_request(
+	struct attendant *a, struct control_peer *peer, const struct runner_header *request)
+{
+	struct error e = {};
+	const struct runner_plug *plug = (const void *)request;
+	int r = request->type == RUNNER_UNPLUG ? unplug_device(a->assembly, plug, &e)
+					       : plug_set_rates(a->assembly, plug, &e);
+	answer(peer, request, r, &e);
+}
+
 static void on_request(void *data, struct control_peer *peer, const struct runner_header *request,
 	const int *fds, size_t fd_count)
 {
@@ -125,9 +178,17 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 		attach_request(a, peer, request, fds, fd_count);
 		return;
 	}
+	if (request->type == RUNNER_PLUG || request->type == RUNNER_SUSPEND) {
+		with_file(a, peer, request, fds, fd_count);
+		return;
+	}
 	for (size_t i = 0; i < fd_count; i++)
 		close(fds[i]);
 	switch ((enum runner_type)request->type) {
+	case RUNNER_UNPLUG:
+	case RUNNER_DISK_RATES:
+		device_request(a, peer, request);
+		break;
 	case RUNNER_SIGNAL:
 		control_answer_done(peer, request);
 		a->stop(a->data, (int)((const struct runner_number *)(const void *)request)->value);
@@ -162,6 +223,8 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 		stats_request(a, peer, request);
 		break;
 	case RUNNER_ATTACH:
+	case RUNNER_PLUG:
+	case RUNNER_SUSPEND:
 	case RUNNER_HELLO:
 	case RUNNER_STATE:
 	case RUNNER_EVENT:

@@ -79,6 +79,12 @@ static const uint16_t io_calls[] = {
 	SYS_newfstatat,
 	SYS_renameat,
 	SYS_unlinkat,
+	/* Devices that are plugged in later. */
+	SYS_eventfd2,
+	SYS_timerfd_create,
+	SYS_timerfd_settime,
+	SYS_io_uring_setup,
+	SYS_io_uring_register,
 	SYS_accept4,
 	SYS_socketpair,
 	SYS_sendto,

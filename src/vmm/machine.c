@@ -69,6 +69,12 @@ static void want_off(void *data)
 	want_end(data, MACHINE_OFF, 0);
 }
 
+static void want_eject(void *data)
+{
+	struct machine *machine = data;
+	loop_wake(machine->wake);
+}
+
 void machine_stall(void *data, bool is_stalled)
 {
 	struct machine *machine = data;
@@ -109,10 +115,27 @@ static void update_stall(struct machine *machine)
 		machine->stalled(machine->data, wants);
 }
 
+/* What the guest has let go of is taken out, on our thread. */
+static void take_ejected(struct machine *machine)
+{
+	bus_guard(&machine->bus);
+	uint32_t ejected = machine->hotplug.ejected;
+	machine->hotplug.ejected = 0;
+	for (uint32_t i = 0; i < MACHINE_DEVICES_MAX; i++) {
+		if (!(ejected >> (i + PCI_PLUG_FIRST) & 1) || !machine->devices[i])
+			continue;
+		virtio_pci_free(machine->devices[i]);
+		machine->devices[i] = NULL;
+		machine->names[i][0] = '\0';
+		machine->plugged++;
+	}
+}
+
 static void woken(void *data)
 {
 	struct machine *machine = data;
 	update_stall(machine);
+	take_ejected(machine);
 	bus_enter(&machine->bus);
 	bool has_end = machine->has_end;
 	bus_leave(&machine->bus);
@@ -168,6 +191,8 @@ static int add_board(
 	if (r == 0)
 		r = power_init(&machine->power, &machine->bus, &machine->wires, e);
 	if (r == 0)
+		r = hotplug_init(&machine->hotplug, &machine->bus, &machine->power, e);
+	if (r == 0)
 		r = rtc_init(&machine->rtc, &machine->bus, &machine->wires, machine->loop, e);
 	if (r == 0)
 		r = serial_init(&machine->serial, &machine->bus, &machine->wires, SERIAL_PORT,
@@ -178,7 +203,8 @@ static int add_board(
 		return r;
 	machine->pci.reset = machine->power.reset = want_reset;
 	machine->power.off = want_off;
-	machine->pci.data = machine->power.data = machine;
+	machine->pci.data = machine->power.data = machine->hotplug.data = machine;
+	machine->hotplug.wake = want_eject;
 	rtc_set_memory(
 		&machine->rtc, machine->map.low_bytes, machine->map.high_bytes, options->cpus);
 	fw_cfg_number(&machine->fw_cfg, FW_KEY_RAM, options->memory_bytes, 8);
@@ -269,6 +295,7 @@ void machine_free(struct machine *machine)
 	machine->vcpus = NULL;
 	for (uint32_t i = 0; i < machine->device_count; i++)
 		virtio_pci_free(machine->devices[i]);
+	hotplug_done(&machine->hotplug);
 	pci_done(&machine->pci);
 	power_done(&machine->power);
 	rtc_done(&machine->rtc);
@@ -283,15 +310,61 @@ void machine_free(struct machine *machine)
 	free(machine);
 }
 
-int machine_add(struct machine *machine, struct virtio_device *device, struct error *e)
+int machine_add(
+	struct machine *machine, struct virtio_device *device, const char *name, struct error *e)
 {
-	if (machine->device_count == MACHINE_DEVICES_MAX)
+	uint32_t i = 0;
+	while (i < MACHINE_DEVICES_MAX && machine->devices[i])
+		i++;
+	if (i == MACHINE_DEVICES_MAX)
 		return error_set(e, -ENOSPC, "more than %d devices", MACHINE_DEVICES_MAX);
-	int r = virtio_pci_new(&machine->pci, (uint8_t)(machine->device_count + 1), device,
-		&machine->devices[machine->device_count], e);
-	if (r == 0)
-		machine->device_count++;
-	return r;
+	int r = virtio_pci_new(
+		&machine->pci, (uint8_t)(i + PCI_PLUG_FIRST), device, &machine->devices[i], e);
+	if (r < 0)
+		return r;
+	snprintf(machine->names[i], MACHINE_NAME_BYTES, "%s", name ?: "");
+	if (i >= machine->device_count)
+		machine->device_count = i + 1;
+	return 0;
+}
+
+/* 0: there is none. */
+static uint32_t slot_of(const struct machine *machine, const char *name)
+{
+	for (uint32_t i = 0; i < machine->device_count; i++)
+		if (machine->devices[i] && strcmp(machine->names[i], name) == 0)
+			return i + PCI_PLUG_FIRST;
+	return 0;
+}
+
+struct virtio_device *machine_find(struct machine *machine, const char *name)
+{
+	uint32_t slot = slot_of(machine, name);
+	return slot ? virtio_pci_device(machine->devices[slot - PCI_PLUG_FIRST]) : NULL;
+}
+
+int machine_plug(
+	struct machine *machine, struct virtio_device *device, const char *name, struct error *e)
+{
+	bus_guard(&machine->bus);
+	if (slot_of(machine, name))
+		return error_set(e, -EEXIST, "%s: the machine has it already", name);
+	int r = machine_add(machine, device, name, e);
+	if (r < 0)
+		return r;
+	machine->plugged++;
+	hotplug_tell_came(&machine->hotplug, slot_of(machine, name));
+	return 0;
+}
+
+int machine_unplug(struct machine *machine, const char *name)
+{
+	bus_guard(&machine->bus);
+	uint32_t slot = slot_of(machine, name);
+	if (!slot)
+		return -ENOENT;
+	hotplug_tell_go(&machine->hotplug, slot);
+	return 0;
 }
 
 /* A new number each time this memory starts to live: guests renew their randomness. */
@@ -379,7 +452,8 @@ void machine_pause(struct machine *machine)
 	machine->is_paused = true;
 	bus_guard(&machine->bus);
 	for (uint32_t i = 0; i < machine->device_count; i++)
-		virtio_pci_pause(machine->devices[i], true);
+		if (machine->devices[i])
+			virtio_pci_pause(machine->devices[i], true);
 }
 
 void machine_resume(struct machine *machine)
@@ -387,7 +461,8 @@ void machine_resume(struct machine *machine)
 	machine->is_paused = false;
 	bus_enter(&machine->bus);
 	for (uint32_t i = 0; i < machine->device_count; i++)
-		virtio_pci_pause(machine->devices[i], false);
+		if (machine->devices[i])
+			virtio_pci_pause(machine->devices[i], false);
 	bool stalled = machine->stalls > 0;
 	bus_leave(&machine->bus);
 	if (!stalled)
@@ -421,7 +496,9 @@ int machine_reset(struct machine *machine, struct error *e)
 	machine_pause(machine);
 	bus_enter(&machine->bus);
 	for (uint32_t i = 0; i < machine->device_count; i++)
-		virtio_pci_reset(machine->devices[i]);
+		if (machine->devices[i])
+			virtio_pci_reset(machine->devices[i]);
+	hotplug_reset(&machine->hotplug);
 	pci_reset(&machine->pci);
 	power_reset(&machine->power);
 	serial_reset(&machine->serial);
@@ -486,6 +563,9 @@ static_assert(sizeof(struct machine_saved) == 24, "layout");
 
 int machine_save(struct machine *machine, struct state *state, struct error *e)
 {
+	if (machine->plugged > 0)
+		return error_set(e, -EBUSY,
+			"devices came or went while it ran: its state is saved after a restart");
 	if (machine->stalls > 0)
 		return error_set(e, -EBUSY, "a disk's volume is full: its writes wait for room");
 	struct machine_saved saved = { machine->map.low_bytes, machine->map.high_bytes,
@@ -495,9 +575,11 @@ int machine_save(struct machine *machine, struct state *state, struct error *e)
 		bus_guard(&machine->bus);
 		/* Devices first: what they have under way ends, and may interrupt a CPU. */
 		for (uint32_t i = 0; i < machine->device_count; i++)
-			virtio_pci_save(machine->devices[i], state);
+			if (machine->devices[i])
+				virtio_pci_save(machine->devices[i], state);
 		pci_save(&machine->pci, state);
 		power_save(&machine->power, state);
+		hotplug_save(&machine->hotplug, state);
 		rtc_save(&machine->rtc, state);
 		serial_save(&machine->serial, state);
 		fw_cfg_save(&machine->fw_cfg, state);
@@ -525,13 +607,16 @@ int machine_load(struct machine *machine, const struct state *state, struct erro
 	if (r == 0)
 		r = power_load(&machine->power, state, e);
 	if (r == 0)
+		r = hotplug_load(&machine->hotplug, state, e);
+	if (r == 0)
 		r = rtc_load(&machine->rtc, state, e);
 	if (r == 0)
 		r = serial_load(&machine->serial, state, e);
 	if (r == 0)
 		r = fw_cfg_load(&machine->fw_cfg, state, e);
 	for (uint32_t i = 0; r == 0 && i < machine->device_count; i++)
-		r = virtio_pci_load(machine->devices[i], state, e);
+		if (machine->devices[i])
+			r = virtio_pci_load(machine->devices[i], state, e);
 	if (r < 0)
 		return r;
 	/* This memory begins a life of its own. */

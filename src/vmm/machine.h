@@ -12,6 +12,7 @@
 #include "vmm/chipset.h"
 #include "vmm/cpu/engine.h"
 #include "vmm/fw_cfg.h"
+#include "vmm/hotplug.h"
 #include "vmm/pci.h"
 #include "vmm/power.h"
 #include "vmm/rtc.h"
@@ -21,7 +22,8 @@
 
 #define MACHINE_MEMORY_MIN  (1 * MIB)
 #define MACHINE_MEMORY_MAX  (1024 * GIB)
-#define MACHINE_DEVICES_MAX 28
+#define MACHINE_NAME_BYTES  72
+#define MACHINE_DEVICES_MAX (PCI_PLUG_LAST - PCI_PLUG_FIRST + 1)
 
 enum machine_end {
 	MACHINE_OFF,    /* the guest turned itself off */
@@ -42,14 +44,18 @@ struct machine {
 	struct pci pci;
 	struct chipset chipset;
 	struct power power;
+	struct hotplug hotplug;
 	struct rtc rtc;
 	struct serial serial;
 	struct fw_cfg fw_cfg;
 	struct region exit_port;
 	struct test_device *test_device;                 /* or NULL */
-	struct virtio_pci *devices[MACHINE_DEVICES_MAX]; /* by slot, from 1 */
-	uint32_t device_count;
-	uint64_t rsdp_at; /* in guest memory, if the tables are there */
+	struct virtio_pci *devices[MACHINE_DEVICES_MAX]; /* by slot, from 1; NULL: free */
+	uint32_t device_count;                           /* the last that is taken, and 1 */
+	char names[MACHINE_DEVICES_MAX]
+		  [MACHINE_NAME_BYTES]; /* what unplug and limits go by; "": none */
+	uint32_t plugged;               /* how often one came or went since the start */
+	uint64_t rsdp_at;               /* in guest memory, if the tables are there */
 	struct cpu_state boot_state;
 	struct chips_state chips_reset;
 	bool is_paused;
@@ -87,8 +93,17 @@ int machine_new(const struct machine_options *options, struct loop *loop, struct
 void machine_free(struct machine *machine);
 DEFINE_CLEANUP(struct machine *, machine_free);
 
-/* Adds a device in the next slot. On success the machine owns it. */
-int machine_add(struct machine *machine, struct virtio_device *device, struct error *e) must_use;
+/* Adds a device in the next slot, called `name` (NULL: nothing). On success the machine owns it. */
+int machine_add(struct machine *machine, struct virtio_device *device, const char *name,
+	struct error *e) must_use;
+/* The device of that name, or NULL. */
+struct virtio_device *machine_find(struct machine *machine, const char *name);
+
+/* The same while the guest runs, which is told. */
+int machine_plug(struct machine *machine, struct virtio_device *device, const char *name,
+	struct error *e) must_use;
+/* Asks the guest to let go of a device; it is freed when the guest has. -ENOENT: it is gone. */
+int machine_unplug(struct machine *machine, const char *name) must_use;
 
 /* After all devices: gives them addresses (unless firmware does) and writes the ACPI tables. */
 int machine_complete(struct machine *machine, struct error *e) must_use;

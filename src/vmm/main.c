@@ -156,8 +156,10 @@ static int let_go(struct monitor *monitor, struct error *e)
 		r = machine_start(machine, e);
 	if (r == 0 && plan->is_jailed)
 		r = confine_io_thread(e);
-	if (r == 0)
+	if (r == 0 && !plan->restore)
 		r = machine_go(machine, e);
+	else if (r == 0)
+		machine_resume(machine);
 	if (r == 0)
 		attendant_status(&monitor->attendant, RUNNER_RUNNING);
 	return r;
@@ -174,6 +176,8 @@ static int start(struct monitor *monitor, const struct plan *plan, struct error 
 	r = assembly_init(&monitor->assembly, plan, engine, monitor->loop, e);
 	if (r == 0)
 		r = assembly_boot(&monitor->assembly, e);
+	if (r == 0 && plan->restore)
+		r = assembly_restore(&monitor->assembly, e);
 	if (r == 0)
 		r = watch_signals(monitor, e);
 	if (r < 0)

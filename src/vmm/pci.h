@@ -15,6 +15,8 @@
 
 #define PCI_CONFIG_SIZE     256
 #define PCI_BARS            6
+#define PCI_PLUG_FIRST      1 /* slots of devices that come and go */
+#define PCI_PLUG_LAST       28
 #define PCI_SLOTS           32
 #define PCI_FUNCTIONS       8
 #define PCI_MSIX_MAX        128

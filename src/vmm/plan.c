@@ -129,6 +129,7 @@ static int read_disks(void *object, const json_t *value, const char *path, struc
 static const struct member nic_members[] = {
 	NIC("tap", TEXT, tap, 0),
 	NIC("mac", TEXT, mac, 0),
+	NIC("id", TEXT, id, 0),
 	NIC("queues", NUMBER32, queues, 8),
 };
 
@@ -209,6 +210,7 @@ static const struct member plan_members[] = {
 	PLAN("append", TEXT, append, 0),
 	PLAN("firmware", TEXT, firmware, 0),
 	PLAN("cache", TEXT, cache, 0),
+	PLAN("restore", TEXT, restore, 0),
 	{ "disks", READ, 0, 0, read_disks },
 	{ "nics", READ, 0, 0, read_nics },
 	{ "vsock", READ, 0, 0, read_vsock },

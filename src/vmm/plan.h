@@ -26,6 +26,7 @@ struct plan_disk {
 struct plan_nic {
 	const char *tap; /* the name of a tap device, or "fd:NAME" */
 	const char *mac; /* NULL: made from the tap's name */
+	const char *id;  /* what it is unplugged by; NULL: the tap's name */
 	uint32_t queues;
 };
 
@@ -35,7 +36,8 @@ struct plan {
 	uint32_t cpus;
 	uint64_t memory_bytes;
 	const char *kernel, *initrd, *append, *firmware; /* NULL: none */
-	const char *cache; /* a directory for unpacked kernels; NULL: none */
+	const char *restore; /* a file of suspend.h to go on from; NULL: it boots */
+	const char *cache;   /* a directory for unpacked kernels; NULL: none */
 	struct plan_disk disks[PLAN_DISKS_MAX];
 	uint32_t disk_count;
 	struct plan_nic nics[PLAN_NICS_MAX];

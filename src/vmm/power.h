@@ -19,6 +19,7 @@
 #define POWER_SCI_LINE    9
 #define POWER_SLEEP_OFF   0 /* SLP_TYP of S5 */
 
+#define POWER_GPE_HOTPLUG    1u /* a PCI device came, or shall go */
 #define POWER_GPE_GENERATION 5u /* the VM generation id has changed */
 
 struct power {

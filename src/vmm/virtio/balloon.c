@@ -17,7 +17,6 @@
 #define REPORT         3
 #define QUEUES         4
 #define F_STATS        1
-#define F_DEFLATE_OOM  2
 #define F_REPORTING    5
 #define PAGE_SHIFT     12
 #define PAGES_AT_ONCE  256
@@ -250,8 +249,8 @@ struct virtio_device *balloon_new(struct guest *guest, struct loop *loop, struct
 	device->config = &balloon->config;
 	device->config_size = sizeof(balloon->config);
 	device->config_is_writable = true;
-	device->features =
-		UINT64_C(1) << F_STATS | UINT64_C(1) << F_DEFLATE_OOM | UINT64_C(1) << F_REPORTING;
+	/* Not to deflate when memory is short: what is held is a limit, and the guest's own to live with. */
+	device->features = UINT64_C(1) << F_STATS | UINT64_C(1) << F_REPORTING;
 	virtio_device_init(device, &balloon_driver, guest, loop, bus, QUEUES, QUEUE_SIZE);
 	return device;
 }

@@ -385,6 +385,15 @@ static void settle(struct virtio_device *device)
 	disk_drain(block_of(device)->disk);
 }
 
+void block_set_rates(
+	struct virtio_device *device, uint64_t bytes_per_second, uint64_t operations_per_second)
+{
+	struct block *block = block_of(device);
+	throttle_init(&block->bytes, bytes_per_second, loop_now());
+	throttle_init(&block->operations, operations_per_second, loop_now());
+	serve_resting(block);
+}
+
 struct block_saved {
 	uint64_t resting, sectors;
 };

@@ -23,5 +23,9 @@ struct block_options {
 int block_new(struct guest *guest, struct loop *loop, struct bus *bus, struct disk *disk,
 	const struct block_options *options, struct virtio_device **ret, struct error *e) must_use;
 
+/* Other limits from now on; 0: none. The bus lock is held. */
+void block_set_rates(
+	struct virtio_device *device, uint64_t bytes_per_second, uint64_t operations_per_second);
+
 /* The disk has grown or shrunk to `bytes`; the guest is told. The bus lock is held. */
 void block_resize(struct virtio_device *device, uint64_t bytes);

@@ -475,6 +475,11 @@ void virtio_pci_free(struct virtio_pci *transport)
 	free(transport);
 }
 
+struct virtio_device *virtio_pci_device(struct virtio_pci *transport)
+{
+	return transport->device;
+}
+
 void virtio_pci_reset(struct virtio_pci *transport)
 {
 	device_reset(transport);

@@ -19,6 +19,7 @@ void virtio_pci_free(struct virtio_pci *transport);
 DEFINE_CLEANUP(struct virtio_pci *, virtio_pci_free);
 
 /* The bus lock is held. */
+struct virtio_device *virtio_pci_device(struct virtio_pci *transport);
 void virtio_pci_reset(struct virtio_pci *transport);
 void virtio_pci_save(struct virtio_pci *transport, struct state *state);
 /* After pci_load(). */

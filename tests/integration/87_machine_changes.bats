@@ -1,0 +1,80 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# A running machine is changed: CPUs, memory, disks, cards, their limits; what cannot be is refused in a sentence.
+
+bats_require_minimum_version 1.5.0
+load common
+load image
+
+setup_file() {
+	berthd_start || return 1
+	busybox_image "$BERTH_BASE/image.tar"
+	lxc image import "$BERTH_BASE/image.tar" --alias box
+	api PATCH /1.0 "$(jq -n --arg dir "$("$TOP/tests/images/kernel")" \
+		'{config: {"berth.kernel": $dir, "berth.engine": "soft"}}')"
+	api_wait POST /1.0/networks '{"name":"mnet","config":{"ipv4.address":"10.79.6.1/24","ipv6.address":"none"}}'
+	api_wait POST /1.0/networks '{"name":"other","config":{"ipv4.address":"10.79.7.1/24","ipv6.address":"none"}}'
+	berth launch box m --type microvm --cpus 1 --memory 256MiB --storage 64MiB --network mnet
+	lxc exec m -- true
+}
+teardown_file() { berthd_stop; }
+
+memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1024) }'; }
+
+@test "CPUs are given and taken while it runs, and no more than are there" {
+	[ "$(nproc)" -ge 2 ] || skip "this host has one CPU"
+	lxc config set m limits.cpu 2
+	[ "$(lxc exec m -- nproc)" = 2 ]
+	lxc config set m limits.cpu 1
+	[ "$(lxc exec m -- nproc)" = 1 ]
+	run lxc config set m limits.cpu 64
+	[ "$status" -ne 0 ]
+	[ "$(lxc config get m limits.cpu)" = 1 ]
+}
+
+@test "memory is given back and returned, and never more than it started with" {
+	before=$(memory)
+	lxc config set m limits.memory 192MiB
+	[ "$(memory)" -le $((before - 60)) ]
+	group=$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID*default_m" | grep memory || true)
+	[ -z "$group" ] || [ "$(cat "$group/memory.limit_in_bytes")" = $(((192 + 64) * 1048576)) ]
+	lxc config set m limits.memory 256MiB
+	eventually 10 sh -c "[ \$(lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int(\$2 / 1024) }') = $before ]"
+	run lxc config set m limits.memory 512MiB
+	[ "$status" -ne 0 ]
+	[[ $output == *"started with"* ]]
+}
+
+@test "a disk comes, is written, and goes" {
+	truncate -s 16M "$BERTH_BASE/disk"
+	lxc config device add m data disk source="$BERTH_BASE/disk"
+	eventually 10 lxc exec m -- test -b /dev/vdc
+	lxc exec m -- sh -c 'echo word | dd of=/dev/vdc conv=fsync 2>/dev/null; sync'
+	[ "$(head -c 4 "$BERTH_BASE/disk")" = word ]
+	lxc config device remove m data
+	run lxc exec m -- test -b /dev/vdc
+	[ "$status" -ne 0 ]
+	run lxc config device add m none disk source="$BERTH_BASE/no-such"
+	[[ $output == *"no-such"* ]]
+	run lxc config device add m dir disk source=/tmp path=/mnt
+	[ "$status" -ne 0 ]
+	[[ $output == *"not directories"* ]]
+}
+
+@test "a disk's rate is changed and holds" {
+	lxc config device override m root limits.max=2MiB 2>/dev/null || lxc config device set m root limits.max 2MiB
+	SECONDS=0
+	lxc exec m -- dd if=/dev/zero of=/root/zero bs=65536 count=96 conv=fsync
+	[ "$SECONDS" -ge 2 ]
+	lxc config device unset m root limits.max
+	lxc exec m -- rm /root/zero
+}
+
+@test "a card comes with its address, and goes" {
+	lxc config device add m eth1 nic network=other name=eth1
+	address=$(api GET /1.0/instances/m | json '.metadata.config["volatile.eth1.ipv4.address"]')
+	eventually 15 in_net ping -q -c 1 -W 1 "${address%/*}"
+	lxc config device remove m eth1
+	eventually 15 sh -c '! lxc exec m -- ip addr | grep -q "'"${address%/*}"'"'
+	[ "$(lxc exec m -- echo fine)" = fine ]
+}
