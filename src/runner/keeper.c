@@ -27,7 +27,8 @@
 #include "host/process.h"
 #include "runner/console.h"
 
-#define OOM_LATER_NS (50 * NS_PER_MS)
+#define OOM_LATER_NS  (50 * NS_PER_MS)
+#define STOP_FIRST_NS (5 * NS_PER_MS)
 
 struct keeper {
 	struct keeper_options options;
@@ -44,8 +45,41 @@ struct keeper {
 	bool oom_is_v2;
 	char *memory_dir;
 	int stop_signal;
+	int status; /* /proc/PID/status of the first process */
+	struct source *stop_timer;
+	uint64_t stop_delay_ns;
 	struct runner_state state;
 };
+
+/* Whether the first process has a handler for the signal: the kernel drops what an init does not handle. */
+static bool is_caught(const struct keeper *k, int signal)
+{
+	char text[4096];
+	ssize_t length = pread(k->status, text, sizeof(text) - 1, 0);
+	text[length > 0 ? length : 0] = '\0';
+	const char *caught = strstr(text, "\nSigCgt:");
+	return !caught || strtoull(caught + strlen("\nSigCgt:"), NULL, 16) >> (signal - 1) & 1;
+}
+
+/* A stop that comes before the first process has set its handler waits for it. */
+static void stop_when_caught(void *data)
+{
+	struct keeper *k = data;
+	if (is_caught(k, k->stop_signal)) {
+		(void)!process_signal(k->pidfd, k->stop_signal);
+		return;
+	}
+	k->stop_delay_ns = k->stop_delay_ns < NS_PER_SEC ? k->stop_delay_ns * 2 : NS_PER_SEC;
+	timer_set_after(k->stop_timer, k->stop_delay_ns);
+}
+
+static void stop_later(struct keeper *k)
+{
+	if (!k->stop_timer)
+		k->stop_timer = loop_add_timer(k->loop, stop_when_caught, k);
+	k->stop_delay_ns = STOP_FIRST_NS;
+	timer_set_after(k->stop_timer, k->stop_delay_ns);
+}
 
 static void stop_request(struct keeper *k, struct control_peer *peer,
 	const struct runner_header *request, int signal)
@@ -131,6 +165,8 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 			(int)((const struct runner_number *)(const void *)request)->value);
 		break;
 	case RUNNER_STOP:
+		if (k->stop_signal > 0 && !is_caught(k, k->stop_signal))
+			stop_later(k);
 		stop_request(k, peer, request, k->stop_signal);
 		break;
 	case RUNNER_RESIZE:
@@ -350,6 +386,7 @@ int keeper_open(const struct keeper_options *options, struct keeper **ret, struc
 		.pidfd = -1,
 		.exit_file = -1,
 		.oom = -1,
+		.status = -1,
 		.state.status = RUNNER_STARTING };
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* A runner ends with its instance, not by the terminal of who started it. */
@@ -388,6 +425,8 @@ int keeper_take(struct keeper *k, const struct keeper_process *process, struct e
 {
 	k->pidfd = process->pidfd;
 	k->stop_signal = process->stop_signal;
+	cleanup(free) char *status = alloc_printf("/proc/%d/status", process->pid);
+	k->status = open(status, O_RDONLY | O_CLOEXEC); /* without it a stop is sent at once */
 	k->state.pid = process->pid;
 	k->state.started_ns = loop_wall_clock();
 	k->state.start_took_ns = loop_now() - k->options.began_ns;

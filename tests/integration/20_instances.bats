@@ -198,6 +198,12 @@ teardown() {
 	delete c2
 }
 
+@test "a stop that comes before the first process has its handler is not lost" {
+	made c1 '"start":true,"config":{"oci.entrypoint":"/bin/sh -c \"sleep 1; trap \\\"exit 0\\\" TERM; while :; do sleep 0.1; done\""}'
+	api_wait PUT /1.0/instances/c1/state '{"action":"stop","timeout":20}'
+	[ "$(state c1)" = Stopped ]
+}
+
 @test "restart gives it a new first process" {
 	made c1 '"start":true'
 	before=$(api GET /1.0/instances/c1/state | json .metadata.pid)
