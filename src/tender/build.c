@@ -13,8 +13,8 @@
 #include "host/process.h"
 #include "model/json.h"
 
-/* Beside us when installed, one folder away when built. */
-static char *job_program(void)
+/* Beside us when installed, in its folder when built. */
+static char *beside(const char *name, const char *built)
 {
 	char self[4096];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -22,11 +22,11 @@ static char *job_program(void)
 	char *slash = strrchr(self, '/');
 	if (slash)
 		*slash = '\0';
-	char *path = alloc_printf("%s/berth-job", self);
+	char *path = alloc_printf("%s/%s", self, name);
 	if (access(path, X_OK) == 0)
 		return path;
 	free(path);
-	return alloc_printf("%s/../job/berth-job", self);
+	return alloc_printf("%s/%s", self, built);
 }
 
 static int send_task(int channel, const struct tender_plan *plan, struct error *e)
@@ -83,7 +83,7 @@ int build_image(const struct tender_plan *plan, struct error *e)
 	struct process job;
 	if (access(plan->image, F_OK) == 0)
 		return 0;
-	cleanup(free) char *program = job_program();
+	cleanup(free) char *program = beside("berth-job", "../job/berth-job");
 	int r = channel_pair(ends, e);
 	if (r < 0)
 		return r;
@@ -106,4 +106,11 @@ int build_image(const struct tender_plan *plan, struct error *e)
 	}
 	close(ends[0]);
 	return r;
+}
+
+void build_by_hand(char **words, struct error *e)
+{
+	cleanup(free) char *program = beside("berth-rewrite", "berth-rewrite");
+	execv(program, words);
+	(void)error_errno(e, "run %s", program);
 }

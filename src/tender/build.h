@@ -8,3 +8,6 @@
 
 /* The image of the plan is there afterwards; -ENOEXEC says why its program cannot run. */
 int build_image(const struct tender_plan *plan, struct error *e) must_use;
+
+/* `berth-tender --build`: becomes the program that does it, whose words follow the first; returns if it failed. */
+void build_by_hand(char **words, struct error *e);

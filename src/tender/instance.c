@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/magic.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <termios.h>
 
 #include "base/file.h"
@@ -50,10 +52,11 @@ static int open_image(struct instance *instance, struct error *e)
 	int r = build_image(instance->plan, e);
 	if (r < 0)
 		return r;
-	cleanup(close) int fd = open(instance->plan->image, O_RDONLY | O_CLOEXEC);
+	int fd = open(instance->plan->image, O_RDONLY | O_CLOEXEC); /* for the child */
 	if (fd < 0 || fstat(fd, &status) < 0)
 		return error_errno(e, "open %s", instance->plan->image);
 	instance->root_bytes = (size_t)status.st_size;
+	instance->image = fd;
 	instance->root = mmap(NULL, instance->root_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
 	return instance->root == MAP_FAILED ? error_errno(e, "map %s", instance->plan->image) : 0;
 }
@@ -73,15 +76,36 @@ static int open_terminal(struct instance *instance, struct error *e)
 	return 0;
 }
 
+static bool is_v2(const char *group)
+{
+	struct statfs fs;
+	return statfs(group, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/*
+ * The child was born in its group of v2. In v1 a thread that moves itself moves at once, while moving a process
+ * waits some milliseconds until no process of the host forks.
+ */
 static int join_groups(const struct tender_plan *plan, struct error *e)
 {
 	for (size_t i = 0; plan->cgroups[i]; i++) {
-		cleanup(free) char *path = alloc_printf("%s/cgroup.procs", plan->cgroups[i]);
+		if (is_v2(plan->cgroups[i]))
+			continue;
+		cleanup(free) char *path = alloc_printf("%s/tasks", plan->cgroups[i]);
 		int r = file_write_value_f(AT_FDCWD, path, "0");
 		if (r < 0)
 			return error_code(e, r, "join %s", path);
 	}
 	return 0;
+}
+
+/* The group of v2 to be born in, or -1. */
+static int open_v2_group(const struct tender_plan *plan)
+{
+	for (size_t i = 0; plan->cgroups[i]; i++)
+		if (is_v2(plan->cgroups[i]))
+			return open(plan->cgroups[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return -1;
 }
 
 static int take_terminal(const struct instance *instance, struct error *e)
@@ -127,6 +151,7 @@ static int become_unikernel(const struct instance *instance, pid_t parent, struc
 	struct unikernel_options options = { .memory_bytes = plan->memory_bytes,
 		.root = instance->root,
 		.root_bytes = instance->root_bytes,
+		.root_fd = instance->image,
 		.ready_fd = instance->ready[1],
 		.report = instance->report };
 	options.arguments = words_of(plan->arguments, &options.argument_count);
@@ -181,7 +206,8 @@ static int start(struct instance *instance, struct keeper *keeper, struct error 
 	pid_t parent = getpid();
 	if (pipe2(instance->ready, O_CLOEXEC) < 0)
 		return error_errno(e, "make a pipe");
-	process.pid = process_clone(0, 0, &process.pidfd);
+	cleanup(close) int group = open_v2_group(instance->plan);
+	process.pid = process_clone(0, group, &process.pidfd);
 	if (process.pid == 0) {
 		struct error why = {};
 		(void)!become_unikernel(instance, parent, &why);
@@ -192,6 +218,8 @@ static int start(struct instance *instance, struct keeper *keeper, struct error 
 		return error_code(e, process.pid, "start a process");
 	close(TAKE_FD(instance->ready[1]));
 	close(TAKE_FD(instance->slave));
+	close(TAKE_FD(instance->image));
+	munmap((void *)(uintptr_t)instance->root, instance->root_bytes);
 	int r = wait_until_locked(instance, e);
 	if (r < 0) {
 		int status;

@@ -13,7 +13,7 @@
 #include "base/loop.h"
 #include "base/text.h"
 #include "rewrite/rewrite.h"
-#include "tender/image.h"
+#include "tender/build.h"
 #include "tender/instance.h"
 #include "tender/process.h"
 #include "tender/spt.h"
@@ -231,9 +231,7 @@ int main(int count, char **words)
 	}
 	struct error e = {};
 	if (count >= 5 && text_equal(words[1], "--build")) {
-		if (image_build(words[2], words[3], words[4], words + 5, (uint32_t)count - 5, &e) ==
-			0)
-			return 0;
+		build_by_hand(words + 1, &e);
 	} else {
 		(void)run(count, words, &e);
 	}

@@ -11,6 +11,7 @@
 #include "tender/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -65,6 +66,13 @@ __asm__(".text\n"
 #define READY_FD 5
 static struct process_report *report;
 
+/* So does the root's image, so that pages of it can be mapped once more. */
+#define IMAGE_FD 6
+static struct {
+	uint64_t address, bytes;
+	bool has_fd;
+} image;
+
 static uint64_t number_of(const void *pointer)
 {
 	return (uint64_t)(uintptr_t)pointer;
@@ -77,6 +85,16 @@ int platform_map(uint64_t address, uint64_t size)
 	void *wanted = (void *)(uintptr_t)address;
 	void *got = mmap(wanted, size, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	return got == MAP_FAILED ? -errno : 0;
+}
+
+int platform_map_image(uint64_t address, uint64_t size, uint64_t from)
+{
+	if (!image.has_fd || from < image.address || from - image.address > image.bytes ||
+		size > image.bytes - (from - image.address))
+		return -ENOTSUP;
+	void *got = mmap((void *)(uintptr_t)address, size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_FIXED_NOREPLACE, IMAGE_FD, (off_t)(from - image.address));
 	return got == MAP_FAILED ? -errno : 0;
 }
 
@@ -242,6 +260,7 @@ int platform_lock(void)
 	if (report)
 		report->started_ns = platform_clock_monotonic();
 	(void)close(READY_FD);
+	(void)close(IMAGE_FD);
 	return filter_lock(&filter);
 }
 
@@ -295,11 +314,25 @@ static uint32_t find_flags(const struct unikernel_options *options)
 /* Nothing stays open but the console and what tells that all went well. */
 static int settle_descriptors(const struct unikernel_options *options, struct error *e)
 {
-	if (options->ready_fd && dup2(options->ready_fd, READY_FD) < 0)
-		return error_errno(e, "the descriptor that is closed at the end");
-	if (close_range(STDERR_FILENO + 1, READY_FD - 1, 0) < 0 ||
-		close_range(options->ready_fd ? READY_FD + 1 : READY_FD, UINT32_MAX, 0) < 0)
+	int last = STDERR_FILENO;
+	/* Away from the numbers that are given out. */
+	int ready = options->ready_fd ? fcntl(options->ready_fd, F_DUPFD, IMAGE_FD + 1) : -1;
+	int root = options->root_fd ? fcntl(options->root_fd, F_DUPFD, IMAGE_FD + 1) : -1;
+	const int kept[][2] = { { ready, READY_FD }, { root, IMAGE_FD } };
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
+		if (kept[i][0] < 0)
+			continue;
+		if (dup2(kept[i][0], kept[i][1]) < 0 ||
+			(kept[i][1] > last + 1 &&
+				close_range((unsigned)last + 1, (unsigned)kept[i][1] - 1, 0) < 0))
+			return error_errno(e, "give a descriptor its number");
+		last = kept[i][1];
+	}
+	if (close_range((unsigned)last + 1, UINT32_MAX, 0) < 0)
 		return error_errno(e, "close_range");
+	image.has_fd = root >= 0;
+	image.address = number_of(options->root);
+	image.bytes = options->root_bytes;
 	return 0;
 }
 

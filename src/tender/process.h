@@ -24,6 +24,7 @@ struct unikernel_options {
 	uint32_t environment_count;
 	const void *root; /* its erofs image, or NULL */
 	uint64_t root_bytes;
+	int root_fd; /* from which it was mapped, so that the program need not be copied; 0: none */
 	int ready_fd;                  /* closed when the process is locked; 0: none */
 	struct process_report *report; /* or NULL */
 	bool is_verbose;               /* at the end it says which calls the program missed */

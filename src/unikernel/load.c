@@ -39,12 +39,22 @@ static bool is_good(const struct boot *boot, const Elf64_Phdr *segment)
 static int load_segment(const struct boot *boot, const Elf64_Phdr *segment)
 {
 	uint64_t start = page_down(segment->p_vaddr);
+	uint64_t data_end = segment->p_vaddr + segment->p_filesz;
 	uint64_t end = page_up(segment->p_vaddr + segment->p_memsz);
+	uint64_t from = boot->program_address + segment->p_offset;
+	/* Where the platform can, pages of the image are the program's until it writes to them. */
+	if ((from ^ segment->p_vaddr) % KERNEL_PAGE == 0 && segment->p_filesz &&
+		platform_map_image(start, page_up(data_end) - start, page_down(from)) == 0) {
+		if (segment->p_memsz > segment->p_filesz)
+			memset(at(data_end), 0, page_up(data_end) - data_end);
+		return page_up(data_end) < end
+			? platform_map(page_up(data_end), end - page_up(data_end))
+			: 0;
+	}
 	int r = platform_map(start, end - start);
 	if (r < 0)
 		return r;
-	memcpy(at(segment->p_vaddr), at(boot->program_address + segment->p_offset),
-		segment->p_filesz);
+	memcpy(at(segment->p_vaddr), at(from), segment->p_filesz);
 	return 0;
 }
 

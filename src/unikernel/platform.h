@@ -20,6 +20,12 @@
 /* Before platform_lock() only: memory at exactly this address, zeroed, readable and writable. */
 int platform_map(uint64_t address, uint64_t size);
 
+/*
+ * Before platform_lock() only: as platform_map(), with what stands at `from`, an address of the root's image, until
+ * it is written to. Negative where the platform cannot.
+ */
+int platform_map_image(uint64_t address, uint64_t size, uint64_t from);
+
 /* Sets the rights of pages; PLATFORM_EXECUTE only before platform_lock(). */
 int platform_protect(uint64_t address, uint64_t size, int rights);
 

@@ -31,6 +31,7 @@
 
 static const char *socket_path;
 static const char *nics = "{\"eth0\":{\"type\":\"none\"}}";
+static const char *type = "container", *config = "{}"; /* BENCH_TYPE, BENCH_CONFIG */
 
 static void die(const char *format, ...) printf_like(1, 2) __attribute__((__noreturn__));
 static void die(const char *format, ...)
@@ -122,10 +123,10 @@ static void run_operation(const char *method, const char *path, const char *body
 
 static void create(const char *image, const char *name)
 {
-	cleanup(free) char *body = alloc_printf(
-		"{\"name\":\"%s\",\"type\":\"container\",\"source\":{\"type\":\"image\","
-		"\"alias\":\"%s\"},\"devices\":%s}",
-		name, image, nics);
+	cleanup(free) char *body =
+		alloc_printf("{\"name\":\"%s\",\"type\":\"%s\",\"source\":{\"type\":\"image\","
+			     "\"alias\":\"%s\"},\"devices\":%s,\"config\":%s}",
+			name, type, image, nics, config);
 	run_operation("POST", "/1.0/instances", body);
 }
 
@@ -303,6 +304,10 @@ int main(int count, char **words)
 	socket_path = words[1];
 	if (getenv("BENCH_DEVICES"))
 		nics = getenv("BENCH_DEVICES");
+	if (getenv("BENCH_TYPE"))
+		type = getenv("BENCH_TYPE");
+	if (getenv("BENCH_CONFIG"))
+		config = getenv("BENCH_CONFIG");
 	const char *verb = words[2];
 	unsigned number = (unsigned)strtoul(words[count - 1], NULL, 10);
 	if (text_equal(verb, "launch") && count == 5)
