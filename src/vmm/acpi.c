@@ -436,9 +436,9 @@ void acpi_rsdp(uint8_t rsdp[ACPI_RSDP_BYTES], uint64_t xsdt_at, bool is_for_firm
 	memcpy(rsdp + 9, "BERTH ", 6);
 	rsdp[15] = 2;
 	rsdp[20] = ACPI_RSDP_BYTES;
-	memcpy(rsdp + 24, &xsdt_at, sizeof(xsdt_at));
+	memcpy(rsdp + ACPI_RSDP_XSDT, &xsdt_at, sizeof(xsdt_at));
 	if (is_for_firmware)
 		return;
-	rsdp[8] = checksum(rsdp, 20);
-	rsdp[32] = checksum(rsdp, ACPI_RSDP_BYTES);
+	rsdp[ACPI_RSDP_CHECKSUM] = checksum(rsdp, ACPI_RSDP_V1_BYTES);
+	rsdp[ACPI_RSDP_CHECKSUM_2] = checksum(rsdp, ACPI_RSDP_BYTES);
 }

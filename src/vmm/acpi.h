@@ -8,7 +8,12 @@
 
 #define ACPI_TABLES_MAX        8
 #define ACPI_FIXES_MAX         16
+#define ACPI_CHECKSUM_OFFSET   9 /* in each table */
 #define ACPI_RSDP_BYTES        36
+#define ACPI_RSDP_V1_BYTES     20
+#define ACPI_RSDP_CHECKSUM     8
+#define ACPI_RSDP_XSDT         24
+#define ACPI_RSDP_CHECKSUM_2   32
 #define ACPI_GENERATION_OFFSET 40 /* of the VM generation id in its page */
 
 struct acpi_options {
@@ -17,7 +22,7 @@ struct acpi_options {
 	bool has_vga;
 };
 
-/* A table's place in the blob; its checksum is byte 9 of it. */
+/* A table's place in the blob. */
 struct acpi_table {
 	uint32_t offset, length;
 };

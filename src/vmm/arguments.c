@@ -28,6 +28,8 @@ TEXT_OPTION(kernel)
 TEXT_OPTION(initrd)
 TEXT_OPTION(append)
 TEXT_OPTION(firmware)
+TEXT_OPTION(firmware_vars)
+TEXT_OPTION(firmware_log)
 TEXT_OPTION(cache)
 TEXT_OPTION(restore)
 
@@ -177,7 +179,11 @@ static const struct option options[] = {
 	{ "kernel", "FILE", "a Linux bzImage, or an ELF, PVH or multiboot program", read_kernel },
 	{ "initrd", "FILE", "its initial file system", read_initrd },
 	{ "append", "TEXT", "its command line", read_append },
-	{ "firmware", "FILE", "a BIOS or UEFI image in place of a kernel", read_firmware },
+	{ "firmware", "FILE", "SeaBIOS or OVMF in place of a kernel: the disks boot in their order",
+		read_firmware },
+	{ "firmware-vars", "FILE", "OVMF's variables: written, and the machine's own",
+		read_firmware_vars },
+	{ "firmware-log", "FILE", "what the firmware says at its debug port", read_firmware_log },
 	{ "cache", "DIR", "where unpacked kernels are kept", read_cache },
 	{ "restore", "FILE", "go on from the state that this file holds", read_restore },
 	{ "disk", "FILE[,ro][,id=ID][,bps=SIZE][,iops=N]", "a virtio disk", read_disk },
@@ -242,6 +248,11 @@ int plan_read_arguments(int argc, char **argv, struct plan *ret, struct error *e
 	if (!plan.kernel && !plan.firmware)
 		return error_set(
 			e, -EINVAL, "--kernel or --firmware is needed (--help lists options)");
+	if (plan.kernel && plan.firmware)
+		return error_set(
+			e, -EINVAL, "--kernel and --firmware: a machine boots one of them");
+	if (!plan.firmware && (plan.firmware_vars || plan.firmware_log))
+		return error_set(e, -EINVAL, "--firmware-vars and --firmware-log need --firmware");
 	*ret = plan;
 	return 0;
 }

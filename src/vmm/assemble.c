@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "disk/disk.h"
 #include "host/process.h"
+#include "vmm/firmware.h"
 #include "vmm/suspend.h"
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/block.h"
@@ -27,7 +28,7 @@
 static int open_file(const char *file, int flags, struct error *e)
 {
 	int fd = text_starts(file, "fd:") ? process_named_fd(file + 3)
-					  : open(file, flags | O_CLOEXEC | O_NOCTTY);
+					  : open(file, flags | O_CLOEXEC | O_NOCTTY, 0600);
 	if (fd < 0 && text_starts(file, "fd:"))
 		return error_code(e, fd, "no descriptor called %s", file + 3);
 	if (fd < 0)
@@ -35,12 +36,12 @@ static int open_file(const char *file, int flags, struct error *e)
 	return fd;
 }
 
-static int open_image(const char *file, struct image *ret, struct error *e)
+static int open_image(const char *file, int flags, struct image *ret, struct error *e)
 {
 	ret->fd = -1;
 	if (!file)
 		return 0;
-	int fd = open_file(file, O_RDONLY, e);
+	int fd = open_file(file, flags, e);
 	if (fd < 0)
 		return fd;
 	int r = image_init(ret, fd, file, e);
@@ -51,22 +52,50 @@ static int open_image(const char *file, struct image *ret, struct error *e)
 	return r;
 }
 
-static int refuse_firmware(const struct assembly *assembly, struct error *e)
+static int read_firmware(struct assembly *assembly, struct error *e)
 {
-	const char *file = assembly->plan.firmware;
+	struct image image;
+	int r = open_image(assembly->plan.firmware, O_RDONLY, &image, e);
+	if (r < 0 || image.fd < 0)
+		return r;
+	r = firmware_read(&image, &assembly->firmware, &assembly->firmware_bytes, e);
+	close(image.fd);
+	return r;
+}
+
+static int add_variables(struct assembly *assembly, struct error *e)
+{
+	struct image file;
+	int r = open_image(assembly->plan.firmware_vars, O_RDWR, &file, e);
+	if (r < 0 || file.fd < 0)
+		return r;
+	r = machine_add_variables(assembly->machine, &file, e);
+	if (r < 0)
+		close(file.fd);
+	return r;
+}
+
+static int add_debug_port(struct assembly *assembly, struct error *e)
+{
+	const char *file = assembly->plan.firmware_log;
 	if (!file)
 		return 0;
-	return error_set(e, -ENOTSUP, "%s: firmware cannot be booted yet, only a kernel", file);
+	assembly->firmware_log = open_file(file, O_WRONLY | O_CREAT | O_APPEND, e);
+	if (assembly->firmware_log < 0)
+		return assembly->firmware_log;
+	assembly->debug_port = alloc(struct debug_port);
+	return debug_port_init(
+		assembly->debug_port, &assembly->machine->bus, assembly->firmware_log, e);
 }
 
 static int open_files(struct assembly *assembly, struct error *e)
 {
 	const struct plan *plan = &assembly->plan;
-	int r = open_image(plan->kernel, &assembly->kernel, e);
+	int r = open_image(plan->kernel, O_RDONLY, &assembly->kernel, e);
 	if (r == 0)
-		r = open_image(plan->initrd, &assembly->initrd, e);
+		r = open_image(plan->initrd, O_RDONLY, &assembly->initrd, e);
 	if (r == 0)
-		r = refuse_firmware(assembly, e);
+		r = read_firmware(assembly, e);
 	if (r < 0 || !plan->cache)
 		return r;
 	r = file_make_dirs(AT_FDCWD, plan->cache, 0700);
@@ -120,6 +149,9 @@ static int add_disk(struct assembly *assembly, uint32_t index, struct error *e)
 	r = machine_add(assembly->machine, device, name, e);
 	if (r < 0)
 		device->driver->free(device);
+	else
+		text_printf(&assembly->boot_order, "/pci@i0cf8/scsi@%x/disk@0,0\n",
+			assembly->machine->device_count + PCI_PLUG_FIRST - 1);
 	return r;
 }
 
@@ -263,6 +295,7 @@ int assembly_init(struct assembly *assembly, const struct plan *plan, const stru
 		.initrd.fd = -1,
 		.cache.dir = -1,
 		.unpacked_fd = -1,
+		.firmware_log = -1,
 	};
 	int r = open_files(assembly, e);
 	if (r < 0)
@@ -278,13 +311,26 @@ int assembly_init(struct assembly *assembly, const struct plan *plan, const stru
 	};
 	r = machine_new(&options, loop, &assembly->machine, e);
 	if (r == 0)
+		r = add_variables(assembly, e);
+	if (r == 0)
+		r = add_debug_port(assembly, e);
+	if (r == 0)
 		r = add_devices(assembly, e);
-	return r == 0 ? machine_complete(assembly->machine, e) : r;
+	if (r < 0)
+		return r;
+	if (assembly->boot_order.length)
+		assembly->machine->boot_order = text_str(&assembly->boot_order);
+	return machine_complete(assembly->machine, e);
 }
 
 void assembly_done(struct assembly *assembly)
 {
+	if (assembly->debug_port)
+		debug_port_done(assembly->debug_port);
+	free(assembly->debug_port);
 	machine_free(assembly->machine);
+	if (assembly->firmware_log >= 0)
+		close(assembly->firmware_log);
 	if (assembly->kernel.fd >= 0)
 		close(assembly->kernel.fd);
 	if (assembly->initrd.fd >= 0)
@@ -294,6 +340,7 @@ void assembly_done(struct assembly *assembly)
 	if (assembly->unpacked_fd >= 0)
 		close(assembly->unpacked_fd);
 	free(assembly->firmware);
+	text_done(&assembly->boot_order);
 }
 
 /* Unpacks the kernel the first time; the file stays open, so that a reset needs no process. */

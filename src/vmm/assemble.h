@@ -4,7 +4,9 @@
  */
 #pragma once
 
+#include "base/text.h"
 #include "vmm/boot/boot.h"
+#include "vmm/debug_port.h"
 #include "vmm/kernel_cache.h"
 #include "vmm/machine.h"
 #include "vmm/plan.h"
@@ -18,6 +20,9 @@ struct assembly {
 	int unpacked_fd; /* the kernel's unpacked payload, once it was needed; -1 */
 	uint8_t *firmware;
 	uint32_t firmware_bytes;
+	struct debug_port *debug_port; /* or NULL */
+	int firmware_log;              /* -1: none */
+	struct text boot_order;
 	struct virtio_device *balloon, *console; /* the machine's; balloon may be NULL */
 };
 

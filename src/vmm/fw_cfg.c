@@ -16,6 +16,7 @@
 #define KEY_SIGNATURE 0x00
 #define KEY_ID        0x01
 #define KEY_DIRECTORY 0x19
+#define KEY_MASK      0xbfff /* bit 15: keys of the architecture; bit 14 once was for writing */
 #define ID_DMA        2
 #define DMA_SIGNATURE UINT64_C(0x51454d5520434647)
 #define DMA_ERROR     1u
@@ -119,7 +120,7 @@ static void dma_run(struct fw_cfg *fw)
 		return;
 	uint32_t control = be32toh(dma.control), bytes = be32toh(dma.bytes), result = 0;
 	if (control & DMA_SELECT) {
-		fw->key = (uint16_t)(control >> 16) & 0x3fff;
+		fw->key = (uint16_t)(control >> 16) & KEY_MASK;
 		fw->offset = 0;
 	}
 	if ((control & DMA_READ) && bytes)
@@ -153,7 +154,7 @@ static void fw_write(void *data, uint64_t offset, uint32_t bytes, uint64_t value
 {
 	struct fw_cfg *fw = data;
 	if (offset == SELECT && bytes == 2) {
-		fw->key = value & 0x3fff;
+		fw->key = value & KEY_MASK;
 		fw->offset = 0;
 	} else if (offset == DMA && bytes == 4) {
 		fw->dma_at = (uint64_t)be32toh((uint32_t)value) << 32;

@@ -12,6 +12,8 @@
 #include <sys/random.h>
 
 #include "vmm/acpi.h"
+#include "vmm/firmware.h"
+#include "vmm/pflash.h"
 #include "vmm/test_device.h"
 
 #define SERIAL_PORT      0x3f8
@@ -179,6 +181,8 @@ static int add_memory(
 	if (r == 0 && options->firmware)
 		r = guest_load(machine->guest, LAYOUT_ABOVE_4G - options->firmware_bytes,
 			options->firmware, options->firmware_bytes);
+	if (r == 0 && options->firmware)
+		r = guest_add(machine->guest, FIRMWARE_OWN_PAGE, GUEST_PAGE, GUEST_ROM, e);
 	return r;
 }
 
@@ -275,6 +279,8 @@ int machine_new(const struct machine_options *options, struct loop *loop, struct
 	struct machine *machine = alloc(struct machine);
 	machine->loop = loop;
 	machine->is_paused = true;
+	machine->firmware = options->firmware;
+	machine->firmware_bytes = options->firmware_bytes;
 	machine->wires = (struct wires){ machine, wire_line, wire_message, wire_doorbell };
 	memory_map_init(&machine->map, options->memory_bytes);
 	bus_init(&machine->bus);
@@ -296,6 +302,7 @@ void machine_free(struct machine *machine)
 	for (uint32_t i = 0; i < machine->device_count; i++)
 		virtio_pci_free(machine->devices[i]);
 	hotplug_done(&machine->hotplug);
+	pflash_free(machine->pflash);
 	pci_done(&machine->pci);
 	power_done(&machine->power);
 	rtc_done(&machine->rtc);
@@ -308,6 +315,12 @@ void machine_free(struct machine *machine)
 	source_free(machine->wake);
 	free(machine->test_device);
 	free(machine);
+}
+
+int machine_add_variables(struct machine *machine, const struct image *file, struct error *e)
+{
+	return pflash_new(&machine->bus, file, LAYOUT_ABOVE_4G - machine->firmware_bytes,
+		&machine->pflash, e);
 }
 
 int machine_add(
@@ -373,8 +386,8 @@ static int write_generation(struct machine *machine)
 	uint8_t id[GENERATION_BYTES];
 	if (getrandom(id, sizeof(id), 0) != (ssize_t)sizeof(id))
 		return -EIO;
-	return guest_write(
-		machine->guest, LAYOUT_GENERATION + ACPI_GENERATION_OFFSET, id, sizeof(id));
+	uint64_t page = machine->firmware ? FIRMWARE_OWN_PAGE : LAYOUT_GENERATION;
+	return guest_load(machine->guest, page + ACPI_GENERATION_OFFSET, id, sizeof(id));
 }
 
 static int write_tables(struct machine *machine, struct error *e)
@@ -397,10 +410,38 @@ static int write_tables(struct machine *machine, struct error *e)
 	return 0;
 }
 
-int machine_complete(struct machine *machine, struct error *e)
+/* Firmware runs from memory below 1 MiB, where the chipset copies it: here it is there at once. */
+static int write_shadow(struct machine *machine, struct error *e)
 {
+	uint32_t bytes = machine->firmware_bytes < FIRMWARE_SHADOW_MAX ? machine->firmware_bytes
+								       : FIRMWARE_SHADOW_MAX;
+	if (guest_write(machine->guest, LAYOUT_HIGH - bytes,
+		    machine->firmware + machine->firmware_bytes - bytes, bytes) < 0 ||
+		write_generation(machine) < 0)
+		return error_set(e, -EINVAL, "memory: too little for the firmware");
+	return 0;
+}
+
+static int write_memory(struct machine *machine, struct error *e)
+{
+	if (machine->firmware)
+		return write_shadow(machine, e);
 	int r = pci_assign(&machine->pci, e);
 	return r < 0 ? r : write_tables(machine, e);
+}
+
+int machine_complete(struct machine *machine, struct error *e)
+{
+	if (machine->firmware) {
+		const struct firmware_description description = {
+			.low_bytes = machine->map.low_bytes,
+			.high_bytes = machine->map.high_bytes,
+			.cpus = machine->cpus->count,
+			.boot_order = machine->boot_order,
+		};
+		firmware_describe(&machine->fw_cfg, &description);
+	}
+	return write_memory(machine, e);
 }
 
 void machine_set_boot(struct machine *machine, const struct cpu_state *state)
@@ -502,10 +543,12 @@ int machine_reset(struct machine *machine, struct error *e)
 	pci_reset(&machine->pci);
 	power_reset(&machine->power);
 	serial_reset(&machine->serial);
+	if (machine->pflash)
+		pflash_reset(machine->pflash);
 	bus_leave(&machine->bus);
 	int r = forget_memory(machine, e);
 	if (r == 0)
-		r = machine_complete(machine, e);
+		r = write_memory(machine, e);
 	if (r < 0)
 		return r;
 	r = machine->cpus->engine->load_chips(machine->cpus, &machine->chips_reset);
@@ -583,6 +626,8 @@ int machine_save(struct machine *machine, struct state *state, struct error *e)
 		rtc_save(&machine->rtc, state);
 		serial_save(&machine->serial, state);
 		fw_cfg_save(&machine->fw_cfg, state);
+		if (machine->pflash)
+			pflash_save(machine->pflash, state);
 	}
 	return save_cpus(machine, state, e);
 }
@@ -614,13 +659,15 @@ int machine_load(struct machine *machine, const struct state *state, struct erro
 		r = serial_load(&machine->serial, state, e);
 	if (r == 0)
 		r = fw_cfg_load(&machine->fw_cfg, state, e);
+	if (r == 0 && machine->pflash)
+		r = pflash_load(machine->pflash, state, e);
 	for (uint32_t i = 0; r == 0 && i < machine->device_count; i++)
 		if (machine->devices[i])
 			r = virtio_pci_load(machine->devices[i], state, e);
 	if (r < 0)
 		return r;
 	/* This memory begins a life of its own. */
-	if (machine->rsdp_at && write_generation(machine) == 0)
+	if ((machine->rsdp_at || machine->firmware) && write_generation(machine) == 0)
 		power_event(&machine->power, POWER_GPE_GENERATION);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/loop.h"
+#include "vmm/boot/image.h"
 #include "vmm/boot/layout.h"
 #include "vmm/bus.h"
 #include "vmm/chipset.h"
@@ -56,6 +57,11 @@ struct machine {
 		  [MACHINE_NAME_BYTES]; /* what unplug and limits go by; "": none */
 	uint32_t plugged;               /* how often one came or went since the start */
 	uint64_t rsdp_at;               /* in guest memory, if the tables are there */
+	const uint8_t *firmware;        /* the caller's; NULL: the machine boots a kernel */
+	uint32_t firmware_bytes;
+	struct pflash *pflash; /* the firmware's variables, or NULL */
+	const char
+		*boot_order; /* the caller's: paths for the firmware, one a line; NULL: its own */
 	struct cpu_state boot_state;
 	struct chips_state chips_reset;
 	bool is_paused;
@@ -82,7 +88,10 @@ struct machine_options {
 	uint64_t memory_bytes;
 	uint16_t exit_port; /* 0: none */
 	bool has_test_device;
-	/* Firmware in the last bytes below 4 GiB, NULL for none; its last 128 KiB below 1 MiB, too. */
+	/*
+	 * Firmware in the last bytes below 4 GiB, NULL for none; its last 128 KiB below 1 MiB, too. It
+	 * must outlive the machine.
+	 */
 	const uint8_t *firmware;
 	uint32_t firmware_bytes;
 };
@@ -92,6 +101,10 @@ int machine_new(const struct machine_options *options, struct loop *loop, struct
 	struct error *e) must_use;
 void machine_free(struct machine *machine);
 DEFINE_CLEANUP(struct machine *, machine_free);
+
+/* Firmware's variables, below it: see pflash_new(). */
+int machine_add_variables(
+	struct machine *machine, const struct image *file, struct error *e) must_use;
 
 /* Adds a device in the next slot, called `name` (NULL: nothing). On success the machine owns it. */
 int machine_add(struct machine *machine, struct virtio_device *device, const char *name,

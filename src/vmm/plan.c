@@ -209,6 +209,8 @@ static const struct member plan_members[] = {
 	PLAN("initrd", TEXT, initrd, 0),
 	PLAN("append", TEXT, append, 0),
 	PLAN("firmware", TEXT, firmware, 0),
+	PLAN("firmware_vars", TEXT, firmware_vars, 0),
+	PLAN("firmware_log", TEXT, firmware_log, 0),
 	PLAN("cache", TEXT, cache, 0),
 	PLAN("restore", TEXT, restore, 0),
 	{ "disks", READ, 0, 0, read_disks },
@@ -247,6 +249,10 @@ int plan_read(const json_t *json, struct plan *ret, struct error *e)
 		return refuse(e, "", "cpus", "at least 1");
 	if (!plan.kernel && !plan.firmware)
 		return refuse(e, "", "kernel", "missing, and there is no firmware");
+	if (plan.kernel && plan.firmware)
+		return refuse(e, "", "firmware", "there is a kernel, too");
+	if (!plan.firmware && (plan.firmware_vars || plan.firmware_log))
+		return refuse(e, "", "firmware", "missing, but its variables or its log are there");
 	*ret = plan;
 	return 0;
 }

@@ -36,6 +36,7 @@ struct plan {
 	uint32_t cpus;
 	uint64_t memory_bytes;
 	const char *kernel, *initrd, *append, *firmware; /* NULL: none */
+	const char *firmware_vars, *firmware_log;        /* NULL: none */
 	const char *restore; /* a file of suspend.h to go on from; NULL: it boots */
 	const char *cache;   /* a directory for unpacked kernels; NULL: none */
 	struct plan_disk disks[PLAN_DISKS_MAX];

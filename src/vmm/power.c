@@ -13,9 +13,11 @@
 #define STATUS_MASK         0x8731
 #define CONTROL_SCI         0x0001
 #define CONTROL_SLEEP       0x2000
-#define KEYBOARD_DATA       0x60
-#define KEYBOARD_COMMAND    0x64
-#define FAST_RESET          0x92
+/* There is no system management mode: firmware takes this as "all is set up already". */
+#define SMI_ON_COMMAND   0x20
+#define KEYBOARD_DATA    0x60
+#define KEYBOARD_COMMAND 0x64
+#define FAST_RESET       0x92
 
 static void update(struct power *power)
 {
@@ -37,7 +39,9 @@ struct registers {
 	uint32_t timer;
 	uint8_t reserved2[POWER_GPE - 12];
 	uint16_t gpe_status, gpe_enable;
-	uint8_t reserved3[POWER_PORT_BYTES - POWER_GPE - 4];
+	uint8_t reserved3[POWER_SMI_ENABLE - POWER_GPE - 4];
+	uint32_t smi_enable;
+	uint8_t reserved4[POWER_PORT_BYTES - POWER_SMI_ENABLE - 4];
 };
 static_assert(sizeof(struct registers) == POWER_PORT_BYTES, "layout");
 
@@ -50,6 +54,7 @@ static struct registers show(const struct power *power)
 		.timer = timer(power),
 		.gpe_status = power->gpe_status,
 		.gpe_enable = power->gpe_enable,
+		.smi_enable = SMI_ON_COMMAND,
 	};
 }
 

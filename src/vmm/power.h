@@ -16,6 +16,7 @@
 #define POWER_TIMER       0x08
 #define POWER_GPE         0x20
 #define POWER_GPE_BYTES   4
+#define POWER_SMI_ENABLE  0x30
 #define POWER_SCI_LINE    9
 #define POWER_SLEEP_OFF   0 /* SLP_TYP of S5 */
 

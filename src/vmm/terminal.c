@@ -33,15 +33,28 @@ static void flush(struct terminal *terminal)
 }
 
 /* On a CPU's thread, under the bus lock. */
-static void output(void *data, const uint8_t *bytes, size_t count)
+static void output(struct terminal *terminal, const uint8_t *bytes, size_t count)
 {
-	struct terminal *terminal = data;
 	if (count > TERMINAL_BUFFER - terminal->count)
 		return;
 	memcpy(terminal->buffer + terminal->count, bytes, count);
 	if (terminal->count == 0)
 		loop_wake(terminal->wake);
 	terminal->count += count;
+}
+
+static void serial_output(void *data, const uint8_t *bytes, size_t count)
+{
+	struct terminal *terminal = data;
+	terminal->is_virtio = false;
+	output(terminal, bytes, count);
+}
+
+static void virtio_output(void *data, const uint8_t *bytes, size_t count)
+{
+	struct terminal *terminal = data;
+	terminal->is_virtio = true;
+	output(terminal, bytes, count);
 }
 
 static void drained(void *data)
@@ -54,7 +67,7 @@ static void drained(void *data)
 static void feed(struct terminal *terminal)
 {
 	bus_enter(terminal->bus);
-	size_t n = terminal->console->is_started
+	size_t n = terminal->is_virtio && terminal->console->is_started
 		? virtio_console_input(
 			  terminal->console, terminal->pending, terminal->pending_count)
 		: serial_input(terminal->serial, terminal->pending, terminal->pending_count);
@@ -140,10 +153,10 @@ int terminal_init(struct terminal *terminal, struct loop *loop, struct serial *s
 	if (in >= 0 && loop_add_fd(loop, in, EPOLLIN, readable, terminal, &terminal->input) < 0)
 		terminal->input = NULL;
 	set_raw(terminal);
-	serial->output = output;
+	serial->output = serial_output;
 	serial->drained = drained;
 	serial->data = terminal;
-	const struct virtio_console_options options = { output, drained, terminal };
+	const struct virtio_console_options options = { virtio_output, drained, terminal };
 	virtio_console_connect(console, &options);
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * terminal.h - the machine's consoles on two descriptors: what the guest writes to the serial port or the
- * virtio console goes out from the I/O thread; what comes in goes to the virtio console if the guest
- * drives it, else to the serial port, and waits until there is room.
+ * virtio console goes out from the I/O thread; what comes in goes to the one that the guest wrote to last
+ * (a guest may drive both, and ask for a name on one), and waits until there is room.
  */
 #pragma once
 
@@ -26,6 +26,7 @@ struct terminal {
 	size_t pending_count;
 	uint8_t *buffer; /* output, under the bus lock */
 	size_t count;
+	bool is_virtio;   /* who wrote last, under the bus lock */
 	void *saved_mode; /* of a real terminal */
 };
 

@@ -19,9 +19,11 @@
 #include "vmm/cpu/kvm_cpuid.h"
 #include "vmm/cpu/kvm_state.h"
 
-#define KICK_SIGNAL   SIGUSR1
-#define TSS_ADDRESS   0xfffbd000ul
-#define DOORBELLS_MAX 512
+#define KICK_SIGNAL SIGUSR1
+/* Four pages that KVM needs on some CPUs, below the largest firmware. */
+#define IDENTITY_ADDRESS UINT64_C(0xfeffc000)
+#define TSS_ADDRESS      0xfeffd000ul
+#define DOORBELLS_MAX    512
 
 struct vcpu {
 	int fd;
@@ -129,6 +131,9 @@ static int add_memory(struct kvm *kvm, struct error *e)
 static int add_chips(struct kvm *kvm, struct error *e)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	uint64_t identity = IDENTITY_ADDRESS;
+	if (ioctl(kvm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
+		return error_errno(e, "KVM: set the address of the identity map");
 	if (ioctl(kvm->vm_fd, KVM_SET_TSS_ADDR, TSS_ADDRESS) < 0)
 		return error_errno(e, "KVM: set the TSS address");
 	if (ioctl(kvm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
