@@ -146,6 +146,23 @@ int list_run(struct context *context, struct error *e)
 }
 
 /* The answers to the first questions, in a few lines. */
+/* "Missed calls  mremap (3), times (1)": what a unikernel's program asked for and did not get. */
+static void add_missed(struct text *text, json_t *calls)
+{
+	const char *name;
+	json_t *count;
+	bool has_any = false;
+	json_object_foreach(calls, name, count)
+	{
+		text_add(text, has_any ? ", " : "Missed calls  ");
+		has_any = true;
+		format_clean(text, name, 0);
+		text_printf(text, " (%" JSON_INTEGER_FORMAT ")", json_integer_value(count));
+	}
+	if (has_any)
+		text_add_char(text, '\n');
+}
+
 static void add_summary(struct text *text, const json_t *instance)
 {
 	char buffer[TEXT_SIZE_MAX];
@@ -186,6 +203,7 @@ static void add_summary(struct text *text, const json_t *instance)
 			text_format_bytes(
 				(uint64_t)object_number(instance, "state/memory/usage"), buffer));
 	}
+	add_missed(text, object_at(instance, "state/missed_calls"));
 	const char *name;
 	json_t *disk;
 	json_object_foreach(object_at(instance, "state/disk"), name, disk)

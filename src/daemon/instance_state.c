@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "daemon/remove.h"
+#include "daemon/report.h"
 #include "daemon/storage.h"
 #include "daemon/supervisor.h"
 #include "host/cgroup_usage.h"
@@ -199,6 +200,8 @@ void instance_state_add(struct instance *instance, const struct state_reader *re
 		text_printf(text, ",\"started_at\":\"%s\"",
 			text_format_time(live->started_ns, started));
 	}
+	if (is_full)
+		report_add(instance, text);
 	text_add_char(text, '}');
 }
 

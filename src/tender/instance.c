@@ -43,7 +43,7 @@ struct instance {
 	int ready[2]; /* the child's end is [1] */
 	const void *root;
 	size_t root_bytes;
-	struct process_report *report; /* shared with the child; what stands in it is not trusted */
+	struct report *report; /* shared with the child; what stands in it is not trusted */
 };
 
 static int open_image(struct instance *instance, struct error *e)
@@ -59,6 +59,22 @@ static int open_image(struct instance *instance, struct error *e)
 	instance->image = fd;
 	instance->root = mmap(NULL, instance->root_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
 	return instance->root == MAP_FAILED ? error_errno(e, "map %s", instance->plan->image) : 0;
+}
+
+/* A file of the instance's directory; in memory only when it is run by hand. */
+static int open_report(struct instance *instance, int dir, struct error *e)
+{
+	static const struct report empty = { .version = REPORT_VERSION };
+	int flags = MAP_SHARED | (dir < 0 ? MAP_ANONYMOUS : 0);
+	cleanup(close) int fd = dir < 0
+		? -1
+		: openat(dir, REPORT_FILE, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+			  0600);
+	if (dir >= 0 && (fd < 0 || file_write_all(fd, &empty, sizeof(empty)) < 0))
+		return error_errno(e, "make %s", REPORT_FILE);
+	instance->report =
+		mmap(NULL, sizeof(*instance->report), PROT_READ | PROT_WRITE, flags, fd, 0);
+	return instance->report == MAP_FAILED ? error_errno(e, "map %s", REPORT_FILE) : 0;
 }
 
 /* Its console: what the program writes is what its keeper reads. */
@@ -243,10 +259,9 @@ static int make(struct instance *instance, struct keeper *keeper, const char *pa
 		r = tender_plan_read(text, length, &instance->plan, e);
 	if (r < 0)
 		return r;
-	instance->report = mmap(NULL, sizeof(*instance->report), PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (instance->report == MAP_FAILED)
-		return error_errno(e, "map memory");
+	r = open_report(instance, keeper_dir(keeper), e);
+	if (r < 0)
+		return r;
 	keeper_watch_memory(keeper, instance->plan->cgroups);
 	r = open_image(instance, e);
 	if (r == 0)

@@ -64,7 +64,7 @@ __asm__(".text\n"
 
 /* Stays open until the process is locked. */
 #define READY_FD 5
-static struct process_report *report;
+static struct report *report;
 
 /* So does the root's image, so that pages of it can be mapped once more. */
 #define IMAGE_FD 6

@@ -4,17 +4,9 @@
  */
 #pragma once
 
+#include "abi/report.h"
 #include "base/base.h"
 #include "base/error.h"
-
-#define PROCESS_CALLS 512u
-
-/* What the process lets its parent know, in memory that both map; its program could write anything there. */
-struct process_report {
-	uint64_t
-		started_ns; /* CLOCK_MONOTONIC when it was locked: the program's first instruction is next */
-	uint32_t missed[PROCESS_CALLS]; /* calls that are not there, by number */
-};
 
 struct unikernel_options {
 	uint64_t memory_bytes;
@@ -25,9 +17,9 @@ struct unikernel_options {
 	const void *root; /* its erofs image, or NULL */
 	uint64_t root_bytes;
 	int root_fd; /* from which it was mapped, so that the program need not be copied; 0: none */
-	int ready_fd;                  /* closed when the process is locked; 0: none */
-	struct process_report *report; /* or NULL */
-	bool is_verbose;               /* at the end it says which calls the program missed */
+	int ready_fd;          /* closed when the process is locked; 0: none */
+	struct report *report; /* or NULL */
+	bool is_verbose;       /* at the end it says which calls the program missed */
 };
 
 /* Runs the rewritten program `data`. Returns only if something failed before the program began. */

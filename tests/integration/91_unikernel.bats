@@ -61,6 +61,13 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	[ "$(ls "/proc/$pid/fd" | wc -l)" = 3 ]
 }
 
+@test "what its program missed is told by name, after its end, too" {
+	create u4 "busybox mount -t tmpfs none /tmp"
+	eventually 5 sh -c '[ "$(lxc list u4 -f csv -c s)" = STOPPED ]'
+	berth info u4 | grep -E '^Missed calls .*mount \(1\)'
+	lxc delete u4
+}
+
 @test "a daemon that is killed and started again finds it running; its runner killed, it is gone" {
 	pid=$(api GET /1.0/instances/u3/state | json .metadata.pid)
 	berthd_restart KILL
