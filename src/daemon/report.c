@@ -14,7 +14,7 @@ struct call_name {
 };
 
 static const struct call_name names[] = {
-#include "call_names.inc"
+#include <call_names.inc>
 };
 
 static const char *name_of(int number)
