@@ -166,9 +166,34 @@ static int import(struct context *context, struct error *e)
 	return send_image(context, &(struct client_request){ .parts = parts, .part_count = 2 }, e);
 }
 
+/* Of an image that the server has. */
+static int build_of_image(struct context *context, const char *name, struct error *e)
+{
+	const char *entrypoint = options_text(&context->options, "entrypoint");
+	cleanup(json_decref) json_t *pairs = json_object();
+	int r = pairs_of_option(context, "property", pairs, e);
+	if (r < 0)
+		return r;
+	json_t *body = json_pack("{s:s, s:{s:s, s:s}, s:O, s:b}", "type", "unikernel", "source",
+		"type", "image", "alias", name, "properties", pairs, "public",
+		options_flag(&context->options, "public"));
+	if (entrypoint)
+		json_object_set_new(body, "entrypoint", json_string(entrypoint));
+	cleanup(free) char *what = alloc_printf("build %s", name);
+	cleanup(json_decref) json_t *operation = NULL;
+	r = context_change(context, "POST", "/1.0/images", body, NULL, what, &operation, e);
+	return r < 0 ? r : imported(context, operation, e);
+}
+
 static int build(struct context *context, struct error *e)
 {
 	struct image_build build;
+	int code;
+	const char *what = context_argument(context, 0);
+	if (image_build_is_unikernel(&context->options, e, &code) && access(what, F_OK) < 0)
+		return build_of_image(context, what, e);
+	if (code < 0)
+		return code;
 	int r = image_build_start(&build, context_argument(context, 0), &context->options, e);
 	if (r < 0)
 		return r;
@@ -359,7 +384,8 @@ static const struct verb alias_verbs[] = {
 const struct verb image_verbs[] = {
 	{ "import", "FILE [ROOTFS]", "import a tarball, or metadata and root file system",
 		.run = import, .options = upload_options, .min = 1, .max = 2, .words = WORDS_FILE },
-	{ "build", "DIRECTORY", "make an image from a directory that is a root file system",
+	{ "build", "DIRECTORY|PROGRAM|IMAGE",
+		"make an image from a root file system, or a unikernel from a program or image",
 		.run = build, .options = image_build_options, .min = 1, .max = 1,
 		.words = WORDS_FILE },
 	{ "pull", "IMAGE", "fetch an OCI image from a registry: docker://host/name:tag",

@@ -23,11 +23,14 @@ const struct option image_build_options[] = {
 	{ "property", '\0', "KEY=VALUE", "say more about it; may be given again" },
 	{ "description", '\0', "TEXT", "say what it is" },
 	{ "architecture", '\0', "NAME", "instead of this machine's" },
+	{ "type", '\0', "TYPE",
+		"container, or unikernel: also of one static program or of an image" },
+	{ "entrypoint", '\0', "COMMAND", "the program of a unikernel and its arguments" },
 	{},
 };
 
-static int write_metadata(
-	const char *directory, const char *root, const struct options *options, struct error *e)
+static int write_metadata(const char *directory, const char *root, const char *entrypoint,
+	const struct options *options, struct error *e)
 {
 	struct utsname machine;
 	if (uname(&machine) < 0)
@@ -40,6 +43,9 @@ static int write_metadata(
 		(json_int_t)time(NULL), "properties", properties);
 	json_object_set_new(
 		properties, "description", json_string(description ? description : root));
+	if (entrypoint)
+		json_object_set_new(
+			metadata, "unikernel", json_pack("{s:s}", "entrypoint", entrypoint));
 	/* JSON is YAML. */
 	char *text = json_dumps(metadata, JSON_INDENT(2));
 	json_decref(metadata);
@@ -84,6 +90,64 @@ static int start_tar(struct image_build *build, const char *root, struct error *
 	return 0;
 }
 
+bool image_build_is_unikernel(const struct options *options, struct error *e, int *ret_code)
+{
+	const char *type = options_text(options, "type");
+	*ret_code = 0;
+	if (type && strcmp(type, "unikernel") == 0)
+		return true;
+	if (type && strcmp(type, "container") != 0)
+		*ret_code = error_set(
+			e, -EINVAL, "--type: \"%s\" is neither container nor unikernel", type);
+	else if (options_text(options, "entrypoint"))
+		*ret_code = error_set(e, -EINVAL, "--entrypoint: only with --type unikernel");
+	return false;
+}
+
+/* A root file system with nothing but the program. */
+static int make_program_root(const char *root, const char *program, struct error *e)
+{
+	static const char *const folders[] = { "", "/bin", "/dev", "/etc", "/proc", "/root", "/run",
+		"/sys", "/tmp", "/var" };
+	const char *slash = strrchr(program, '/');
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+		cleanup(free) char *path = alloc_printf("%s%s", root, folders[i]);
+		if (mkdir(path, strcmp(folders[i], "/tmp") == 0 ? 01777 : 0755) < 0)
+			return error_errno(e, "make %s", path);
+	}
+	cleanup(free) char *path = alloc_printf("%s/bin/%s", root, slash ? slash + 1 : program);
+	cleanup(close) int from = open(program, O_RDONLY | O_CLOEXEC);
+	cleanup(close) int to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	if (from < 0 || to < 0)
+		return error_errno(e, "copy %s", program);
+	int r = file_copy(from, to);
+	return r < 0 ? error_code(e, r, "copy %s", program) : 0;
+}
+
+/* Into the directory: metadata.yaml, and for one program its root. */
+static int fill(struct image_build *build, const char *what, bool is_directory,
+	const struct options *options, struct error *e)
+{
+	int code;
+	bool is_unikernel = image_build_is_unikernel(options, e, &code);
+	const char *entrypoint = options_text(options, "entrypoint"), *slash = strrchr(what, '/');
+	if (code < 0)
+		return code;
+	if (!is_unikernel && !is_directory)
+		return error_set(
+			e, -ENOTDIR, "%s: is no directory; 'berth image import' takes files", what);
+	if (is_unikernel && is_directory && !entrypoint)
+		return error_set(e, -EINVAL,
+			"--entrypoint: which program of %s shall the unikernel run?", what);
+	cleanup(free) char *root = alloc_printf("%s/root", build->directory);
+	cleanup(free) char *alone = alloc_printf("/bin/%s", slash ? slash + 1 : what);
+	int r = write_metadata(build->directory, what,
+		is_unikernel ? entrypoint ? entrypoint : alone : NULL, options, e);
+	if (r == 0 && !is_directory)
+		r = make_program_root(root, what, e);
+	return r < 0 ? r : start_tar(build, is_directory ? what : root, e);
+}
+
 int image_build_start(
 	struct image_build *build, const char *root, const struct options *options, struct error *e)
 {
@@ -91,16 +155,11 @@ int image_build_start(
 	struct stat status;
 	if (stat(root, &status) < 0)
 		return error_errno(e, "%s", root);
-	if (!S_ISDIR(status.st_mode))
-		return error_set(
-			e, -ENOTDIR, "%s: is no directory; 'berth image import' takes files", root);
 	char directory[] = "/tmp/berth-build.XXXXXX";
 	if (!mkdtemp(directory))
 		return error_errno(e, "make %s", directory);
 	build->directory = alloc_text(directory);
-	int r = write_metadata(directory, root, options, e);
-	if (r == 0)
-		r = start_tar(build, root, e);
+	int r = fill(build, root, S_ISDIR(status.st_mode), options, e);
 	if (r < 0) {
 		struct error unseen = {};
 		if (remove_directory(build, &unseen) < 0)

@@ -18,6 +18,9 @@ struct image_build {
 	char *directory; /* with metadata.yaml, removed at the end */
 };
 
+/* Whether --type asks for a unikernel; *ret_code tells of options that do not fit. */
+bool image_build_is_unikernel(const struct options *options, struct error *e, int *ret_code);
+
 int image_build_start(struct image_build *build, const char *root, const struct options *options,
 	struct error *e) must_use;
 

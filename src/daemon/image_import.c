@@ -22,7 +22,9 @@
 #include "daemon/image_store.h"
 #include "daemon/images.h"
 #include "daemon/job.h"
+#include "kind/unikernel.h"
 #include "model/json.h"
+#include "model/words.h"
 
 #define NEVER "1970-01-01T00:00:00Z"
 
@@ -39,7 +41,9 @@ struct image_import {
 	int rootfs;
 	char *oci_name;
 	json_t *have;
-	json_t *told; /* what the job of the image answered */
+	json_t *told;   /* what the job of the image answered */
+	json_t *from;   /* the record that a unikernel is made of */
+	json_t *config; /* a unikernel's: its program */
 	struct job *job;
 	bool is_shared;
 	bool is_disk;
@@ -81,6 +85,8 @@ static void import_free(struct image_import *import)
 	json_decref(import->wishes);
 	json_decref(import->have);
 	json_decref(import->told);
+	json_decref(import->from);
+	json_decref(import->config);
 	free(import);
 }
 
@@ -242,6 +248,40 @@ static int refuse_second(struct image_import *import, struct error *e)
 	return 0;
 }
 
+/* "/bin/app" of "/bin/app -x"; the caller owns it. */
+static int read_program(const char *entrypoint, char **ret, struct error *e)
+{
+	cleanup(words_free) char **words = NULL;
+	int r = words_split(entrypoint, &words, e);
+	if (r == 0 && !words[0])
+		r = error_set(e, -EINVAL, "a unikernel's image needs a program");
+	if (r == 0)
+		*ret = alloc_text(words[0]);
+	return r < 0 ? error_prefix(e, r, "entrypoint") : 0;
+}
+
+/* What its metadata.yaml says: {"unikernel": {"entrypoint": "/bin/app -x"}}. */
+static const char *entrypoint_of(const json_t *told)
+{
+	const json_t *unikernel = json_object_get(json_object_get(told, "metadata"), "unikernel");
+	return json_text(unikernel, "entrypoint");
+}
+
+/* From the stage to its place beside the layer, where it is looked for at a start. */
+static int name_unikernel(struct image_import *import, const char *layer, struct error *e)
+{
+	cleanup(free) char *program = NULL;
+	int r = read_program(json_text(import->config, "oci.entrypoint"), &program, e);
+	if (r < 0)
+		return r;
+	cleanup(free) char *path = images_layer_path(import->images, layer);
+	cleanup(json_decref) json_t *layers = json_pack("[s]", path);
+	cleanup(free) char *image = unikernel_image(layers, program, NULL);
+	if (renameat(import->stage, "unikernel", AT_FDCWD, image) < 0)
+		return error_errno(e, "name %s", image);
+	return 0;
+}
+
 /* An LXD image is unpacked: one layer, named by the fingerprint, and one file or two. */
 static int keep_image(struct image_import *import, struct error *e)
 {
@@ -250,7 +290,9 @@ static int keep_image(struct image_import *import, struct error *e)
 		return r;
 	const char *fingerprint = json_text(import->told, "fingerprint");
 	const char *type = json_text(import->told, "type");
-	bool is_machine = !text_equal(type, "container");
+	if (import->config)
+		type = "unikernel";
+	bool is_machine = !text_equal(type, "container") && !import->config;
 	cleanup(free) char *rootfs_name = alloc_printf("%s.rootfs", fingerprint);
 	cleanup(free) char *disk_name = alloc_printf("%s.disk", fingerprint);
 	bool is_converted = json_is_true(json_object_get(import->told, "qcow2"));
@@ -265,6 +307,8 @@ static int keep_image(struct image_import *import, struct error *e)
 		renameat(import->stage, is_converted ? "disk" : "rootfs.img", import->images->files,
 			disk_name) < 0)
 		r = error_errno(e, "name the file %s", disk_name);
+	if (r == 0 && import->config)
+		r = name_unikernel(import, fingerprint, e);
 	if (r < 0)
 		return r;
 	json_t *record = new_record(import, json_object_get(import->told, "metadata"), type);
@@ -273,7 +317,8 @@ static int keep_image(struct image_import *import, struct error *e)
 	json_object_set_new(record, "files",
 		import->rootfs < 0 ? json_pack("[s]", fingerprint)
 				   : json_pack("[ss]", fingerprint, rootfs_name));
-	json_object_set_new(record, "config", json_object());
+	json_object_set_new(
+		record, "config", import->config ? json_incref(import->config) : json_object());
 	if (is_machine) {
 		json_set_text(record, "disk",
 			is_converted || is_inside     ? disk_name
@@ -302,8 +347,26 @@ static int start_job(struct image_import *import, json_t *task, const int *fds, 
 		.done = done,
 		.data = import,
 	};
-	memcpy(options.fds, fds, fd_count * sizeof(fds[0]));
+	if (fd_count)
+		memcpy(options.fds, fds, fd_count * sizeof(fds[0]));
 	return job_start(import->images->service, &options, &import->job, e);
+}
+
+/* The program of the root in the stage is looked at and rewritten there. */
+static int start_unikernel(struct image_import *import, const char *entrypoint, struct error *e)
+{
+	cleanup(free) char *program = NULL;
+	int r = read_program(entrypoint, &program, e);
+	if (r < 0)
+		return r;
+	import->config = json_pack("{s:s}", "oci.entrypoint", entrypoint);
+	cleanup(free) char *stage =
+		alloc_printf("%s/tmp/%s", import->images->service->dir_path, import->stage_name);
+	return start_job(import,
+		json_pack("{s:s, s:s, s:s, s:[o], s:o}", "task", "unikernel", "program", program,
+			"path", UNIKERNEL_PATH, "layers", json_sprintf("%s/rootfs", stage), "to",
+			json_sprintf("%s/unikernel", stage)),
+		NULL, 0, on_opened, e);
 }
 
 static void on_image(void *data, int code, json_t *result, const struct error *e)
@@ -321,6 +384,11 @@ static void on_image(void *data, int code, json_t *result, const struct error *e
 		const int fds[] = { import->image, import->stage, import->rootfs };
 		code = start_job(import, json_pack("{sssb}", "task", "image", again[i], 1), fds,
 			import->rootfs < 0 ? 2 : 3, on_opened, &why);
+		if (code == 0)
+			return;
+	}
+	if (code == 0 && entrypoint_of(result)) {
+		code = start_unikernel(import, entrypoint_of(result), &why);
 		if (code == 0)
 			return;
 	}
@@ -534,6 +602,67 @@ int image_import_pack(struct images *images, json_t *pack,
 	json_set_text(pack, "task", "pack");
 	const int fds[] = { import->image };
 	return started(import, start_job(import, pack, fds, ARRAY_SIZE(fds), on_pack, e), ret);
+}
+
+static void on_unikernel(void *data, int code, json_t *result, const struct error *e)
+{
+	struct image_import *import = data;
+	struct error why = *e;
+	if (code == 0) {
+		import->told = json_incref(result);
+		code = refuse_second(import, &why);
+	}
+	if (code == 0) {
+		cleanup(json_decref) json_t *metadata = json_pack("{s:O?, s:O?}", "architecture",
+			json_object_get(import->from, "architecture"), "properties",
+			json_object_get(import->from, "properties"));
+		json_t *record = new_record(import, metadata, "unikernel");
+		json_object_set(record, "layers", json_object_get(import->from, "layers"));
+		json_object_set(record, "config", import->config);
+		json_object_set_new(record, "files", json_array());
+		code = put_record(import, record, &why);
+	}
+	finish(import, code, &why);
+}
+
+static json_t *layer_paths(const struct images *images, const json_t *layers)
+{
+	json_t *paths = json_array();
+	for (size_t i = 0; i < json_array_size(layers); i++) {
+		cleanup(free) char *path =
+			images_layer_path(images, json_string_value(json_array_get(layers, i)));
+		json_array_append_new(paths, json_string(path));
+	}
+	return paths;
+}
+
+int image_import_unikernel(struct images *images, const json_t *record, const char *entrypoint,
+	const struct image_import_options *options, struct image_import **ret, struct error *e)
+{
+	cleanup(free) char *program = NULL;
+	cleanup(json_decref) json_t *config = json_copy(json_object_get(record, "config"));
+	struct image_import *import;
+	if (entrypoint)
+		json_set_text(config, "oci.entrypoint", entrypoint);
+	const char *whole = json_text(config, "oci.entrypoint");
+	const char *search = json_text(config, "environment.PATH");
+	int r = whole ? read_program(whole, &program, e)
+		      : error_set(e, -EINVAL,
+				"entrypoint: the image names no program; say which one shall run");
+	if (r == 0)
+		r = import_new(images, -1, -1, options, &import, e);
+	if (r < 0)
+		return r;
+	json_t *layers = layer_paths(images, json_object_get(record, "layers"));
+	cleanup(free) char *to = unikernel_image(layers, program, search);
+	import->from = json_deep_copy(record);
+	import->config = json_incref(config);
+	r = start_job(import,
+		json_pack("{s:s, s:s, s:s, s:o, s:s, s:b}", "task", "unikernel", "program", program,
+			"path", search ?: UNIKERNEL_PATH, "layers", layers, "to", to ?: "",
+			"digest", 1),
+		NULL, 0, on_unikernel, e);
+	return started(import, r, ret);
 }
 
 void image_import_cancel(struct image_import *import)

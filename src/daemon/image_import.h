@@ -43,5 +43,13 @@ int image_import_pack(struct images *images, json_t *pack,
 	const struct image_import_options *options, struct image_import **ret,
 	struct error *e) must_use;
 
+/*
+ * A unikernel of an image that is here: `record` with the program that `entrypoint` begins with rewritten; NULL: the
+ * image's own. What cannot run is refused with a sentence.
+ */
+int image_import_unikernel(struct images *images, const json_t *record, const char *entrypoint,
+	const struct image_import_options *options, struct image_import **ret,
+	struct error *e) must_use;
+
 /* `done` gets -ECANCELED. */
 void image_import_cancel(struct image_import *import);

@@ -398,6 +398,38 @@ static int create_from_instance(struct service *service, struct request *request
 	return answer(request, creation, r, e);
 }
 
+/* {"type": "unikernel", "entrypoint": "/bin/app -x", "source": {"type": "image", "alias" or "fingerprint"}} */
+static int create_unikernel(struct service *service, struct request *request, const json_t *body,
+	json_t *wishes, struct error *e)
+{
+	const json_t *source = json_object_get(body, "source");
+	const char *project = project_of(service, request_project(request), "images");
+	const char *name = json_text(source, "fingerprint") ?: json_text(source, "alias");
+	const char *entrypoint = NULL;
+	cleanup(json_decref) json_t *kept = wishes;
+	json_t *record = NULL;
+	int r = json_read_text(body, "", "entrypoint", &entrypoint, e);
+	if (r == 0)
+		r = name ? images_find(service->images, request_project(request), name, &record, e)
+			 : error_set(e, -EINVAL,
+				   "source: needs a fingerprint or an alias of an image");
+	if (r < 0)
+		return r;
+	if (!text_equal(json_text(record, "type"), "container"))
+		return error_set(e, -EINVAL,
+			"source: a unikernel is made of an image of type container, not of type %s",
+			json_text(record, "type") ?: "");
+	struct creation *creation = creation_new(service, request, "Building unikernel");
+	const struct image_import_options options = { .project = project,
+		.wishes = TAKE_PTR(kept),
+		.progress = on_progress,
+		.done = on_done,
+		.data = creation };
+	r = image_import_unikernel(service->images, record,
+		entrypoint && *entrypoint ? entrypoint : NULL, &options, &creation->import, e);
+	return answer(request, creation, r, e);
+}
+
 static int create_from_json(struct service *service, struct request *request, struct error *e)
 {
 	const json_t *body = request_json(request);
@@ -417,6 +449,8 @@ static int create_from_json(struct service *service, struct request *request, st
 		return create_from_instance(service, request, body, wishes, e);
 	if (text_equal(type, "image") && text_equal(protocol, "oci"))
 		return create_from_registry(service, request, source, wishes, e);
+	if (text_equal(type, "image") && text_equal(json_text(body, "type"), "unikernel"))
+		return create_unikernel(service, request, body, wishes, e);
 	json_decref(wishes);
 	if (text_equal(type, "image"))
 		return error_set(e, -EINVAL,

@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "disk/program.h"
+#include "job/digest.h"
 #include "job/jail.h"
 #include "job/tasks.h"
 #include "rewrite/prepare.h"
@@ -205,6 +206,26 @@ static int pack(const struct making *making, struct error *e)
 	return r;
 }
 
+static int describe(const struct making *making, json_t **ret, struct error *e)
+{
+	struct digest digest;
+	char hex[DIGEST_HEX_SIZE];
+	if (!task_flag(making->task, "digest")) {
+		*ret = json_object();
+		return 0;
+	}
+	cleanup(close) int fd = open(making->to, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(e, "open %s", making->to);
+	digest_start(&digest);
+	int r = digest_add_rest(&digest, fd, e);
+	digest_end(&digest, hex);
+	if (r == 0)
+		*ret = json_pack(
+			"{s:s, s:I}", "fingerprint", hex, "size", (json_int_t)digest.bytes);
+	return r;
+}
+
 int task_unikernel(struct task *task, json_t **ret, struct error *e)
 {
 	struct making making = { .task = task,
@@ -229,7 +250,5 @@ int task_unikernel(struct task *task, json_t **ret, struct error *e)
 		if (r == 0)
 			r = pack(&making, e);
 	}
-	if (r == 0)
-		*ret = json_object();
-	return r;
+	return r < 0 ? r : describe(&making, ret, e);
 }

@@ -63,6 +63,7 @@ int task_volume(struct task *task, json_t **ret, struct error *e) must_use;
 
 /*
  * "unikernel": makes the erofs image `to` of `layers` (paths, top first) with `program` rewritten in it, unless it
- * is there; a program without a slash is looked for in `path`. -ENOEXEC says why it cannot run.
+ * is there; a program without a slash is looked for in `path`. -ENOEXEC says why it cannot run. With `digest` it
+ * answers {"fingerprint", "size"} of the file.
  */
 int task_unikernel(struct task *task, json_t **ret, struct error *e) must_use;

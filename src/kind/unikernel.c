@@ -20,7 +20,6 @@
 #define MEMORY_USUAL (128 * MIB)
 #define TENDER_BYTES (16 * MIB)
 #define PAGE_BYTES   4096
-#define PATH_USUAL   "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static int refuse(struct error *e, const char *field, const char *why)
 {
@@ -91,7 +90,7 @@ static json_t *init_json(const struct spec *spec, struct error *e)
 	for (size_t i = 0; words[i]; i++)
 		json_array_append_new(args, json_string(words[i]));
 	if (!environment_has(spec, "PATH"))
-		json_array_append_new(environment, json_string("PATH=" PATH_USUAL));
+		json_array_append_new(environment, json_string("PATH=" UNIKERNEL_PATH));
 	if (!environment_has(spec, "HOME"))
 		json_array_append_new(environment, json_string("HOME=/root"));
 	for (size_t i = 0; i < spec->environment_count; i++)
@@ -114,24 +113,27 @@ static uint64_t sum_up(uint64_t sum, const char *text)
 	return (sum ^ 0xff) * UINT64_C(1099511628211);
 }
 
-char *unikernel_image(const json_t *layers, const json_t *init)
+char *unikernel_image(const json_t *layers, const char *program, const char *path)
 {
 	uint64_t sum = UINT64_C(14695981039346656037);
 	size_t i;
-	json_t *text;
+	json_t *layer;
 	const char *top = json_string_value(json_array_get(layers, 0));
-	const char *program = json_string_value(json_array_get(json_object_get(init, "args"), 0));
 	if (!top || !program)
 		return NULL;
-	json_array_foreach(layers, i, text) sum = sum_up(sum, json_string_value(text) ?: "");
+	json_array_foreach(layers, i, layer) sum = sum_up(sum, json_string_value(layer) ?: "");
 	sum = sum_up(sum, program);
-	json_array_foreach(json_object_get(init, "environment"), i, text)
-	{
-		const char *setting = json_string_value(text) ?: "";
-		if (!strchr(program, '/') && text_starts(setting, "PATH="))
-			sum = sum_up(sum, setting);
-	}
+	if (!strchr(program, '/'))
+		sum = sum_up(sum, path ?: UNIKERNEL_PATH);
 	return alloc_printf("%s.%016" PRIx64 ".unikernel", top, sum);
+}
+
+static const char *path_of(const struct spec *spec)
+{
+	for (size_t i = 0; i < spec->environment_count; i++)
+		if (text_equal(spec->environment[i].name, "PATH"))
+			return spec->environment[i].value;
+	return NULL;
 }
 
 static uint64_t memory_of(const struct spec *spec)
@@ -167,7 +169,8 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 		input->name, "root",
 		input->root ? json_copy(json_mutable(input->root)) : json_null(), "init", init,
 		"uid", (json_int_t)input->idmap_base, "memory_bytes", (json_int_t)memory_of(spec));
-	cleanup(free) char *image = unikernel_image(json_object_get(input->root, "layers"), init);
+	cleanup(free) char *image = unikernel_image(json_object_get(input->root, "layers"),
+		json_string_value(json_array_get(json_object_get(init, "args"), 0)), path_of(spec));
 	if (image)
 		json_set_text(document, "image", image);
 	if (spec->devices.nic_count)

@@ -8,8 +8,11 @@
 
 extern const struct kind kind_unikernel;
 
+/* Where a program without a slash is looked for, unless its environment says so. */
+#define UNIKERNEL_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 /*
- * The path of the image that a program starts from, beside the top one of `layers` (paths); NULL without layers
- * or a program. The caller owns it. `init` is the member of the document.
+ * The path of the image that `program` starts from, beside the top one of `layers` (paths); NULL without layers or
+ * a program. `path` is its environment's PATH or NULL. The caller owns it.
  */
-char *unikernel_image(const json_t *layers, const json_t *init) must_use;
+char *unikernel_image(const json_t *layers, const char *program, const char *path) must_use;

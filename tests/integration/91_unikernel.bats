@@ -68,6 +68,47 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	lxc delete u4
 }
 
+@test "a unikernel's image is built of a program, a directory or an image; stock lxc launches it" {
+	busybox=$(command -v busybox)
+	berth image build "$busybox" --type unikernel --entrypoint "/bin/busybox echo of a program" --alias uk1
+	[ "$(lxc image list uk1 -f csv -c t)" = UNIKERNEL ]
+	lxc launch uk1 u5 -p plain
+	eventually 5 sh -c 'lxc console u5 --show-log | grep "of a program"'
+	busybox_root "$BERTH_BASE/root"
+	berth image build "$BERTH_BASE/root" --type unikernel --entrypoint "/bin/echo of a directory" --alias uk2
+	berth launch uk2 u6 --profile plain --memory 16MiB
+	eventually 5 sh -c 'lxc console u6 --show-log | grep "of a directory"'
+	berth image build box --type unikernel --entrypoint "echo of an image" --alias uk3
+	lxc launch uk3 u7 -p plain
+	eventually 5 sh -c 'lxc console u7 --show-log | grep "of an image"'
+	lxc image export uk1 "$BERTH_BASE/uk1"
+	lxc image delete uk1 uk2 uk3
+	lxc image import "$BERTH_BASE/uk1.tar" --alias again
+	[ "$(lxc image list again -f csv -c t)" = UNIKERNEL ]
+	lxc delete -f u5 u6 u7
+}
+
+@test "a program that cannot run makes no image" {
+	run berth image build /bin/true --type unikernel
+	[ "$status" -ne 0 ]
+	[[ $output == *"true: it is dynamic (it wants /lib64/ld-linux-x86-64.so.2); a unikernel is one static program"* ]]
+	head -c 3000 "$(command -v busybox)" >"$BERTH_BASE/cut"
+	run berth image build "$BERTH_BASE/cut" --type unikernel
+	[[ $status -ne 0 && $output == *"cut: "* ]]
+	{ head -c 18 "$(command -v busybox)"; printf '\267\000'; tail -c +21 "$(command -v busybox)"; } >"$BERTH_BASE/arm"
+	run berth image build "$BERTH_BASE/arm" --type unikernel
+	[[ $status -ne 0 && $output == *"x86-64"* ]]
+	run berth image build "$BERTH_BASE/root" --type unikernel
+	[[ $status -ne 0 && $output == *"which program of"* ]]
+	run berth image build box --type unikernel
+	[[ $status -ne 0 && $output == *"the image names no program"* ]]
+	run berth image build none --type unikernel --entrypoint /a
+	[[ $status -ne 0 && $output == *"\"none\" does not exist"* ]]
+	run berth image build "$BERTH_BASE/root" --type vm
+	[[ $status -ne 0 && $output == *"neither container nor unikernel"* ]]
+	[ "$(lxc image list -f csv | wc -l)" = 2 ]
+}
+
 @test "a daemon that is killed and started again finds it running; its runner killed, it is gone" {
 	pid=$(api GET /1.0/instances/u3/state | json .metadata.pid)
 	berthd_restart KILL
