@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/deploy.h"
 #include "agent/init.h"
 #include "agent/serve.h"
 
@@ -32,6 +33,8 @@ static int be_init(void)
 	struct error e = {};
 	if (init_set_up(&init, &e) < 0)
 		init_say("berth-agent: %s", e.text);
+	if (deploy_is_wanted())
+		deploy_run();
 	serve_in_child();
 	init_say("berth-agent: the guest is up");
 	init_run(&init);

@@ -37,20 +37,6 @@ int seed_make(const json_t *plan, const char *agent, int dir, int *ret, struct e
 char *command_configure(const json_t *plan);
 int command_program(const json_t *plan, char **ret, size_t *ret_length, struct error *e) must_use;
 
-struct initial_file {
-	const char *path;
-	const void *data;
-	size_t length;
-	uint32_t mode;
-};
-
-/*
- * The initial file system as a memfd: the agent, the kernel's modules and `files`. `kernel` holds
- * lib/modules.
- */
-int initial_make(const char *kernel, const char *agent, const struct initial_file *files,
-	size_t file_count, int *ret, struct error *e) must_use;
-
 /*
  * A connection to the agent of the machine whose directory `dir` is; waits while the guest starts, and
  * no longer than the machine, `pidfd`, runs (-1: is not asked).

@@ -18,6 +18,7 @@
 #include "base/channel.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "disk/initial.h"
 #include "host/nic.h"
 #include "host/process.h"
 #include "machine/machine.h"
@@ -178,6 +179,9 @@ static int add_disks(struct run *run, struct error *e)
 
 static int add_initial(struct run *run, const char *kernel, struct error *e)
 {
+	static const char *const modules[] = { "virtio_pci", "virtio_blk", "virtio_net",
+		"virtio_console", "virtio_balloon", "virtio_rng", "vmw_vsock_virtio_transport",
+		"ext4", "overlay", "erofs", "vfat", "nls_cp437", "nls_ascii", NULL };
 	cleanup(free) char *configure = command_configure(run->plan), *program = NULL;
 	cleanup(free) char *agent = beside("agent", "berth-agent");
 	size_t length = 0;
@@ -189,7 +193,8 @@ static int add_initial(struct run *run, const char *kernel, struct error *e)
 		{ "berth/configure", configure, strlen(configure), 0600 },
 		{ "berth/command", program, length, 0600 },
 	};
-	r = initial_make(kernel, agent, files, ARRAY_SIZE(files), &fd, e);
+	const struct initial_options options = { kernel, agent, modules, files, ARRAY_SIZE(files) };
+	r = initial_make(&options, &fd, e);
 	if (r == 0 && (lseek(fd, 0, SEEK_SET) < 0 || pass(run, "initrd", fd) < 0))
 		r = error_errno(e, "pass the initial file system");
 	return r;

@@ -2,6 +2,8 @@
 /*
  * initial.c - the initial file system: a cpio archive (newc) in a memfd, made anew at each start.
  */
+#include "disk/initial.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -13,7 +15,6 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "machine/machine.h"
 
 #define MODULES_MAX     8192
 #define MODULE_BYTES    (16 * MIB)
@@ -22,10 +23,6 @@
 #define MODE_DIRECTORY  (S_IFDIR | 0755)
 #define MODE_FILE       (S_IFREG | 0644)
 #define MODE_EXECUTABLE (S_IFREG | 0755)
-
-static const char *const wanted[] = { "virtio_pci", "virtio_blk", "virtio_net", "virtio_console",
-	"virtio_balloon", "virtio_rng", "vmw_vsock_virtio_transport", "ext4", "overlay", "erofs",
-	"vfat", "nls_cp437", "nls_ascii" };
 
 /* nftw() has no place for data. */
 static struct {
@@ -142,13 +139,14 @@ static int add_module(struct archive *archive, const char *name, struct error *e
 	return 0;
 }
 
-static int add_modules(struct archive *archive, const char *kernel, struct error *e)
+static int add_modules(
+	struct archive *archive, const char *kernel, const char *const *wanted, struct error *e)
 {
 	cleanup(free) char *modules = alloc_printf("%s/lib/modules", kernel);
 	if (nftw(modules, note, WALK_FDS, FTW_PHYS) < 0)
 		return error_errno(e, "%s", modules);
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(wanted); i++)
+	for (size_t i = 0; r == 0 && wanted[i]; i++)
 		r = add_module(archive, wanted[i], e);
 	for (size_t i = 0; i < found.count; i++)
 		free(found.paths[i]);
@@ -156,25 +154,26 @@ static int add_modules(struct archive *archive, const char *kernel, struct error
 	return r;
 }
 
-int initial_make(const char *kernel, const char *agent, const struct initial_file *files,
-	size_t file_count, int *ret, struct error *e)
+int initial_make(const struct initial_options *options, int *ret, struct error *e)
 {
+	const struct initial_file *files = options->files;
 	static const char *const dirs[] = { "berth", "berth/lib", "dev", "proc", "sys", "run",
 		"etc", "tmp" };
 	struct archive archive = {};
 	cleanup(free) char *init = NULL;
 	size_t length;
-	int r = file_read(AT_FDCWD, agent, MODULE_BYTES, &init, &length, e);
+	int r = file_read(AT_FDCWD, options->agent, MODULE_BYTES, &init, &length, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		add(&archive, dirs[i], MODE_DIRECTORY, NULL, 0);
 	add(&archive, "init", MODE_EXECUTABLE, init, length);
-	r = add_modules(&archive, kernel, e);
+	r = add_modules(&archive, options->kernel, options->modules, e);
 	add(&archive, "berth/modules", MODE_FILE, text_str(&archive.list), archive.list.length);
-	for (size_t i = 0; i < file_count; i++)
-		add(&archive, files[i].path, S_IFREG | files[i].mode, files[i].data,
-			files[i].length);
+	for (size_t i = 0; i < options->file_count; i++)
+		add(&archive, files[i].path,
+			(files[i].mode & S_IFMT) ? files[i].mode : S_IFREG | files[i].mode,
+			files[i].data, files[i].length);
 	add(&archive, "TRAILER!!!", 0, NULL, 0);
 	cleanup(close) int fd = memfd_create("initrd", MFD_CLOEXEC);
 	if (r == 0 && fd < 0)

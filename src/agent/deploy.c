@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * deploy.c - the conversation with the daemon, which outlives its restarts.
+ */
+#include "agent/deploy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "agent/call.h"
+#include "agent/disks.h"
+#include "agent/init.h"
+#include "agent/inventory.h"
+#include "agent/network.h"
+#include "agent/partition.h"
+#include "agent/power.h"
+#include "agent/task.h"
+#include "agent/tenant.h"
+#include "base/file.h"
+
+#define AGAIN_SECONDS 1
+#define IMAGE_TRIES   10
+#define SETTLE_MS     3000
+
+struct deploy {
+	struct call_server server;
+	char nic[32], address[64];
+	uint64_t serial; /* of the task in hand */
+	char disk[32];   /* that the image was put on */
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void pause_ms(unsigned int ms)
+{
+	const struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+	nanosleep(&time, NULL);
+}
+
+static void take_word(const char *word, const char *key, char *to, size_t size)
+{
+	if (text_starts(word, key))
+		snprintf(to, size, "%s", word + strlen(key));
+}
+
+static bool read_line(struct deploy *deploy)
+{
+	char line[4096], url[512] = "";
+	char *rest = NULL;
+	if (file_read_line(AT_FDCWD, "/proc/cmdline", line, sizeof(line)) <= 0)
+		return false;
+	for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+		take_word(word, "berth.call=", url, sizeof(url));
+		take_word(word, "berth.nic=", deploy->nic, sizeof(deploy->nic));
+		take_word(word, "berth.address=", deploy->address, sizeof(deploy->address));
+	}
+	return url[0] && call_read_url(url, &deploy->server, NULL) == 0;
+}
+
+bool deploy_is_wanted(void)
+{
+	struct deploy deploy = {};
+	return read_line(&deploy);
+}
+
+/* Cards appear when their driver has found them. */
+static void bring_up(const struct deploy *deploy)
+{
+	uint64_t end = now_ms() + 60000;
+	struct error e = {};
+	while (deploy->nic[0]) {
+		cleanup(free) char *lines =
+			alloc_printf("address %s %s\n", deploy->nic, deploy->address);
+		int r = network_configure(lines, &e);
+		if (r == 0)
+			return;
+		if (now_ms() > end) {
+			init_say("berth-agent: %s", e.text);
+			return;
+		}
+		pause_ms(50);
+	}
+}
+
+/* Until it is heard: the daemon may be restarting. */
+static void say(const struct deploy *deploy, const char *path, const struct text *body)
+{
+	for (;;) {
+		cleanup(text_done) struct text answer = {};
+		struct error e = {};
+		int r = call_send(
+			&deploy->server, "POST", path, text_str(body), body->length, &answer, &e);
+		if (r == 0)
+			return;
+		init_say("berth-agent: %s", e.text);
+		/* It knows us no more: nothing that we say changes that. */
+		if (r == -ENOENT || r == -EBUSY)
+			return;
+		pause_ms(AGAIN_SECONDS * 1000);
+	}
+}
+
+static void say_progress(
+	const struct deploy *deploy, const char *stage, uint64_t done, uint64_t total)
+{
+	cleanup(text_done) struct text body = {}, answer = {};
+	struct error e = {};
+	text_printf(&body, "serial %llu\nstage %s\ndone %llu\ntotal %llu\n",
+		(unsigned long long)deploy->serial, stage, (unsigned long long)done,
+		(unsigned long long)total);
+	/* Nobody needs it as badly as to wait for it. */
+	(void)!call_send(&deploy->server, "POST", "/progress", body.data, body.length, &answer, &e);
+}
+
+static void say_done(
+	const struct deploy *deploy, int code, const struct error *e, const char *lines)
+{
+	cleanup(text_done) struct text body = {};
+	text_printf(&body, "serial %llu\n", (unsigned long long)deploy->serial);
+	if (code < 0)
+		text_printf(&body, "failed %s\n", e->text);
+	else
+		text_printf(&body, "ok\n%s", lines);
+	say(deploy, "/done", &body);
+}
+
+static int erase(struct deploy *deploy, struct text *lines, struct error *e)
+{
+	static struct disk_fact disks[DISKS_MAX];
+	size_t count = disks_find(disks);
+	for (size_t i = 0; i < count; i++) {
+		const char *method;
+		uint64_t begin = now_ms();
+		say_progress(deploy, "erase", i, count);
+		int r = disks_erase(&disks[i], &method, e);
+		if (r < 0)
+			return r;
+		text_printf(lines, "erased %s %s %llu %llu\n", disks[i].name, method,
+			(unsigned long long)(now_ms() - begin), (unsigned long long)disks[i].bytes);
+	}
+	return 0;
+}
+
+static void image_progress(void *data, uint64_t done, uint64_t total)
+{
+	say_progress(data, "image", done, total);
+}
+
+static int write_image(struct deploy *deploy, const struct task *task, struct error *e)
+{
+	static struct disk_fact disks[DISKS_MAX];
+	size_t count = disks_find(disks);
+	const struct disk_fact *disk;
+	struct call_stream stream;
+	char path[64];
+	int r = call_open(&deploy->server, task_value(task, "image"), &stream, e);
+	if (r < 0)
+		return r;
+	r = disks_choose(disks, count, task_value(task, "disk"), stream.length, &disk, e);
+	if (r == 0) {
+		snprintf(deploy->disk, sizeof(deploy->disk), "%s", disk->name);
+		snprintf(path, sizeof(path), "/dev/%s", disk->name);
+		cleanup(close) int fd = open(path, O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
+		r = fd < 0 ? error_errno(e, "open %s", path)
+			   : disks_write(fd, &stream, task_value(task, "digest"), image_progress,
+				     deploy, e);
+	}
+	call_close(&stream);
+	return r;
+}
+
+/* The partitions' nodes appear a moment after the table was read. */
+static int settle(const struct deploy *deploy, struct error *e)
+{
+	char path[64];
+	int r = -EBUSY;
+	snprintf(path, sizeof(path), "/dev/%s", deploy->disk);
+	for (uint64_t end = now_ms() + SETTLE_MS; r < 0 && now_ms() < end; pause_ms(20)) {
+		cleanup(close) int fd = open(path, O_RDWR | O_CLOEXEC);
+		r = fd < 0 ? error_errno(e, "open %s", path) : partition_grow(fd, e);
+		if (r == -EINVAL)
+			break;
+	}
+	return r < 0 ? r : 0;
+}
+
+static int deploy_image(struct deploy *deploy, const struct task *task, struct error *e)
+{
+	int r = -EIO;
+	uint64_t begin = now_ms();
+	for (int i = 0; i < IMAGE_TRIES && r < 0; i++) {
+		if (i)
+			pause_ms(AGAIN_SECONDS * 1000);
+		r = write_image(deploy, task, e);
+		/* Only a broken connection is worth another try: the daemon may be restarting. */
+		if (r != -EPIPE && r != -ECONNREFUSED && r != -ETIMEDOUT && r != -ECONNRESET)
+			break;
+	}
+	init_say("berth-agent: image %s after %llu ms", r < 0 ? e->text : "written",
+		(unsigned long long)(now_ms() - begin));
+	if (r < 0)
+		return r;
+	say_progress(deploy, "settings", 0, 1);
+	r = settle(deploy, e);
+	if (r < 0)
+		return r;
+	return tenant_write(deploy->disk, task->files, task->file_count, e);
+}
+
+static void boot(struct deploy *deploy, const struct task *task)
+{
+	struct error e = {};
+	const char *disk = task_value(task, "disk") ?: deploy->disk;
+	bool is_quick = text_equal(task_value(task, "how"), "kexec");
+	int r = is_quick ? tenant_load(disk, &e) : -EOPNOTSUPP;
+	if (is_quick && r < 0)
+		init_say("berth-agent: %s: the server restarts instead", e.text);
+	say_done(deploy, 0, NULL, r == 0 ? "how kexec\n" : "how reboot\n");
+	if (r == 0)
+		tenant_jump();
+	power_off_now(true);
+}
+
+/* A shell on the console for as long as the server is in rescue. */
+static void rescue(void)
+{
+	if (fork() != 0)
+		return;
+	setsid();
+	int fd = open("/dev/console", O_RDWR);
+	if (fd >= 0) {
+		ioctl(fd, TIOCSCTTY, 0);
+		for (int i = 0; i < 3; i++)
+			dup2(fd, i);
+	}
+	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	setenv("HOME", "/root", 1);
+	setenv("TERM", "linux", 1);
+	printf("\nberth rescue: the server's own disks are untouched.\n");
+	fflush(stdout);
+	for (;;) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			execl("/bin/sh", "sh", "-l", (char *)NULL);
+			printf("berth rescue: this initial file system has no shell\n");
+			_exit(127);
+		}
+		waitpid(pid, NULL, 0);
+		pause_ms(1000);
+	}
+}
+
+static void carry_out(struct deploy *deploy, const struct task *task)
+{
+	cleanup(text_done) struct text lines = {};
+	struct error e = {};
+	int r = 0;
+	deploy->serial = task->serial;
+	if (text_equal(task->name, "wait"))
+		return;
+	init_say("berth-agent: %s", task->name);
+	if (text_equal(task->name, "boot"))
+		boot(deploy, task);
+	if (text_equal(task->name, "off")) {
+		say_done(deploy, 0, NULL, "");
+		power_off_now(false);
+	}
+	if (text_equal(task->name, "erase"))
+		r = erase(deploy, &lines, &e);
+	else if (text_equal(task->name, "deploy"))
+		r = deploy_image(deploy, task, &e);
+	else if (text_equal(task->name, "rescue"))
+		rescue();
+	else
+		r = error_set(&e, -EOPNOTSUPP, "the agent knows no task %.40s", task->name);
+	if (r == 0 && deploy->disk[0])
+		text_printf(&lines, "disk %s\n", deploy->disk);
+	if (r < 0)
+		init_say("berth-agent: %s", e.text);
+	say_done(deploy, r, &e, text_str(&lines));
+}
+
+static void next_task(struct deploy *deploy)
+{
+	cleanup(text_done) struct text answer = {};
+	cleanup(task_free) struct task *task = NULL;
+	struct error e = {};
+	int r = call_send(&deploy->server, "GET", "/task", NULL, 0, &answer, &e);
+	if (r == 0)
+		r = task_read(text_str(&answer), &task, &e);
+	if (r == 0) {
+		carry_out(deploy, task);
+		return;
+	}
+	init_say("berth-agent: %s", e.text);
+	pause_ms(AGAIN_SECONDS * 1000);
+}
+
+void deploy_run(void)
+{
+	struct deploy deploy = {};
+	cleanup(text_done) struct text inventory = {};
+	signal(SIGCHLD, SIG_DFL);
+	if (!read_line(&deploy))
+		power_off_now(true);
+	mkdir("/root", 0700);
+	bring_up(&deploy);
+	inventory_add(&inventory);
+	init_say("berth-agent: calls %s", deploy.server.address);
+	say(&deploy, "/hello", &inventory);
+	for (;;)
+		next_task(&deploy);
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tenant.c - the tenant's file systems, touched by a child that has them as its root: a link in an image leads
+ * nowhere else.
+ */
+#include "agent/tenant.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/reboot.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+
+#define WHERE          "/run/tenant"
+#define PARTITIONS_MAX 32
+#define CONFIG_MAX     (1 * MIB)
+#define GROW_EXT4      _IOW('f', 16, uint64_t)
+
+struct partition {
+	char device[64];
+	uint64_t bytes;
+};
+
+static const char *const types[] = { "ext4", "xfs", "btrfs", "vfat", "erofs" };
+static const char *const marks[] = { "etc/os-release", "etc/fstab", "sbin/init", "usr/sbin/init" };
+static const char *const configs[] = { "boot/grub/grub.cfg", "boot/grub2/grub.cfg", "grub/grub.cfg",
+	"grub2/grub.cfg", "boot/extlinux/extlinux.conf", "extlinux/extlinux.conf" };
+static const char *const entries[] = { "boot/loader/entries", "loader/entries" };
+
+/* The partitions of the disk, or itself if it has none. */
+static size_t find_partitions(const char *disk, struct partition ret[PARTITIONS_MAX])
+{
+	char path[128];
+	size_t count = 0;
+	snprintf(path, sizeof(path), "/sys/block/%.31s", disk);
+	DIR *dir = opendir(path);
+	for (const struct dirent *entry; dir && count < PARTITIONS_MAX && (entry = readdir(dir));) {
+		uint64_t sectors = 0;
+		snprintf(path, sizeof(path), "/sys/block/%.31s/%.40s/size", disk, entry->d_name);
+		if (!text_starts(entry->d_name, disk) ||
+			file_read_u64(AT_FDCWD, path, &sectors) < 0)
+			continue;
+		snprintf(ret[count].device, sizeof(ret[count].device), "/dev/%.40s", entry->d_name);
+		ret[count++].bytes = sectors * 512;
+	}
+	if (dir)
+		closedir(dir);
+	if (count == 0) {
+		snprintf(ret[0].device, sizeof(ret[0].device), "/dev/%.31s", disk);
+		count = 1;
+	}
+	return count;
+}
+
+static int mount_any(const char *device, unsigned long flags, const char **ret_type)
+{
+	mkdir(WHERE, 0700);
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (mount(device, WHERE, types[i], flags | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+			    NULL) == 0) {
+			*ret_type = types[i];
+			return 0;
+		}
+	return -ENOENT;
+}
+
+static bool has_any(const char *const *paths, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		char path[128];
+		struct stat status;
+		snprintf(path, sizeof(path), WHERE "/%s", paths[i]);
+		if (lstat(path, &status) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int write_one(const struct tenant_file *file)
+{
+	cleanup(free) char *above = alloc_text(file->path + 1);
+	char *slash = strrchr(above, '/');
+	if (slash) {
+		*slash = '\0';
+		int r = file_make_dirs(AT_FDCWD, above, file->mode & 077 ? 0755 : 0700);
+		if (r < 0)
+			return r;
+	}
+	struct error e = {};
+	int r = file_replace(AT_FDCWD, file->path, file->data, file->length, file->mode, &e);
+	return r;
+}
+
+/* In a child whose root it is. */
+static int write_inside(const struct tenant_file *files, size_t count, struct error *e)
+{
+	pid_t pid = fork();
+	if (pid < 0)
+		return error_errno(e, "fork");
+	if (pid == 0) {
+		if (chdir(WHERE) < 0 || chroot(".") < 0)
+			_exit(255);
+		for (size_t i = 0; i < count; i++)
+			if (write_one(&files[i]) < 0)
+				_exit((int)i + 1);
+		_exit(0);
+	}
+	int status = 0;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	size_t which = WIFEXITED(status) ? (size_t)WEXITSTATUS(status) - 1 : count;
+	return error_set(e, -EIO, "write %s into the tenant's system",
+		which < count ? files[which].path : "files");
+}
+
+static void grow(const char *type, uint64_t bytes)
+{
+	/* The others grow by cloud-init, or by their owner. */
+	if (!text_equal(type, "ext4") || bytes == 0)
+		return;
+	cleanup(close) int fd = open(WHERE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat status;
+	if (fd < 0 || fstat(fd, &status) < 0 || status.st_blksize <= 0)
+		return;
+	uint64_t blocks = bytes / (uint64_t)status.st_blksize;
+	(void)ioctl(fd, GROW_EXT4, &blocks);
+}
+
+int tenant_write(const char *disk, const struct tenant_file *files, size_t count, struct error *e)
+{
+	struct partition partitions[PARTITIONS_MAX];
+	size_t partition_count = find_partitions(disk, partitions);
+	for (size_t i = 0; i < partition_count; i++) {
+		const char *type;
+		if (mount_any(partitions[i].device, 0, &type) < 0)
+			continue;
+		int r = -ENOENT;
+		if (has_any(marks, ARRAY_SIZE(marks))) {
+			grow(type, partitions[i].bytes);
+			r = write_inside(files, count, e);
+			sync();
+		}
+		if (umount(WHERE) < 0 && r == 0)
+			r = error_errno(e, "unmount %s", partitions[i].device);
+		if (r != -ENOENT)
+			return r;
+	}
+	return error_set(e, -ENOENT, "no partition of %s holds a system", disk);
+}
+
+static const char *after_word(const char *line, const char *word)
+{
+	size_t length = strlen(word);
+	if (strncmp(line, word, length) != 0 || (line[length] != ' ' && line[length] != '\t'))
+		return NULL;
+	return line + length + strspn(line + length, " \t");
+}
+
+static const char *after_any(const char *line, const char *const *words)
+{
+	for (; *words; words++) {
+		const char *rest = after_word(line, *words);
+		if (rest)
+			return rest;
+	}
+	return NULL;
+}
+
+/* "($root)/boot/x" and "/boot/x args": the path, and what is behind it. */
+static const char *take_path(const char *rest, char *to, size_t size)
+{
+	size_t length = strcspn(rest, " \t");
+	const char *start = rest;
+	if (*start == '(') {
+		const char *end = memchr(start, ')', length);
+		if (end) {
+			length -= (size_t)(end + 1 - start);
+			start = end + 1;
+		}
+	}
+	snprintf(to, size, "%.*s", (int)length, start);
+	rest += strcspn(rest, " \t");
+	return rest + strspn(rest, " \t");
+}
+
+int tenant_read_boot(const char *config, struct tenant_boot *ret)
+{
+	static const char *const kernels[] = { "linux", "linuxefi", "linux16", "kernel", "LINUX",
+		"KERNEL", NULL };
+	static const char *const initrds[] = { "initrd", "initrdefi", "initrd16", "INITRD", NULL };
+	static const char *const appends[] = { "append", "APPEND", "options", NULL };
+	struct tenant_boot boot = {};
+	cleanup(free) char *copy = alloc_text(config);
+	char *rest = NULL;
+	for (char *line = strtok_r(copy, "\r\n", &rest); line;
+		line = strtok_r(NULL, "\r\n", &rest)) {
+		const char *at;
+		line += strspn(line, " \t");
+		if ((at = after_any(line, kernels))) {
+			if (boot.kernel[0])
+				break; /* the next entry's */
+			at = take_path(at, boot.kernel, sizeof(boot.kernel));
+			if (*at)
+				snprintf(boot.arguments, sizeof(boot.arguments), "%s", at);
+		} else if ((at = after_any(line, initrds)) && !boot.initrd[0]) {
+			(void)take_path(at, boot.initrd, sizeof(boot.initrd));
+		} else if ((at = after_any(line, appends)) && !boot.arguments[0]) {
+			snprintf(boot.arguments, sizeof(boot.arguments), "%s", at);
+		}
+	}
+	if (boot.kernel[0] != '/' || strchr(boot.kernel, '$') || strchr(boot.initrd, '$') ||
+		strchr(boot.arguments, '$'))
+		return -ENOENT;
+	*ret = boot;
+	return 0;
+}
+
+static int read_config(int root, const char *path, struct tenant_boot *ret)
+{
+	cleanup(free) char *text = NULL;
+	cleanup(close) int fd = file_open_in_root(root, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	char self[40];
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	int r = file_read(AT_FDCWD, self, CONFIG_MAX, &text, NULL, NULL);
+	return r < 0 ? r : tenant_read_boot(text, ret);
+}
+
+/* The entry whose name sorts last: the newest. */
+static int read_entries(int root, const char *path, struct tenant_boot *ret)
+{
+	char newest[NAME_MAX + 1] = "";
+	int fd = file_open_in_root(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	for (const struct dirent *entry; dir && (entry = readdir(dir));)
+		if (text_ends(entry->d_name, ".conf") && strcmp(entry->d_name, newest) > 0)
+			snprintf(newest, sizeof(newest), "%s", entry->d_name);
+	if (dir)
+		closedir(dir);
+	if (!newest[0])
+		return -ENOENT;
+	cleanup(free) char *whole = alloc_printf("%s/%s", path, newest);
+	return read_config(root, whole, ret);
+}
+
+static int find_boot(int root, struct tenant_boot *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(entries); i++)
+		if (read_entries(root, entries[i], ret) == 0)
+			return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(configs); i++)
+		if (read_config(root, configs[i], ret) == 0)
+			return 0;
+	return -ENOENT;
+}
+
+static int open_file(int root, const char *path, int *ret)
+{
+	/* A /boot of its own has no "boot/" in front. */
+	cleanup(free) char *above = alloc_printf("/boot%s", path);
+	int fd = file_open_in_root(root, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		fd = file_open_in_root(root, above, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	*ret = fd;
+	return 0;
+}
+
+static int load_from(int root, const struct tenant_boot *boot, struct error *e)
+{
+	cleanup(close) int kernel = -1, initrd = -1;
+	int r = open_file(root, boot->kernel, &kernel);
+	if (r == 0 && boot->initrd[0])
+		r = open_file(root, boot->initrd, &initrd);
+	if (r < 0)
+		return error_code(e, r, "%s", boot->kernel);
+	unsigned long flags = initrd < 0 ? 4ul /* without an initrd */ : 0;
+	if (syscall(SYS_kexec_file_load, kernel, initrd, strlen(boot->arguments) + 1,
+		    boot->arguments, flags) < 0)
+		return error_errno(e, "load %s", boot->kernel);
+	return 0;
+}
+
+int tenant_load(const char *disk, struct error *e)
+{
+	struct partition partitions[PARTITIONS_MAX];
+	size_t count = find_partitions(disk, partitions);
+	for (size_t i = 0; i < count; i++) {
+		struct tenant_boot boot;
+		const char *type;
+		if (mount_any(partitions[i].device, MS_RDONLY, &type) < 0)
+			continue;
+		int root = open(WHERE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int r = root < 0 ? -errno : find_boot(root, &boot);
+		if (r == 0)
+			r = load_from(root, &boot, e);
+		if (root >= 0)
+			close(root);
+		(void)umount(WHERE);
+		if (r != -ENOENT)
+			return r;
+	}
+	return error_set(e, -EOPNOTSUPP, "no boot entry that could be started without a restart");
+}
+
+void tenant_jump(void)
+{
+	kill(-1, SIGKILL);
+	sync();
+	reboot(LINUX_REBOOT_CMD_KEXEC);
+	/* It was not loaded after all. */
+	reboot(RB_AUTOBOOT);
+	for (;;)
+		pause();
+}

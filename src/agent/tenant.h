@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tenant.h - the system that was put on the disk: its first settings written into it, and how it is started.
+ */
+#pragma once
+
+#include "base/base.h"
+#include "base/error.h"
+#include "base/text.h"
+
+/* A file of the tenant's; what is above it is made. */
+struct tenant_file {
+	const char *path; /* "/var/lib/cloud/seed/nocloud/meta-data" */
+	const char *data;
+	size_t length;
+	uint32_t mode;
+};
+
+/*
+ * Mounts the disk's root file system, grows it to its partition where that is done in place (ext4), and
+ * writes the files. -ENOENT if no partition holds a system.
+ */
+int tenant_write(
+	const char *disk, const struct tenant_file *files, size_t count, struct error *e) must_use;
+
+/* What a boot loader's configuration would start. */
+struct tenant_boot {
+	char kernel[256], initrd[256]; /* paths on the file system of /boot; initrd may be "" */
+	char arguments[1024];
+};
+/* grub.cfg, a BLS entry, extlinux.conf: the first entry. -ENOENT if there is none. */
+int tenant_read_boot(const char *config, struct tenant_boot *ret) must_use;
+
+/* Loads the tenant's kernel for kexec; power_kexec() jumps. -EOPNOTSUPP if it can't be found or loaded. */
+int tenant_load(const char *disk, struct error *e) must_use;
+/* Does not return. */
+void tenant_jump(void) __attribute__((__noreturn__));
