@@ -24,6 +24,7 @@ extern const struct route volumes_routes[];          /* api_volumes.c */
 extern const struct route warnings_routes[];         /* api_warnings.c */
 extern const struct route instances_routes[];        /* api_instances.c */
 extern const struct route state_routes[];            /* api_state.c */
+extern const struct route servers_routes[];          /* api_servers.c */
 extern const struct route snapshots_routes[];        /* api_snapshots.c */
 extern const struct route exec_routes[];             /* api_exec.c */
 extern const struct route console_routes[];          /* api_console.c */

@@ -75,6 +75,7 @@ static const struct {
 	{ "snapshot_expiry", "snapshots.expiry, expires_at; looked at each minute" },
 	{ "snapshot_expiry_creation", "expires_at of a new snapshot" },
 	{ "berth_plan", "POST /1.0/berth/plan: the steps of a launch, not taken" },
+	{ "berth_metal", "/1.0/berth/servers, and instances of type bare-metal" },
 	{ "berth_doctor", "GET /1.0/berth/doctor" },
 };
 

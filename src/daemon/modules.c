@@ -11,6 +11,8 @@
 #include "daemon/instances.h"
 #include "daemon/job.h"
 #include "daemon/metrics.h"
+#include "daemon/netboot.h"
+#include "daemon/netboot_serve.h"
 #include "daemon/network.h"
 #include "daemon/operation.h"
 #include "daemon/profiles.h"
@@ -91,7 +93,9 @@ static const struct {
 	{ "jobs", jobs_open, jobs_close },
 	{ "storage", start_storage, stop_storage },
 	{ "images", start_images, stop_images },
+	{ "netboot", netboot_start, netboot_stop },
 	{ "instances", instances_start, instances_stop },
+	{ "servers", netboot_serve_start, netboot_serve_stop },
 	{ "fleet", fleet_start, fleet_stop },
 };
 

@@ -24,6 +24,7 @@ const struct route *const routes[] = {
 	profiles_routes,
 	projects_routes,
 	resources_routes,
+	servers_routes,
 	snapshots_routes,
 	state_routes,
 	storage_routes,

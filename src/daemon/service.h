@@ -41,6 +41,8 @@ struct service {
 	struct storage *storage;
 	struct jobs *jobs;
 	struct networks *networks;
+	struct netboot *netboot;
+	struct servers *servers;
 	struct trust *trust;
 	struct remote *remote;
 };

@@ -23,7 +23,8 @@ static const struct {
 	const char *refusal;
 } states[] = {
 	[SERVER_ENROLLED] = { "enrolled", 0, NULL, false, "The server is not verified yet" },
-	[SERVER_VERIFYING] = { "verifying", 3 * MINUTE, NULL, false, "The server is being verified" },
+	[SERVER_VERIFYING] = { "verifying", 3 * MINUTE, NULL, false,
+		"The server is being verified" },
 	[SERVER_INSPECTING] = { "inspecting", 20 * MINUTE, "wait", false,
 		"The server is being inspected" },
 	[SERVER_AVAILABLE] = { "available", 0, "wait", false, "The server is nobody's" },
@@ -86,8 +87,8 @@ static const unsigned char table[SERVER_STATES][SERVER_EVENTS] = {
 };
 /* clang-format on */
 
-int server_next(enum server_state state, enum server_event event, enum server_state *ret,
-	struct error *e)
+int server_next(
+	enum server_state state, enum server_event event, enum server_state *ret, struct error *e)
 {
 	assert(state < SERVER_STATES && event < SERVER_EVENTS);
 	unsigned char next = table[state][event];
@@ -200,5 +201,6 @@ char *server_class(const struct server_facts *facts)
 {
 	/* The nearest GiB that is sold: a little more than the kernel has. */
 	uint64_t gib = (facts->memory_bytes + facts->memory_bytes / 16) / GIB;
-	return alloc_printf("c%llu-m%llu", (unsigned long long)facts->cpus, (unsigned long long)gib);
+	return alloc_printf(
+		"c%llu-m%llu", (unsigned long long)facts->cpus, (unsigned long long)gib);
 }

@@ -92,7 +92,8 @@ static void read_tpm(json_t *to, const json_t *told)
 	copy_word(copy, tpm, "version");
 	for (size_t i = 0; i < json_array_size(list) && i < PCRS_MAX; i++) {
 		const char *value = json_string_value(json_array_get(list, i)) ?: "";
-		cleanup(free) char *cut = alloc_text_n(value, strspn(value, "0123456789abcdefABCDEF"));
+		cleanup(free) char *cut =
+			alloc_text_n(value, strspn(value, "0123456789abcdefABCDEF"));
 		if (strlen(cut) > WORD_MAX)
 			cut[WORD_MAX] = '\0';
 		json_array_append_new(pcrs, json_string(cut));

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * server_bmc.c - berthd's end of berth-metal (abi/metal.h).
+ */
+#include "daemon/server_bmc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+
+#include "abi/metal.h"
+#include "base/channel.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/config.h"
+#include "daemon/secret.h"
+#include "host/process.h"
+#include "model/json.h"
+
+#define POLL_MS  30000
+#define AGAIN_NS (2 * NS_PER_SEC)
+
+struct question {
+	struct question *next;
+	uint32_t serial;
+	server_bmc_answer *answer; /* NULL: nobody waits */
+	void *data;
+};
+
+struct server_bmc {
+	struct server *server;
+	server_bmc_event *event;
+	struct process process;
+	int channel;
+	struct source *messages, *child, *again;
+	struct question *questions;
+	uint32_t serial;
+	json_t *told;
+};
+
+static int spawn(struct server_bmc *bmc, struct error *e);
+
+static void answer_all(struct server_bmc *bmc, int code, const struct error *e)
+{
+	struct question *list = TAKE_PTR(bmc->questions);
+	while (list) {
+		struct question *question = list;
+		list = question->next;
+		if (question->answer)
+			question->answer(question->data, code, NULL, e);
+		free(question);
+	}
+}
+
+static void let_go(struct server_bmc *bmc)
+{
+	source_free(TAKE_PTR(bmc->messages));
+	source_free(TAKE_PTR(bmc->child));
+	if (bmc->channel >= 0)
+		close(TAKE_FD(bmc->channel));
+	if (bmc->process.pidfd >= 0)
+		close(TAKE_FD(bmc->process.pidfd));
+}
+
+static void ended(void *data, pid_t pid, int status)
+{
+	struct server_bmc *bmc = data;
+	struct error e = {};
+	(void)pid;
+	log_warning("berth-metal ended server=%s status=%d", bmc->server->name, status);
+	let_go(bmc);
+	timer_set_after(bmc->again, AGAIN_NS);
+	error_set(&e, -ECONNRESET, "the process of the server's BMC ended");
+	answer_all(bmc, -ECONNRESET, &e);
+}
+
+static void start_again(void *data)
+{
+	struct server_bmc *bmc = data;
+	struct error e = {};
+	if (spawn(bmc, &e) < 0) {
+		log_error("berth-metal does not start server=%s: %s", bmc->server->name, e.text);
+		timer_set_after(bmc->again, AGAIN_NS);
+	}
+}
+
+static void take_answer(struct server_bmc *bmc, const struct metal_header *header, json_t *body)
+{
+	struct error e = {};
+	for (struct question **at = &bmc->questions; *at; at = &(*at)->next) {
+		struct question *question = *at;
+		if (question->serial != header->serial)
+			continue;
+		*at = question->next;
+		int code = header->code > 0 || header->code < -4095 ? -EIO : header->code;
+		if (code < 0)
+			error_set(&e, code, "%s: %s", bmc->server->name,
+				json_text(body, "error") ?: strerror(-code));
+		if (question->answer)
+			question->answer(question->data, code, body, &e);
+		free(question);
+		return;
+	}
+}
+
+static void take_event(struct server_bmc *bmc, json_t *body)
+{
+	json_decref(bmc->told);
+	bmc->told = json_incref(body);
+	if (bmc->event)
+		bmc->event(bmc->server);
+}
+
+static void on_message(void *data, int fd, uint32_t events)
+{
+	static char buffer[METAL_MESSAGE_MAX];
+	struct server_bmc *bmc = data;
+	struct metal_header header;
+	(void)events;
+	for (int i = 0; i < 16; i++) {
+		size_t no_fds = 0;
+		ssize_t length = channel_receive(fd, buffer, sizeof(buffer), NULL, &no_fds);
+		if (length == -EAGAIN)
+			return;
+		if (length <= 0) {
+			/* Its end is told of by the pidfd. */
+			source_free(TAKE_PTR(bmc->messages));
+			return;
+		}
+		if ((size_t)length < sizeof(header))
+			continue;
+		memcpy(&header, buffer, sizeof(header));
+		cleanup(json_decref) json_t *body = NULL;
+		size_t text = (size_t)length - sizeof(header);
+		if (header.length != (size_t)length || header.version != METAL_VERSION ||
+			(text && json_parse(buffer + sizeof(header), text, &body, NULL) < 0))
+			continue;
+		if (!body)
+			body = json_object();
+		if (header.type == METAL_ANSWER)
+			take_answer(bmc, &header, body);
+		else if (header.type == METAL_EVENT && json_is_object(body))
+			take_event(bmc, body);
+		if (bmc->channel != fd)
+			return;
+	}
+}
+
+static int put(struct server_bmc *bmc, enum metal_type type, const json_t *body, int fd,
+	server_bmc_answer *answer, void *data, struct error *e)
+{
+	cleanup(free) char *text = json_dumps(body, JSON_COMPACT);
+	size_t length = strlen(text);
+	if (bmc->channel < 0)
+		return error_set(e, -ECONNRESET, "%s: the process of its BMC is being started",
+			bmc->server->name);
+	if (length > METAL_MESSAGE_MAX - sizeof(struct metal_header))
+		return error_set(e, -E2BIG, "%s: too much is asked", bmc->server->name);
+	struct metal_header header = { .length = (uint32_t)(sizeof(header) + length),
+		.version = METAL_VERSION,
+		.type = (uint16_t)type,
+		.serial = ++bmc->serial };
+	struct iovec parts[] = { { &header, sizeof(header) }, { text, length } };
+	int r = channel_send_iov(bmc->channel, parts, ARRAY_SIZE(parts), &fd, fd >= 0 ? 1 : 0);
+	explicit_bzero(text, length);
+	if (r < 0)
+		return error_code(e, r, "%s: ask its BMC", bmc->server->name);
+	struct question *question = alloc(struct question);
+	*question = (struct question){ bmc->questions, header.serial, answer, data };
+	bmc->questions = question;
+	return 0;
+}
+
+static void opened(void *data, int code, json_t *answer, const struct error *e)
+{
+	struct server_bmc *bmc = data;
+	(void)answer;
+	if (code < 0)
+		log_error("berth-metal does not open server=%s: %s", bmc->server->name, e->text);
+}
+
+static int open_log(const struct server *server)
+{
+	cleanup(free) char *dir = alloc_printf("servers/%s", server->name);
+	cleanup(free) char *path = alloc_printf("%s/console.log", dir);
+	if (file_make_dirs(server->service->dir, dir, 0700) < 0)
+		return -1;
+	return openat(server->service->dir, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+static int tell_address(struct server_bmc *bmc, struct error *e)
+{
+	static const char *const texts[] = { "driver", "address", "user", "tls" };
+	struct server *server = bmc->server;
+	const char *sealed = server_text(server, "secret");
+	const char *poll = json_text(json_object_get(server->object, "config"), "poll");
+	const char *deadline = json_text(json_object_get(server->object, "config"), "bmc.deadline");
+	cleanup(free) char *password = NULL;
+	cleanup(json_decref) json_t *body = json_object();
+	uint64_t poll_ns = POLL_MS * NS_PER_MS, deadline_ns = 0;
+	if (poll && text_to_ns(poll, &poll_ns) < 0)
+		poll_ns = POLL_MS * NS_PER_MS;
+	if (deadline && text_to_ns(deadline, &deadline_ns) < 0)
+		deadline_ns = 0;
+	int r = sealed ? secret_open(server->service, server->name, sealed, &password, e) : 0;
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		json_set_text(body, texts[i], server_text(server, texts[i]));
+	json_set_text(body, "password", password);
+	json_object_set(body, "port", json_object_get(server->object, "port"));
+	json_object_set_new(body, "poll_ms", json_integer((json_int_t)(poll_ns / NS_PER_MS)));
+	json_object_set_new(
+		body, "deadline_ms", json_integer((json_int_t)(deadline_ns / NS_PER_MS)));
+	cleanup(close) int log = open_log(server);
+	r = put(bmc, METAL_OPEN, body, log, opened, bmc, e);
+	if (password)
+		explicit_bzero(password, strlen(password));
+	return r;
+}
+
+static int spawn(struct server_bmc *bmc, struct error *e)
+{
+	struct service *service = bmc->server->service;
+	cleanup(free) char *program = NULL;
+	int ends[2];
+	int r = service_program(service, "berth-metal", &program, e);
+	if (r == 0)
+		r = channel_pair(ends, e);
+	if (r < 0)
+		return r;
+	const struct process_fd fds[] = { { "channel", ends[1] } };
+	const struct process_options options = { .program = program,
+		.stdin_fd = -1,
+		.stdout_fd = -1,
+		.stderr_fd = STDERR_FILENO,
+		.fds = fds,
+		.fd_count = ARRAY_SIZE(fds),
+		.new_session = true };
+	r = process_spawn(&options, &bmc->process, e);
+	close(ends[1]);
+	if (r < 0) {
+		bmc->process.pidfd = -1;
+		close(ends[0]);
+		return r;
+	}
+	bmc->channel = ends[0];
+	r = loop_add_child(
+		service->loop, bmc->process.pid, bmc->process.pidfd, ended, bmc, &bmc->child);
+	if (r == 0)
+		r = loop_add_fd(
+			service->loop, bmc->channel, EPOLLIN, on_message, bmc, &bmc->messages);
+	return r < 0 ? error_code(e, r, "watch berth-metal") : tell_address(bmc, e);
+}
+
+int server_bmc_start(struct server *server, server_bmc_event *event, struct error *e)
+{
+	if (server->bmc || !server_text(server, "address"))
+		return 0;
+	struct server_bmc *bmc = alloc(struct server_bmc);
+	*bmc = (struct server_bmc){
+		.server = server, .event = event, .channel = -1, .process = { .pidfd = -1 }
+	};
+	bmc->again = loop_add_timer(server->service->loop, start_again, bmc);
+	server->bmc = bmc;
+	int r = spawn(bmc, e);
+	if (r < 0)
+		server_bmc_stop(server);
+	return r;
+}
+
+void server_bmc_stop(struct server *server)
+{
+	struct server_bmc *bmc = TAKE_PTR(server->bmc);
+	struct error e = {};
+	int status;
+	if (!bmc)
+		return;
+	if (bmc->process.pidfd >= 0) {
+		(void)!process_signal(bmc->process.pidfd, SIGKILL);
+		source_free(TAKE_PTR(bmc->child));
+		(void)!process_wait(bmc->process.pidfd, &status);
+	}
+	let_go(bmc);
+	source_free(bmc->again);
+	error_set(&e, -ECONNRESET, "%s: is let go", server->name);
+	answer_all(bmc, -ECONNRESET, &e);
+	json_decref(bmc->told);
+	free(bmc);
+}
+
+int server_bmc_ask(struct server *server, json_t *request, server_bmc_answer *answer, void *data,
+	struct error *e)
+{
+	int r = server->bmc ? put(server->bmc, METAL_ASK, request, -1, answer, data, e)
+			    : error_set(e, -ENOTCONN, "%s: no BMC is known of it", server->name);
+	json_decref(request);
+	return r;
+}
+
+void server_bmc_unask(struct server *server, const void *data)
+{
+	for (struct question *at = server->bmc ? server->bmc->questions : NULL; at; at = at->next)
+		if (at->data == data)
+			at->answer = NULL;
+}
+
+int server_bmc_attach(struct server *server, int fd, bool is_forced, server_bmc_answer *answer,
+	void *data, struct error *e)
+{
+	cleanup(json_decref) json_t *body =
+		json_pack("{s:b, s:b}", "steal", is_forced, "replay", 1);
+	return server->bmc ? put(server->bmc, METAL_CONSOLE, body, fd, answer, data, e)
+			   : error_set(e, -ENOTCONN, "%s: no BMC is known of it", server->name);
+}
+
+const json_t *server_bmc_told(const struct server *server)
+{
+	return server->bmc ? server->bmc->told : NULL;
+}
