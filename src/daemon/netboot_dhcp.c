@@ -74,7 +74,7 @@ static void add_arguments(struct netboot_dhcp *dhcp, const struct netboot_dhcp_o
 			"--dhcp-range=%s,%s,%s,10m", options->first, options->last, options->mask));
 	add(dhcp, alloc_printf("--dhcp-range=::,constructor:%s,ra-only", options->interface));
 	add(dhcp, alloc_printf("--ra-param=%s,4,0", options->interface));
-	add(dhcp, alloc_printf("--dhcp-boot=tag:ipxe,%s/boot/${net0/mac}", options->url));
+	add(dhcp, alloc_printf("--dhcp-boot=tag:ipxe,%s/boot/${net0/mac:hexhyp}", options->url));
 	add(dhcp, alloc_printf("--dhcp-boot=tag:!ipxe,tag:http,%s/files/ipxe.efi", options->url));
 	if (!options->has_discovery)
 		add(dhcp, alloc_text("--dhcp-ignore=tag:!known"));

@@ -152,12 +152,16 @@ static void meet_stranger(struct service *service, struct http_request *request,
 	reply_script(service, request, token, mac, address);
 }
 
-static void serve_boot(struct service *service, struct http_request *request, const char *mac)
+static void serve_boot(struct service *service, struct http_request *request, const char *hyphened)
 {
 	uint8_t bytes[6];
-	char peer[INET6_ADDRSTRLEN];
-	if (mac_parse(mac, bytes) < 0) {
-		reply(request, 400, "\"%.40s\" is no MAC address\n", mac);
+	char peer[INET6_ADDRSTRLEN], mac[18] = "";
+	/* With hyphens: a colon would be escaped by some firmware, and not by other. */
+	for (size_t i = 0; i < sizeof(mac) && hyphened[i]; i++)
+		mac[i] = hyphened[i] == '-' ? ':' : hyphened[i];
+	mac[sizeof(mac) - 1] = '\0';
+	if (strlen(hyphened) != sizeof(mac) - 1 || mac_parse(mac, bytes) < 0) {
+		reply(request, 400, "\"%.40s\" is no MAC address\n", hyphened);
 		return;
 	}
 	struct server *server = server_of_mac(service, mac);
@@ -392,7 +396,6 @@ static void ready(void *data, struct http_request *request)
 	}
 	int count = sscanf(
 		http_request_path(request), "/%15[a-z]/%64[^/]/%31[a-z]", first, second, third);
-	/* Some firmware writes a colon as an escape. */
 	if (count == 2 && text_equal(first, "boot"))
 		serve_boot(serve->service, request, second);
 	else if (count == 2 && text_equal(first, "files"))
