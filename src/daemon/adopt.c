@@ -207,6 +207,9 @@ static void adopt_one(void *data, struct instance *instance)
 	cleanup(close) int dir = -1;
 	struct error e = {};
 	struct turn turn;
+	/* A server goes on by itself; its state is told by its BMC. */
+	if (instance->kind->can & KIND_IS_SERVER)
+		return;
 	lease_again(instance);
 	if (instance_open_dir(instance, &dir, &e) < 0)
 		log_error("adopt instance=%s: %s", instance->name, e.text);

@@ -12,6 +12,7 @@
 #include "daemon/api.h"
 #include "daemon/collections.h"
 #include "daemon/console.h"
+#include "daemon/server_instance.h"
 #include "daemon/supervisor.h"
 #include "model/json.h"
 
@@ -115,10 +116,14 @@ static int get_console(struct service *service, struct request *request, struct 
 		return r;
 	if (instance->live)
 		return ask_runner(instance, request, RUNNER_CONSOLE_LOG, log_came, e);
-	r = instance_open_dir(instance, &dir, e);
-	if (r < 0)
-		return r;
-	fd = openat(dir, RUNNER_CONSOLE_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (instance->kind->can & KIND_IS_SERVER) {
+		fd = server_instance_log(instance);
+	} else {
+		r = instance_open_dir(instance, &dir, e);
+		if (r < 0)
+			return r;
+		fd = openat(dir, RUNNER_CONSOLE_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	}
 	if (fd < 0 && errno == ENOENT)
 		return reply_plain(request, alloc_text(""), 0, "application/octet-stream");
 	if (fd < 0 || fstat(fd, &status) < 0)

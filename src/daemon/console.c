@@ -10,6 +10,7 @@
 
 #include "abi/runner.h"
 #include "base/text.h"
+#include "daemon/server_instance.h"
 #include "daemon/supervisor.h"
 #include "http/bridge.h"
 #include "http/websocket.h"
@@ -191,6 +192,8 @@ int console_start(struct instance *instance, const struct console_options *optio
 {
 	if (!(instance->kind->can & KIND_CAN_CONSOLE))
 		return error_set(e, -EOPNOTSUPP, "A %s has no console", instance->kind->name);
+	if (instance->kind->can & KIND_IS_SERVER)
+		return server_instance_console(instance, options->is_forced, ret, e);
 	if (!instance->live)
 		return error_set(e, -EBUSY, "Instance is not running");
 	struct console *console = alloc(struct console);

@@ -20,6 +20,7 @@
 #include "daemon/network_lease.h"
 #include "daemon/nics.h"
 #include "daemon/remove.h"
+#include "daemon/server_instance.h"
 #include "daemon/storage.h"
 #include "disk/block.h"
 #include "model/json.h"
@@ -144,6 +145,14 @@ static int flavour_apply(const char *flavour, json_t *config, struct error *e)
 	return 0;
 }
 
+/* A server's class, or "c2-m4": which servers have as much is looked at when one is chosen. */
+static int class_apply(const char *class, json_t *config)
+{
+	if (class && class[0])
+		json_set_text(config, "volatile.berth.class", class);
+	return 0;
+}
+
 static int image_read(struct service *service, struct wish *wish, struct error *e)
 {
 	const char *server = json_text(wish->source, "server");
@@ -263,7 +272,9 @@ static int wish_read(struct service *service, const char *project, const json_t 
 	wish->source_type = json_text(source, "type");
 	r = object_read(body, wish, e);
 	if (r == 0)
-		r = flavour_apply(flavour, json_object_get(wish->object, "config"), e);
+		r = (wish->kind->can & KIND_IS_SERVER)
+			? class_apply(flavour, json_object_get(wish->object, "config"))
+			: flavour_apply(flavour, json_object_get(wish->object, "config"), e);
 	if (r == 0)
 		r = source_read(service, body, wish, e);
 	return r;
@@ -286,6 +297,8 @@ static int instance_check(struct instance *instance, struct error *e)
 		r = instance->kind->check(&spec, &host, e);
 	if (r < 0)
 		return r;
+	if (instance->kind->can & KIND_IS_SERVER)
+		return server_instance_check(instance, e);
 	struct resources asked = spec_resources(&spec);
 	struct volume_ref ref;
 	instance_volume(instance, NULL, &ref);
@@ -440,11 +453,29 @@ static void volume_made(void *data, int code, const struct error *e)
 		snapshot_copy(creation);
 }
 
+/* The server is its own from now on, whatever happens to the daemon. */
+static void server_taken(void *data, int code, const struct error *e)
+{
+	struct creation *creation = data;
+	struct instance *instance = creation->instance;
+	struct error error = {};
+	(void)e;
+	if (code < 0)
+		return;
+	json_object_del(instance->object, "half_made");
+	instance->is_half_made = false;
+	if (instance_save(instance, &error) < 0)
+		log_error("not stored instance=%s: %s", instance->name, error.text);
+}
+
 static int volume_make(struct creation *creation, const struct wish *wish, struct error *e)
 {
 	struct instance *instance = creation->instance;
 	struct storage *storage = instance->service->storage;
 	struct volume_ref to, from;
+	if (instance->kind->can & KIND_IS_SERVER)
+		return server_instance_make(instance, wish->disk, wish->disk_bytes,
+			wish->fingerprint, server_taken, volume_made, creation, e);
 	instance_volume(instance, NULL, &to);
 	if (!wish->original) {
 		struct volume_options options = { .size_bytes = instance->storage_bytes,
@@ -485,6 +516,8 @@ static int own_take(struct instance *instance, struct error *e)
 	cleanup(spec_done) struct spec spec = {};
 	cleanup(nics_done) struct nics nics = {};
 	uint32_t idmap_base;
+	if (instance->kind->can & KIND_IS_SERVER)
+		return 0;
 	int r = instance_spec(instance, &spec, e);
 	if (r == 0 && !spec.is_privileged)
 		r = instance_take_idmap(instance, &idmap_base, e);
@@ -522,6 +555,8 @@ int instance_create_on(struct service *service, const char *project, const json_
 	text_random_uuid(uuid);
 	instance_set(instance, "volatile.uuid", uuid);
 	instance_set(instance, "volatile.cloud-init.instance-id", uuid);
+	if (json_is_true(json_object_get(body, "start")) && (wish.kind->can & KIND_IS_SERVER))
+		instance_set(instance, "volatile.berth.start", "true");
 	instance->doing = "creating";
 	json_set_bool(instance->object, "half_made", true);
 	r = own_take(instance, e);

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "daemon/remove.h"
 #include "daemon/report.h"
+#include "daemon/server_instance.h"
 #include "daemon/storage.h"
 #include "daemon/supervisor.h"
 #include "host/cgroup_usage.h"
@@ -171,12 +172,13 @@ void instance_state_add(struct instance *instance, const struct state_reader *re
 	struct text *text)
 {
 	struct live *live = instance_state_is_alive(instance->state) ? instance->live : NULL;
+	bool is_server = instance->kind->can & KIND_IS_SERVER;
 	struct cgroup_usage usage = {};
 	if (live && live->group && cgroup_usage(live->group, is_full, &usage, NULL) < 0)
 		usage = (struct cgroup_usage){};
 	text_printf(text, "{\"status\":\"%s\",\"status_code\":%d,\"disk\":",
 		instance_state_name(instance->state), instance_state_code(instance->state));
-	if (is_full)
+	if (is_full && !is_server)
 		add_disks(text, instance);
 	else
 		text_add(text, "null");
@@ -188,10 +190,15 @@ void instance_state_add(struct instance *instance, const struct state_reader *re
 				? live->promised.memory_bytes
 				: instance->service->instances->ledger.memory_bytes),
 		(unsigned long long)usage.swap_bytes);
-	if (live)
+	if (live) {
 		add_networks(text, live, reader);
-	else
+	} else if (is_server && instance_state_is_alive(instance->state)) {
+		text_add_char(text, '{');
+		server_instance_add_network(instance, text);
+		text_add_char(text, '}');
+	} else {
 		text_add(text, "null");
+	}
 	text_printf(text, ",\"pid\":%d,\"processes\":%lld,\"cpu\":{\"usage\":%llu}",
 		live ? live->pid : 0, live ? (long long)usage.processes : 0LL,
 		(unsigned long long)usage.cpu_ns);

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "kind/container.h"
+#include "kind/metal.h"
 #include "kind/microvm.h"
 #include "kind/unikernel.h"
 #include "kind/virtual_machine.h"
@@ -21,7 +22,7 @@ static const struct {
 	{ "virtual-machine", &kind_virtual_machine, NULL },
 	{ "microvm", &kind_microvm, NULL },
 	{ "unikernel", &kind_unikernel, NULL },
-	{ "bare-metal", NULL, "this daemon has no machines" },
+	{ "bare-metal", &kind_metal, NULL },
 };
 
 int kinds_find(const char *type, const struct kind **ret, struct error *e)

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/launch.h"
+#include "daemon/server_instance.h"
 #include "daemon/start_plan.h"
 #include "daemon/warnings.h"
 #include "host/cgroup.h"
@@ -167,6 +168,8 @@ static void patient_again(void *data)
 
 int lifecycle_start(struct instance *instance, lifecycle_done *done, void *data, struct error *e)
 {
+	if (instance->kind->can & KIND_IS_SERVER)
+		return server_instance_start(instance, done, data, e);
 	if (!text_equal(instance->doing, INSTANCE_LENDING))
 		return start_claimed(instance, done, data, e);
 	struct patient *patient = alloc(struct patient);
@@ -426,6 +429,8 @@ int lifecycle_stop(struct instance *instance, bool is_forced, uint64_t timeout_n
 	lifecycle_done *done, void *data, struct error *e)
 {
 	struct life *life = life_of(instance);
+	if (instance->kind->can & KIND_IS_SERVER)
+		return server_instance_stop(instance, is_forced, timeout_ns, done, data, e);
 	if (is_forced && life && life->stopped && !life->forced) {
 		/* Cuts an orderly end short. */
 		life->forced = done;
@@ -453,6 +458,8 @@ int lifecycle_restart(struct instance *instance, bool is_forced, uint64_t timeou
 	lifecycle_done *done, void *data, struct error *e)
 {
 	struct life *life = NULL;
+	if (instance->kind->can & KIND_IS_SERVER)
+		return server_instance_restart(instance, is_forced, timeout_ns, done, data, e);
 	int r = stop_claim(instance, "restarting", &life, e);
 	if (r < 0)
 		return r;

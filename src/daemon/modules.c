@@ -17,6 +17,7 @@
 #include "daemon/operation.h"
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
+#include "daemon/server_instance.h"
 #include "daemon/storage.h"
 #include "daemon/trust.h"
 
@@ -97,6 +98,7 @@ static const struct {
 	{ "instances", instances_start, instances_stop },
 	{ "servers", netboot_serve_start, netboot_serve_stop },
 	{ "fleet", fleet_start, fleet_stop },
+	{ "instances on servers", server_instances_start, server_instances_stop },
 };
 
 void modules_stop(struct service *service)

@@ -19,7 +19,6 @@
 #include "base/text.h"
 #include "daemon/config.h"
 #include "daemon/netboot_dhcp.h"
-#include "daemon/start_plan.h"
 #include "daemon/warnings.h"
 #include "disk/initial.h"
 
@@ -80,12 +79,12 @@ static int find_kernel(struct netboot *netboot, char **ret_dir, struct error *e)
 {
 	const char *configured = config_get(netboot->service, "berth.metal.kernel");
 	cleanup(free) char *dir =
-		configured ? alloc_text(configured) : start_plan_kernel(netboot->service);
+		alloc_text(configured ?: config_get(netboot->service, "berth.kernel"));
 	glob_t found = {};
 	if (!dir)
 		return error_set(e, -ENOENT,
-			"berth.metal.kernel: servers need a kernel; unpack Debian's linux-image-amd64 in "
-			"kernels/NAME of the daemon's directory");
+			"berth.metal.kernel: servers need a kernel; unpack Debian's linux-image-amd64 and "
+			"say where");
 	cleanup(free) char *pattern = alloc_printf("%s/boot/vmlinuz*", dir);
 	if (glob(pattern, 0, NULL, &found) != 0) {
 		globfree(&found);

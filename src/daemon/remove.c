@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/network_lease.h"
+#include "daemon/server_instance.h"
 #include "daemon/storage.h"
 #include "model/json.h"
 
@@ -95,6 +96,15 @@ int instance_discard(struct instance *instance, remove_done *done, void *data, s
 	struct removal *removal = alloc(struct removal);
 	*removal = (struct removal){ instance, done, data };
 	struct volume_ref ref;
+	if (instance->kind->can & KIND_IS_SERVER) {
+		/* Erased by itself: the instance need not wait for it. */
+		int r = server_instance_release(instance, e);
+		if (r < 0)
+			free(removal);
+		else
+			volume_removed(removal, 0, NULL);
+		return r;
+	}
 	instance_volume(instance, NULL, &ref);
 	if (!ref.pool) { /* it never had one */
 		volume_removed(removal, 0, NULL);

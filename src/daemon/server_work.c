@@ -49,6 +49,7 @@ struct server_work {
 };
 
 static void (*power_listener)(struct server *server, bool is_on);
+static void (*deployed_listener)(struct server *server);
 
 static void go_on(struct server *server);
 
@@ -548,10 +549,11 @@ int server_power(const struct server *server)
 	return server->work->power;
 }
 
-void server_work_listen(struct service *service, void (*power)(struct server *server, bool is_on))
+void server_work_listen(void (*power)(struct server *server, bool is_on),
+	void (*is_deployed)(struct server *server))
 {
-	(void)service;
 	power_listener = power;
+	deployed_listener = is_deployed;
 }
 
 static void bmc_told(struct server *server)
@@ -755,7 +757,10 @@ static void deployed(struct server *server, const char *lines)
 	json_set_text(json_object_get(server->object, "task"), "state", "warm");
 	server->work->agent_seen_ns = seen;
 	server_keep(server);
+	bool is_awaited = server->work->done;
 	finish(server, 0, NULL);
+	if (!is_awaited && deployed_listener)
+		deployed_listener(server);
 }
 
 static void booted(struct server *server, const char *lines)

@@ -44,8 +44,12 @@ int server_power_off(struct server *server, bool is_forced, uint64_t timeout_ns,
 /* What is known: 1 on, 0 off, -1 unknown. */
 int server_power(const struct server *server);
 
-/* The owner's instance is told when power comes or goes by itself. */
-void server_work_listen(struct service *service, void (*power)(struct server *server, bool is_on));
+/*
+ * Who is told when power comes or goes by itself, and when a deployment is over for which nobody waits. One a
+ * process.
+ */
+void server_work_listen(
+	void (*power)(struct server *server, bool is_on), void (*deployed)(struct server *server));
 
 /* Why it failed, as a person reads it: noted, warned of, told to who waits. */
 void server_fail(struct server *server, int code, const char *format, ...) printf_like(3, 4);

@@ -31,6 +31,7 @@ static const struct {
 	{ "pack", task_pack },
 	{ "unpack", task_unpack },
 	{ "join", task_join },
+	{ "digest", task_digest },
 	{ "remove", task_remove },
 	{ "unikernel", task_unikernel },
 	{ "volume", task_volume },

@@ -12,6 +12,7 @@
 #include "disk/block.h"
 #include "disk/pools.h"
 #include "disk/tree.h"
+#include "job/digest.h"
 #include "job/jail.h"
 #include "job/source.h"
 #include "job/tasks.h"
@@ -37,6 +38,24 @@ int task_remove(struct task *task, json_t **ret, struct error *e)
 	if (r == 0)
 		*ret = json_object();
 	return r;
+}
+
+int task_digest(struct task *task, json_t **ret, struct error *e)
+{
+	char hex[DIGEST_HEX_SIZE];
+	struct digest digest;
+	int file = task_fd(task, 0, e);
+	int r = file < 0 ? file : jail_files(NULL, 0, e);
+	if (r == 0 && lseek(file, 0, SEEK_SET) < 0)
+		r = error_errno(e, "rewind the file");
+	digest_start(&digest);
+	if (r == 0)
+		r = digest_add_rest(&digest, file, e);
+	if (r < 0)
+		return r;
+	digest_end(&digest, hex);
+	*ret = json_pack("{s:s}", "digest", hex);
+	return 0;
 }
 
 static int open_pool(const json_t *from, struct pool **ret, struct error *e)

@@ -53,6 +53,9 @@ int task_unpack(struct task *task, json_t **ret, struct error *e) must_use;
  */
 int task_join(struct task *task, json_t **ret, struct error *e) must_use;
 
+/* "digest": fds [file]; answers {"digest"}, the SHA-256 of the whole. */
+int task_digest(struct task *task, json_t **ret, struct error *e) must_use;
+
 /* "remove": fds [dir]; removes the trees `names` below it. */
 int task_remove(struct task *task, json_t **ret, struct error *e) must_use;
 

@@ -48,7 +48,8 @@ struct question {
 struct desk {
 	struct desk_options options;
 	struct question *first, *last;
-	bool is_busy; /* the first one is being answered */
+	bool is_busy;  /* the first one is being answered */
+	bool is_known; /* who the BMC is, and so its quirks */
 	struct source *deadline, *look;
 };
 
@@ -241,9 +242,29 @@ static void power_known(void *data, int code, const struct bmc_state *state, con
 	write_it(desk);
 }
 
+static void begin(struct desk *desk, struct question *question);
+
+static void is_met(void *data, int code, json_t *result, const struct error *e)
+{
+	struct desk *desk = data;
+	(void)result;
+	if (code == -EACCES) {
+		over(desk, code, NULL, e);
+		return;
+	}
+	desk->is_known = true;
+	begin(desk, desk->first);
+}
+
 static void begin(struct desk *desk, struct question *question)
 {
 	struct bmc *bmc = desk->options.bmc;
+	/* What it does otherwise than others must be known before it is told anything. */
+	if (!desk->is_known && (question->verb == POWER || question->verb == BOOT)) {
+		bmc->driver->identity(bmc, is_met, desk);
+		return;
+	}
+	desk->is_known |= question->verb == IDENTITY;
 	switch (question->verb) {
 	case STATE:
 		bmc->driver->state(bmc, state_came, desk);

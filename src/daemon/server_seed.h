@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * server_seed.h - what is written into the tenant's system before its first start.
+ */
+#pragma once
+
+#include "daemon/instances.h"
+#include "daemon/servers.h"
+
+/*
+ * cloud-init's seed (data source NoCloud) and the keys of user.ssh-keys for root:
+ * [{"mode": "0600", "path", "data"}]. A new array.
+ */
+json_t *server_seed_files(const struct instance *instance, const struct server *server) must_use;
