@@ -166,7 +166,9 @@ static int print_console_log(struct context *context, const char *path, struct e
 int console_run(struct context *context, struct error *e)
 {
 	const char *name = context_argument(context, 0);
-	cleanup(free) char *path = path_format("/1.0/instances/%s/console", name);
+	bool is_server = text_equal(context->options.path, "server console");
+	cleanup(free) char *path = is_server ? path_format("/1.0/berth/servers/%s/console", name)
+					     : path_format("/1.0/instances/%s/console", name);
 	if (text_equal(context->options.path, "console") && options_flag(&context->options, "log"))
 		return print_console_log(context, path, e);
 	unsigned width = 0, height = 0;

@@ -65,6 +65,7 @@ static const struct verb verbs[] = {
 	{ "network", NULL, "Networks", .verbs = network_verbs },
 	{ "storage", NULL, "Storage pools and volumes", .verbs = storage_verbs },
 	{ "project", NULL, "Projects", .verbs = project_verbs },
+	{ "server", NULL, "Servers: bare metal", .verbs = server_verbs },
 	{ "export", "INSTANCE [FILE]", "write an instance to a file", .run = export_run,
 		.options = export_options, .min = 1, .max = 2, .words = WORDS_INSTANCE },
 	{ "import", "FILE [NAME]", "make an instance from such a file", .run = import_run,

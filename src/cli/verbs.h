@@ -43,4 +43,4 @@ extern const struct option monitor_options[], top_options[], doctor_options[], q
 
 extern const struct verb completion_verbs[], config_verbs[], device_verbs[], file_verbs[],
 	image_verbs[], network_verbs[], operation_verbs[], profile_verbs[], project_verbs[],
-	snapshot_verbs[], storage_verbs[], warning_verbs[];
+	server_verbs[], snapshot_verbs[], storage_verbs[], warning_verbs[];
