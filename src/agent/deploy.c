@@ -19,6 +19,7 @@
 #include "agent/disks.h"
 #include "agent/init.h"
 #include "agent/inventory.h"
+#include "agent/modules.h"
 #include "agent/network.h"
 #include "agent/partition.h"
 #include "agent/power.h"
@@ -81,6 +82,7 @@ static void bring_up(const struct deploy *deploy)
 {
 	uint64_t end = now_ms() + 60000;
 	struct error e = {};
+	modules_for_devices();
 	while (deploy->nic[0]) {
 		cleanup(free) char *lines =
 			alloc_printf("address %s %s\n", deploy->nic, deploy->address);
@@ -92,6 +94,8 @@ static void bring_up(const struct deploy *deploy)
 			return;
 		}
 		pause_ms(50);
+		/* What hangs behind another device appears later. */
+		modules_for_devices();
 	}
 }
 
@@ -309,17 +313,29 @@ static void next_task(struct deploy *deploy)
 	pause_ms(AGAIN_SECONDS * 1000);
 }
 
+/* What a file system's driver asks the kernel's helper for, who is not here. */
+static void load_file_system(const char *name)
+{
+	static const char *const needed[] = { "crc32c_generic", "nls_cp437", "nls_ascii" };
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+		modules_load(needed[i]);
+	modules_load(name);
+}
+
 void deploy_run(void)
 {
 	struct deploy deploy = {};
 	cleanup(text_done) struct text inventory = {};
 	signal(SIGCHLD, SIG_DFL);
+	tenant_set_loader(load_file_system);
 	if (!read_line(&deploy))
 		power_off_now(true);
 	mkdir("/root", 0700);
 	bring_up(&deploy);
 	inventory_add(&inventory);
 	init_say("berth-agent: calls %s", deploy.server.address);
+	modules_load("algif_hash");
+	modules_load("sha256_ssse3");
 	say(&deploy, "/hello", &inventory);
 	for (;;)
 		next_task(&deploy);

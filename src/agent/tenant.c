@@ -38,6 +38,13 @@ static const char *const configs[] = { "boot/grub/grub.cfg", "boot/grub2/grub.cf
 	"grub2/grub.cfg", "boot/extlinux/extlinux.conf", "extlinux/extlinux.conf" };
 static const char *const entries[] = { "boot/loader/entries", "loader/entries" };
 
+static void (*load_module)(const char *name);
+
+void tenant_set_loader(void (*load)(const char *name))
+{
+	load_module = load;
+}
+
 /* The partitions of the disk, or itself if it has none. */
 static size_t find_partitions(const char *disk, struct partition ret[PARTITIONS_MAX])
 {
@@ -66,12 +73,15 @@ static size_t find_partitions(const char *disk, struct partition ret[PARTITIONS_
 static int mount_any(const char *device, unsigned long flags, const char **ret_type)
 {
 	mkdir(WHERE, 0700);
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (load_module)
+			load_module(types[i]);
 		if (mount(device, WHERE, types[i], flags | MS_NOSUID | MS_NODEV | MS_NOEXEC,
 			    NULL) == 0) {
 			*ret_type = types[i];
 			return 0;
 		}
+	}
 	return -ENOENT;
 }
 

@@ -23,6 +23,9 @@ struct tenant_file {
 int tenant_write(
 	const char *disk, const struct tenant_file *files, size_t count, struct error *e) must_use;
 
+/* Who loads the driver of a file system before it is tried; nobody without it. */
+void tenant_set_loader(void (*load)(const char *name));
+
 /* What a boot loader's configuration would start. */
 struct tenant_boot {
 	char kernel[256], initrd[256]; /* paths on the file system of /boot; initrd may be "" */

@@ -122,7 +122,12 @@ static int make_initial(struct netboot *netboot, const char *kernel, struct erro
 				(struct initial_file){ links[i], "busybox", 7, S_IFLNK | 0777 };
 		}
 	}
-	const struct initial_options options = { kernel, agent, modules, files, count };
+	const struct initial_options options = { .kernel = kernel,
+		.agent = agent,
+		.modules = modules,
+		.is_choice = true,
+		.files = files,
+		.file_count = count };
 	r = initial_make(&options, &netboot->initial, e);
 	if (r == 0 && fstat(netboot->initial, &status) < 0)
 		r = error_errno(e, "look at the initial file system");

@@ -169,7 +169,9 @@ int initial_make(const struct initial_options *options, int *ret, struct error *
 		add(&archive, dirs[i], MODE_DIRECTORY, NULL, 0);
 	add(&archive, "init", MODE_EXECUTABLE, init, length);
 	r = add_modules(&archive, options->kernel, options->modules, e);
-	add(&archive, "berth/modules", MODE_FILE, text_str(&archive.list), archive.list.length);
+	if (!options->is_choice)
+		add(&archive, "berth/modules", MODE_FILE, text_str(&archive.list),
+			archive.list.length);
 	for (size_t i = 0; i < options->file_count; i++)
 		add(&archive, files[i].path,
 			(files[i].mode & S_IFMT) ? files[i].mode : S_IFREG | files[i].mode,

@@ -18,6 +18,7 @@ struct initial_options {
 	const char *kernel;         /* a directory with lib/modules */
 	const char *agent;          /* the program's path */
 	const char *const *modules; /* by name, NULL at the end; what they need comes along */
+	bool is_choice;             /* the init chooses: no list of what is to be loaded */
 	const struct initial_file *files;
 	size_t file_count;
 };

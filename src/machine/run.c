@@ -193,7 +193,11 @@ static int add_initial(struct run *run, const char *kernel, struct error *e)
 		{ "berth/configure", configure, strlen(configure), 0600 },
 		{ "berth/command", program, length, 0600 },
 	};
-	const struct initial_options options = { kernel, agent, modules, files, ARRAY_SIZE(files) };
+	const struct initial_options options = { .kernel = kernel,
+		.agent = agent,
+		.modules = modules,
+		.files = files,
+		.file_count = ARRAY_SIZE(files) };
 	r = initial_make(&options, &fd, e);
 	if (r == 0 && (lseek(fd, 0, SEEK_SET) < 0 || pass(run, "initrd", fd) < 0))
 		r = error_errno(e, "pass the initial file system");

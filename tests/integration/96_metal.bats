@@ -1,0 +1,149 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Whole servers: two fake ones are enrolled, inspected, erased, given to instances, restarted, rescued, given back,
+# with real firmware, real network boot and IPMI.
+
+load common
+load image
+load metal/node
+
+setup_file() {
+	KERNEL=$("$TOP/tests/images/kernel")
+	export KERNEL
+	berthd_start || return 1
+	provision_network
+	node_make 1
+	node_make 2 DISK_DEVICE=nvme
+	"$TOP/tests/images/tenant" "$KERNEL" "$BERTH_BASE/tenant.raw"
+	qemu-img convert -O qcow2 "$BERTH_BASE/tenant.raw" "$BERTH_BASE/tenant.qcow2"
+	disk_metadata "$BERTH_BASE/metadata.tar.xz"
+	lxc image import "$BERTH_BASE/metadata.tar.xz" "$BERTH_BASE/tenant.qcow2" --alias small
+}
+
+teardown_file() {
+	node_end 1
+	node_end 2
+	in_net ip link del prov0
+	berthd_stop
+}
+
+add() {
+	echo secret | berth server add "m$1" --driver ipmi --address 127.0.0.1 --port $((6230 + $1)) \
+		--user admin --password-file - --mac "52:54:00:77:00:0$1"
+}
+
+# answers NUMBER FILE SECONDS: what the tenant's system serves.
+answers() { eventually "$3" in_net curl -sf -m 2 "http://10.77.0.$((9 + $1))/$2"; }
+
+@test "without a provisioning network nothing is enrolled, and the sentence says what to set" {
+	run add 1
+	[ "$status" -ne 0 ]
+	[[ $output == *berth.metal.interface* ]]
+	run api PATCH /1.0 '{"config":{"berth.metal.interface":"nothere"}}'
+	[[ $output == *"no interface nothere"* ]]
+}
+
+@test "servers that nobody could reach or match are refused with the field" {
+	api PATCH /1.0 "$(jq -n --arg kernel "$KERNEL" \
+		'{config: {"berth.metal.kernel": $kernel, "berth.metal.interface": "prov0"}}')"
+	eventually 20 grep -q 'network boot is on' "$BERTHD_LOG"
+	for body in '{"name":"x y"}' '{"name":"a","driver":"ipmi","address":"bmc","mac":"52:54:00:77:00:01"}' \
+		'{"name":"a","driver":"smoke","address":"1.2.3.4"}' '{"name":"a","driver":"ipmi","address":"1.2.3.4"}' \
+		'{"name":"a","driver":"ipmi","address":"1.2.3.4","mac":"1"}' '{"name":"a","color":"red"}' \
+		'{"name":"a","driver":"ipmi","address":"1.2.3.4","mac":"52:54:00:77:00:01","config":{"poll":"never"}}'; do
+		[ "$(api_status POST /1.0/berth/servers "$body")" = 400 ]
+	done
+	run berth launch small db1 --type bare-metal
+	[[ $output == *"None of the 0 servers is available"* ]]
+}
+
+@test "two servers at once boot the agent, are inspected, erased and available" {
+	SECONDS=0
+	add 1 &
+	first=$!
+	add 2
+	wait $first
+	echo "# both available after $SECONDS s" >&3
+	server_is m1 available && server_is m2 available
+	[ "$(api GET /1.0/berth/servers/m1 | json '.metadata.inventory.disks[0].bytes')" = 134217728 ]
+	[ "$(api GET /1.0/berth/servers/m2 | json '.metadata.inventory.disks[0].kind')" = nvme ]
+	[[ $(api GET /1.0/berth/servers/m2 | json '.metadata.erased[0].method') == nvme-* ]]
+	[ "$(api GET /1.0/berth/servers/m1 | json '.metadata.inventory.system.serial')" = SN-1 ]
+	berth server list | grep m2 | grep -q 'available'
+}
+
+@test "its password is nowhere to be read" {
+	! api GET /1.0/berth/servers/m1 | grep -q secret
+	! grep -r --binary-files=text secret "$BERTH_DIR/berth.db"
+}
+
+@test "what no server has is refused with what they lack" {
+	run berth launch small big --type bare-metal --memory 64GiB --cpus 32
+	[ "$status" -ne 0 ]
+	[[ $output == *"1 CPUs, not 32"* && $output == *"of memory, not 64.00GiB"* ]]
+	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
+}
+
+@test "launched, an instance has a server of its own and answers at its address" {
+	SECONDS=0
+	berth launch small db1 --type bare-metal -c user.ssh-keys='ssh-ed25519 AAAA test'
+	echo "# started after $SECONDS s" >&3
+	server=$(api GET /1.0/instances/db1 | json '.metadata.config["volatile.berth.server"]')
+	[ "$server" = m1 ]
+	server_stages m1 >&3
+	server_is m1 active
+	answers 1 name 60
+	[ "$(in_net curl -s http://10.77.0.10/name)" = db1 ]
+	[[ $(in_net curl -s http://10.77.0.10/keys) == *"AAAA test"* ]]
+	[ "$(in_net curl -s http://10.77.0.10/kib)" -gt 80000 ]
+	lxc list -f csv | grep 'db1,RUNNING,10.77.0.10 (eth0)'
+	echo "# answers after $SECONDS s" >&3
+}
+
+@test "its console has a login, and a log" {
+	eventually 30 sh -c 'lxc console db1 --show-log | grep -q "db1 login:"'
+}
+
+@test "nobody else gets it, and nobody takes it from its owner" {
+	run berth server remove m1
+	[[ $output == *"delete its instance first"* ]]
+	run berth server power m1 off
+	[[ $output == *"switch its instance"* ]]
+	run berth server inspect m1
+	[ "$status" -ne 0 ]
+	run in_net curl -s http://10.77.0.1:8470/boot/52-54-00-77-00-01
+	[[ $output == *"another node"* ]]
+	run in_net curl -s http://10.77.0.1:8470/agent/0123456789abcdef0123456789abcdef/task
+	[[ $output == *"nobody is expected"* ]]
+	run in_net curl -s http://10.77.0.1:8470/1.0
+	[[ $output == *"nothing here"* ]]
+}
+
+@test "stopped by force it is off; started it boots from its disk; the daemon may be killed meanwhile" {
+	lxc stop db1 --force
+	[ "$(lxc list -f csv -c s)" = STOPPED ]
+	[ "$(berth server power m1)" = off ]
+	lxc start db1
+	berthd_restart KILL
+	[ "$(lxc list -f csv -c s)" = RUNNING ]
+	answers 1 boots 90
+	[ "$(in_net curl -s http://10.77.0.10/boots | wc -l)" = 2 ]
+}
+
+@test "deleted its disk is erased, and read as zeros, before it is anybody's again" {
+	berth delete db1 --force
+	server_wait m1 available 120
+	cmp -n 134217728 "$BERTH_BASE/node1/disk" /dev/zero
+	[ "$(api GET /1.0/berth/servers/m1 | json '.metadata.used_by | length')" = 0 ]
+	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
+}
+
+@test "killed in the midst of a deployment the daemon carries on, and the instance runs" {
+	api POST /1.0/instances '{"name":"db2","type":"bare-metal","start":true,"source":{"type":"image","alias":"small"},
+		"config":{}}' >/dev/null
+	eventually 30 sh -c 'grep -q "state=deploying" "$BERTHD_LOG" && ls '"$BERTH_DIR"'/instances >/dev/null'
+	eventually 20 eval 'api GET "/1.0/berth/servers?recursion=1" | json ".metadata[].progress.stage // empty" | grep -q image'
+	berthd_restart KILL
+	eventually 90 eval '[ "$(lxc list -f csv -c s)" = RUNNING ]'
+	berth delete db2 --force
+}
