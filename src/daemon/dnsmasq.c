@@ -126,8 +126,7 @@ static bool is_dnsmasq(int proc, const char *pid)
 
 void dnsmasq_clear(struct service *service)
 {
-	cleanup(free) char *argument =
-		alloc_printf("--dhcp-leasefile=%s/", service->dir_path);
+	cleanup(free) char *argument = alloc_printf("--dhcp-leasefile=%s/", service->dir_path);
 	DIR *proc = opendir("/proc");
 	for (struct dirent *entry = proc ? readdir(proc) : NULL; entry; entry = readdir(proc)) {
 		uint64_t pid;
