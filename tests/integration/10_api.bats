@@ -195,7 +195,7 @@ teardown_file() { berthd_stop; }
 	lxc config trust list
 	[ "$(api GET /1.0/warnings | json -c .metadata)" = '[]' ]
 	[ "$(api_status GET /1.0/warnings/00000000-0000-4000-8000-000000000000)" = 404 ]
-	[ "$(api_status POST /1.0/certificates '{"name":"x"}')" = 501 ]
+	[ "$(api_status POST /1.0/certificates '{"name":"x"}')" = 400 ]
 }
 
 @test "lxc info shows the host's resources as /proc has them" {
@@ -314,7 +314,9 @@ PY
 	# Even where the file lets everybody in.
 	chmod 666 "$BERTH_DIR/unix.socket"
 	[ "$(setpriv --reuid 65534 --regid 65534 --clear-groups \
-		curl -sS --unix-socket "$BERTH_DIR/unix.socket" http://berth/1.0 | json .error_code)" = 403 ]
+		curl -sS --unix-socket "$BERTH_DIR/unix.socket" http://berth/1.0 | json -r .metadata.auth)" = untrusted ]
+	[ "$(setpriv --reuid 65534 --regid 65534 --clear-groups \
+		curl -sS --unix-socket "$BERTH_DIR/unix.socket" http://berth/1.0/instances | json .error_code)" = 403 ]
 	berthd_restart
 	run "$BERTHD" --dir "$BERTH_BASE/other" --group no-such-group
 	[ "$status" -ne 0 ]
