@@ -432,6 +432,8 @@ static int listen_there(struct service *service, struct error *e)
 	if (fd < 0)
 		return error_errno(e, "make a socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	/* The one before may have connections that are not over yet. */
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes));
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1024) < 0)
 		return error_errno(
 			e, "listen at port %u of the provisioning network", netboot->port);

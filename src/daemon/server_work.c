@@ -602,6 +602,8 @@ void server_work_resume(struct server *server)
 		/* An agent may be at work, or starting: it has its time to call. */
 		uint64_t gone = loop_wall_clock() - get_ns(boot, "since");
 		bool has_called = json_is_true(json_object_get(boot, "has_called"));
+		if (has_called)
+			work->agent_seen_ns = loop_now();
 		uint64_t limit = has_called ? AGENT_LATE_NS
 			: gone < BOOT_NS    ? BOOT_NS - gone
 					    : AGENT_LATE_NS;

@@ -1,0 +1,265 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What goes wrong with servers: BMCs that lie, forget, die; nodes that never call, call twice, restart half-way; images
+# that come torn; a daemon that is killed in every state. The BMC is our Redfish service, the node is curl.
+
+load common
+load image
+
+setup_file() {
+	KERNEL=$("$TOP/tests/images/kernel")
+	export KERNEL
+	berthd_start || return 1
+	in_net ip link add prov0 type bridge
+	in_net ip link set prov0 up
+	in_net ip addr add 10.77.0.1/24 dev prov0
+	for n in 10 11 200; do in_net ip addr add "10.77.0.$n/24" dev prov0; done
+	api PATCH /1.0 "$(jq -n --arg kernel "$KERNEL" '{config: {"berth.metal.kernel": $kernel,
+		"berth.metal.interface": "prov0", "berth.metal.discovery": "true"}}')" >/dev/null
+	eventually 20 grep -q 'network boot is on' "$BERTHD_LOG"
+	busybox_disk "$BERTH_BASE/disk.raw" 8M
+	qemu-img convert -O qcow2 "$BERTH_BASE/disk.raw" "$BERTH_BASE/disk.qcow2"
+	disk_metadata "$BERTH_BASE/metadata.tar.xz"
+	lxc image import "$BERTH_BASE/metadata.tar.xz" "$BERTH_BASE/disk.qcow2" --alias small
+}
+
+teardown_file() {
+	responder_end
+	in_net ip link del prov0
+	berthd_stop
+}
+
+responder() {
+	responder_end
+	nsenter --net="/run/netns/$BERTH_NETNS" "$BERTH_BUILD/tests/integration/redfish-responder" 9680 - "$@" >>"$BERTH_BASE/responder.log" 2>&1 3>&- &
+	echo $! >"$BERTH_BASE/responder.pid"
+	eventually 10 in_net curl -s -o /dev/null -m 1 http://127.0.0.1:9680/redfish/v1/ || true
+}
+responder_end() {
+	[ ! -f "$BERTH_BASE/responder.pid" ] || kill -KILL "$(cat "$BERTH_BASE/responder.pid")" 2>/dev/null || true
+	rm -f "$BERTH_BASE/responder.pid"
+}
+
+# add [CONFIG]: the server m1; does not wait.
+add() {
+	[ $# -gt 0 ] || set -- '{}'
+	api POST /1.0/berth/servers "$(jq -n --argjson config "$1" '{name: "m1", driver: "redfish",
+		address: "http://127.0.0.1", port: 9680, user: "admin", password: "secret",
+		mac: "52:54:00:77:00:01", config: ({"bmc.deadline": "3s"} + $config)}')" >/dev/null
+}
+remove() {
+	api DELETE '/1.0/berth/servers/m1?force=1' >/dev/null
+	eventually 10 sh -c '! curl -s --unix-socket "$BERTH_DIR/unix.socket" http://b/1.0/berth/servers | grep -q m1'
+}
+server() { api GET /1.0/berth/servers/m1 | json ".metadata$1"; }
+state_is() { [ "$(server .state)" = "$1" ]; }
+has_failed() {
+	local why
+	why=$(server '.failed // ""')
+	[ -n "$why" ] && [[ $why == *"$1"* ]]
+}
+
+# The node's side. boot: asks what to boot and keeps the token of the agent; fails if it shall boot its disk.
+node() { in_net curl -s -m 30 --interface 10.77.0.10 "$@"; }
+boot() {
+	TOKEN=$(node http://10.77.0.1:8470/boot/52-54-00-77-00-01 | sed -n 's|.*agent/\([0-9a-f]*\) .*|\1|p')
+	[ -n "$TOKEN" ] && echo "$TOKEN" >"$BERTH_BASE/token"
+}
+# The token outlives a test, which is a process of its own.
+setup() { TOKEN=$(cat "$BERTH_BASE/token" 2>/dev/null || true); }
+inventory() {
+	printf '{"system":{"vendor":"curl"},"cpus":{"count":4,"sockets":1},"memory_bytes":8589934592,
+		"disks":[{"name":"sda","bytes":1000000000}],"nics":[],"tpm":{"pcrs":["%s"]}}' "${1:-AA}"
+}
+say() { node -X POST --data-binary "$2" "http://10.77.0.1:8470/agent/$TOKEN/$1"; }
+hello() { say hello "$(inventory "$@")"; }
+task() { node "http://10.77.0.1:8470/agent/$TOKEN/task"; }
+# task_is NAME: asks until it is given that task, and keeps its serial number.
+task_is() {
+	local lines
+	for _ in 1 2 3; do
+		lines=$(task)
+		SERIAL=$(sed -n 's/^serial //p' <<<"$lines")
+		[[ $lines != "task $1"* ]] || return 0
+	done
+	echo "$lines"
+	return 1
+}
+is_done() { say done "serial $SERIAL"$'\n'"ok"$'\n'"$1"; }
+available() {
+	eventually 20 boot
+	hello >/dev/null
+	task_is erase
+	is_done "erased sda discard 5 1000000000" >/dev/null
+	eventually 10 state_is available
+}
+launch() {
+	api POST /1.0/instances '{"name":"db","type":"bare-metal","start":'"${1:-false}"',"source":{"type":"image",
+		"alias":"small"}}' | json .operation
+}
+ended() { api GET "$1/wait?timeout=30" | json '.metadata.err'; }
+
+@test "a BMC that lies about power, forgets the boot device or dies fails the server with the reason" {
+	for fault in lies:"power is still off" forgets:"but says" dies:""; do
+		responder "${fault%%:*}"
+		add '{"boot.deadline":"1s"}'
+		eventually 25 has_failed "${fault#*:}"
+		[ "${fault%%:*}" = dies ] || [ "$(server .state)" = inspecting ]
+		remove
+	done
+}
+
+@test "a wrong password fails the verification, and nothing was switched" {
+	responder
+	api POST /1.0/berth/servers '{"name":"m1","driver":"redfish","address":"http://127.0.0.1","port":9680,
+		"user":"admin","password":"wrong","mac":"52:54:00:77:00:01"}' >/dev/null
+	eventually 20 has_failed "wrong user or password"
+	state_is verifying
+	api PATCH /1.0/berth/servers/m1 '{"password":"secret"}' >/dev/null
+	api PUT /1.0/berth/servers/m1/state '{"action":"inspect"}' >/dev/null
+	eventually 10 state_is inspecting
+	remove
+}
+
+@test "a node that never calls is started again, and fails with the reason within its deadline" {
+	responder
+	add '{"boot.deadline":"1s"}'
+	eventually 30 has_failed "3 starts"
+	remove
+	add '{"deadline":"4s"}'
+	eventually 20 has_failed "longer than it may"
+	remove
+}
+
+@test "a node that says hello twice, or is done twice, changes nothing" {
+	responder
+	add
+	eventually 20 boot
+	hello
+	hello
+	task_is erase
+	is_done "erased sda discard 5 1000000000"
+	eventually 10 state_is available
+	is_done "erased sda discard 5 1000000000"
+	say done "serial 1"$'\n'"failed nothing"
+	state_is available
+	[ "$(server '.failed // ""')" = "" ]
+}
+
+@test "a broken inventory, a strange token and a strange node are refused" {
+	[[ $(say hello '{"disks":[7]}') == *"objects are wanted"* ]]
+	[[ $(say hello '[]') == *"object is wanted"* ]]
+	[[ $(TOKEN=00000000000000000000000000000000 task) == *"nobody is expected"* ]]
+	[[ $(in_net curl -s --interface 10.77.0.11 http://10.77.0.1:8470/boot/52-54-00-77-00-01) == *"another node"* ]]
+	[[ $(node http://10.77.0.1:8470/image) == *"nothing here"* ]]
+	[[ $(node "http://10.77.0.1:8470/agent/$TOKEN/image") == *"nothing is deployed"* ]]
+	[[ $(node http://10.77.0.1:8470/boot/nonsense) == *"no MAC address"* ]]
+	state_is available
+}
+
+@test "a torn image fails the launch with the reason; the server is erased before it is free" {
+	operation=$(launch)
+	task_is deploy
+	node -o "$BERTH_BASE/image" "http://10.77.0.1:8470/agent/$TOKEN/image"
+	cmp "$BERTH_BASE/image" "$BERTH_BASE/disk.raw"
+	say done "serial $SERIAL"$'\n'"failed the image came with SHA-256 00, not 11" >/dev/null
+	[[ $(ended "$operation") == *"SHA-256 00, not 11"* ]]
+	eventually 10 state_is cleaning
+	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
+	eventually 20 boot || true
+	task_is erase
+	is_done "erased sda overwrite 5 1000000000"
+	eventually 10 state_is available
+}
+
+@test "a node that restarts half-way is given its task again, but not for ever" {
+	operation=$(launch)
+	task_is deploy
+	for _ in 1 2 3; do
+		hello >/dev/null
+		task_is deploy
+	done
+	hello >/dev/null || true
+	[[ $(ended "$operation") == *"restarted in the midst"* ]]
+	eventually 10 state_is cleaning
+	eventually 20 boot
+	hello >/dev/null
+	task_is erase
+	is_done "erased sda overwrite 5 1000000000"
+	eventually 10 state_is available
+}
+
+@test "measurements that differ from the inspection's stop the deployment" {
+	api PUT /1.0/berth/servers/m1/state '{"action":"inspect"}' >/dev/null
+	eventually 10 state_is inspecting
+	available
+	operation=$(launch)
+	task_is deploy
+	hello BB
+	[[ $(ended "$operation") == *"measurement 0"* ]]
+	remove || true
+	eventually 10 has_failed "" || true
+	api DELETE '/1.0/berth/servers/m1?force=1' >/dev/null
+}
+
+@test "the daemon is killed in every state and carries on" {
+	responder
+	add
+	eventually 20 boot
+	berthd_restart KILL
+	state_is inspecting
+	hello >/dev/null
+	task_is erase
+	berthd_restart KILL
+	state_is cleaning
+	task_is erase
+	is_done "erased sda discard 5 1000000000"
+	eventually 10 state_is available
+	berthd_restart KILL
+	state_is available
+	launch true >/dev/null
+	task_is deploy
+	[[ $(api GET /1.0/berth/servers/m1 | json '.metadata.owner.instance') == db ]]
+	berthd_restart KILL
+	state_is deploying
+	task_is deploy
+	is_done "disk sda"
+	task_is boot
+	berthd_restart KILL
+	state_is active
+	task_is boot || true
+	is_done "how kexec" || true
+	[ "$(server .owner.instance)" = db ]
+	lxc stop db --force || true
+	api_wait DELETE /1.0/instances/db
+	eventually 10 state_is cleaning
+	berthd_restart KILL
+	state_is cleaning
+	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
+	! [[ $(server .owner) == *db* ]]
+}
+
+@test "a server in maintenance is given to nobody" {
+	eventually 30 boot
+	hello >/dev/null
+	task_is erase
+	is_done "erased sda discard 5 1000000000"
+	eventually 10 state_is available
+	berth server maintenance m1 on
+	run berth launch small db --type bare-metal
+	[[ $output == *"None of the 1 servers"* ]]
+	berth server maintenance m1 off
+	remove
+}
+
+@test "a node that nobody knows is enrolled by discovery, or gets no answer" {
+	TOKEN=$(in_net curl -s --interface 10.77.0.200 http://10.77.0.1:8470/boot/52-54-00-77-00-99 |
+		sed -n 's|.*agent/\([0-9a-f]*\) .*|\1|p')
+	[ -n "$TOKEN" ]
+	hello
+	[ "$(api GET /1.0/berth/servers/node-525400770099 | json .metadata.state)" = enrolled ]
+	[ "$(api GET /1.0/berth/servers/node-525400770099 | json .metadata.inventory.cpus.count)" = 4 ]
+	berth server remove node-525400770099
+	api PATCH /1.0 '{"config":{"berth.metal.discovery":"false"}}' >/dev/null
+	eventually 10 sh -c 'nsenter --net=/run/netns/$BERTH_NETNS curl -s http://10.77.0.1:8470/boot/52-54-00-77-00-98 | grep -q "not known"'
+}
