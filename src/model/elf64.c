@@ -88,7 +88,7 @@ static int note_in(const uint8_t *at, uint64_t left, const char *name, uint32_t 
 		memcpy(&note, at, sizeof(note));
 		uint64_t head = sizeof(note) + align4(note.n_namesz);
 		if (head > left || note.n_descsz > left - head)
-			return -ENOENT;
+			return -EBADMSG;
 		if (note.n_type == type && note.n_namesz == name_size &&
 			memcmp(at + sizeof(note), name, name_size) == 0) {
 			*ret = at + head;
@@ -107,14 +107,18 @@ static int note_in(const uint8_t *at, uint64_t left, const char *name, uint32_t 
 int elf_note(const struct elf *elf, const char *name, uint32_t type, const uint8_t **ret,
 	size_t *ret_size)
 {
+	int found = -ENOENT;
 	for (uint32_t i = 0; i < elf->segment_count; i++) {
 		const Elf64_Phdr *segment = &elf->segments[i];
-		if (segment->p_type == PT_NOTE &&
-			note_in(elf->data + segment->p_offset, segment->p_filesz, name, type, ret,
-				ret_size) == 0)
+		if (segment->p_type != PT_NOTE)
+			continue;
+		int r = note_in(elf->data + segment->p_offset, segment->p_filesz, name, type, ret,
+			ret_size);
+		if (r == 0)
 			return 0;
+		found = r == -EBADMSG ? r : found;
 	}
-	return -ENOENT;
+	return found;
 }
 
 const char *elf_interpreter(const struct elf *elf)

@@ -31,7 +31,8 @@ int elf_open(const void *data, size_t size, struct elf *ret, struct error *e) mu
 
 /*
  * Finds the note `type` of `name` in the PT_NOTE segments. Returns 0, and its descriptor in *ret
- * (borrowed, any alignment) with its offset in the file; -ENOENT if there is none.
+ * (borrowed, any alignment) with its offset in the file; -ENOENT if there is none; -EBADMSG if there
+ * is none and one of another is larger than its segment.
  */
 int elf_note(const struct elf *elf, const char *name, uint32_t type, const uint8_t **ret,
 	size_t *ret_size) must_use;

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "rewrite/rewrite.h"
 #include "tender/build.h"
+#include "tender/hvt.h"
 #include "tender/instance.h"
 #include "tender/process.h"
 #include "tender/spt.h"
@@ -34,6 +35,7 @@ static const char usage[] =
 	"  --block-sector-size:NAME=N     its block size (512)\n"
 	"  --net:NAME=TAP                 attach the tap interface, or the descriptor @N\n"
 	"  --net-mac:NAME=MAC             its address (random)\n"
+	"  --ring=auto|0|3                where a unikernel of the target hvt runs (auto: measured)\n"
 	"  --version, --help\n";
 
 static int map_file(const char *path, const void **ret, size_t *ret_size, struct error *e)
@@ -119,7 +121,20 @@ struct program_options {
 	const char *root;
 	bool is_verbose;
 	uint64_t memory_bytes;
+	enum hvt_ring ring;
 };
+
+static int take_ring(const char *text, enum hvt_ring *ret, struct error *e)
+{
+	static const char *const names[] = { "auto", "0", "3" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (text_equal(text, names[i])) {
+			*ret = (enum hvt_ring)i;
+			return 0;
+		}
+	}
+	return error_set(e, -EINVAL, "--ring: \"%.20s\" is none of auto, 0, 3", text);
+}
 
 static int take_options(int end, char **words, struct solo5 *solo5, struct program_options *options,
 	struct error *e)
@@ -127,6 +142,12 @@ static int take_options(int end, char **words, struct solo5 *solo5, struct progr
 	for (int i = 1; i < end && !text_equal(words[i], "--"); i++) {
 		if (text_starts(words[i], "--root=")) {
 			options->root = words[i] + strlen("--root=");
+			continue;
+		}
+		if (text_starts(words[i], "--ring=")) {
+			int r = take_ring(words[i] + strlen("--ring="), &options->ring, e);
+			if (r < 0)
+				return r;
 			continue;
 		}
 		if (text_equal(words[i], "--verbose")) {
@@ -171,16 +192,26 @@ static int run_program(const struct program_options *options, const void *data, 
 		e);
 }
 
-static int run_solo5(
-	struct solo5 *solo5, uint64_t memory_bytes, char **words, int count, struct error *e)
+static int run_solo5(struct solo5 *solo5, const struct program_options *options, char **words,
+	int count, struct error *e)
 {
+	uint64_t memory_bytes = options->memory_bytes;
 	int r = solo5_finish(solo5, e);
 	if (r < 0)
 		return r;
 	cleanup(text_done) struct text line = {};
 	for (int i = 0; i < count; i++)
 		text_printf(&line, "%s%s", i > 0 ? " " : "", words[i]);
-	return spt_run(solo5, memory_bytes, text_str(&line), e);
+	if (solo5->target == SOLO5_TARGET_SPT)
+		return spt_run(solo5, memory_bytes, text_str(&line), e);
+	/* From here on the process is locked: nothing is let go of, and it ends at once. */
+	int status = 1;
+	if (hvt_run(solo5, memory_bytes, text_str(&line), options->ring, &status, e) < 0) {
+		char sentence[ERROR_TEXT_SIZE + 32];
+		int length = snprintf(sentence, sizeof(sentence), "berth-tender: %s\n", e->text);
+		(void)!write(STDERR_FILENO, sentence, (size_t)length);
+	}
+	_exit(status);
 }
 
 static int run(int count, char **words, struct error *e)
@@ -203,7 +234,7 @@ static int run(int count, char **words, struct error *e)
 		r = elf_open(data, size, &elf, e);
 	bool is_program = r == 0 && is_rewritten(&elf);
 	if (r == 0 && !is_program)
-		r = solo5_open(&elf, SOLO5_TARGET_SPT, &solo5, e);
+		r = solo5_open(&elf, SOLO5_TARGET_ANY, &solo5, e);
 	if (r < 0)
 		return error_prefix(e, r, "%s", words[kernel]);
 	r = take_options(kernel, words, &solo5, &options, e);
@@ -211,7 +242,7 @@ static int run(int count, char **words, struct error *e)
 		return r;
 	if (is_program)
 		return run_program(&options, data, size, words + kernel, count - kernel, e);
-	return run_solo5(&solo5, options.memory_bytes, words + kernel + 1, count - kernel - 1, e);
+	return run_solo5(&solo5, &options, words + kernel + 1, count - kernel - 1, e);
 }
 
 int main(int count, char **words)
@@ -225,7 +256,8 @@ int main(int count, char **words)
 			return 0;
 		}
 		if (text_equal(words[i], "--version")) {
-			printf("berth-tender: Solo5 spt ABI version %d\n", SOLO5_ABI_VERSION);
+			printf("berth-tender: Solo5 spt and hvt ABI version %d\n",
+				SOLO5_ABI_VERSION);
 			return 0;
 		}
 	}

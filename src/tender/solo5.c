@@ -22,7 +22,7 @@
 #define BLOCK_BYTES_DEFAULT 512
 #define BLOCK_BYTES_MIN     512
 
-static int read_abi(const struct elf *elf, uint32_t target, struct error *e)
+static int read_abi(const struct elf *elf, uint32_t target, uint32_t *ret, struct error *e)
 {
 	const uint8_t *note;
 	size_t size;
@@ -30,12 +30,15 @@ static int read_abi(const struct elf *elf, uint32_t target, struct error *e)
 	if (elf_note(elf, SOLO5_NOTE_NAME, SOLO5_NOTE_ABI, &note, &size) < 0 || size != sizeof(abi))
 		return error_set(e, -ENOEXEC, "it has no Solo5 ABI note");
 	memcpy(&abi, note, sizeof(abi));
-	if (abi.target != target)
-		return error_set(
-			e, -ENOEXEC, "it is for Solo5 target %u, not %u", abi.target, target);
+	if (target == SOLO5_TARGET_ANY && abi.target == SOLO5_TARGET_HVT)
+		target = SOLO5_TARGET_HVT;
+	if (abi.target != (target == SOLO5_TARGET_ANY ? SOLO5_TARGET_SPT : target))
+		return error_set(e, -ENOEXEC, "it is for Solo5 target %u, which is not run here",
+			abi.target);
 	if (abi.version != SOLO5_ABI_VERSION)
 		return error_set(e, -ENOEXEC, "it is for version %u of the Solo5 ABI, not %d",
 			abi.version, SOLO5_ABI_VERSION);
+	*ret = abi.target;
 	return 0;
 }
 
@@ -78,8 +81,11 @@ static int read_manifest(const struct elf *elf, struct solo5_manifest *ret, stru
 	const uint8_t *note;
 	size_t size, head = offsetof(struct solo5_manifest, devices);
 	struct solo5_manifest manifest = {};
-	if (elf_note(elf, SOLO5_NOTE_NAME, SOLO5_NOTE_MANIFEST, &note, &size) < 0 ||
-		size < SOLO5_MANIFEST_PADDING + head)
+	int r = elf_note(elf, SOLO5_NOTE_NAME, SOLO5_NOTE_MANIFEST, &note, &size);
+	if (r == -EBADMSG)
+		return error_set(e, -ENOEXEC,
+			"no Solo5 manifest was found, and a note does not fall within valid size");
+	if (r < 0 || size < SOLO5_MANIFEST_PADDING + head)
 		return error_set(e, -ENOEXEC, "it has no Solo5 manifest");
 	note += SOLO5_MANIFEST_PADDING;
 	size -= SOLO5_MANIFEST_PADDING;
@@ -90,7 +96,7 @@ static int read_manifest(const struct elf *elf, struct solo5_manifest *ret, stru
 			"its Solo5 manifest is wrong (version %u, %u entries)", manifest.version,
 			manifest.count);
 	memcpy(manifest.devices, note + head, manifest.count * sizeof(struct solo5_device));
-	int r = check_manifest(&manifest, e);
+	r = check_manifest(&manifest, e);
 	if (r < 0)
 		return r;
 	*ret = manifest;
@@ -99,13 +105,15 @@ static int read_manifest(const struct elf *elf, struct solo5_manifest *ret, stru
 
 int solo5_open(const struct elf *elf, uint32_t target, struct solo5 *ret, struct error *e)
 {
-	int r = read_abi(elf, target, e);
+	uint32_t found;
+	int r = read_abi(elf, target, &found, e);
 	if (r < 0)
 		return r;
 	r = read_manifest(elf, &ret->manifest, e);
 	if (r < 0)
 		return r;
 	ret->elf = *elf;
+	ret->target = found;
 	return 0;
 }
 

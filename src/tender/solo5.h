@@ -10,12 +10,13 @@
 #include "model/elf64.h"
 
 struct solo5 {
+	uint32_t target; /* SOLO5_TARGET_ */
 	struct elf elf;
 	struct solo5_manifest manifest;
 };
 
 /*
- * Reads ABI and manifest of an opened ELF file; -ENOEXEC if it is no Solo5 unikernel for `target` or if a
+ * Reads ABI and manifest of an opened ELF file; -ENOEXEC if it is no Solo5 unikernel for `target` (ANY: spt or hvt) or if a
  * note is wrong.
  */
 int solo5_open(const struct elf *elf, uint32_t target, struct solo5 *ret, struct error *e) must_use;
