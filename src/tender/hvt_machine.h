@@ -6,7 +6,7 @@
 
 #include <linux/kvm.h>
 
-#include "tender/hvt.h"
+#include "tender/solo5.h"
 
 /* Physical memory behind the guest's, for page tables and what else the CPU wants; the guest sees it here. */
 #define HVT_OWN_BASE  UINT64_C(0x100000000)

@@ -82,11 +82,11 @@ static int read_manifest(const struct elf *elf, struct solo5_manifest *ret, stru
 	size_t size, head = offsetof(struct solo5_manifest, devices);
 	struct solo5_manifest manifest = {};
 	int r = elf_note(elf, SOLO5_NOTE_NAME, SOLO5_NOTE_MANIFEST, &note, &size);
-	if (r == -EBADMSG)
-		return error_set(e, -ENOEXEC,
-			"no Solo5 manifest was found, and a note does not fall within valid size");
-	if (r < 0 || size < SOLO5_MANIFEST_PADDING + head)
+	if (r == -ENOENT)
 		return error_set(e, -ENOEXEC, "it has no Solo5 manifest");
+	if (r < 0 || size < SOLO5_MANIFEST_PADDING + head)
+		return error_set(e, -ENOEXEC,
+			"its Solo5 manifest: the note does not fall within valid size");
 	note += SOLO5_MANIFEST_PADDING;
 	size -= SOLO5_MANIFEST_PADDING;
 	memcpy(&manifest, note, head);

@@ -156,7 +156,7 @@ static void make_nameless(struct image *image)
 static void what_is_wrong_is_said(void)
 {
 	refuses(make_arm, "not for x86-64");
-	refuses(make_hvt, "target 1, not 2");
+	refuses(make_hvt, "it is for Solo5 target 1, which is not run here");
 	refuses(make_future, "version 3");
 	refuses(make_many, "entries");
 	refuses(make_type, "unknown type 7");
