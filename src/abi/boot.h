@@ -7,12 +7,36 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define BOOT_VERSION 2
+#define BOOT_VERSION 3
 
-#define BOOT_IN_TERMINAL  1u /* console input is a terminal */
-#define BOOT_OUT_TERMINAL 2u /* so is its output */
-#define BOOT_FSGSBASE     4u /* a program can set the base of FS itself */
-#define BOOT_VERBOSE      8u /* say at the end what the program missed */
+#define BOOT_IN_TERMINAL  1u  /* console input is a terminal */
+#define BOOT_OUT_TERMINAL 2u  /* so is its output */
+#define BOOT_FSGSBASE     4u  /* a program can set the base of FS itself */
+#define BOOT_VERBOSE      8u  /* say at the end what the program missed */
+#define BOOT_NET          16u /* there is a network card: see boot_net */
+#define BOOT_NET_OFFLOAD \
+	32u /* its other side takes over checksums and cuts TCP segments, and lets us do so */
+
+#define BOOT_DNS       2
+#define BOOT_HOST_NAME 64
+
+#define BOOT_NET_NO_IP4 1u
+#define BOOT_NET_NO_IP6 2u
+
+/* The network card and its addresses; bytes in the order of the wire. */
+struct boot_net {
+	uint8_t mac[6];
+	uint16_t mtu;
+	uint32_t flags;  /* BOOT_NET_NO_ */
+	uint8_t prefix4; /* 0: the address, gateway and servers come by DHCP */
+	uint8_t prefix6; /* 0: by router advertisements */
+	uint8_t reserved[2];
+	uint8_t address4[4], gateway4[4];
+	uint8_t address6[16], gateway6[16];
+	uint8_t dns[BOOT_DNS][16]; /* name servers, IPv4 as mapped addresses; zero: none */
+	char host_name[BOOT_HOST_NAME];
+};
+static_assert(sizeof(struct boot_net) == 152, "boot_net");
 
 struct boot {
 	uint32_t version;        /* BOOT_VERSION */
@@ -29,9 +53,11 @@ struct boot {
 	uint64_t root_address; /* the erofs image of the root, or 0 */
 	uint64_t root_bytes;
 	uint64_t vdso_address; /* an ELF image for AT_SYSINFO_EHDR, or 0 */
+	uint64_t volume_bytes; /* of the block device, or 0 */
 	uint8_t random[32];
+	struct boot_net net;
 };
-static_assert(sizeof(struct boot) == 120, "boot");
+static_assert(sizeof(struct boot) == 280, "boot");
 
 /* The head of /.berth/words in an image; the words follow as in struct boot. */
 struct boot_words {

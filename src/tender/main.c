@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "rewrite/rewrite.h"
 #include "tender/build.h"
+#include "tender/card.h"
 #include "tender/hvt.h"
 #include "tender/instance.h"
 #include "tender/process.h"
@@ -29,7 +30,7 @@ static const char usage[] =
 	"       berth-tender run PLAN      as berthd's runner of one unikernel\n"
 	"  --build                        make an image of a directory and the static PROGRAM in it\n"
 	"  --root=IMAGE                   run the program of such an image; WORDs replace its own\n"
-	"  --verbose                      say at the end which system calls the program missed\n"
+	"  --verbose                      say at the end which system calls the program missed\n" CARD_USAGE
 	"  --mem=MIB                      memory of the unikernel (512)\n"
 	"  --block:NAME=FILE              attach FILE as its block device NAME\n"
 	"  --block-sector-size:NAME=N     its block size (512)\n"
@@ -122,6 +123,7 @@ struct program_options {
 	bool is_verbose;
 	uint64_t memory_bytes;
 	enum hvt_ring ring;
+	struct card card;
 };
 
 static int take_ring(const char *text, enum hvt_ring *ret, struct error *e)
@@ -154,11 +156,13 @@ static int take_options(int end, char **words, struct solo5 *solo5, struct progr
 			options->is_verbose = true;
 			continue;
 		}
-		int r = take_option(solo5, words[i], &options->memory_bytes, e);
+		int r = card_take_option(&options->card, words[i], e);
+		if (r == -ENOENT)
+			r = take_option(solo5, words[i], &options->memory_bytes, e);
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return card_finish(&options->card, e);
 }
 
 static bool has_root(int end, char **words)
@@ -188,6 +192,7 @@ static int run_program(const struct program_options *options, const void *data, 
 			.environment_count = count_words(environ),
 			.root = root,
 			.root_bytes = root_bytes,
+			.card = &options->card,
 			.is_verbose = options->is_verbose },
 		e);
 }

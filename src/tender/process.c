@@ -23,11 +23,13 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/ucontext.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "tender/filter.h"
+#include "tender/tap.h"
 #include "unikernel/missed.h"
 #include "unikernel/thread.h"
 
@@ -72,6 +74,9 @@ static struct {
 	uint64_t address, bytes;
 	bool has_fd;
 } image;
+/* The filter knows the card by this number. */
+#define CARD_FD 3
+static bool has_card, has_header;
 
 static uint64_t number_of(const void *pointer)
 {
@@ -145,17 +150,40 @@ uint64_t platform_clock_realtime(void)
 	return read_clock(CLOCK_REALTIME);
 }
 
-void platform_wait(uint64_t until_ns)
+uint32_t platform_wait(uint64_t until_ns, bool wants_console)
 {
-	struct pollfd console = { .fd = STDIN_FILENO, .events = POLLIN };
+	/* The console is looked at first or not at all, the card last or not at all. */
+	struct pollfd both[2] = { { .fd = STDIN_FILENO, .events = POLLIN },
+		{ .fd = CARD_FD, .events = POLLIN } };
+	struct pollfd *first = wants_console ? both : both + 1;
+	uint64_t count = (wants_console ? 1u : 0u) + (has_card ? 1u : 0u);
 	struct timespec left = {};
 	uint64_t now = platform_clock_monotonic();
 	if (until_ns != UINT64_MAX && until_ns > now) {
 		left.tv_sec = (time_t)((until_ns - now) / NS_PER_SEC);
 		left.tv_nsec = (long)((until_ns - now) % NS_PER_SEC);
 	}
-	(void)CALL(SYS_ppoll, number_of(&console), 1, until_ns == UINT64_MAX ? 0 : number_of(&left),
-		0);
+	if (CALL(SYS_ppoll, number_of(first), count, until_ns == UINT64_MAX ? 0 : number_of(&left),
+		    0) <= 0)
+		return 0;
+	return (both[0].revents ? PLATFORM_CONSOLE : 0u) | (both[1].revents ? PLATFORM_NET : 0u);
+}
+
+int64_t platform_net_send(const struct iovec *parts, int count)
+{
+	if (has_header)
+		return CALL(SYS_writev, CARD_FD, number_of(parts), (uint64_t)count, 0);
+	return CALL(SYS_writev, CARD_FD, number_of(parts + 1), (uint64_t)count - 1, 0);
+}
+
+int64_t platform_net_receive(void *to, size_t size)
+{
+	if (has_header)
+		return CALL(SYS_read, CARD_FD, number_of(to), size, 0);
+	memset(to, 0, TAP_HEADER_BYTES);
+	int64_t got = CALL(
+		SYS_read, CARD_FD, number_of(to) + TAP_HEADER_BYTES, size - TAP_HEADER_BYTES, 0);
+	return got < 0 ? got : got + TAP_HEADER_BYTES;
 }
 
 void platform_set_fs(uint64_t address)
@@ -248,7 +276,11 @@ int platform_lock(void)
 	ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, STDIN_FILENO });
 	ONLY(&filter, SYS_clock_gettime, { 0, FILTER_EQUAL, CLOCK_MONOTONIC });
 	ONLY(&filter, SYS_clock_gettime, { 0, FILTER_EQUAL, CLOCK_REALTIME });
-	ONLY(&filter, SYS_ppoll, { 1, FILTER_EQUAL, 1 });
+	ONLY(&filter, SYS_ppoll, { 1, FILTER_AT_MOST, 2 });
+	if (has_card) {
+		ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, CARD_FD });
+		ONLY(&filter, SYS_writev, { 0, FILTER_EQUAL, CARD_FD });
+	}
 	ONLY(&filter, SYS_mprotect, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE });
 	ONLY(&filter, SYS_madvise, { 2, FILTER_EQUAL, MADV_DONTNEED });
 	ONLY(&filter, SYS_arch_prctl, { 0, FILTER_EQUAL, ARCH_SET_FS_CODE });
@@ -308,17 +340,22 @@ static uint32_t find_flags(const struct unikernel_options *options)
 	return (isatty(STDIN_FILENO) ? BOOT_IN_TERMINAL : 0) |
 		(isatty(STDOUT_FILENO) ? BOOT_OUT_TERMINAL : 0) |
 		(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT ? BOOT_FSGSBASE : 0) |
-		(options->is_verbose ? BOOT_VERBOSE : 0);
+		(options->is_verbose ? BOOT_VERBOSE : 0) |
+		(options->card && options->card->fd ? BOOT_NET : 0) |
+		(options->card && options->card->has_header ? BOOT_NET_OFFLOAD : 0);
 }
 
-/* Nothing stays open but the console and what tells that all went well. */
+/* Nothing stays open but the console, the card and what tells that all went well. */
 static int settle_descriptors(const struct unikernel_options *options, struct error *e)
 {
 	int last = STDERR_FILENO;
 	/* Away from the numbers that are given out. */
 	int ready = options->ready_fd ? fcntl(options->ready_fd, F_DUPFD, IMAGE_FD + 1) : -1;
 	int root = options->root_fd ? fcntl(options->root_fd, F_DUPFD, IMAGE_FD + 1) : -1;
-	const int kept[][2] = { { ready, READY_FD }, { root, IMAGE_FD } };
+	has_card = options->card && options->card->fd;
+	has_header = has_card && options->card->has_header;
+	int card = has_card ? fcntl(options->card->fd, F_DUPFD, IMAGE_FD + 1) : -1;
+	const int kept[][2] = { { card, CARD_FD }, { ready, READY_FD }, { root, IMAGE_FD } };
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
 		if (kept[i][0] < 0)
 			continue;
@@ -367,6 +404,8 @@ int process_run(
 		.root_bytes = options->root_bytes,
 		.vdso_address = getauxval(AT_SYSINFO_EHDR),
 	};
+	if (options->card)
+		boot.net = options->card->net;
 	if (getrandom(boot.random, sizeof(boot.random), 0) != sizeof(boot.random))
 		return error_errno(e, "random bytes");
 	const struct rlimit none = { 0, 0 };

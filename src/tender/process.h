@@ -7,6 +7,7 @@
 #include "abi/report.h"
 #include "base/base.h"
 #include "base/error.h"
+#include "tender/card.h"
 
 struct unikernel_options {
 	uint64_t memory_bytes;
@@ -16,6 +17,7 @@ struct unikernel_options {
 	uint32_t environment_count;
 	const void *root; /* its erofs image, or NULL */
 	uint64_t root_bytes;
+	const struct card *card; /* or NULL */
 	int root_fd; /* from which it was mapped, so that the program need not be copied; 0: none */
 	int ready_fd;          /* closed when the process is locked; 0: none */
 	struct report *report; /* or NULL */

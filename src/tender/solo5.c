@@ -9,15 +9,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/if.h>
-#include <linux/if_tun.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "tender/tap.h"
 
 #define BLOCK_BYTES_DEFAULT 512
 #define BLOCK_BYTES_MIN     512
@@ -181,50 +179,6 @@ int solo5_set_block_size(struct solo5 *solo5, const char *option, struct error *
 	return 0;
 }
 
-static int tap_mtu(const char *name, uint16_t *ret, struct error *e)
-{
-	cleanup(close) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq request = {};
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-	if (fd < 0 || ioctl(fd, SIOCGIFMTU, &request) < 0)
-		return error_errno(e, "MTU of %s", name);
-	if (request.ifr_mtu < 0 || request.ifr_mtu > UINT16_MAX)
-		return error_set(e, -ERANGE, "MTU of %s: %d", name, request.ifr_mtu);
-	*ret = (uint16_t)request.ifr_mtu;
-	return 0;
-}
-
-/* Opens the tap that exists, or takes over the descriptor "@N". */
-static int tap_open(const char *what, int *ret, uint16_t *ret_mtu, struct error *e)
-{
-	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
-	cleanup(close) int fd = -1;
-	uint64_t number;
-	if (what[0] == '@') {
-		if (text_to_u64(what + 1, &number) < 0 || number > INT32_MAX)
-			return error_set(e, -EINVAL, "%s is no descriptor", what);
-		fd = fcntl((int)number, F_DUPFD_CLOEXEC, 3);
-		if (fd < 0 || ioctl(fd, TUNGETIFF, &request) < 0)
-			return error_errno(e, "tap %s", what);
-	} else {
-		if (strlen(what) >= IFNAMSIZ)
-			return error_set(e, -EINVAL, "%s is no name of an interface", what);
-		fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			return error_errno(e, "open /dev/net/tun");
-		strcpy(request.ifr_name, what);
-		if (ioctl(fd, TUNSETIFF, &request) < 0)
-			return error_errno(e, "attach to the tap %s", what);
-	}
-	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
-		return error_errno(e, "tap %s", what);
-	int r = tap_mtu(request.ifr_name, ret_mtu, e);
-	if (r < 0)
-		return r;
-	*ret = TAKE_FD(fd);
-	return 0;
-}
-
 int solo5_attach_net(struct solo5 *solo5, const char *option, struct error *e)
 {
 	struct solo5_device *device;
@@ -233,7 +187,7 @@ int solo5_attach_net(struct solo5 *solo5, const char *option, struct error *e)
 	int r = find_device(solo5, option, SOLO5_DEVICE_NET, &device, &what, e);
 	if (r < 0)
 		return r;
-	r = tap_open(what, &fd, &device->net.mtu, e);
+	r = tap_open(what, &fd, &device->net.mtu, NULL, e);
 	if (r < 0)
 		return r;
 	device->host = (uint64_t)fd;

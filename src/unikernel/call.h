@@ -16,5 +16,5 @@ struct call {
 	serve *serve; /* NULL ends a table */
 };
 
-extern const struct call calls_of_files[], calls_of_tree[], calls_of_memory[], calls_of_process[],
-	calls_of_threads[], calls_of_time[];
+extern const struct call calls_of_files[], calls_of_sockets[], calls_of_tree[], calls_of_memory[],
+	calls_of_process[], calls_of_threads[], calls_of_time[];

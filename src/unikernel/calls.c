@@ -11,8 +11,8 @@ static serve *table[CALLS_MAX];
 
 void calls_init(void)
 {
-	static const struct call *const lists[] = { calls_of_files, calls_of_tree, calls_of_memory,
-		calls_of_process, calls_of_threads, calls_of_time };
+	static const struct call *const lists[] = { calls_of_files, calls_of_sockets, calls_of_tree,
+		calls_of_memory, calls_of_process, calls_of_threads, calls_of_time };
 	for (size_t i = 0; i < COUNT(lists); i++)
 		for (const struct call *call = lists[i]; call->serve; call++)
 			table[call->number] = call->serve;

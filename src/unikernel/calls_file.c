@@ -4,7 +4,6 @@
  */
 #include <fcntl.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -12,6 +11,7 @@
 #include "unikernel/descriptors.h"
 #include "unikernel/events.h"
 #include "unikernel/heap.h"
+#include "unikernel/net/socket.h"
 #include "unikernel/opened.h"
 #include "unikernel/pipe.h"
 #include "unikernel/poll.h"
@@ -88,6 +88,8 @@ static int64_t vector(struct file *file, const struct iovec *list, uint64_t coun
 		return -EBADF;
 	if (count > VECTOR_MAX)
 		return -EINVAL;
+	if (socket_of(file))
+		return socket_vector(file, list, count, writes);
 	for (uint64_t i = 0; i < count; i++) {
 		if (list[i].iov_len == 0)
 			continue;
@@ -303,52 +305,6 @@ static int64_t serve_pipe2(struct registers *r)
 	return new_pipe(r->rdi, r->rsi);
 }
 
-static int64_t serve_socketpair(struct registers *r)
-{
-	struct file *a = NULL, *b = NULL;
-	if (r->rdi != AF_UNIX)
-		return -EAFNOSUPPORT;
-	if ((r->rsi & 0xf) != SOCK_STREAM)
-		return -ESOCKTNOSUPPORT;
-	int64_t e = pipe_new_pair((uint32_t)r->rsi & O_NONBLOCK, &a, &b);
-	return e < 0 ? e : add_two(a, b, r->rsi, at(r->r10));
-}
-
-static int64_t serve_shutdown(struct registers *r)
-{
-	struct file *file = descriptor_file(r->rdi);
-	if (!file)
-		return -EBADF;
-	return pipe_is_socket(file) ? pipe_shutdown(file, (int)r->rsi) : -ENOTSOCK;
-}
-
-static int64_t socket_io(struct registers *r, bool writes)
-{
-	struct file *file = descriptor_file(r->rdi);
-	if (!file)
-		return -EBADF;
-	if (!pipe_is_socket(file))
-		return -ENOTSOCK;
-	uint32_t flags = file->flags;
-	file->flags |= r->r10 & MSG_DONTWAIT ? O_NONBLOCK : 0;
-	int64_t done = writes ? file_put(file, at(r->rsi), r->rdx, NULL)
-			      : file_take(file, at(r->rsi), r->rdx, NULL);
-	file->flags = flags;
-	if (writes && done == -EPIPE && (r->r10 & MSG_NOSIGNAL))
-		signals_take_back(SIGPIPE);
-	return done;
-}
-
-static int64_t serve_sendto(struct registers *r)
-{
-	return socket_io(r, true);
-}
-
-static int64_t serve_recvfrom(struct registers *r)
-{
-	return socket_io(r, false);
-}
-
 static int64_t add_new(int64_t e, struct file *file, uint64_t flags)
 {
 	return e < 0 ? e : descriptor_add(file, 0, (flags & O_CLOEXEC) != 0);
@@ -492,6 +448,24 @@ static int64_t copy_bytes(struct file *from, uint64_t *from_position, struct fil
 	return done ? (int64_t)done : e;
 }
 
+/* Bytes of the image never change: the network sends them from where they are. */
+static int64_t send_from_image(
+	struct file *from, uint64_t *position, struct file *to, uint64_t size)
+{
+	uint64_t offset = position ? *position : from->position;
+	const struct node *node = from->node;
+	if (!S_ISREG(node->mode) || node->regular.pages || node->generate ||
+		node->size != node->regular.image.first_bytes)
+		return -EOPNOTSUPP;
+	if (offset >= node->size)
+		return 0;
+	size = size < node->size - offset ? size : node->size - offset;
+	int64_t sent = socket_send_constant(to, node->regular.image.first + offset, size, false);
+	if (sent > 0)
+		*(position ? position : &from->position) = offset + (uint64_t)sent;
+	return sent;
+}
+
 static int64_t serve_sendfile(struct registers *r)
 {
 	struct file *to = descriptor_file(r->rdi), *from = descriptor_file(r->rsi);
@@ -499,6 +473,11 @@ static int64_t serve_sendfile(struct registers *r)
 		return -EBADF;
 	if (!from->node || from->operations->seek == file_no_seek)
 		return -EINVAL;
+	if (socket_of(to)) {
+		int64_t sent = send_from_image(from, at(r->rdx), to, r->r10);
+		if (sent != -EOPNOTSUPP)
+			return sent;
+	}
 	return copy_bytes(from, at(r->rdx), to, NULL, r->r10);
 }
 
@@ -571,10 +550,6 @@ const struct call calls_of_files[] = {
 	{ SYS_flock, "flock", serve_sync },
 	{ SYS_pipe, "pipe", serve_pipe },
 	{ SYS_pipe2, "pipe2", serve_pipe2 },
-	{ SYS_socketpair, "socketpair", serve_socketpair },
-	{ SYS_shutdown, "shutdown", serve_shutdown },
-	{ SYS_sendto, "sendto", serve_sendto },
-	{ SYS_recvfrom, "recvfrom", serve_recvfrom },
 	{ SYS_eventfd, "eventfd", serve_eventfd },
 	{ SYS_eventfd2, "eventfd2", serve_eventfd },
 	{ SYS_timerfd_create, "timerfd_create", serve_timerfd_create },

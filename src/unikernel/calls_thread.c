@@ -11,6 +11,7 @@
 #include "unikernel/events.h"
 #include "unikernel/futex.h"
 #include "unikernel/missed.h"
+#include "unikernel/net/net.h"
 
 #define THREAD_FLAGS ((uint64_t)CLONE_VM | CLONE_THREAD)
 
@@ -62,6 +63,7 @@ static void end_program(int status) __attribute__((__noreturn__));
 static void end_program(int status)
 {
 	missed_report();
+	net_drain();
 	platform_exit(status);
 }
 

@@ -94,7 +94,7 @@ static int64_t console_write(int stream, const uint8_t *from, uint64_t size)
 	while (done < size) {
 		int64_t put = platform_console_write(stream, from + done, size - done);
 		if (put == -EAGAIN) {
-			platform_wait(platform_clock_monotonic() + 1000000);
+			(void)platform_wait(platform_clock_monotonic() + 1000000, false);
 			continue;
 		}
 		if (put <= 0)
@@ -242,10 +242,14 @@ static int64_t open_device(struct node *node, uint32_t flags, struct file **ret)
 	return 0;
 }
 
-static void poll_console(void)
+static bool wants_console(void)
 {
-	if (console_queue.first)
-		wait_notify(&console_queue);
+	return console_queue.first != NULL;
+}
+
+static void has_console(void)
+{
+	wait_notify(&console_queue);
 }
 
 static int make(const char *path, uint32_t mode, struct node **ret)
@@ -314,6 +318,6 @@ int devices_init(const struct boot *boot)
 			file->flags |= O_SYNC;
 		descriptor_set(file, i, false);
 	}
-	thread_set_device_poll(poll_console);
+	thread_set_console(wants_console, has_console);
 	return r;
 }

@@ -136,8 +136,12 @@ int64_t epoll_wait_for(
 		return -EINVAL;
 	for (;;) {
 		int64_t found = collect(epoll, events, count);
-		if (found || deadline_ns == 0)
+		if (found)
 			return found;
+		if (deadline_ns == 0) {
+			thread_look();
+			return collect(epoll, events, count);
+		}
 		int r = file_wait(file, deadline_ns);
 		if (r < 0) {
 			found = collect(epoll, events, count);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * heap.c - objects by size class from pages; what is larger than half a page has pages of its own.
+ *
+ * Runs of a few pages are kept when they become free, by their number of pages: giving them back to the
+ * platform and asking for them again costs more than what they are used for. When memory runs out they go back.
  */
 #include "unikernel/heap.h"
 
@@ -8,6 +11,7 @@
 #define SMALLEST 32u
 #define CLASSES  7 /* 32 to 2048 */
 #define BATCH    16
+#define RUNS     33 /* pages of the longest run that is kept, and one */
 
 struct free_object {
 	struct free_object *next;
@@ -20,13 +24,11 @@ struct header {
 
 static struct free_object *free_objects[CLASSES];
 static struct free_object *free_pages;
+static struct free_object *free_runs[RUNS];
 
 static int class_of(uint64_t bytes)
 {
-	int class = 0;
-	for (uint64_t size = SMALLEST; size < bytes; size *= 2)
-		class ++;
-	return class;
+	return bytes <= SMALLEST ? 0 : 59 - __builtin_clzll(bytes - 1);
 }
 
 void *heap_page(void)
@@ -75,14 +77,50 @@ static bool fill_class(int class)
 	return true;
 }
 
-void *heap_alloc(uint64_t bytes)
+static uint64_t pages_of(uint64_t bytes)
+{
+	return (bytes + KERNEL_PAGE - 1) / KERNEL_PAGE;
+}
+
+static bool give_back_runs(void)
+{
+	bool had_some = false;
+	for (uint64_t pages = 1; pages < RUNS; pages++)
+		while (free_runs[pages]) {
+			struct free_object *run = free_runs[pages];
+			free_runs[pages] = run->next;
+			memory_free(address_of(run), pages * KERNEL_PAGE);
+			had_some = true;
+		}
+	return had_some;
+}
+
+/* `*ret_is_fresh`: it is zero already. */
+static void *take_pages(uint64_t bytes, bool *ret_is_fresh)
+{
+	uint64_t pages = pages_of(bytes);
+	*ret_is_fresh = true;
+	if (pages < RUNS && free_runs[pages]) {
+		struct free_object *run = free_runs[pages];
+		free_runs[pages] = run->next;
+		*ret_is_fresh = false;
+		return run;
+	}
+	uint64_t address = memory_alloc(bytes);
+	if (!address && give_back_runs())
+		address = memory_alloc(bytes);
+	return at(address);
+}
+
+static void *alloc_object(uint64_t bytes, bool is_zeroed)
 {
 	struct header *header;
+	bool is_fresh = false;
 	if (bytes > UINT32_MAX)
 		return NULL;
 	bytes += HEADER;
 	if (bytes > (uint64_t)SMALLEST << (CLASSES - 1)) {
-		header = at(memory_alloc(bytes));
+		header = take_pages(bytes, &is_fresh);
 		if (!header)
 			return NULL;
 	} else {
@@ -91,10 +129,21 @@ void *heap_alloc(uint64_t bytes)
 			return NULL;
 		header = (void *)free_objects[class];
 		free_objects[class] = free_objects[class]->next;
-		memset(header, 0, (uint64_t)SMALLEST << class);
 	}
+	if (is_zeroed && !is_fresh)
+		memset(header, 0, bytes);
 	header->bytes = bytes;
 	return header + 1;
+}
+
+void *heap_alloc(uint64_t bytes)
+{
+	return alloc_object(bytes, true);
+}
+
+void *heap_alloc_raw(uint64_t bytes)
+{
+	return alloc_object(bytes, false);
 }
 
 void heap_free(void *pointer)
@@ -102,14 +151,18 @@ void heap_free(void *pointer)
 	if (!pointer)
 		return;
 	struct header *header = (struct header *)pointer - 1;
-	if (header->bytes > (uint64_t)SMALLEST << (CLASSES - 1)) {
-		memory_free(address_of(header), header->bytes);
-		return;
-	}
-	int class = class_of(header->bytes);
 	struct free_object *object = (void *)header;
-	object->next = free_objects[class];
-	free_objects[class] = object;
+	uint64_t pages = pages_of(header->bytes);
+	if (header->bytes <= (uint64_t)SMALLEST << (CLASSES - 1)) {
+		int class = class_of(header->bytes);
+		object->next = free_objects[class];
+		free_objects[class] = object;
+	} else if (pages < RUNS) {
+		object->next = free_runs[pages];
+		free_runs[pages] = object;
+	} else {
+		memory_free(address_of(header), header->bytes);
+	}
 }
 
 char *heap_text(const char *text, size_t length)

@@ -8,7 +8,8 @@
 
 /* Zeroed, aligned to 16; NULL if the unikernel's memory is used up. */
 void *heap_alloc(uint64_t bytes);
-void heap_free(void *pointer); /* NULL is nothing */
+void *heap_alloc_raw(uint64_t bytes); /* the same, not zeroed */
+void heap_free(void *pointer);        /* NULL is nothing */
 
 /* One whole page, zeroed. */
 void *heap_page(void);

@@ -75,6 +75,8 @@ void *memmove(void *to, const void *from, size_t size);
 void *memset(void *to, int value, size_t size);
 int memcmp(const void *a, const void *b, size_t size);
 size_t strlen(const char *text);
+int strncmp(const char *a, const char *b, size_t size);
+int atoi(const char *text);
 bool text_is(const char *a, const char *b);
 
 static inline void *at(uint64_t address)

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pipe.c - bytes from one file to another.
- *
- * Theory of operation. A flow is a ring of bytes with a reader's and a writer's end. A pipe is one flow with two
- * files; a socket pair is two flows, and each file reads one and writes the other. Both ends of both flows
- * share one wait queue.
+ * pipe.c - bytes from one file to another: a ring with a reader's and a writer's end, which share one wait queue.
  */
 #include "unikernel/pipe.h"
 
@@ -12,7 +8,6 @@
 #include <linux/limits.h>
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include "unikernel/heap.h"
 #include "unikernel/signals.h"
@@ -27,15 +22,13 @@ struct flow {
 
 struct channel {
 	struct wait_queue queue;
-	struct flow flows[2];
+	struct flow flow;
 	uint32_t files;
 };
 
-/* Which flow a file reads and writes, or -1. */
 struct end {
 	struct channel *channel;
-	int reads, writes;
-	bool is_socket;
+	bool writes;
 };
 
 static int64_t flow_take(struct flow *flow, uint8_t *to, uint64_t size)
@@ -73,14 +66,12 @@ static int64_t flow_put(struct flow *flow, const uint8_t *from, uint64_t size)
 static int64_t end_read(struct file *file, void *to, uint64_t size, uint64_t *position)
 {
 	struct end *end = file->object;
+	struct flow *flow = &end->channel->flow;
 	(void)position;
-	if (end->reads < 0)
-		return -EBADF;
-	struct flow *flow = &end->channel->flows[end->reads];
 	if (size == 0)
 		return 0;
 	if (flow->head == flow->tail)
-		return flow->has_writer && flow->has_reader ? -EAGAIN : 0;
+		return flow->has_writer ? -EAGAIN : 0;
 	int64_t got = flow_take(flow, to, size);
 	wait_notify(&end->channel->queue);
 	return got;
@@ -89,18 +80,16 @@ static int64_t end_read(struct file *file, void *to, uint64_t size, uint64_t *po
 static int64_t end_write(struct file *file, const void *from, uint64_t size, uint64_t *position)
 {
 	struct end *end = file->object;
+	struct flow *flow = &end->channel->flow;
 	(void)position;
-	if (end->writes < 0)
-		return -EBADF;
-	struct flow *flow = &end->channel->flows[end->writes];
 	if (size == 0)
 		return 0;
-	if (!flow->has_reader || !flow->has_writer) {
+	if (!flow->has_reader) {
 		signals_raise(current_thread, SIGPIPE);
 		return -EPIPE;
 	}
 	uint64_t room = FLOW_BYTES - (flow->head - flow->tail);
-	if (room == 0 || (size <= PIPE_BUF && room < size && !end->is_socket))
+	if (room == 0 || (size <= PIPE_BUF && room < size))
 		return -EAGAIN;
 	int64_t put = flow_put(flow, from, size);
 	wait_notify(&end->channel->queue);
@@ -110,54 +99,33 @@ static int64_t end_write(struct file *file, const void *from, uint64_t size, uin
 static int64_t end_ioctl(struct file *file, uint64_t request, uint64_t argument)
 {
 	const struct end *end = file->object;
-	if (request != FIONREAD || end->reads < 0)
+	const struct flow *flow = &end->channel->flow;
+	if (request != FIONREAD)
 		return -ENOTTY;
-	const struct flow *flow = &end->channel->flows[end->reads];
 	*(int *)at(argument) = (int)(flow->head - flow->tail);
-	return 0;
-}
-
-static int64_t end_stat(struct file *file, struct stat *ret)
-{
-	(void)file_stat_pipe(file, ret);
-	if (((struct end *)file->object)->is_socket)
-		ret->st_mode = S_IFSOCK | 0777;
 	return 0;
 }
 
 static uint32_t end_poll(struct file *file)
 {
 	const struct end *end = file->object;
-	uint32_t events = 0;
-	if (end->reads >= 0) {
-		const struct flow *flow = &end->channel->flows[end->reads];
-		if (flow->head != flow->tail)
-			events |= POLLIN | POLLRDNORM;
-		if (!flow->has_writer)
-			events |= end->is_socket ? POLLIN | POLLHUP | POLLRDHUP : POLLHUP;
-	}
-	if (end->writes >= 0) {
-		const struct flow *flow = &end->channel->flows[end->writes];
-		if (flow->head - flow->tail <= FLOW_BYTES - PIPE_BUF)
-			events |= POLLOUT | POLLWRNORM;
-		if (!flow->has_reader)
-			events |= end->is_socket ? POLLHUP | POLLOUT : POLLERR;
-	}
-	return events;
+	const struct flow *flow = &end->channel->flow;
+	if (end->writes)
+		return (flow->head - flow->tail <= FLOW_BYTES - PIPE_BUF ? POLLOUT | POLLWRNORM
+									 : 0u) |
+			(flow->has_reader ? 0u : POLLERR);
+	return (flow->head != flow->tail ? POLLIN | POLLRDNORM : 0u) |
+		(flow->has_writer ? 0u : POLLHUP);
 }
 
 static void end_close(struct file *file)
 {
 	struct end *end = file->object;
 	struct channel *channel = end->channel;
-	if (end->reads >= 0)
-		channel->flows[end->reads].has_reader = false;
-	if (end->writes >= 0)
-		channel->flows[end->writes].has_writer = false;
+	*(end->writes ? &channel->flow.has_writer : &channel->flow.has_reader) = false;
 	wait_notify(&channel->queue);
 	if (--channel->files == 0) {
-		heap_free(channel->flows[0].bytes);
-		heap_free(channel->flows[1].bytes);
+		heap_free(channel->flow.bytes);
 		heap_free(channel);
 	}
 	heap_free(end);
@@ -167,90 +135,48 @@ static const struct file_operations end_operations = {
 	.read = end_read,
 	.write = end_write,
 	.seek = file_no_seek,
-	.stat = end_stat,
+	.stat = file_stat_pipe,
 	.ioctl = end_ioctl,
 	.poll = end_poll,
 	.close = end_close,
 };
 
-static struct file *new_end(
-	struct channel *channel, const struct end *what, uint32_t flags, const char *path)
+static struct file *new_end(struct channel *channel, bool writes, uint32_t flags)
 {
 	struct end *end = heap_alloc(sizeof(*end));
-	struct file *file = end ? file_new(&end_operations, flags, path) : NULL;
+	struct file *file = end ? file_new(&end_operations, flags, "pipe:[1]") : NULL;
 	if (!file) {
 		heap_free(end);
 		return NULL;
 	}
-	*end = *what;
+	*end = (struct end){ channel, writes };
 	file->object = end;
 	file->queue = &channel->queue;
 	channel->files++;
 	return file;
 }
 
-static struct channel *new_channel(int flows)
-{
-	struct channel *channel = heap_alloc(sizeof(*channel));
-	for (int i = 0; channel && i < flows; i++) {
-		channel->flows[i].bytes = heap_alloc(FLOW_BYTES);
-		channel->flows[i].has_reader = channel->flows[i].has_writer = true;
-		if (!channel->flows[i].bytes) {
-			heap_free(channel->flows[0].bytes);
-			heap_free(channel);
-			return NULL;
-		}
-	}
-	return channel;
-}
-
-static int64_t new_two(struct channel *channel, const struct end *a, const struct end *b,
-	uint32_t flags_a, uint32_t flags_b, struct file **ret_a, struct file **ret_b)
-{
-	const char *path = a->is_socket ? "socket:[1]" : "pipe:[1]";
-	struct file *first = new_end(channel, a, flags_a, path);
-	struct file *second = first ? new_end(channel, b, flags_b, path) : NULL;
-	if (!second) {
-		if (first)
-			file_drop(first);
-		return -ENOMEM;
-	}
-	*ret_a = first;
-	*ret_b = second;
-	return 0;
-}
-
 int64_t pipe_new(uint32_t flags, struct file **ret_read, struct file **ret_write)
 {
-	struct channel *channel = new_channel(1);
-	if (!channel)
+	struct channel *channel = heap_alloc(sizeof(*channel));
+	uint8_t *bytes = channel ? heap_alloc_raw(FLOW_BYTES) : NULL;
+	if (!bytes) {
+		heap_free(channel);
 		return -ENOMEM;
-	return new_two(channel, &(struct end){ channel, 0, -1, false },
-		&(struct end){ channel, -1, 0, false }, flags | O_RDONLY, flags | O_WRONLY,
-		ret_read, ret_write);
-}
-
-int64_t pipe_new_pair(uint32_t flags, struct file **ret_a, struct file **ret_b)
-{
-	struct channel *channel = new_channel(2);
-	if (!channel)
+	}
+	channel->flow = (struct flow){ .bytes = bytes, .has_reader = true, .has_writer = true };
+	struct file *reader = new_end(channel, false, flags | O_RDONLY);
+	if (!reader) {
+		heap_free(bytes);
+		heap_free(channel);
 		return -ENOMEM;
-	return new_two(channel, &(struct end){ channel, 0, 1, true },
-		&(struct end){ channel, 1, 0, true }, flags | O_RDWR, flags | O_RDWR, ret_a, ret_b);
-}
-
-bool pipe_is_socket(const struct file *file)
-{
-	return file->operations == &end_operations && ((struct end *)file->object)->is_socket;
-}
-
-int64_t pipe_shutdown(struct file *file, int how)
-{
-	struct end *end = file->object;
-	if (how == SHUT_RD || how == SHUT_RDWR)
-		end->channel->flows[end->reads].has_reader = false;
-	if (how == SHUT_WR || how == SHUT_RDWR)
-		end->channel->flows[end->writes].has_writer = false;
-	wait_notify(&end->channel->queue);
+	}
+	struct file *writer = new_end(channel, true, flags | O_WRONLY);
+	if (!writer) {
+		file_drop(reader);
+		return -ENOMEM;
+	}
+	*ret_read = reader;
+	*ret_write = writer;
 	return 0;
 }

@@ -43,8 +43,23 @@ bool platform_console_has_input(void);                  /* or its end */
 uint64_t platform_clock_monotonic(void); /* ns */
 uint64_t platform_clock_realtime(void);  /* ns since the epoch */
 
-/* Waits until the console has input, the network has a frame, or the monotonic clock passes `until_ns`. */
-void platform_wait(uint64_t until_ns);
+#define PLATFORM_CONSOLE 1u
+#define PLATFORM_NET     2u
+
+/*
+ * Waits until the console has input (if `wants_console`), the network has a frame, or the monotonic clock passes
+ * `until_ns` (UINT64_MAX: for ever). Returns which of the two may have something; a set bit without anything is no fault.
+ */
+uint32_t platform_wait(uint64_t until_ns, bool wants_console);
+
+/*
+ * The network card, if BOOT_NET says that there is one. A frame of Ethernet stands behind a struct
+ * virtio_net_hdr_v1 (12 bytes; zero without BOOT_NET_OFFLOAD). Neither call waits. Sending takes all bytes or
+ * loses the frame; receiving returns header and frame together, or -EAGAIN.
+ */
+struct iovec;
+int64_t platform_net_send(const struct iovec *parts, int count);
+int64_t platform_net_receive(void *to, size_t size);
 
 void platform_set_fs(uint64_t address);
 

@@ -39,8 +39,12 @@ int64_t poll_wait(struct pollfd *list, uint64_t count, uint64_t deadline_ns)
 	if (count > DESCRIPTORS_MAX)
 		return -EINVAL;
 	int64_t found = look(list, count);
-	if (found || deadline_ns == 0)
+	if (found)
 		return found;
+	if (deadline_ns == 0) {
+		thread_look();
+		return look(list, count);
+	}
 	struct watch *watches = heap_alloc((count + 1) * sizeof(*watches));
 	if (!watches)
 		return -ENOMEM;

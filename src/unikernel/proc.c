@@ -4,71 +4,29 @@
  */
 #include "unikernel/proc.h"
 
-#include <stdarg.h>
-
 #include "unikernel/descriptors.h"
 #include "unikernel/heap.h"
+#include "unikernel/net/net.h"
+#include "unikernel/writer.h"
 
 static struct program_place program;
 static struct node *fd_directory;
-
-struct writer {
-	char *to;
-	uint64_t size, length;
-};
-
-static void put_bytes(struct writer *w, const char *text, size_t length)
-{
-	for (size_t i = 0; i < length && w->length < w->size; i++)
-		w->to[w->length++] = text[i];
-}
-
-static void put_number(struct writer *w, uint64_t number, uint32_t base)
-{
-	char digits[20];
-	size_t start = sizeof(digits);
-	do {
-		digits[--start] = "0123456789abcdef"[number % base];
-		number /= base;
-	} while (number);
-	put_bytes(w, digits + start, sizeof(digits) - start);
-}
-
-/* `$` is a decimal uint64_t, `#` a hexadecimal one, `@` text. */
-static void put(struct writer *w, const char *form, ...)
-{
-	va_list list;
-	va_start(list, form);
-	for (; *form; form++) {
-		if (*form == '$') {
-			put_number(w, va_arg(list, uint64_t), 10);
-		} else if (*form == '#') {
-			put_number(w, va_arg(list, uint64_t), 16);
-		} else if (*form == '@') {
-			const char *text = va_arg(list, const char *);
-			put_bytes(w, text, strlen(text));
-		} else {
-			put_bytes(w, form, 1);
-		}
-	}
-	va_end(list);
-}
 
 typedef void write_text(struct writer *w);
 
 static void write_meminfo(struct writer *w)
 {
 	uint64_t total = memory_total() / 1024, left = memory_left() / 1024;
-	put(w, "MemTotal:       $ kB\nMemFree:        $ kB\nMemAvailable:   $ kB\n", total, left,
-		left);
-	put(w,
+	writer_put(w, "MemTotal:       $ kB\nMemFree:        $ kB\nMemAvailable:   $ kB\n", total,
+		left, left);
+	writer_put(w,
 		"Buffers:        0 kB\nCached:         0 kB\nSwapTotal:      0 kB\n"
 		"SwapFree:       0 kB\nHugePages_Total:       0\nHugepagesize:       2048 kB\n");
 }
 
 static void write_cpuinfo(struct writer *w)
 {
-	put(w,
+	writer_put(w,
 		"processor\t: 0\nvendor_id\t: berth\ncpu family\t: 6\nmodel\t\t: 0\n"
 		"model name\t: berth unikernel\ncpu cores\t: 1\nflags\t\t: fpu sse sse2\n\n");
 }
@@ -76,90 +34,94 @@ static void write_cpuinfo(struct writer *w)
 static void write_stat(struct writer *w)
 {
 	uint64_t ticks = platform_clock_monotonic() / 10000000;
-	put(w, "cpu  $ 0 0 0 0 0 0 0 0 0\ncpu0 $ 0 0 0 0 0 0 0 0 0\nbtime $\nprocesses 1\n", ticks,
-		ticks, (platform_clock_realtime() - platform_clock_monotonic()) / 1000000000);
+	writer_put(w, "cpu  $ 0 0 0 0 0 0 0 0 0\ncpu0 $ 0 0 0 0 0 0 0 0 0\nbtime $\nprocesses 1\n",
+		ticks, ticks,
+		(platform_clock_realtime() - platform_clock_monotonic()) / 1000000000);
 }
 
 static void write_uptime(struct writer *w)
 {
 	uint64_t now = platform_clock_monotonic();
-	put(w, "$.00 0.00\n", now / 1000000000);
+	writer_put(w, "$.00 0.00\n", now / 1000000000);
 }
 
 static void write_loadavg(struct writer *w)
 {
-	put(w, "0.00 0.00 0.00 1/1 1\n");
+	writer_put(w, "0.00 0.00 0.00 1/1 1\n");
 }
 
 static void write_version(struct writer *w)
 {
-	put(w, "Linux version 6.1.0-berth (berth) #1 berth\n");
+	writer_put(w, "Linux version 6.1.0-berth (berth) #1 berth\n");
 }
 
 static void write_maps(struct writer *w)
 {
-	put(w, "#-# r-xp 00000000 00:01 1 @\n", program.start, program.end, program.path);
-	put(w, "#-# rw-p 00000000 00:00 0 [heap]\n", memory_start(), program.stack_start);
-	put(w, "#-# rw-p 00000000 00:00 0 [stack]\n", program.stack_start, program.stack_end);
+	writer_put(w, "#-# r-xp 00000000 00:01 1 @\n", program.start, program.end, program.path);
+	writer_put(w, "#-# rw-p 00000000 00:00 0 [heap]\n", memory_start(), program.stack_start);
+	writer_put(
+		w, "#-# rw-p 00000000 00:00 0 [stack]\n", program.stack_start, program.stack_end);
 }
 
 static void write_self_stat(struct writer *w)
 {
-	put(w, "1 (@) R 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 0 $ $ 18446744073709551615 $ $ $",
+	writer_put(w,
+		"1 (@) R 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 0 $ $ 18446744073709551615 $ $ $",
 		current_thread->name, memory_total(),
 		(memory_total() - memory_left()) / KERNEL_PAGE, program.start, program.end,
 		program.stack_end);
-	put(w, " 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
+	writer_put(w, " 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
 }
 
 static void write_self_statm(struct writer *w)
 {
 	uint64_t used = (memory_total() - memory_left()) / KERNEL_PAGE;
-	put(w, "$ $ 0 0 0 $ 0\n", memory_total() / KERNEL_PAGE, used, used);
+	writer_put(w, "$ $ 0 0 0 $ 0\n", memory_total() / KERNEL_PAGE, used, used);
 }
 
 static void write_self_status(struct writer *w)
 {
 	uint64_t used = (memory_total() - memory_left()) / 1024;
-	put(w, "Name:\t@\nState:\tR (running)\nTgid:\t1\nPid:\t1\nPPid:\t0\n",
+	writer_put(w, "Name:\t@\nState:\tR (running)\nTgid:\t1\nPid:\t1\nPPid:\t0\n",
 		current_thread->name);
-	put(w, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmSize:\t$ kB\nVmRSS:\t$ kB\nThreads:\t1\n",
+	writer_put(w,
+		"Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmSize:\t$ kB\nVmRSS:\t$ kB\nThreads:\t1\n",
 		memory_total() / 1024, used);
 }
 
 static void write_cmdline(struct writer *w)
 {
-	put_bytes(w, program.arguments, program.arguments_bytes);
+	writer_bytes(w, program.arguments, program.arguments_bytes);
 }
 
 static void write_mounts(struct writer *w)
 {
-	put(w, "root / tmpfs rw 0 0\nproc /proc proc rw 0 0\ndev /dev devtmpfs rw 0 0\n");
+	writer_put(w, "root / tmpfs rw 0 0\nproc /proc proc rw 0 0\ndev /dev devtmpfs rw 0 0\n");
 }
 
 static void write_comm(struct writer *w)
 {
-	put(w, "@\n", current_thread->name);
+	writer_put(w, "@\n", current_thread->name);
 }
 
 static void write_one(struct writer *w)
 {
-	put(w, "1\n");
+	writer_put(w, "1\n");
 }
 
 static void write_cpu_list(struct writer *w)
 {
-	put(w, "0\n");
+	writer_put(w, "0\n");
 }
 
 static void write_somaxconn(struct writer *w)
 {
-	put(w, "4096\n");
+	writer_put(w, "4096\n");
 }
 
 static void write_never(struct writer *w)
 {
-	put(w, "always madvise [never]\n");
+	writer_put(w, "always madvise [never]\n");
 }
 
 static const struct {
@@ -194,11 +156,19 @@ static int64_t generate_text(struct node *node, char *to, uint64_t size)
 	return (int64_t)writer.length;
 }
 
+static const char *const net_texts[] = { "dev", "route", "if_inet6", "tcp", "tcp6", "udp", "udp6",
+	"unix" };
+
+static int64_t generate_net(struct node *node, char *to, uint64_t size)
+{
+	return net_proc(net_texts[node->private_data], to, size);
+}
+
 static int64_t generate_exe(struct node *node, char *to, uint64_t size)
 {
 	struct writer writer = { to, size, 0 };
 	(void)node;
-	put(&writer, "@", program.path);
+	writer_put(&writer, "@", program.path);
 	return (int64_t)writer.length;
 }
 
@@ -208,7 +178,7 @@ static int64_t generate_descriptor(struct node *node, char *to, uint64_t size)
 	struct writer writer = { to, size, 0 };
 	if (!file)
 		return -ENOENT;
-	put(&writer, "@", file->path ? file->path : "");
+	writer_put(&writer, "@", file->path ? file->path : "");
 	return (int64_t)writer.length;
 }
 
@@ -258,7 +228,7 @@ static void fill_descriptors(struct node *directory)
 		struct node *node = node_new(S_IFLNK | 0700);
 		if (!node)
 			return;
-		put(&writer, "$", i);
+		writer_put(&writer, "$", i);
 		node->generate = generate_descriptor;
 		node->private_data = i;
 		node->size = 64;
@@ -279,6 +249,16 @@ int proc_init(const struct program_place *place)
 		if (r < 0)
 			return r;
 		node->generate = generate_text;
+		node->private_data = i;
+	}
+	for (size_t i = 0; i < COUNT(net_texts) && r == 0; i++) {
+		char path[32] = {};
+		struct writer writer = { path, sizeof(path) - 1, 0 };
+		writer_put(&writer, "/proc/net/@", net_texts[i]);
+		r = make_all(path, S_IFREG | 0444, &node);
+		if (r < 0)
+			return r;
+		node->generate = generate_net;
 		node->private_data = i;
 	}
 	r = make_all("/proc/1/fd", S_IFDIR | 0500, &fd_directory);

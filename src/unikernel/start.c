@@ -6,6 +6,7 @@
 #include "unikernel/devices.h"
 #include "unikernel/erofs.h"
 #include "unikernel/missed.h"
+#include "unikernel/net/net.h"
 #include "unikernel/proc.h"
 #include "unikernel/signals.h"
 
@@ -108,6 +109,8 @@ void kernel_main(const struct boot *given)
 		kernel_panic("there is not enough memory for the program's stack");
 	thread_init(at(kernel_stack), (boot->flags & BOOT_FSGSBASE) != 0);
 	make_tree(boot);
+	if (net_init(boot) < 0)
+		kernel_panic("there is not enough memory for the network");
 	find_program(boot);
 	if (load_program(boot, &program) < 0)
 		kernel_panic("the program is no static x86-64 executable that could be loaded");

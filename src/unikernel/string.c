@@ -4,9 +4,26 @@
  */
 #include "unikernel/kernel.h"
 
+/* Below this many bytes the start of `rep movsb` costs more than all of the rest. */
+#define SMALL 128u
+
 void *memcpy(void *to, const void *from, size_t size)
 {
 	void *start = to;
+	if (size >= 8 && size < SMALL) {
+		/* The last eight bytes first: the loop may then stop short of them. */
+		uint8_t *out = to;
+		const uint8_t *in = from;
+		uint64_t last, word;
+		__builtin_memcpy(&last, in + size - 8, 8);
+		uint8_t *end = out + size - 8;
+		for (; out < end; out += 8, in += 8) {
+			__builtin_memcpy(&word, in, 8);
+			__builtin_memcpy(out, &word, 8);
+		}
+		__builtin_memcpy(end, &last, 8);
+		return start;
+	}
 	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 	return start;
 }
@@ -56,4 +73,21 @@ bool text_is(const char *a, const char *b)
 		if (!a[i])
 			return true;
 	}
+}
+
+int strncmp(const char *a, const char *b, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (a[i] != b[i] || !a[i])
+			return (uint8_t)a[i] - (uint8_t)b[i];
+	return 0;
+}
+
+/* lwIP's names of interfaces end in a number. */
+int atoi(const char *text)
+{
+	int number = 0;
+	for (; *text >= '0' && *text <= '9'; text++)
+		number = number * 10 + (*text - '0');
+	return number;
 }

@@ -20,6 +20,9 @@ static struct thread *ready_first, *ready_last;
 static struct thread *dead; /* ended; its stack can be freed once another one runs */
 static struct timer *timers;
 static void (*device_poll)(void);
+static bool (*wants_console)(void);
+static void (*has_console)(void);
+static uint64_t last_look;
 static bool uses_fsgsbase;
 static int32_t last_id = 1;
 static uint64_t vector_size;
@@ -27,6 +30,7 @@ static uint64_t vector_size;
 void thread_switch(uint64_t *save_sp, uint64_t sp);
 
 #define VECTOR_ALIGN 64u
+#define LOOK_CYCLES  200000u /* some ten microseconds */
 
 uint64_t vector_bytes(void)
 {
@@ -76,6 +80,12 @@ void thread_init(void *kernel_stack, bool has_fsgsbase)
 void thread_set_device_poll(void (*poll)(void))
 {
 	device_poll = poll;
+}
+
+void thread_set_console(bool (*wants)(void), void (*has)(void))
+{
+	wants_console = wants;
+	has_console = has;
 }
 
 uint64_t thread_fs(void)
@@ -176,7 +186,12 @@ static void switch_to(struct thread *next)
 	free_dead();
 }
 
-static void run_timers(void)
+uint64_t timer_first(void)
+{
+	return timers ? timers->deadline_ns : FOREVER;
+}
+
+void timer_run(void)
 {
 	if (!timers)
 		return;
@@ -189,17 +204,46 @@ static void run_timers(void)
 	}
 }
 
+static uint64_t cycles(void)
+{
+	uint32_t low, high;
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+
+static void look(void)
+{
+	if (device_poll)
+		device_poll();
+	last_look = cycles();
+}
+
+void thread_look(void)
+{
+	look();
+	timer_run();
+}
+
 static struct thread *next_thread(void)
 {
-	run_timers();
+	timer_run();
+	/* Threads that never stop must not keep the network from moving. */
+	if (cycles() - last_look > LOOK_CYCLES)
+		look();
+	struct thread *next = take_ready();
+	if (next)
+		return next;
+	look();
 	for (;;) {
-		struct thread *next = take_ready();
+		next = take_ready();
 		if (next)
 			return next;
-		platform_wait(timers ? timers->deadline_ns : FOREVER);
-		if (device_poll)
-			device_poll();
-		run_timers();
+		bool wants = wants_console && wants_console();
+		uint32_t ready = platform_wait(timer_first(), wants);
+		if (wants && (ready & PLATFORM_CONSOLE))
+			has_console();
+		timer_run();
+		look();
 	}
 }
 

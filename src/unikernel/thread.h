@@ -100,8 +100,19 @@ void wait_notify(struct wait_queue *queue);
 void timer_set(struct timer *timer, uint64_t deadline_ns);
 void timer_cancel(struct timer *timer);
 
-/* The function that looks whether devices have something, called whenever threads have waited. */
+/* When the earliest timer runs out, or FOREVER; and lets those that have run out do what they do. */
+uint64_t timer_first(void);
+void timer_run(void);
+
+/*
+ * What looks whether devices have something: the network's function whenever a thread waits and now and then while
+ * others run, the console's when the platform says that there is something and `wants_console` said yes.
+ */
 void thread_set_device_poll(void (*poll)(void));
+void thread_set_console(bool (*wants_console)(void), void (*has_console)(void));
+
+/* Lets devices be looked at without waiting, for calls that only look. */
+void thread_look(void);
 
 /* Saves and restores the vector state of the processor; `area` is aligned to 64 and vector_bytes() large. */
 uint64_t vector_bytes(void);

@@ -29,9 +29,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SAY(what) say(#what, (long)(what))
+#include "areas.h"
 
-static void say(const char *what, long result)
+void say(const char *what, long result)
 {
 	printf("%s: %ld%s%s\n", what, result, result < 0 ? " " : "",
 		result < 0 ? strerrorname_np(errno) : "");
@@ -313,7 +313,7 @@ int main(int count, char **words)
 		const char *name;
 		void (*run)(void);
 	} areas[] = { { "files", files }, { "waiting", waiting }, { "threads", threads },
-		{ "signals", signals }, { "memory", memory } };
+		{ "signals", signals }, { "memory", memory }, { "sockets", sockets } };
 	for (size_t i = 0; count == 2 && i < sizeof(areas) / sizeof(areas[0]); i++)
 		if (strcmp(words[1], areas[i].name) == 0) {
 			areas[i].run();

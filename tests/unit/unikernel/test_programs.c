@@ -52,7 +52,8 @@ static void remove_root(void)
 
 static void every_area_is_as_on_linux(void)
 {
-	static const char *const areas[] = { "files", "waiting", "threads", "signals", "memory" };
+	static const char *const areas[] = { "files", "waiting", "threads", "signals", "memory",
+		"sockets" };
 	static char wanted[65536], got[65536];
 	make_root();
 	expect_equal(build(getenv("AREAS"), "areas", got, sizeof(got)), 0);
@@ -156,7 +157,7 @@ static void what_cannot_run_is_refused_by_name(void)
 }
 
 static const struct test tests[] = {
-	{ "files, waiting, threads, signals and memory are as on Linux",
+	{ "files, waiting, threads, signals, memory and sockets are as on Linux",
 		every_area_is_as_on_linux },
 	{ "applets of the stock busybox say what they say on Linux", busybox_is_as_on_linux },
 	{ "what cannot run is refused by name", what_cannot_run_is_refused_by_name },

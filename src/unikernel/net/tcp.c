@@ -1,0 +1,658 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tcp.c - stream sockets over TCP.
+ *
+ * Theory of operation. lwIP calls back when bytes, room or an end come; the functions here only note that and
+ * notify. What has come stays in lwIP's own buffers until the program reads it, and only then does the window
+ * open again. A connection outlives its socket until lwIP has sent everything.
+ */
+#include <lwip/priv/tcp_priv.h>
+#include <lwip/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
+
+#include "unikernel/heap.h"
+#include "unikernel/net/card.h"
+#include "unikernel/net/inet.h"
+#include "unikernel/net/net.h"
+
+/* What <netinet/tcp.h> calls these; it and lwIP define other things alike. */
+#define OPTION_NODELAY      1
+#define OPTION_MAXSEG       2
+#define OPTION_CORK         3
+#define OPTION_KEEPIDLE     4
+#define OPTION_KEEPINTVL    5
+#define OPTION_KEEPCNT      6
+#define OPTION_SYNCNT       7
+#define OPTION_LINGER2      8
+#define OPTION_DEFER        9
+#define OPTION_INFO         11
+#define OPTION_QUICKACK     12
+#define OPTION_CONGESTION   13
+#define OPTION_USER_TIMEOUT 18
+#define OPTION_FASTOPEN     23
+
+#define WRITE_MOST  64240u /* 44 whole segments; lwIP counts in 16 bits */
+#define RECVED_MOST 0xffffu
+#define QUEUE_MOST  128
+
+enum state { FRESH, LISTENING, CONNECTING, CONNECTED, ENDED };
+
+struct tcp_socket {
+	struct socket socket;
+	enum state state;
+	struct tcp_pcb *pcb; /* NULL: it has ended, or an error took it */
+	struct pbuf *first, *last;
+	uint32_t offset; /* into the first */
+	uint64_t waiting_bytes;
+	bool has_end; /* the peer will send no more */
+	bool is_corked, is_nodelay;
+	/* Of a listener: connections that nobody has accepted. */
+	struct tcp_socket *accepted_first, *accepted_last, *next;
+	struct tcp_socket *listener;
+	uint32_t accepted_count, backlog;
+	struct address name, peer; /* kept when the pcb is gone */
+	ip_addr_t wanted_address;
+	uint16_t wanted_port;
+};
+
+static const struct socket_operations operations;
+
+static struct tcp_socket *self_of(struct socket *socket)
+{
+	return (struct tcp_socket *)socket;
+}
+
+static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *p, err_t error)
+{
+	struct tcp_socket *self = argument;
+	(void)error;
+	if (!self) {
+		if (p) {
+			tcp_recved(pcb, p->tot_len);
+			pbuf_free(p);
+		}
+		return ERR_OK;
+	}
+	if (!p) {
+		self->has_end = true;
+	} else if (self->socket.is_shut_read) {
+		tcp_recved(pcb, p->tot_len);
+		pbuf_free(p);
+	} else {
+		/* More than one segment in one frame: its sender may be waiting for the answer. */
+		if (p->tot_len > pcb->mss)
+			tcp_ack_now(pcb);
+		self->waiting_bytes += p->tot_len;
+		if (self->last)
+			self->last->next = p;
+		else
+			self->first = p;
+		for (self->last = p; self->last->next;)
+			self->last = self->last->next;
+	}
+	wait_notify(&self->socket.queue);
+	return ERR_OK;
+}
+
+static err_t on_sent(void *argument, struct tcp_pcb *pcb, u16_t bytes)
+{
+	struct tcp_socket *self = argument;
+	(void)pcb, (void)bytes;
+	if (self)
+		wait_notify(&self->socket.queue);
+	return ERR_OK;
+}
+
+static void take_from_listener(struct tcp_socket *self)
+{
+	struct tcp_socket *listener = self->listener, *before = NULL;
+	for (struct tcp_socket *one = listener->accepted_first; one != self; one = one->next)
+		before = one;
+	if (before)
+		before->next = self->next;
+	else
+		listener->accepted_first = self->next;
+	if (listener->accepted_last == self)
+		listener->accepted_last = before;
+	listener->accepted_count--;
+	self->listener = NULL;
+}
+
+static void on_error(void *argument, err_t error)
+{
+	struct tcp_socket *self = argument;
+	if (!self)
+		return;
+	self->pcb = NULL;
+	if (self->state == CONNECTING)
+		self->socket.error = error == ERR_RST ? ECONNREFUSED : ETIMEDOUT;
+	else if (error == ERR_RST || error == ERR_ABRT)
+		self->socket.error = error == ERR_RST ? ECONNRESET : ETIMEDOUT;
+	self->state = ENDED;
+	self->has_end = true;
+	wait_notify(&self->socket.queue);
+}
+
+static err_t on_connected(void *argument, struct tcp_pcb *pcb, err_t error)
+{
+	struct tcp_socket *self = argument;
+	(void)error;
+	if (!self)
+		return ERR_OK;
+	self->state = CONNECTED;
+	inet_to(self->socket.domain, &pcb->local_ip, pcb->local_port, &self->name);
+	wait_notify(&self->socket.queue);
+	return ERR_OK;
+}
+
+static void hook(struct tcp_socket *self, struct tcp_pcb *pcb)
+{
+	self->pcb = pcb;
+	tcp_arg(pcb, self);
+	tcp_recv(pcb, on_receive);
+	tcp_sent(pcb, on_sent);
+	tcp_err(pcb, on_error);
+}
+
+static struct tcp_socket *new_socket(int domain)
+{
+	struct tcp_socket *self = heap_alloc(sizeof(*self));
+	if (!self)
+		return NULL;
+	self->socket = (struct socket){
+		.operations = &operations,
+		.domain = domain,
+		.type = SOCK_STREAM,
+		.protocol = IPPROTO_TCP,
+		.send_bytes = TCP_SND_BUF,
+		.receive_bytes = TCP_WND,
+	};
+	return self;
+}
+
+static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
+{
+	struct tcp_socket *listener = argument;
+	if (error != ERR_OK || !pcb || !listener || listener->accepted_count >= listener->backlog)
+		return ERR_MEM; /* lwIP drops it */
+	struct tcp_socket *self = new_socket(listener->socket.domain);
+	if (!self)
+		return ERR_MEM;
+	self->state = CONNECTED;
+	self->socket.options = listener->socket.options;
+	hook(self, pcb);
+	if (listener->is_nodelay)
+		tcp_nagle_disable(pcb);
+	inet_to(self->socket.domain, &pcb->local_ip, pcb->local_port, &self->name);
+	inet_to(self->socket.domain, &pcb->remote_ip, pcb->remote_port, &self->peer);
+	self->listener = listener;
+	if (listener->accepted_last)
+		listener->accepted_last->next = self;
+	else
+		listener->accepted_first = self;
+	listener->accepted_last = self;
+	listener->accepted_count++;
+	wait_notify(&listener->socket.queue);
+	return ERR_OK;
+}
+
+int64_t tcp_socket_new(int domain, struct socket **ret)
+{
+	struct tcp_socket *self = new_socket(domain);
+	struct tcp_pcb *pcb =
+		self ? tcp_new_ip_type(domain == AF_INET ? IPADDR_TYPE_V4 : IPADDR_TYPE_ANY) : NULL;
+	if (!pcb) {
+		heap_free(self);
+		return -ENOBUFS;
+	}
+	hook(self, pcb);
+	*ret = &self->socket;
+	return 0;
+}
+
+/* A wildcard of an IPv6 socket is one of both versions unless it was asked not to be. */
+static void widen(const struct socket *socket, ip_addr_t *address)
+{
+	if (socket->domain == AF_INET6 && ip_addr_isany(address))
+		IP_SET_TYPE(address,
+			socket->options & SOCKET_V6ONLY ? IPADDR_TYPE_V6 : IPADDR_TYPE_ANY);
+}
+
+static int64_t tcp_bind_socket(struct socket *socket, const struct address *address)
+{
+	struct tcp_socket *self = self_of(socket);
+	ip_addr_t ip;
+	uint16_t port;
+	int r = inet_from(socket->domain, address, &ip, &port);
+	if (r < 0)
+		return r;
+	if (!self->pcb || self->state != FRESH || self->pcb->local_port)
+		return -EINVAL;
+	widen(socket, &ip);
+	if (!ip_addr_isany(&ip)) {
+		net_wait_address();
+		if (!inet_is_local(&ip) && IP_IS_V4_VAL(ip))
+			return -EADDRNOTAVAIL;
+	}
+	if (socket->options & (SOCKET_REUSE_ADDRESS | SOCKET_REUSE_PORT))
+		ip_set_option(self->pcb, SOF_REUSEADDR);
+	r = inet_error(tcp_bind(self->pcb, &ip, port));
+	if (r == 0)
+		inet_to(socket->domain, &ip, self->pcb->local_port, &self->name);
+	return r;
+}
+
+static int64_t tcp_connect_socket(struct socket *socket, const struct address *address)
+{
+	struct tcp_socket *self = self_of(socket);
+	ip_addr_t ip;
+	uint16_t port;
+	if (self->state == CONNECTING)
+		return -EALREADY;
+	if (self->state == ENDED && socket->error)
+		return socket_take_error(socket);
+	if (self->state != FRESH || !self->pcb)
+		return self->state == LISTENING ? -EINVAL : -EISCONN;
+	int r = inet_from(socket->domain, address, &ip, &port);
+	if (r < 0)
+		return r;
+	if (ip_addr_isany(&ip)) { /* as on Linux, that is this instance itself */
+		if (IP_IS_V4_VAL(ip))
+			ip_addr_set_loopback(false, &ip);
+		else
+			ip_addr_set_loopback(true, &ip);
+	}
+	if (!inet_is_local(&ip))
+		net_wait_address();
+	self->state = CONNECTING;
+	r = inet_error(tcp_connect(self->pcb, &ip, port, on_connected));
+	if (r < 0) {
+		self->state = FRESH;
+		return r;
+	}
+	inet_to(socket->domain, &ip, port, &self->peer);
+	inet_to(socket->domain, &self->pcb->local_ip, self->pcb->local_port, &self->name);
+	net_poll();
+	return self->state == CONNECTED ? 0 : -EINPROGRESS;
+}
+
+static int64_t tcp_listen_socket(struct socket *socket, int backlog)
+{
+	struct tcp_socket *self = self_of(socket);
+	err_t error = ERR_OK;
+	self->backlog = (uint32_t)(backlog < 1 ? 1 : backlog > QUEUE_MOST ? QUEUE_MOST : backlog);
+	if (self->state == LISTENING)
+		return 0;
+	if (self->state != FRESH || !self->pcb)
+		return -EINVAL;
+	if (!self->pcb->local_port) {
+		ip_addr_t any = IPADDR4_INIT(0);
+		if (socket->domain == AF_INET6)
+			ip_addr_set_any(true, &any);
+		widen(socket, &any);
+		int r = inet_error(tcp_bind(self->pcb, &any, 0));
+		if (r < 0)
+			return r;
+		inet_to(socket->domain, &any, self->pcb->local_port, &self->name);
+	}
+	struct tcp_pcb *listening = tcp_listen_with_backlog_and_err(self->pcb, 255, &error);
+	if (!listening)
+		return inet_error(error);
+	self->pcb = listening;
+	self->state = LISTENING;
+	socket->is_listening = true;
+	tcp_accept(listening, on_accept);
+	return 0;
+}
+
+static int64_t tcp_accept_socket(struct socket *socket, struct socket **ret)
+{
+	struct tcp_socket *self = self_of(socket);
+	struct tcp_socket *first = self->accepted_first;
+	if (self->state != LISTENING)
+		return -EINVAL;
+	if (!first)
+		return -EAGAIN;
+	take_from_listener(first);
+	*ret = &first->socket;
+	return 0;
+}
+
+static int64_t tcp_send(
+	struct socket *socket, const void *from, uint64_t size, struct transfer *how)
+{
+	struct tcp_socket *self = self_of(socket);
+	if (socket->error)
+		return socket_take_error(socket);
+	if (self->state == CONNECTING)
+		return -EAGAIN;
+	if (self->state != CONNECTED || !self->pcb || socket->is_shut_write)
+		return -EPIPE;
+	bool has_more = self->is_corked || (how->flags & MSG_MORE);
+	bool is_constant = (how->flags & SOCKET_CONSTANT) != 0;
+	uint64_t done = 0;
+	while (done < size) {
+		uint64_t count = size - done, room = self->pcb->snd_buf;
+		if (room == 0 || tcp_sndqueuelen(self->pcb) > TCP_SND_QUEUELEN - 64)
+			break;
+		count = count < room ? count : room;
+		count = count < WRITE_MOST ? count : WRITE_MOST;
+		uint8_t flags = is_constant ? 0 : TCP_WRITE_FLAG_COPY;
+		if (has_more || done + count < size)
+			flags |= TCP_WRITE_FLAG_MORE;
+		err_t error =
+			tcp_write(self->pcb, (const uint8_t *)from + done, (uint16_t)count, flags);
+		if (error == ERR_CONN)
+			return done ? (int64_t)done : -EPIPE;
+		if (error != ERR_OK)
+			break;
+		done += count;
+	}
+	if (!has_more || done < size)
+		(void)tcp_output(self->pcb);
+	card_flush();
+	return done || size == 0 ? (int64_t)done : -EAGAIN;
+}
+
+static void drop_first(struct tcp_socket *self)
+{
+	struct pbuf *p = self->first;
+	self->first = p->next;
+	if (!self->first)
+		self->last = NULL;
+	p->next = NULL;
+	self->offset = 0;
+	pbuf_free(p);
+}
+
+static void open_window(struct tcp_socket *self, uint64_t bytes)
+{
+	while (self->pcb && self->state == CONNECTED && bytes > 0) {
+		uint16_t count = (uint16_t)(bytes < RECVED_MOST ? bytes : RECVED_MOST);
+		tcp_recved(self->pcb, count);
+		bytes -= count;
+	}
+	card_flush();
+}
+
+static int64_t tcp_receive_bytes(
+	struct socket *socket, void *to, uint64_t size, struct transfer *how)
+{
+	struct tcp_socket *self = self_of(socket);
+	bool looks = (how->flags & MSG_PEEK) != 0;
+	if (self->state == FRESH || self->state == LISTENING)
+		return -ENOTCONN;
+	if (size == 0)
+		return 0;
+	if (!self->waiting_bytes) {
+		if (socket->error)
+			return socket_take_error(socket);
+		return self->has_end || socket->is_shut_read ? 0 : -EAGAIN;
+	}
+	uint64_t done = 0;
+	uint32_t offset = self->offset;
+	const struct pbuf *p = self->first;
+	while (p && done < size) {
+		uint64_t count = p->len - offset;
+		count = count < size - done ? count : size - done;
+		if (!(how->flags & MSG_TRUNC))
+			memcpy((uint8_t *)to + done, (const uint8_t *)p->payload + offset, count);
+		done += count;
+		offset += (uint32_t)count;
+		if (offset < p->len)
+			break;
+		p = p->next;
+		offset = 0;
+		if (!looks)
+			drop_first(self);
+	}
+	if (looks)
+		return (int64_t)done;
+	self->offset = offset;
+	self->waiting_bytes -= done;
+	open_window(self, done);
+	return (int64_t)done;
+}
+
+static int64_t tcp_shutdown_socket(struct socket *socket, int how)
+{
+	struct tcp_socket *self = self_of(socket);
+	if (self->state == LISTENING) { /* as Linux does: it listens no more */
+		socket->is_shut_read = true;
+		wait_notify(&socket->queue);
+		return 0;
+	}
+	if (self->state != CONNECTED || !self->pcb)
+		return -ENOTCONN;
+	if (how != SHUT_WR)
+		socket->is_shut_read = true;
+	if (how != SHUT_RD && !socket->is_shut_write) {
+		socket->is_shut_write = true;
+		(void)tcp_shutdown(self->pcb, 0, 1);
+		(void)tcp_output(self->pcb);
+		card_flush();
+	}
+	wait_notify(&socket->queue);
+	return 0;
+}
+
+static int64_t tcp_name(struct socket *socket, bool is_peer, struct address *ret)
+{
+	const struct tcp_socket *self = self_of(socket);
+	static const ip_addr_t none = IPADDR4_INIT(0);
+	if (is_peer && (self->state != CONNECTED || !self->pcb))
+		return -ENOTCONN;
+	if (is_peer || self->name.bytes)
+		*ret = is_peer ? self->peer : self->name;
+	else if (socket->domain == AF_INET)
+		inet_to(AF_INET, &none, 0, ret);
+	else
+		inet_to(AF_INET6, IP6_ADDR_ANY, 0, ret);
+	return 0;
+}
+
+static int64_t tcp_get(struct socket *socket, int level, int name, int *ret)
+{
+	const struct tcp_socket *self = self_of(socket);
+	const struct tcp_pcb *pcb = self->pcb;
+	if (level != IPPROTO_TCP)
+		return socket_no_get_option(socket, level, name, ret);
+	bool is_full = pcb && self->state != LISTENING;
+	switch (name) {
+	case OPTION_NODELAY:
+		*ret = self->is_nodelay;
+		return 0;
+	case OPTION_MAXSEG:
+		*ret = is_full ? pcb->mss : TCP_MSS;
+		return 0;
+	case OPTION_CORK:
+		*ret = self->is_corked;
+		return 0;
+	case OPTION_KEEPIDLE:
+		*ret = is_full ? (int)(pcb->keep_idle / 1000) : 7200;
+		return 0;
+	case OPTION_KEEPINTVL:
+		*ret = is_full ? (int)(pcb->keep_intvl / 1000) : 75;
+		return 0;
+	case OPTION_KEEPCNT:
+		*ret = is_full ? (int)pcb->keep_cnt : 9;
+		return 0;
+	case OPTION_QUICKACK:
+	case OPTION_DEFER:
+	case OPTION_SYNCNT:
+	case OPTION_LINGER2:
+	case OPTION_USER_TIMEOUT:
+		*ret = 0;
+		return 0;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+static void set_cork(struct tcp_socket *self, bool is_corked)
+{
+	self->is_corked = is_corked;
+	if (!is_corked && self->pcb && self->state == CONNECTED) {
+		/* What stands half full is sent, as Linux does on uncorking. */
+		tcp_nagle_disable(self->pcb);
+		(void)tcp_output(self->pcb);
+		if (!self->is_nodelay)
+			tcp_nagle_enable(self->pcb);
+		card_flush();
+	}
+}
+
+static int64_t set_tcp(struct tcp_socket *self, int name, int value)
+{
+	struct tcp_pcb *pcb = self->state == LISTENING ? NULL : self->pcb;
+	switch (name) {
+	case OPTION_NODELAY:
+		self->is_nodelay = value != 0;
+		if (pcb && value)
+			tcp_nagle_disable(pcb);
+		else if (pcb)
+			tcp_nagle_enable(pcb);
+		return 0;
+	case OPTION_CORK:
+		set_cork(self, value != 0);
+		return 0;
+	case OPTION_KEEPIDLE:
+		if (value < 1)
+			return -EINVAL;
+		if (pcb)
+			pcb->keep_idle = (uint32_t)value * 1000;
+		return 0;
+	case OPTION_KEEPINTVL:
+		if (value < 1)
+			return -EINVAL;
+		if (pcb)
+			pcb->keep_intvl = (uint32_t)value * 1000;
+		return 0;
+	case OPTION_KEEPCNT:
+		if (value < 1)
+			return -EINVAL;
+		if (pcb)
+			pcb->keep_cnt = (uint32_t)value;
+		return 0;
+	case OPTION_MAXSEG:
+	case OPTION_QUICKACK:
+	case OPTION_DEFER:
+	case OPTION_SYNCNT:
+	case OPTION_LINGER2:
+	case OPTION_USER_TIMEOUT:
+		return 0;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+static int64_t tcp_set(
+	struct socket *socket, int level, int name, const void *value, uint32_t bytes)
+{
+	struct tcp_socket *self = self_of(socket);
+	int number;
+	if (level == SOL_SOCKET) {
+		if (name == SO_KEEPALIVE && self->pcb && self->state != LISTENING) {
+			if (socket->options & SOCKET_KEEPALIVE)
+				ip_set_option(self->pcb, SOF_KEEPALIVE);
+			else
+				ip_reset_option(self->pcb, SOF_KEEPALIVE);
+		}
+		return 0;
+	}
+	if (level != IPPROTO_TCP)
+		return socket_no_set_option(socket, level, name, value, bytes);
+	if (bytes < sizeof(number))
+		return -EINVAL;
+	memcpy(&number, value, sizeof(number));
+	return set_tcp(self, name, number);
+}
+
+static int64_t tcp_readable(struct socket *socket)
+{
+	return (int64_t)self_of(socket)->waiting_bytes;
+}
+
+static uint32_t tcp_poll_events(struct socket *socket)
+{
+	const struct tcp_socket *self = self_of(socket);
+	uint32_t events = socket->error ? POLLERR | POLLIN | POLLOUT : 0u;
+	switch (self->state) {
+	case FRESH:
+		return events | POLLOUT | POLLHUP;
+	case LISTENING:
+		return events | (self->accepted_first ? POLLIN | POLLRDNORM : 0u) |
+			(socket->is_shut_read ? POLLHUP : 0u);
+	case CONNECTING:
+		return events;
+	case CONNECTED:
+		if (self->waiting_bytes || self->has_end || socket->is_shut_read)
+			events |= POLLIN | POLLRDNORM;
+		if (self->has_end || socket->is_shut_read)
+			events |= POLLRDHUP;
+		if (self->has_end && socket->is_shut_write)
+			events |= POLLHUP;
+		if (socket->is_shut_write ||
+			(self->pcb && self->pcb->snd_buf > TCP_SNDLOWAT &&
+				tcp_sndqueuelen(self->pcb) < TCP_SND_QUEUELEN - TCP_SNDQUEUELOWAT))
+			events |= POLLOUT | POLLWRNORM;
+		return events;
+	case ENDED:
+	default:
+		return events | POLLIN | POLLOUT | POLLRDHUP | POLLHUP;
+	}
+}
+
+static void let_go(struct tcp_socket *self)
+{
+	struct tcp_pcb *pcb = self->pcb;
+	bool resets = self->waiting_bytes > 0 ||
+		(self->socket.linger.l_onoff && self->socket.linger.l_linger == 0);
+	self->pcb = NULL;
+	while (self->first)
+		drop_first(self);
+	if (!pcb)
+		return;
+	tcp_arg(pcb, NULL);
+	if (self->state != LISTENING) {
+		tcp_sent(pcb, NULL);
+		tcp_err(pcb, NULL);
+		if (self->is_corked)
+			tcp_nagle_disable(pcb);
+	}
+	if (resets && self->state == CONNECTED)
+		tcp_abort(pcb);
+	else if (tcp_close(pcb) != ERR_OK)
+		tcp_abort(pcb);
+	card_flush();
+}
+
+static void tcp_close_socket(struct socket *socket)
+{
+	struct tcp_socket *self = self_of(socket);
+	while (self->accepted_first) {
+		struct tcp_socket *one = self->accepted_first;
+		take_from_listener(one);
+		one->socket.linger.l_onoff = 1;
+		tcp_close_socket(&one->socket);
+	}
+	let_go(self);
+	heap_free(self);
+}
+
+static const struct socket_operations operations = {
+	.bind = tcp_bind_socket,
+	.connect = tcp_connect_socket,
+	.listen = tcp_listen_socket,
+	.accept = tcp_accept_socket,
+	.send = tcp_send,
+	.receive = tcp_receive_bytes,
+	.shutdown = tcp_shutdown_socket,
+	.name = tcp_name,
+	.get_option = tcp_get,
+	.set_option = tcp_set,
+	.readable = tcp_readable,
+	.poll = tcp_poll_events,
+	.close = tcp_close_socket,
+};

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+# The library OS in a locked process with a network card: addresses, DHCP, names, servers and clients.
+
+load common
+
+setup_file() {
+	[ "$(id -u)" = 0 ] || skip "needs root for a tap"
+	export WORK=$(mktemp -d /tmp/berth-libos-XXXXXX) NS=berth-libos-$$
+	export TENDER=${BERTH_BUILD:-build}/src/tender/berth-tender
+	ip netns add "$NS"
+	in_ns ip link set lo up
+	in_ns ip tuntap add tap0 mode tap vnet_hdr
+	in_ns ip tuntap add tap1 mode tap
+	in_ns ip addr add 10.9.0.1/24 dev tap0
+	in_ns ip addr add fd09::1/64 dev tap0 nodad
+	in_ns ip addr add 10.9.1.1/24 dev tap1
+	in_ns ip link set tap0 up
+	in_ns ip link set tap1 up
+	mkdir -p "$WORK/root/bin" "$WORK/root/etc" "$WORK/www"
+	head -c 3000000 /dev/urandom >"$WORK/www/data"
+	cp "$WORK/www/data" "$WORK/root/data"
+	"$TENDER" --build "$WORK/root" /bin/busybox "$WORK/image" busybox
+	ip netns exec "$NS" python3 -m http.server --directory "$WORK/www" --bind 10.9.0.1 8000 >"$WORK/http.log" 2>&1 3>&- &
+	echo $! >"$WORK/pids"
+	ip netns exec "$NS" dnsmasq --no-daemon --conf-file=/dev/null --no-resolv --no-hosts --interface=tap1 --bind-interfaces \
+		--dhcp-range=10.9.1.50,10.9.1.60,1h --no-ping --dhcp-leasefile="$WORK/leases" --address=/some.example/10.9.1.1 \
+		>"$WORK/dnsmasq.log" 2>&1 3>&- &
+	echo $! >>"$WORK/pids"
+	ip netns exec "$NS" python3 -m http.server --directory "$WORK/www" --bind 10.9.1.1 8000 >>"$WORK/http.log" 2>&1 3>&- &
+	echo $! >>"$WORK/pids"
+	local i
+	for i in $(seq 50); do
+		in_ns curl -s -o /dev/null http://10.9.0.1:8000/ && in_ns curl -s -o /dev/null http://10.9.1.1:8000/ && break
+		sleep 0.1
+	done
+}
+
+teardown_file() {
+	local pid
+	for pid in $(cat "$WORK/pids"); do kill "$pid"; done
+	ip netns del "$NS"
+	rm -rf "$WORK"
+}
+
+in_ns() { ip netns exec "$NS" "$@"; }
+
+# alone OPTION... -- WORD...: the stock busybox with the library OS and a card at tap0
+alone() { in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev/null; }
+
+@test "a client fetches over IPv4 with given addresses" {
+	[ "$(alone --address=10.9.0.2/24 -- busybox wget -q -O - http://10.9.0.1:8000/data | sha256sum)" = "$(sha256sum <"$WORK/www/data")" ]
+}
+
+@test "a server answers over IPv4 and IPv6, and what it had written before its end arrives" {
+	ip netns exec "$NS" timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 --address=10.9.0.2/24 --address=fd09::2/64 -- \
+		busybox nc -l -p 80 <"$WORK/www/data" >"$WORK/got" 3>&- &
+	local pid=$! i
+	for i in $(seq 50); do
+		in_ns ping -c 1 -W 1 10.9.0.2 >/dev/null && break
+	done
+	in_ns ping -c 1 -W 1 fd09::2
+	in_ns timeout 10 python3 - "$WORK/www/data" <<-'PY'
+		import socket, sys, time
+		wanted = open(sys.argv[1], "rb").read()
+		for _ in range(50):
+		    try:
+		        s = socket.create_connection(("fd09::2", 80), 2)
+		        break
+		    except ConnectionRefusedError:
+		        time.sleep(0.05)
+		got = b""
+		while part := s.recv(65536):
+		    got += part
+		s.sendall(b"said\n")
+		s.close()
+		assert got == wanted, len(got)
+	PY
+	wait $pid
+	[ "$(cat "$WORK/got")" = said ]
+}
+
+@test "DHCP gives an address and a name server" {
+	run in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap1 --net-mac=02:00:00:00:00:07 --host-name=seven -- \
+		busybox wget -q -O - http://some.example:8000/data </dev/null
+	[ "$status" -eq 0 ]
+	grep -q '02:00:00:00:00:07 10.9.1.5. seven' "$WORK/leases"
+}
+
+@test "a name server that was given is asked" {
+	run in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap1 --address=10.9.1.9/24 --gateway=10.9.1.1 --dns=10.9.1.1 -- \
+		busybox nslookup some.example </dev/null
+	[[ $output == *10.9.1.1* ]]
+}
+
+@test "programs find their interfaces" {
+	run alone --address=10.9.0.2/24 --net-mac=02:00:00:00:00:09 -- busybox ifconfig
+	[[ $output == *"HWaddr 02:00:00:00:00:09"* ]]
+	[[ $output == *"inet addr:10.9.0.2  Bcast:10.9.0.255  Mask:255.255.255.0"* ]]
+	run alone --address=10.9.0.2/24 --gateway=10.9.0.1 -- busybox route -n
+	[[ $output == *"0.0.0.0         10.9.0.1        0.0.0.0         UG"* ]]
+}
+
+@test "without a card there is loopback, and the world is unreachable" {
+	run timeout 5 "$TENDER" --root="$WORK/image" -- busybox wget -O - http://10.9.0.1/ </dev/null
+	[[ $output == *"unreachable"* ]]
+}
+
+@test "loss and delay do not change what arrives" {
+	in_ns tc qdisc add dev tap0 root netem loss 2% delay 1ms 2>/dev/null || skip "this kernel has no netem"
+	local sum
+	sum=$(alone --address=10.9.0.2/24 -- busybox wget -q -O - http://10.9.0.1:8000/data | sha256sum)
+	in_ns tc qdisc del dev tap0 root
+	[ "$sum" = "$(sha256sum <"$WORK/www/data")" ]
+}
+
+@test "options of the card are refused by name" {
+	local option
+	for option in --address=10.9.0.2 --address=x/24 --address=fd09::2/48 --gateway=x --dns=x --net-mac=01:00:00:00:00:01 \
+		--net-mac=x --net=nothere --host-name=; do
+		run "$TENDER" --root="$WORK/image" "$option" -- busybox true
+		[ "$status" -eq 1 ]
+		[[ $output == *"${option%%=*}"* ]]
+	done
+	run "$TENDER" --root="$WORK/image" --address=10.9.0.2/24 -- busybox true
+	[[ $output == *"needs a network card"* ]]
+}
