@@ -33,6 +33,7 @@
 #include "runner/keeper.h"
 #include "tender/build.h"
 #include "tender/plan.h"
+#include "tender/plug.h"
 #include "tender/process.h"
 
 #define PLAN_BYTES_MAX MIB
@@ -40,6 +41,7 @@
 struct instance {
 	struct tender_plan *plan;
 	int image, terminal, slave;
+	struct card card;
 	int ready[2]; /* the child's end is [1] */
 	const void *root;
 	size_t root_bytes;
@@ -168,6 +170,7 @@ static int become_unikernel(const struct instance *instance, pid_t parent, struc
 		.root = instance->root,
 		.root_bytes = instance->root_bytes,
 		.root_fd = instance->image,
+		.card = &instance->card,
 		.ready_fd = instance->ready[1],
 		.report = instance->report };
 	options.arguments = words_of(plan->arguments, &options.argument_count);
@@ -235,6 +238,8 @@ static int start(struct instance *instance, struct keeper *keeper, struct error 
 	close(TAKE_FD(instance->ready[1]));
 	close(TAKE_FD(instance->slave));
 	close(TAKE_FD(instance->image));
+	if (instance->card.fd)
+		close(instance->card.fd); /* the tap goes with the child */
 	munmap((void *)(uintptr_t)instance->root, instance->root_bytes);
 	int r = wait_until_locked(instance, e);
 	if (r < 0) {
@@ -266,6 +271,8 @@ static int make(struct instance *instance, struct keeper *keeper, const char *pa
 	r = open_image(instance, e);
 	if (r == 0)
 		r = open_terminal(instance, e);
+	if (r == 0)
+		r = plug_card(instance->plan, &instance->card, e);
 	return r < 0 ? r : start(instance, keeper, e);
 }
 

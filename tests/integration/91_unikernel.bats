@@ -68,6 +68,20 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	lxc delete u4
 }
 
+@test "its card is on the bridge, with its address, its limits and the network's name" {
+	berth image build "$BERTH_BUILD/tests/bench/static_serve" --type unikernel --entrypoint "/bin/static_serve u8" --alias serve
+	berth launch serve u8 --profile plain --network unet --cpus 1 --memory 16MiB --bandwidth 100Mbit --storage 64MiB
+	address=$(api GET /1.0/instances/u8 | json '.metadata.config["volatile.eth0.ipv4.address"]')
+	[ -n "$address" ]
+	[ "$(in_net curl -s --retry 5 --retry-connrefused --retry-delay 1 "http://${address%/*}/")" = "served by u8" ]
+	in_net ping -c 1 -W 2 "${address%/*}"
+	name=$(in_net ip -o link show type tun | awk -F': ' '{print $2; exit}')
+	in_net tc -s qdisc show dev "$name" | grep -iE 'rate 100Mbit'
+	lxc delete -f u8
+	lxc image delete serve
+	[ -z "$(in_net ip -o link show type tun)" ]
+}
+
 @test "a unikernel's image is built of a program, a directory or an image; stock lxc launches it" {
 	busybox=$(command -v busybox)
 	berth image build "$busybox" --type unikernel --entrypoint "/bin/busybox echo of a program" --alias uk1
