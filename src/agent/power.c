@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SYSTEMD_RTMIN   34
 #define GRACE_SECONDS   3
 #define UNKNOWN_SECONDS 10
 
@@ -23,9 +24,9 @@ static bool is_ourselves(void)
 
 void power_off(bool reboot_wanted)
 {
-	/* systemd: SIGRTMIN+4 is off, +5 reboot. Ourselves and busybox: SIGUSR2 off, SIGTERM reboot. */
+	/* systemd: RTMIN+4 is off, +5 reboot, as its C library counts: ours counts otherwise. Ourselves and busybox: SIGUSR2 off, SIGTERM reboot. */
 	if (access("/run/systemd/system", F_OK) == 0) {
-		kill(1, SIGRTMIN + (reboot_wanted ? 5 : 4));
+		kill(1, SYSTEMD_RTMIN + (reboot_wanted ? 5 : 4));
 		return;
 	}
 	kill(1, reboot_wanted ? SIGTERM : SIGUSR2);

@@ -19,6 +19,17 @@ const struct option stop_options[] = {
 	{ "force", 'f', NULL, "kill it at once" },
 	{ "timeout", 't', "SECONDS", "wait this long for it to stop by itself, then fail" },
 	{ "all", '\0', NULL, "all instances of the project" },
+	{ "stateful", '\0', NULL, "keep a machine's state: its next start goes on from it" },
+	{},
+};
+const struct option restart_options[] = {
+	{ "force", 'f', NULL, "kill it at once" },
+	{ "timeout", 't', "SECONDS", "wait this long for it to stop by itself, then fail" },
+	{ "all", '\0', NULL, "all instances of the project" },
+	{},
+};
+const struct option restore_options[] = {
+	{ "stateful", '\0', NULL, "with the state of a machine that the snapshot has" },
 	{},
 };
 const struct option delete_options[] = {
@@ -53,6 +64,8 @@ static int change_state(struct context *context, const char *name, const char *a
 	cleanup(free) char *line = alloc_printf("%s %s", what, name);
 	json_t *body = json_pack("{s:s, s:I, s:b}", "action", action, "timeout",
 		(json_int_t)(timeout ? (json_int_t)seconds : -1), "force", is_forced);
+	if (has_option(context, "stateful") && options_flag(options, "stateful"))
+		json_object_set_new(body, "stateful", json_true());
 	int r = context_change(context, "PUT", path, body, NULL, line, NULL, e);
 	/* An interrupt has said of what. */
 	return r < 0 && r != -EINTR ? error_prefix(e, r, "%s", name) : r;
@@ -251,5 +264,7 @@ int instance_restore(struct context *context, struct error *e)
 	cleanup(free) char *path = path_format("/1.0/instances/%s", context_argument(context, 0));
 	cleanup(free) char *what = alloc_printf("restore %s", context_argument(context, 0));
 	return context_change(context, "PUT", path,
-		json_pack("{s:s}", "restore", context_argument(context, 1)), NULL, what, NULL, e);
+		json_pack("{s:s, s:b}", "restore", context_argument(context, 1), "stateful",
+			options_flag(&context->options, "stateful")),
+		NULL, what, NULL, e);
 }

@@ -189,7 +189,8 @@ static int put_instance(struct service *service, struct request *request, struct
 	if (!restore || !restore[0])
 		return change_with(instance, request, body, e);
 	struct task *task = task_new(service);
-	r = snapshot_restore(instance, restore, task_done, task, e);
+	r = snapshot_restore(instance, restore, json_is_true(json_object_get(body, "stateful")),
+		task_done, task, e);
 	return task_reply(task, r, request,
 		&(struct operation_options){ .description = "Restoring snapshot",
 			.project = instance->project,

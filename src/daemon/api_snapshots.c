@@ -52,12 +52,10 @@ static int create_snapshot(struct service *service, struct request *request, str
 		r = json_read_text(body, "", "expires_at", &expires_at, e);
 	if (r == 0)
 		r = json_read_bool(body, "", "stateful", &is_stateful, e);
-	if (r == 0 && is_stateful)
-		r = error_set(e, -EINVAL, "stateful: a container has no state to keep");
 	if (r < 0)
 		return r;
 	struct task *task = task_new(service);
-	r = snapshot_create(instance, name, expires_at, task_done, task, &chosen, e);
+	r = snapshot_create(instance, name, expires_at, is_stateful, task_done, task, &chosen, e);
 	return task_reply(task, r, request,
 		&(struct operation_options){ .description = "Snapshotting instance",
 			.project = instance->project,

@@ -10,7 +10,9 @@
 #include "daemon/create.h"
 #include "daemon/instance_state.h"
 #include "daemon/lifecycle.h"
+#include "daemon/machine_state.h"
 #include "daemon/start_plan.h"
+#include "daemon/stateful.h"
 #include "daemon/task.h"
 #include "model/json.h"
 
@@ -21,6 +23,8 @@ struct order {
 	const char *action;
 	uint64_t timeout_ns;
 	bool is_forced;
+	bool is_stateful;
+	bool is_boot; /* a start that leaves aside the state there is */
 };
 
 static int order_read(const json_t *body, const char *path, struct order *ret, struct error *e)
@@ -28,14 +32,14 @@ static int order_read(const json_t *body, const char *path, struct order *ret, s
 	static const char *const actions[] = { "start", "stop", "restart", "freeze", "unfreeze" };
 	struct order order = {};
 	int64_t timeout = -1;
-	bool is_stateful = false, is_known = false;
+	bool is_known = false;
 	int r = json_require_text(body, path, "action", &order.action, e);
 	if (r == 0)
 		r = json_read_i64(body, path, "timeout", &timeout, e);
 	if (r == 0)
 		r = json_read_bool(body, path, "force", &order.is_forced, e);
 	if (r == 0)
-		r = json_read_bool(body, path, "stateful", &is_stateful, e);
+		r = json_read_bool(body, path, "stateful", &order.is_stateful, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
@@ -44,8 +48,10 @@ static int order_read(const json_t *body, const char *path, struct order *ret, s
 		return error_set(e, -EINVAL,
 			"action: \"%.40s\" is none of start, stop, restart, freeze, unfreeze",
 			order.action);
-	if (is_stateful)
-		return error_set(e, -EINVAL, "stateful: a container has no state to keep");
+	if (order.is_stateful && !text_equal(order.action, "start") &&
+		!text_equal(order.action, "stop"))
+		return error_set(e, -EINVAL, "stateful: goes with start and stop");
+	order.is_boot = json_is_false(json_object_get(body, "stateful"));
 	if (timeout > TIMEOUT_MAX_S)
 		return error_set(e, -EINVAL, "timeout: is more than %d seconds", TIMEOUT_MAX_S);
 	if (timeout > 0)
@@ -59,6 +65,10 @@ static int order_do(struct instance *instance, const struct order *order, lifecy
 	void *data, struct error *e)
 {
 	int r;
+	if (text_equal(order->action, "start") && order->is_boot)
+		machine_state_forget(instance);
+	if (text_equal(order->action, "stop") && order->is_stateful)
+		return stateful_stop(instance, done, data, e);
 	if (text_equal(order->action, "start"))
 		return lifecycle_start(instance, done, data, e);
 	if (text_equal(order->action, "stop"))

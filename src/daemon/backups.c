@@ -283,8 +283,8 @@ int backup_create(struct instance *instance, const struct backup_options *option
 	if (instance->live) {
 		cleanup(free) char *hex = text_random_hex(4);
 		cleanup(free) char *snapshot = alloc_printf("backup-%s", hex);
-		r = snapshot_create(
-			instance, snapshot, NULL, snapshot_taken, packing, &packing->snapshot, e);
+		r = snapshot_create(instance, snapshot, NULL, false, snapshot_taken, packing,
+			&packing->snapshot, e);
 	} else {
 		r = pack(packing, instance, e);
 	}

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/launch.h"
+#include "daemon/machine_state.h"
 #include "daemon/server_instance.h"
 #include "daemon/start_plan.h"
 #include "daemon/warnings.h"
@@ -194,6 +195,7 @@ static void is_running(struct live *live)
 		json_set_text(
 			instance->object, "last_used_at", text_format_time(loop_wall_clock(), now));
 		remember(instance, "RUNNING");
+		machine_state_used(instance);
 		instance_event(instance,
 			life->is_restart ? "instance-restarted" : "instance-started", NULL);
 		instance_release(instance);

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "daemon/events.h"
 #include "daemon/lifecycle.h"
+#include "daemon/machine_state.h"
 #include "daemon/remove.h"
 #include "daemon/storage.h"
 #include "model/json.h"
@@ -27,6 +28,7 @@ struct work {
 	char *name;
 	json_t *object; /* the new snapshot */
 	bool is_paused; /* it was frozen for this */
+	bool is_stateful;
 	bool was_running;
 	bool was_ephemeral;
 	snapshot_done *done;
@@ -55,6 +57,11 @@ static void work_end(struct work *work, int code, const struct error *e)
 {
 	struct error error = {};
 	instance_release(work->instance);
+	if (work->is_stateful) {
+		machine_state_resume(work->instance);
+		if (code < 0)
+			machine_state_drop(work->instance, work->name);
+	}
 	if (work->is_paused && lifecycle_thaw(work->instance, &error) < 0)
 		log_error("not unfrozen instance=%s: %s", work->instance->name, error.text);
 	work->done(work->data, code, e);
@@ -225,8 +232,45 @@ static int pause_if_needed(
 	return r;
 }
 
+/* The machine stands still: its disk is of the same moment. */
+static void state_saved(void *data, int code, const struct error *e)
+{
+	struct work *work = data;
+	struct error error = {};
+	struct volume_ref from, to;
+	if (code < 0) {
+		work_end(work, code, e);
+		return;
+	}
+	instance_volume(work->instance, NULL, &from);
+	instance_volume(work->instance, work->name, &to);
+	code = storage_volume_copy(
+		work->instance->service->storage, &from, &to, 0, created, work, &error);
+	if (code < 0)
+		work_end(work, code, &error);
+}
+
+static int create_stateful(struct work *work, char **ret, struct error *e)
+{
+	struct instance *instance = work->instance;
+	int r = machine_state_check(instance, e);
+	if (r == 0)
+		r = instance_claim(instance, "snapshotting", e);
+	if (r == 0) {
+		json_set_bool(work->object, "stateful", true);
+		r = machine_state_save(instance, work->name, state_saved, work, e);
+		if (r < 0)
+			instance_release(instance);
+	}
+	if (r < 0)
+		work_free(work);
+	else
+		*ret = alloc_text(work->name);
+	return r;
+}
+
 int snapshot_create(struct instance *instance, const char *name, const char *expires_at,
-	snapshot_done *done, void *data, char **ret, struct error *e)
+	bool is_stateful, snapshot_done *done, void *data, char **ret, struct error *e)
 {
 	cleanup(free) char *chosen = name && name[0] ? alloc_text(name) : NULL;
 	struct volume_ref from, to;
@@ -245,6 +289,9 @@ int snapshot_create(struct instance *instance, const char *name, const char *exp
 	instance_volume(instance, NULL, &from);
 	instance_volume(instance, work->name, &to);
 	r = object_make(instance, chosen, expires_at, &work->object, e);
+	work->is_stateful = is_stateful;
+	if (r == 0 && is_stateful)
+		return create_stateful(work, ret, e);
 	if (r == 0)
 		r = pause_if_needed(work, &from, "snapshotting", e);
 	if (r < 0) {
@@ -276,6 +323,7 @@ static void deleted(void *data, int code, const struct error *e)
 			instance->service->store, "snapshot", instance->project, key, &error);
 	}
 	if (code == 0) {
+		machine_state_drop(instance, work->name);
 		json_array_remove(instance->snapshots, snapshot_index(instance, work->name));
 		snapshot_event(instance, "instance-snapshot-deleted", work->name, NULL);
 	}
@@ -328,6 +376,7 @@ int snapshot_rename(
 	}
 	if (r == 0) {
 		cleanup(free) char *old = alloc_text(name);
+		machine_state_rename(instance, old, new_name);
 		json_set_text(snapshot, "name", new_name);
 		r = snapshot_store(instance, snapshot, e);
 		snapshot_event(instance, "instance-snapshot-renamed", new_name,
@@ -398,11 +447,15 @@ static void restored(void *data, int code, const struct error *e)
 		e = &error;
 		code = config_restore(instance, snapshot_find(instance, work->name), &error);
 	}
+	if (code == 0 && work->is_stateful)
+		code = machine_state_take(instance, work->name, &error);
+	else if (code == 0)
+		machine_state_forget(instance);
 	instance_release(instance);
 	if (code == 0)
 		instance_event(
 			instance, "instance-restored", json_pack("{s:s}", "snapshot", work->name));
-	if (code == 0 && work->was_running) {
+	if (code == 0 && (work->was_running || work->is_stateful)) {
 		code = lifecycle_start(instance, restore_started, work, &error);
 		if (code == 0)
 			return;
@@ -440,15 +493,18 @@ static void restore_stopped(void *data, int code, const struct error *e)
 	}
 }
 
-int snapshot_restore(struct instance *instance, const char *name, snapshot_done *done, void *data,
-	struct error *e)
+int snapshot_restore(struct instance *instance, const char *name, bool is_stateful,
+	snapshot_done *done, void *data, struct error *e)
 {
 	const char *slash = strrchr(name, '/');
 	json_t *snapshot = NULL;
 	int r = snapshot_get(instance, slash ? slash + 1 : name, &snapshot, e);
 	if (r < 0)
 		return r;
+	if (is_stateful && !machine_state_exists(instance, slash ? slash + 1 : name))
+		return error_set(e, -EINVAL, "stateful: the snapshot has no state");
 	struct work *work = work_new(instance, slash ? slash + 1 : name, done, data);
+	work->is_stateful = is_stateful;
 	work->was_ephemeral = instance_is_ephemeral(instance);
 	work->was_running = instance->live != NULL;
 	if (work->was_running) {

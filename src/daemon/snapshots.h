@@ -21,10 +21,10 @@ int snapshot_get(
 
 /*
  * Makes one; `name` "" or NULL chooses by snapshots.pattern. `expires_at` NULL: by snapshots.expiry. *ret is
- * its name, which the caller owns.
+ * its name, which the caller owns. `is_stateful`: with the state of a machine that runs.
  */
 int snapshot_create(struct instance *instance, const char *name, const char *expires_at,
-	snapshot_done *done, void *data, char **ret, struct error *e) must_use;
+	bool is_stateful, snapshot_done *done, void *data, char **ret, struct error *e) must_use;
 int snapshot_delete(struct instance *instance, const char *name, snapshot_done *done, void *data,
 	struct error *e) must_use;
 int snapshot_rename(struct instance *instance, const char *name, const char *new_name,
@@ -35,7 +35,7 @@ int snapshot_update(struct instance *instance, const char *name, const char *exp
 
 /*
  * Puts the instance back to the snapshot: "snap0" or "c1/snap0". One that runs is stopped first and
- * started again.
+ * started again. `is_stateful`: it goes on from the snapshot's state, also if it did not run.
  */
-int snapshot_restore(struct instance *instance, const char *name, snapshot_done *done, void *data,
-	struct error *e) must_use;
+int snapshot_restore(struct instance *instance, const char *name, bool is_stateful,
+	snapshot_done *done, void *data, struct error *e) must_use;

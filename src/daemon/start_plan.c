@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "daemon/config.h"
+#include "daemon/machine_state.h"
 #include "daemon/remove.h"
 #include "daemon/storage.h"
 #include "model/json.h"
@@ -104,6 +105,7 @@ static int plan_gathered(struct instance *instance, const struct spec *spec,
 		r = root_plan(instance, spec, &root, e);
 	if (r == 0)
 		r = volumes_plan(instance, spec, volumes, e);
+	cleanup(free) char *restore = is_trial ? NULL : machine_state_path(instance);
 	if (r == 0) {
 		struct kind_input input = { .spec = spec,
 			.project = instance->project,
@@ -119,6 +121,7 @@ static int plan_gathered(struct instance *instance, const struct spec *spec,
 			.host_cpus = host->cpus,
 			.kernel = host->kernel,
 			.engine = config_get(instance->service, "berth.engine"),
+			.restore = restore,
 			.instance_id =
 				instance_config(instance, "volatile.cloud-init.instance-id") };
 		r = instance->kind->plan(&input, &to->plan, e);

@@ -41,6 +41,9 @@ static int container_check(const struct spec *spec, const struct kind_host *host
 				"devices.%s.type: only a privileged container may have a block device",
 				spec->devices.nodes[i].device);
 	}
+	if (spec->is_stateful)
+		return error_set(
+			e, -EINVAL, "config.migration.stateful: a container has no state to keep");
 	if (spec->cloud_user_data && spec->entrypoint)
 		return error_set(e, -EINVAL,
 			"config.cloud-init.user-data: an application container does not read it");

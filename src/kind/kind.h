@@ -46,6 +46,7 @@ struct kind_input {
 	uint32_t host_cpus;
 	const char *kernel;      /* for machines: a directory with boot/ and lib/modules/ */
 	const char *engine;      /* for machines, or NULL: measured */
+	const char *restore;     /* for machines: a file with the state to go on from, or NULL */
 	const char *instance_id; /* for cloud-init: new when all is to be done again */
 };
 

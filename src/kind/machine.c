@@ -174,6 +174,8 @@ json_t *machine_document(const struct machine_kind *machine, const struct kind_i
 	container_resolver(document, input);
 	if (input->kernel)
 		json_object_set_new(document, "kernel", json_string(input->kernel));
+	if (input->restore)
+		json_object_set_new(document, "restore", json_string(input->restore));
 	if (input->engine)
 		json_object_set_new(document, "engine", json_string(input->engine));
 	return document;

@@ -3,11 +3,14 @@
  * guest.c - the way to the agent: the monitor's vsock socket.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "abi/agent.h"
@@ -18,8 +21,9 @@
 #include "host/process.h"
 #include "machine/machine.h"
 
-#define TRIES    600 /* of RETRY_MS: two minutes, as long as a slow guest needs to come up */
 #define RETRY_MS 200
+#define BOOT_S   300 /* as long as a slow guest needs to come up: so long its agent is waited for */
+#define ANSWER_S 5   /* the agent of one that is up */
 
 /* 0 and a stream; -EAGAIN while nobody listens in the guest. */
 static int try(int dir, int *ret)
@@ -50,19 +54,33 @@ static int try(int dir, int *ret)
 	return 0;
 }
 
+/* When to give up: the monitor's plan was written as the machine started. */
+static time_t deadline(int dir)
+{
+	struct stat started;
+	time_t now = time(NULL), end = now + ANSWER_S;
+	if (fstatat(dir, "machine.json", &started, AT_SYMLINK_NOFOLLOW) == 0 &&
+		started.st_mtime + BOOT_S > end)
+		end = started.st_mtime + BOOT_S;
+	return end;
+}
+
 int guest_connect(int dir, int pidfd, int *ret, struct error *e)
 {
-	for (int i = 0; i < TRIES; i++) {
+	time_t end = deadline(dir);
+	while (time(NULL) < end) {
 		int r = try(dir, ret);
 		if (r == 0)
 			return 0;
 		if (r != -EAGAIN)
 			return error_code(e, r, "reach the machine's agent");
-		struct pollfd end = { .fd = pidfd, .events = POLLIN };
-		if (poll(&end, 1, RETRY_MS) > 0)
+		struct pollfd gone = { .fd = pidfd, .events = POLLIN };
+		if (poll(&gone, 1, RETRY_MS) > 0)
 			return error_set(e, -ECONNRESET, "The machine has stopped");
 	}
-	return error_set(e, -ETIMEDOUT, "The agent in the machine does not answer");
+	return error_set(e, -ETIMEDOUT,
+		"The machine's agent does not answer: its image must have cloud-init, or run install.sh of "
+		"the config drive");
 }
 
 int guest_error(const struct frame *frame, struct error *e)

@@ -19,14 +19,18 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "disk/initial.h"
+#include "disk/tree.h"
 #include "host/nic.h"
 #include "host/process.h"
 #include "machine/machine.h"
 #include "model/json.h"
 
-#define PLAN_BYTES_MAX MIB
-#define GUEST_CID      3
-#define MACHINE_PLAN   "machine.json"
+#define PLAN_BYTES_MAX  MIB
+#define GUEST_CID       3
+#define MACHINE_PLAN    "machine.json"
+#define UEFI_VARIABLES  "/usr/share/OVMF/OVMF_VARS_4M.fd"
+#define VARIABLES_FILE  "uefi.vars"
+#define BOOT_CODE_BYTES 64
 
 struct run {
 	json_t *plan;
@@ -226,7 +230,41 @@ static int add_kernel(struct run *run, struct error *e)
 	return add_initial(run, kernel, e);
 }
 
-/* Firmware of this host for the mode; `auto` takes what there is. */
+/* A BIOS runs what stands in the first sector; a disk for UEFI alone has nothing there. */
+static bool has_boot_code(const char *path)
+{
+	static const uint8_t none[BOOT_CODE_BYTES];
+	uint8_t code[BOOT_CODE_BYTES] = {};
+	cleanup(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && pread(fd, code, sizeof(code), 0) == (ssize_t)sizeof(code) &&
+		memcmp(code, none, sizeof(code)) != 0;
+}
+
+/* The variables that UEFI keeps, the machine's own: begun with those of the firmware's package. */
+static int add_variables(struct run *run, struct error *e)
+{
+	cleanup(close) int from = open(UEFI_VARIABLES, O_RDONLY | O_CLOEXEC);
+	cleanup(close) int to = openat(run->dir, VARIABLES_FILE, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	if (to < 0) {
+		to = openat(run->dir, VARIABLES_FILE ".new",
+			O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (from < 0 || to < 0)
+			return error_errno(
+				e, "open %s", from < 0 ? UEFI_VARIABLES : VARIABLES_FILE);
+		int r = tree_copy_file(from, to, e);
+		if (r == 0 &&
+			renameat(run->dir, VARIABLES_FILE ".new", run->dir, VARIABLES_FILE) < 0)
+			r = error_errno(e, "name %s", VARIABLES_FILE);
+		if (r < 0)
+			return r;
+	}
+	if (pass(run, "vars", TAKE_FD(to)) < 0)
+		return error_errno(e, "pass the firmware's variables");
+	json_object_set_new(run->machine, "firmware_vars", json_string("fd:vars"));
+	return 0;
+}
+
+/* Firmware of this host for the mode; `auto` goes by the disk and takes what there is. */
 static int add_firmware(struct run *run, const char *boot, struct error *e)
 {
 	static const struct {
@@ -235,14 +273,18 @@ static int add_firmware(struct run *run, const char *boot, struct error *e)
 		{ "uefi", "/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf" },
 		{ "bios", "/usr/share/seabios/bios-256k.bin", "seabios" },
 	};
+	const json_t *volume = json_object_get(json_object_get(run->plan, "root"), "volume");
 	bool is_any = text_equal(boot, "auto");
+	if (is_any && has_boot_code(json_text(volume, "path")) &&
+		access(firmware[1].file, R_OK) == 0)
+		return add_firmware(run, firmware[1].boot, e);
 	for (size_t i = 0; i < ARRAY_SIZE(firmware); i++) {
 		if (!is_any && !text_equal(firmware[i].boot, boot))
 			continue;
 		if (access(firmware[i].file, R_OK) == 0) {
 			json_object_set_new(
 				run->machine, "firmware", json_string(firmware[i].file));
-			return 0;
+			return text_equal(firmware[i].boot, "uefi") ? add_variables(run, e) : 0;
 		}
 		if (!is_any)
 			return error_set(e, -ENOENT, "%s: missing (package %s)", firmware[i].file,
@@ -274,6 +316,28 @@ static int join_groups(const struct run *run, struct error *e)
 	return 0;
 }
 
+/* A machine like the one whose state it is: of what the plan says of CPUs and memory nothing counts. */
+static int add_restore(struct run *run, struct error *e)
+{
+	static const char *const members[] = { "cpus", "memory_bytes" };
+	const char *state = json_text(run->plan, "restore");
+	cleanup(json_decref) json_t *shape = NULL;
+	cleanup(free) char *path = NULL, *text = NULL;
+	size_t length;
+	if (!state)
+		return 0;
+	path = alloc_printf("%s.json", state);
+	int r = file_read(AT_FDCWD, path, PLAN_BYTES_MAX, &text, &length, e);
+	if (r == 0)
+		r = json_parse(text, length, &shape, e);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(members); i++)
+		if (json_object_get(shape, members[i]))
+			json_object_set(
+				run->machine, members[i], json_object_get(shape, members[i]));
+	json_object_set_new(run->machine, "restore", json_string(state));
+	return r;
+}
+
 static int machine_make(struct run *run, const char *plan_path, struct error *e)
 {
 	const json_t *plan = run->plan;
@@ -300,6 +364,8 @@ static int machine_make(struct run *run, const char *plan_path, struct error *e)
 		r = add_vsock(run, e);
 	if (r == 0)
 		r = add_nics(run, e);
+	if (r == 0)
+		r = add_restore(run, e);
 	return r;
 }
 

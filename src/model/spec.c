@@ -263,7 +263,7 @@ static const struct field fields[] = {
 	{ "volatile.*", FIELD_KEPT },
 	{ "berth.*", FIELD_REFUSED, .why = "unknown key" },
 	{ "cluster.evacuate", FIELD_KEPT },
-	{ "migration.stateful", NEVER },
+	{ "migration.stateful", FIELD_BOOL, SPEC(is_stateful) },
 	{ "migration.incremental.*", FIELD_KEPT },
 	{ "nvidia.*", FIELD_REFUSED, .why = "graphics cards are not offered" },
 	{ "raw.*", FIELD_REFUSED, .why = "nothing is passed on raw" },

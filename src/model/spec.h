@@ -61,6 +61,7 @@ struct spec {
 	const char *user_meta_data; /* `user.meta-data`: more lines of cloud-init's meta-data */
 	const char *boot_mode;      /* NULL: as the host can */
 	bool is_secureboot, is_csm;
+	bool is_stateful; /* asked of LXD's machines before their state is kept; ours need no leave */
 	const char *snapshots_pattern, *snapshots_expiry;
 
 	struct spec_pair *environment;

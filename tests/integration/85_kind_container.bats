@@ -50,7 +50,7 @@ teardown_file() { berthd_stop; }
 	fi
 	kib=$(lxc exec a -- df -k / | awk 'END { print $2 }')
 	[ "$kib" -le $((64 * 1024 + 2048)) ] && [ "$kib" -gt 40000 ]
-	in_net "$BERTH_BUILD/src/measure/berth-measure" serve 10.79.8.1 5201 >/dev/null 3>&- &
+	nsenter --net="/run/netns/$BERTH_NETNS" "$BERTH_BUILD/src/measure/berth-measure" serve 10.79.8.1 5201 >/dev/null 3>&- &
 	server=$!
 	rates=$(lxc exec a -- measure bandwidth 10.79.8.1 5201 2)
 	kill $server

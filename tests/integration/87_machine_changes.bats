@@ -78,3 +78,32 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	eventually 15 sh -c '! lxc exec m -- ip addr | grep -q "'"${address%/*}"'"'
 	[ "$(lxc exec m -- echo fine)" = fine ]
 }
+
+@test "a snapshot with its state brings back what was in memory; a clock that stood still is set" {
+	lxc restart m --timeout 60
+	lxc exec m -- sh -c 'mkdir -p /mem; mount -t tmpfs none /mem; echo kept >/mem/word; (sleep 1000 </dev/null >/dev/null 2>&1 &); sync'
+	lxc snapshot m whole --stateful
+	lxc exec m -- sh -c 'echo lost >/mem/word; echo later >/root/later; sync'
+	lxc restore m whole --stateful
+	[ "$(lxc exec m -- cat /mem/word)" = kept ]
+	run lxc exec m -- cat /root/later
+	[ "$status" -ne 0 ]
+	lxc exec m -- sh -c 'busybox ps | grep -q "sleep 100[0]"'
+	now=$(lxc exec m -- busybox date +%s)
+	[ $(($(date +%s) - now)) -le 5 ]
+}
+
+@test "stopped with its state it goes on where it stood; without it, it boots" {
+	lxc stop m --stateful
+	[ "$(lxc list -f csv -c s m)" = STOPPED ]
+	[ "$(lxc query /1.0/instances/m | json .stateful)" = true ]
+	lxc start m
+	[ "$(lxc exec m -- cat /mem/word)" = kept ]
+	[ "$(lxc query /1.0/instances/m | json .stateful)" = false ]
+	berth stop m --stateful
+	lxc start m --stateless
+	run lxc exec m -- cat /mem/word
+	[ "$status" -ne 0 ]
+	lxc delete -f m
+	[ -z "$(ls "$BERTH_DIR/instances/default" 2>/dev/null)" ]
+}

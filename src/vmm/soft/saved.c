@@ -66,8 +66,10 @@ void saved_from(struct cpu *cpu, struct cpu_state *state)
 	state->tsc = cpu_tsc(cpu);
 	state->activity = cpu->activity;
 	state->blocked = blocked(cpu);
-	state->exception = cpu->event_vector;
-	state->exception_code = cpu->event_code;
+	/* What was delivered before stands there still. */
+	bool is_pending = state->blocked & CPU_EXCEPTION_PENDING;
+	state->exception = is_pending ? cpu->event_vector : 0;
+	state->exception_code = is_pending ? cpu->event_code : 0;
 	fpu_save(cpu, state->xsave);
 	lapic_save(cpu, state);
 }

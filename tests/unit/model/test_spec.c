@@ -137,7 +137,7 @@ static void refuses_config(void)
 		{ "{\"raw.lxc\":\"x\"}", "config.raw.lxc: " },
 		{ "{\"nvidia.runtime\":\"true\"}", "config.nvidia.runtime: " },
 		{ "{\"snapshots.schedule\":\"@daily\"}", "config.snapshots.schedule: " },
-		{ "{\"migration.stateful\":\"true\"}", "config.migration.stateful: " },
+		{ "{\"migration.stateful\":\"maybe\"}", "config.migration.stateful: " },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct spec spec = {};
