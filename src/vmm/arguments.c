@@ -164,6 +164,13 @@ static int read_balloon(struct plan *plan, char *value)
 	return 0;
 }
 
+static int read_lockstep(struct plan *plan, char *value)
+{
+	(void)value;
+	plan->engine = "soft-lockstep";
+	return 0;
+}
+
 static int read_no_jail(struct plan *plan, char *value)
 {
 	(void)value;
@@ -173,7 +180,10 @@ static int read_no_jail(struct plan *plan, char *value)
 
 static const struct option options[] = {
 	{ "name", "NAME", "what the machine is called in messages", read_name },
-	{ "engine", "auto|kvm|soft", "what runs the CPUs (auto: measured)", read_engine },
+	{ "engine", "auto|kvm|soft|soft-interpreter", "what runs the CPUs (auto: measured)",
+		read_engine },
+	{ "lockstep", NULL, "the software engine's translator and interpreter compare each block",
+		read_lockstep },
 	{ "cpus", "N", "virtual CPUs (1)", read_cpus },
 	{ "memory", "SIZE", "guest memory (256MiB)", read_memory },
 	{ "kernel", "FILE", "a Linux bzImage, or an ELF, PVH or multiboot program", read_kernel },

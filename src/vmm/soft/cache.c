@@ -162,8 +162,7 @@ static void tell_protect(struct cpu *cpu, guest_addr page)
 		soft->protect(soft, cpu, page);
 }
 
-/* Says that instructions are decoded from these bytes, before they are read. */
-static void watch(struct cpu *cpu, guest_addr physical)
+void cache_watch(struct cpu *cpu, guest_addr physical)
 {
 	const struct guest_region *region = guest_region(cpu->guest, physical);
 	uint32_t at = physical & 0xfff, end = at + 14 > 0xfff ? 0xfff : at + 14;
@@ -285,7 +284,7 @@ static const struct op *decode_block(
 	bool is_done = false;
 	while (!is_done && count < BLOCK_OPS && offset < GUEST_PAGE) {
 		struct insn insn;
-		watch(cpu, (physical & PAGE_MASK) + offset);
+		cache_watch(cpu, (physical & PAGE_MASK) + offset);
 		int status = decode(host + offset, GUEST_PAGE - offset, cpu->code_bytes, &insn);
 		if (status == DECODE_SHORT)
 			break;

@@ -12,6 +12,9 @@ void cache_free(struct code_cache *cache);
 /* The op at cpu->rip, with R_CODE set; decodes if needed. May fault. Fills in cpu->link. */
 const struct op *cache_find(struct cpu *cpu);
 
+/* Says that instructions are decoded from these bytes, before they are read. */
+void cache_watch(struct cpu *cpu, guest_addr physical);
+
 /* Forgets what was decoded from the physical page. Safe while an op of it runs. */
 void cache_drop(struct cpu *cpu, guest_addr page);
 

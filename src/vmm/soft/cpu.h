@@ -165,12 +165,18 @@ enum {
 #define TLB_SIZE 1024
 #define TLB_LOG  2048
 
-/* A tag is the page's linear address; any low bit set never matches. */
+/*
+ * A tag is the page's linear address. TAG_SLOW in it says that accesses take the slow path; it and the
+ * tag of an entry that holds nothing are the addresses of pages that belong in another slot, so neither
+ * `linear - tag < GUEST_PAGE` nor equality ever holds for them.
+ */
 struct tlb_entry {
 	uint64_t read, write;
-	uintptr_t addend;  /* host address - linear address */
+	uintptr_t host;    /* address of the page in this process */
 	uint64_t physical; /* of the page, and TLB_... */
 };
+
+#define TAG_SLOW (UINT64_C(1) << 21)
 
 #define TLB_GLOBAL 0x1
 #define TLB_LARGE  0x2 /* 2 MiB or 4 MiB */
@@ -178,8 +184,6 @@ struct tlb_entry {
 #define TLB_CODE   0x8 /* writes are slow because there is code */
 #define TLB_NO_RAM 0x10
 #define TLB_WRITE  0x20 /* writable and dirty */
-
-#define TLB_INVALID UINT64_C(1)
 
 struct tlb {
 	struct tlb_entry entries[TLB_SIZE];
@@ -194,6 +198,7 @@ struct fetch_entry {
 	uint64_t linear; /* of the page, | 1 for user */
 	uint64_t physical;
 	const uint8_t *host;
+	bool is_global;
 };
 
 #define FETCH_SIZE 256
@@ -206,6 +211,24 @@ struct jump_entry {
 };
 
 #define DR6_STEP 0x4000u
+
+/* What translated code depends on beside its bytes: how it reaches memory, and who it is. */
+enum native_mode { NATIVE_KERNEL, NATIVE_SMAP, NATIVE_USER, NATIVE_KERNEL_AC, NATIVE_MODES };
+
+/* Not in cpu->lacks: the host's registers hold the guest's. */
+#define LIVE_SSE 0x1u
+#define LIVE_AVX 0x2u
+#define LIVE_FP  0x4u /* MXCSR, with all exceptions masked */
+#define LIVE_X87 0x8u /* likewise */
+
+#define NATIVE_JUMPS 4096
+#define NATIVE_LOG   1024 /* entries of native_jumps in use */
+
+/* Where translated code goes on at rip; code is NULL if nobody knows. */
+struct native_jump {
+	uint64_t rip;
+	const uint8_t *code;
+};
 
 #define NOTICE_MAX   64
 #define IO_MAX       64
@@ -309,6 +332,22 @@ struct cpu {
 	struct lapic lapic;
 
 	struct code_cache *code;
+
+	/* Translated code; see native.c. */
+	struct native *native; /* NULL: only the interpreter */
+	uint64_t native_linear, native_value, native_host_rsp;
+	const uint8_t *native_code;
+	uint32_t native_site;
+	uint32_t native_links
+		[2];           /* generations of links between pages: of the kernel, of the user */
+	uint8_t lacks;         /* LIVE_... that the host's registers do not hold */
+	bool has_local_kernel; /* kernel code was fetched through an entry that is not global */
+	/* Hashes of pages and of large pages that code was fetched from. */
+	uint64_t fetched[64], fetched_large;
+	uint32_t native_log_count[NATIVE_MODES]; /* over NATIVE_LOG: too many */
+	uint16_t native_log[NATIVE_MODES][NATIVE_LOG];
+	struct native_jump native_jumps[NATIVE_MODES][NATIVE_JUMPS];
+
 	struct fetch_entry fetch[FETCH_SIZE];
 	struct jump_entry jumps[JUMP_SIZE];
 	struct tlb tlbs[TLB_KINDS];

@@ -375,6 +375,7 @@ int decode(const uint8_t *bytes, size_t count, uint32_t code_bytes, struct insn 
 		insn.rm = (uint8_t)((insn.opcode & 7) | (rex & 1) << 3); /* push, mov, bswap */
 	if (insn.map == MAP_ONE_BYTE && insn.opcode == 0xff && code_bytes == 8)
 		widen_group5(&insn);
+	insn.immediate_at = (uint8_t)reader.at;
 	take_immediate(&reader, &insn, form);
 	if (reader.is_short)
 		return too_short;

@@ -16,7 +16,8 @@ enum insn_prefix { PP_NONE, PP_66, PP_F3, PP_F2 }; /* what selects among SSE ins
 
 struct insn {
 	uint8_t length;
-	uint8_t map; /* enum insn_map */
+	uint8_t immediate_at; /* where the immediates begin */
+	uint8_t map;          /* enum insn_map */
 	uint8_t opcode;
 	uint8_t code_bytes;    /* 2, 4 or 8: the mode it was decoded for */
 	uint8_t operand_bytes; /* 2, 4 or 8 */

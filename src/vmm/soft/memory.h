@@ -58,12 +58,21 @@ uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host);
 /* 4 or 8 bytes of RAM at a physical address; all ones where there is none. */
 uint64_t memory_physical(struct cpu *cpu, guest_addr at, uint32_t bytes);
 
+/* Makes the next access of this kind fast, if that is possible at all and without a fault. */
+bool memory_fill(struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t access);
+
 void tlb_flush(struct cpu *cpu, bool with_global);
 void tlb_flush_page(struct cpu *cpu, uint64_t linear);
 void tlb_init(struct cpu *cpu);
 
+/* Forgets where jumps lead to, not what pages are mapped. */
+void tlb_forget_code(struct cpu *cpu);
+
 /* Makes writes to the physical page slow; true if one of them was fast until now. */
 bool tlb_protect(struct cpu *cpu, guest_addr page);
+
+/* Lets the first write to each page take the slow path again. */
+void tlb_slow_writes(struct cpu *cpu);
 
 /* Reads the four PDPTEs of PAE paging; false if one has a reserved bit set. */
 bool paging_load_pdptes(struct cpu *cpu, uint64_t cr3, uint64_t pdpte[4]);
@@ -79,7 +88,7 @@ static inline const struct tlb_entry *tlb_at(const struct tlb *tlb, uint64_t lin
 	{ \
 		const struct tlb_entry *entry = tlb_at(cpu->tlb, linear); \
 		if (likely(entry->read == ((linear + BITS / 8 - 1) & PAGE_MASK))) \
-			return ((const volatile any##BITS *)(entry->addend + linear))->v; \
+			return ((const volatile any##BITS *)(entry->host + (linear & 0xfff)))->v; \
 		return (uint##BITS##_t)memory_load(cpu, op, linear, BITS / 8); \
 	} \
 	static inline void store_##NAME( \
@@ -87,7 +96,7 @@ static inline const struct tlb_entry *tlb_at(const struct tlb *tlb, uint64_t lin
 	{ \
 		const struct tlb_entry *entry = tlb_at(cpu->tlb, linear); \
 		if (likely(entry->write == ((linear + BITS / 8 - 1) & PAGE_MASK))) \
-			((volatile any##BITS *)(entry->addend + linear))->v = value; \
+			((volatile any##BITS *)(entry->host + (linear & 0xfff)))->v = value; \
 		else \
 			memory_store(cpu, op, linear, BITS / 8, value); \
 	}
@@ -101,7 +110,7 @@ static inline void *rmw_at(struct cpu *cpu, const struct op *op, uint64_t linear
 {
 	const struct tlb_entry *entry = tlb_at(cpu->tlb, linear);
 	if (likely(entry->write == ((linear + bytes - 1) & PAGE_MASK)))
-		return (void *)(entry->addend + linear);
+		return (void *)(entry->host + (linear & 0xfff));
 	return memory_rmw(cpu, op, linear, bytes);
 }
 
@@ -121,7 +130,7 @@ static inline void *memory_direct(
 	if (((access & ACCESS_READ) && entry->read != tag) ||
 		((access & ACCESS_WRITE) && entry->write != tag))
 		return NULL;
-	return (void *)(entry->addend + linear);
+	return (void *)(entry->host + (linear & 0xfff));
 }
 
 /* The linear address of an op's memory operand. */

@@ -33,8 +33,8 @@
 #define RMW_SPLIT    2 /* likewise, and split_lock is held */
 #define RMW_CODE     3 /* in place, on a page with decoded code */
 
-/* A tag that no address has. */
-#define TAG_NONE UINT64_C(0x7ff0000000000001)
+/* What no page has in fetch_entry.linear. */
+#define FETCH_NONE UINT64_MAX
 
 struct walk {
 	uint64_t physical;           /* of the 4 KiB page */
@@ -255,9 +255,31 @@ static _Noreturn void page_fault(
 	cpu_fault(cpu, op, FAULT_PF, code);
 }
 
-static void entry_clear(struct tlb_entry *entry)
+/* Bit 0 marks the tag of nothing; the page number belongs in another slot than TAG_SLOW's. */
+static uint64_t tag_none(uint32_t slot)
 {
-	*entry = (struct tlb_entry){ .read = TAG_NONE, .write = TAG_NONE };
+	return (uint64_t)(slot ^ 256) << 12 | 1;
+}
+
+static bool tag_is_none(uint64_t tag)
+{
+	return tag & 1;
+}
+
+static bool tag_is_fast(uint64_t tag, uint32_t slot)
+{
+	return !tag_is_none(tag) && (tag >> 12 & (TLB_SIZE - 1)) == slot;
+}
+
+static void entry_clear(struct tlb_entry *entry, uint32_t slot)
+{
+	*entry = (struct tlb_entry){ .read = tag_none(slot), .write = tag_none(slot) };
+}
+
+/* The linear address of the page; the entry holds one. */
+static uint64_t entry_page(const struct tlb_entry *entry, uint32_t slot)
+{
+	return tag_is_fast(entry->read, slot) ? entry->read : entry->read ^ TAG_SLOW;
 }
 
 /* The tags of an entry that is right but may have to take the slow path. */
@@ -268,45 +290,45 @@ static void entry_set_tags(struct cpu *cpu, struct tlb_entry *entry, uint64_t pa
 	entry->physical &= ~(uint64_t)(TLB_NO_RAM | TLB_CODE);
 	if (!region) {
 		entry->physical |= TLB_NO_RAM;
-		read_slow = write_slow = 1;
+		read_slow = write_slow = TAG_SLOW;
 	} else if (region->access == GUEST_ROM) {
-		write_slow = 1;
+		write_slow = TAG_SLOW;
 	} else {
 		uint64_t at = ((entry->physical & PAGE_MASK) - region->at) / GUEST_PAGE;
 		if (atomic_load(&region->watched[at]) != 0) {
 			entry->physical |= TLB_CODE;
-			write_slow = 1;
+			write_slow = TAG_SLOW;
 		}
 	}
 	if (cpu->has_data_breakpoints)
 		for (int i = 0; i < BREAKPOINTS; i++)
 			if ((cpu->dr[7] >> (2 * i) & 3) && (cpu->dr[i] & PAGE_MASK) == page)
-				read_slow = write_slow = 1;
-	entry->read = page | read_slow;
-	entry->write = entry->physical & TLB_WRITE ? page | write_slow : TAG_NONE;
-	entry->addend = region
-		? (uintptr_t)region->host + ((entry->physical & PAGE_MASK) - region->at) - page
-		: 0;
+				read_slow = write_slow = TAG_SLOW;
+	entry->read = page ^ read_slow;
+	entry->write = entry->physical & TLB_WRITE ? page ^ write_slow
+						   : tag_none(page >> 12 & (TLB_SIZE - 1));
+	entry->host =
+		region ? (uintptr_t)region->host + ((entry->physical & PAGE_MASK) - region->at) : 0;
 }
 
 static bool entry_has(const struct tlb_entry *entry, uint64_t page, uint32_t access)
 {
 	uint64_t tag = access & ACCESS_WRITE ? entry->write : entry->read;
-	return (tag & PAGE_MASK) == page && tag != TAG_NONE;
+	return tag == page || tag == (page ^ TAG_SLOW);
 }
 
 static void tlb_log(struct tlb *tlb, uint32_t slot, const struct tlb_entry *before)
 {
 	/* An entry that holds something is in the log already. */
-	if (before->read != TAG_NONE)
+	if (!tag_is_none(before->read))
 		return;
 	if (tlb->count < TLB_LOG)
 		tlb->log[tlb->count++] = (uint16_t)slot;
 }
 
-/* The entry of `tlb` for this access; walks if it is not there. */
-static struct tlb_entry *translate(
-	struct cpu *cpu, const struct op *op, struct tlb *tlb, uint64_t linear, uint32_t access)
+/* As translate(), but NULL and *code where that would fault. */
+static struct tlb_entry *find_entry(
+	struct cpu *cpu, struct tlb *tlb, uint64_t linear, uint32_t access, uint32_t *code)
 {
 	uint64_t page = linear & PAGE_MASK;
 	uint32_t slot = linear >> 12 & (TLB_SIZE - 1);
@@ -314,14 +336,13 @@ static struct tlb_entry *translate(
 	if (entry_has(entry, page, access))
 		return entry;
 	if (!is_canonical(linear))
-		cpu_fault(cpu, op, op && op->segment == CPU_SS ? FAULT_SS : FAULT_GP, 0);
-	uint32_t code = 0;
+		return NULL;
 	struct walk found;
 	struct wanted want = { .access = access,
 		.is_user = tlb == &cpu->tlbs[TLB_USER],
 		.keeps_off_user = tlb == &cpu->tlbs[TLB_SMAP] };
-	if (!walk(cpu, linear, &want, &found, &code))
-		page_fault(cpu, op, linear, code);
+	if (!walk(cpu, linear, &want, &found, code))
+		return NULL;
 	tlb_log(tlb, slot, entry);
 	entry->physical = found.physical | (found.is_global ? TLB_GLOBAL : 0) | found.size_flag |
 		(found.is_writable ? TLB_WRITE : 0);
@@ -330,16 +351,87 @@ static struct tlb_entry *translate(
 	return entry;
 }
 
+/* The entry of `tlb` for this access; walks if it is not there. */
+static struct tlb_entry *translate(
+	struct cpu *cpu, const struct op *op, struct tlb *tlb, uint64_t linear, uint32_t access)
+{
+	uint32_t code = 0;
+	struct tlb_entry *entry = find_entry(cpu, tlb, linear, access, &code);
+	if (likely(entry))
+		return entry;
+	if (!is_canonical(linear))
+		cpu_fault(cpu, op, op && op->segment == CPU_SS ? FAULT_SS : FAULT_GP, 0);
+	page_fault(cpu, op, linear, code);
+}
+
+bool memory_fill(struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t access)
+{
+	uint32_t code = 0;
+	if ((linear & 0xfff) + bytes > GUEST_PAGE)
+		return false;
+	const struct tlb_entry *entry = find_entry(cpu, cpu->tlb, linear, access, &code);
+	uint64_t page = linear & PAGE_MASK;
+	return entry && (access & ACCESS_WRITE ? entry->write : entry->read) == page;
+}
+
+void tlb_slow_writes(struct cpu *cpu)
+{
+	for (int kind = 0; kind < TLB_KINDS; kind++) {
+		struct tlb *tlb = &cpu->tlbs[kind];
+		for (uint32_t i = 0; i < tlb->count; i++)
+			tlb->entries[tlb->log[i]].write = tag_none(tlb->log[i]);
+	}
+}
+
+static void forget_jumps(struct cpu *cpu, enum native_mode mode)
+{
+	struct native_jump *jumps = cpu->native_jumps[mode];
+	uint32_t count = cpu->native_log_count[mode];
+	/* An address of ~i is no entry's own. */
+	for (uint64_t i = 0; i < NATIVE_JUMPS && count > NATIVE_LOG; i++)
+		jumps[i] = (struct native_jump){ .rip = ~i };
+	for (uint32_t i = 0; i < count && count <= NATIVE_LOG; i++) {
+		uint64_t at = cpu->native_log[mode][i];
+		jumps[at] = (struct native_jump){ .rip = ~at };
+	}
+	cpu->native_log_count[mode] = 0;
+}
+
+/* Forgets where code was found: of the user, or of all. */
+static void forget_fetches(struct cpu *cpu, bool with_global)
+{
+	for (int i = 0; i < FETCH_SIZE; i++)
+		if (with_global || !cpu->fetch[i].is_global)
+			cpu->fetch[i].linear = FETCH_NONE;
+	cpu->generation++;
+	cpu->native_links[1]++;
+	forget_jumps(cpu, NATIVE_USER);
+	if (!with_global && !cpu->has_local_kernel)
+		return;
+	cpu->native_links[0]++;
+	forget_jumps(cpu, NATIVE_KERNEL);
+	forget_jumps(cpu, NATIVE_SMAP);
+	forget_jumps(cpu, NATIVE_KERNEL_AC);
+	cpu->has_local_kernel = false;
+	if (!with_global)
+		return;
+	memset(cpu->fetched, 0, sizeof(cpu->fetched));
+	cpu->fetched_large = 0;
+}
+
 void tlb_init(struct cpu *cpu)
 {
 	for (int kind = 0; kind < TLB_KINDS; kind++) {
-		for (int i = 0; i < TLB_SIZE; i++)
-			entry_clear(&cpu->tlbs[kind].entries[i]);
+		for (uint32_t i = 0; i < TLB_SIZE; i++)
+			entry_clear(&cpu->tlbs[kind].entries[i], i);
 		cpu->tlbs[kind].count = 0;
 	}
 	for (int i = 0; i < FETCH_SIZE; i++)
-		cpu->fetch[i].linear = TAG_NONE;
+		cpu->fetch[i].linear = FETCH_NONE;
+	for (int mode = 0; mode < NATIVE_MODES; mode++)
+		cpu->native_log_count[mode] = NATIVE_LOG + 1;
 	cpu->tlb = &cpu->tlbs[TLB_KERNEL];
+	forget_fetches(cpu, true);
 }
 
 static void flush_one(struct tlb *tlb, bool with_global)
@@ -347,10 +439,10 @@ static void flush_one(struct tlb *tlb, bool with_global)
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < tlb->count; i++) {
 		struct tlb_entry *entry = &tlb->entries[tlb->log[i]];
-		if (!with_global && (entry->physical & TLB_GLOBAL) && entry->read != TAG_NONE)
+		if (!with_global && (entry->physical & TLB_GLOBAL))
 			tlb->log[kept++] = tlb->log[i];
 		else
-			entry_clear(entry);
+			entry_clear(entry, tlb->log[i]);
 	}
 	tlb->count = kept;
 }
@@ -359,9 +451,17 @@ void tlb_flush(struct cpu *cpu, bool with_global)
 {
 	for (int kind = 0; kind < TLB_KINDS; kind++)
 		flush_one(&cpu->tlbs[kind], with_global);
-	for (int i = 0; i < FETCH_SIZE; i++)
-		cpu->fetch[i].linear = TAG_NONE;
-	cpu->generation++;
+	forget_fetches(cpu, with_global);
+}
+
+void tlb_forget_code(struct cpu *cpu)
+{
+	forget_fetches(cpu, true);
+}
+
+static uint32_t page_bit(uint64_t linear)
+{
+	return (uint32_t)(linear >> 12) & 4095;
 }
 
 void tlb_flush_page(struct cpu *cpu, uint64_t linear)
@@ -375,18 +475,20 @@ void tlb_flush_page(struct cpu *cpu, uint64_t linear)
 			uint64_t size = entry->physical & TLB_HUGE ? GIB
 				: entry->physical & TLB_LARGE      ? 4 * MIB
 								   : GUEST_PAGE;
-			if (((entry->read ^ page) & ~(size - 1)) == 0 ||
-				(entry->read & PAGE_MASK) == page)
-				entry_clear(entry);
+			uint64_t at = entry_page(entry, tlb->log[i]);
+			if (((at ^ page) & ~(size - 1)) == 0)
+				entry_clear(entry, tlb->log[i]);
 			else
 				tlb->log[kept++] = tlb->log[i];
 		}
 		tlb->count = kept;
 	}
-	/* Entries of large pages do not say so here; the few that there are come back soon. */
-	for (int i = 0; i < FETCH_SIZE; i++)
-		cpu->fetch[i].linear = TAG_NONE;
-	cpu->generation++;
+	uint32_t bit = page_bit(page);
+	bool has_code = (cpu->fetched[bit / 64] >> (bit % 64) & 1) ||
+		(cpu->fetched_large >> (page >> 21 & 63) & 1);
+	if (!has_code)
+		return;
+	forget_fetches(cpu, true);
 }
 
 bool tlb_protect(struct cpu *cpu, guest_addr page)
@@ -396,11 +498,11 @@ bool tlb_protect(struct cpu *cpu, guest_addr page)
 		struct tlb *tlb = &cpu->tlbs[kind];
 		for (uint32_t i = 0; i < tlb->count; i++) {
 			struct tlb_entry *entry = &tlb->entries[tlb->log[i]];
-			if ((entry->physical & PAGE_MASK) != page || entry->write == TAG_NONE ||
-				(entry->write & 1))
+			if ((entry->physical & PAGE_MASK) != page ||
+				!tag_is_fast(entry->write, tlb->log[i]))
 				continue;
 			was_fast = true;
-			entry->write |= 1;
+			entry->write ^= TAG_SLOW;
 			entry->physical |= TLB_CODE;
 		}
 	}
@@ -432,7 +534,7 @@ static uint64_t load_part(struct cpu *cpu, const struct op *op, const struct tlb
 	uint64_t physical = (entry->physical & PAGE_MASK) | (linear & 0xfff);
 	if (entry->physical & TLB_NO_RAM)
 		return io_read(cpu, op, physical, bytes, false);
-	const void *host = (const void *)(entry->addend + linear);
+	const void *host = (const void *)(entry->host + (linear & 0xfff));
 	switch (bytes) {
 	case 1:
 		return ((const volatile any8 *)host)->v;
@@ -473,7 +575,7 @@ static void store_part(struct cpu *cpu, const struct op *op, struct tlb_entry *e
 		io_write(cpu, op, physical, bytes, value, false);
 		return;
 	}
-	void *host = (void *)(entry->addend + linear);
+	void *host = (void *)(entry->host + (linear & 0xfff));
 	switch (bytes) {
 	case 1:
 		((volatile any8 *)host)->v = (uint8_t)value;
@@ -635,7 +737,7 @@ void *memory_rmw(struct cpu *cpu, const struct op *op, uint64_t linear, uint32_t
 	if (bytes_left(linear) >= bytes && is_ram) {
 		if (entry->physical & TLB_CODE)
 			cpu->rmw_how = RMW_CODE;
-		return (void *)(entry->addend + linear);
+		return (void *)(entry->host + (linear & 0xfff));
 	}
 	memory_probe(cpu, op, linear, bytes, ACCESS_WRITE);
 	bool is_split = is_ram && (op->flags & OP_LOCK) && bytes_left(linear) < bytes;
@@ -698,6 +800,13 @@ uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
 		entry->linear = page | is_user;
 		entry->physical = found.physical;
 		entry->host = ram(cpu, found.physical, NULL);
+		entry->is_global = found.is_global;
+		cpu->has_local_kernel |= !is_user && !found.is_global;
+		if (found.size_flag & TLB_HUGE)
+			cpu->fetched_large = UINT64_MAX;
+		else if (found.size_flag)
+			cpu->fetched_large |= UINT64_C(3) << (page >> 21 & 62); /* 4 MiB */
+		cpu->fetched[page_bit(page) / 64] |= UINT64_C(1) << (page_bit(page) % 64);
 	}
 	*host = entry->host;
 	return entry->physical | (linear & 0xfff);

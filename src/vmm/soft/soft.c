@@ -23,10 +23,16 @@
 #include "vmm/soft/io.h"
 #include "vmm/soft/ioapic.h"
 #include "vmm/soft/memory.h"
+#include "vmm/soft/native.h"
 #include "vmm/soft/pic.h"
 #include "vmm/soft/pit.h"
 #include "vmm/soft/saved.h"
 #include "vmm/soft/vector.h"
+
+/* Below struct cpu, where the host's stack pointer is while translated code runs. */
+#define SIGNAL_ROOM (64 * 1024u)
+
+enum how { HOW_INTERPRETED, HOW_TRANSLATED, HOW_LOCKSTEP };
 
 #define NOTICE_WROTE   0
 #define NOTICE_PROTECT 1
@@ -58,13 +64,19 @@ static void notice_others(struct soft *soft, const struct cpu *cpu, guest_addr p
 	pthread_mutex_unlock(&soft->lock);
 }
 
+static void drop(struct cpu *cpu, guest_addr page)
+{
+	cache_drop(cpu, page);
+	native_drop(cpu, page);
+}
+
 static void wrote(struct soft *soft, struct cpu *cpu, guest_addr at)
 {
 	const struct guest_region *region = guest_region(soft->cpus.guest, at);
 	if (region)
 		atomic_store(&region->watched[(at - region->at) / GUEST_PAGE], 0);
 	if (cpu)
-		cache_drop(cpu, at);
+		drop(cpu, at);
 	if (!cpu || soft->cpus.count > 1)
 		notice_others(soft, cpu, at, NOTICE_WROTE);
 }
@@ -92,12 +104,13 @@ static void handle_notices(struct cpu *cpu)
 	pthread_mutex_unlock(&cpu->soft->lock);
 	if (all) {
 		cache_flush(cpu);
+		native_flush(cpu);
 		tlb_flush(cpu, true);
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		guest_addr page = notices[i] & PAGE_MASK;
 		if ((notices[i] & 1) == NOTICE_WROTE)
-			cache_drop(cpu, page);
+			drop(cpu, page);
 		else if (tlb_protect(cpu, page))
 			/* It may have been written unnoticed since the other one has read it. */
 			notice_others(cpu->soft, cpu, page, NOTICE_WROTE);
@@ -266,6 +279,8 @@ static void loop(struct cpu *cpu)
 			sleep_until_called(cpu);
 		} else if (must_step(cpu)) {
 			step(cpu);
+		} else if (native_can(cpu)) {
+			native_run(cpu);
 		} else {
 			run_ops(cpu);
 		}
@@ -482,8 +497,9 @@ static void soft_close(struct cpus *cpus)
 		if (!soft->cpu[i])
 			continue;
 		cache_free(soft->cpu[i]->code);
+		native_done(soft->cpu[i]);
 		vector_done(soft->cpu[i]);
-		munmap(soft->cpu[i], sizeof(struct cpu));
+		munmap((uint8_t *)soft->cpu[i] - SIGNAL_ROOM, SIGNAL_ROOM + sizeof(struct cpu));
 	}
 	pthread_cond_destroy(&soft->timer_wait);
 	pthread_mutex_destroy(&soft->lock);
@@ -491,12 +507,13 @@ static void soft_close(struct cpus *cpus)
 	free(soft);
 }
 
-static int open_cpu(struct soft *soft, uint32_t number, struct error *e)
+static int open_cpu(struct soft *soft, uint32_t number, enum how how, struct error *e)
 {
-	struct cpu *cpu = mmap(
-		NULL, sizeof(*cpu), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (cpu == MAP_FAILED)
+	uint8_t *memory = mmap(NULL, SIGNAL_ROOM + sizeof(struct cpu), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
 		return error_errno(e, "memory of CPU %u", number);
+	struct cpu *cpu = (struct cpu *)(void *)(memory + SIGNAL_ROOM);
 	soft->cpu[number] = cpu;
 	cpu->number = number;
 	cpu->soft_count = soft->cpus.count;
@@ -507,6 +524,8 @@ static int open_cpu(struct soft *soft, uint32_t number, struct error *e)
 	cpu->is_intel = vendor[1] == 0x756e6547; /* "Genu" */
 	cpu->code = cache_new();
 	int status = vector_init(cpu, e);
+	if (status == 0 && how != HOW_INTERPRETED)
+		status = native_init(cpu, how == HOW_LOCKSTEP, e);
 	if (status < 0)
 		return status;
 	tlb_init(cpu);
@@ -527,12 +546,13 @@ static void init_locks(struct soft *soft)
 	pthread_condattr_destroy(&attributes);
 }
 
-static int soft_open(struct guest *guest, uint32_t count, struct cpus **ret, struct error *e)
+static int open_as(const struct engine *engine, enum how how, struct guest *guest, uint32_t count,
+	struct cpus **ret, struct error *e)
 {
 	if (count == 0 || count > CPUS_MAX)
 		return error_set(e, -EINVAL, "cpus: %u is not 1 to %d", count, CPUS_MAX);
 	struct soft *soft = alloc(struct soft);
-	soft->cpus = (struct cpus){ .engine = &soft_engine, .guest = guest, .count = count };
+	soft->cpus = (struct cpus){ .engine = engine, .guest = guest, .count = count };
 	soft->start_ns = cpu_now();
 	soft->start_tsc = __rdtsc();
 	soft->tsc_offset = -soft->start_tsc;
@@ -545,7 +565,7 @@ static int soft_open(struct guest *guest, uint32_t count, struct cpus **ret, str
 	ioapic_reset(soft);
 	pit_reset(soft);
 	for (uint32_t i = 0; i < count; i++) {
-		int status = open_cpu(soft, i, e);
+		int status = open_cpu(soft, i, how, e);
 		if (status < 0) {
 			soft_close(&soft->cpus);
 			return status;
@@ -564,20 +584,32 @@ uint64_t soft_instructions(const struct cpus *cpus, uint32_t cpu)
 		->instructions; /* cpus is first */
 }
 
-const struct engine soft_engine = {
-	.name = "soft",
-	.probe = soft_probe,
-	.open = soft_open,
-	.close = soft_close,
-	.start = soft_start,
-	.run = soft_run,
-	.kick = soft_kick,
-	.irq = soft_irq,
-	.msi = soft_msi,
-	.nmi = soft_nmi,
-	.doorbell = soft_doorbell,
-	.load = soft_load,
-	.save = soft_save,
-	.load_chips = soft_load_chips,
-	.save_chips = soft_save_chips,
-};
+static int translating_open(struct guest *guest, uint32_t count, struct cpus **ret, struct error *e)
+{
+	return open_as(&soft_engine, HOW_TRANSLATED, guest, count, ret, e);
+}
+
+static int interpreting_open(
+	struct guest *guest, uint32_t count, struct cpus **ret, struct error *e)
+{
+	return open_as(&soft_interpreter_engine, HOW_INTERPRETED, guest, count, ret, e);
+}
+
+static int lockstep_open(struct guest *guest, uint32_t count, struct cpus **ret, struct error *e)
+{
+	if (count != 1)
+		return error_set(e, -EINVAL, "cpus: in lock-step there is one");
+	return open_as(&soft_lockstep_engine, HOW_LOCKSTEP, guest, count, ret, e);
+}
+
+#define ENGINE(NAME, OPEN) \
+	{ \
+		.name = NAME, .probe = soft_probe, .open = OPEN, .close = soft_close, \
+		.start = soft_start, .run = soft_run, .kick = soft_kick, .irq = soft_irq, \
+		.msi = soft_msi, .nmi = soft_nmi, .doorbell = soft_doorbell, .load = soft_load, \
+		.save = soft_save, .load_chips = soft_load_chips, .save_chips = soft_save_chips, \
+	}
+
+const struct engine soft_engine = ENGINE("soft", translating_open);
+const struct engine soft_interpreter_engine = ENGINE("soft-interpreter", interpreting_open);
+const struct engine soft_lockstep_engine = ENGINE("soft-lockstep", lockstep_open);

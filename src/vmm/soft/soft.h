@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * soft.h - an x86-64 CPU in software.
+ * soft.h - the engine that runs CPUs in software.
  */
 #pragma once
 
 #include "vmm/cpu/engine.h"
 
-extern const struct engine soft_engine;
+extern const struct engine soft_engine; /* translates 64-bit code, interprets the rest */
+extern const struct engine soft_interpreter_engine; /* only interprets */
+extern const struct engine soft_lockstep_engine;    /* both, and compares; one CPU */
 
-/* Instructions that the CPU has done, about: those since the last taken branch may be missing. */
+/* How many instructions the CPU has interpreted. */
 uint64_t soft_instructions(const struct cpus *cpus, uint32_t cpu);

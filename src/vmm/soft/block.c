@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * block.c - what all instructions are translated with.
+ *
+ * A memory operand costs: LEA, RORX and AND for the slot in the TLB, SUB of the tag, a compare that also
+ * finds operands over the end of the page, and a load of the page's host address. The flags that this
+ * destroys are saved before only if somebody may read them.
+ */
+#include "vmm/soft/block.h"
+
+#include <string.h>
+
+uint32_t block_site(struct writing *w, enum site_kind kind)
+{
+	struct native *native = w->native;
+	const struct step *step = step_now(w);
+	uint32_t number = native->site_count++;
+	native->sites[number] = (struct site){
+		.block = w->block,
+		.kind = (uint8_t)kind,
+		.live = w->live,
+		.count = (uint8_t)w->now,
+		.offset = step->offset,
+		.dead = (uint16_t)(EFFECT_FLAGS & ~step->live_in),
+	};
+	return number;
+}
+
+struct cold *block_cold(struct writing *w, uint8_t *from, uint32_t site)
+{
+	struct cold *cold = &w->cold[w->cold_count++];
+	*cold = (struct cold){ .from = from, .site = site };
+	if (w->cold_count == BLOCK_SITES) {
+		w->cold_count--;
+		w->to.is_full = true;
+	}
+	return cold;
+}
+
+void block_op_cpu(struct writing *w, uint32_t how, uint8_t opcode, uint32_t reg, size_t offset)
+{
+	struct host_operand at = { .base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)offset };
+	emit_op(&w->to, how, opcode, reg, &at);
+}
+
+/* LAHF and SETO give what cpu->flags holds. */
+void block_save_flags(struct emitter *to)
+{
+	struct host_operand flags = {
+		.base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)AT(flags)
+	};
+	emit_move(to, HOST_T1, HOST_RAX);
+	EMIT(to, 0x9f, 0x0f, 0x90, 0xc0, 0x66); /* lahf; seto al; 16 bits: */
+	emit_op(to, 0, 0x89, HOST_RAX, &flags);
+	emit_move(to, HOST_RAX, HOST_T1);
+}
+
+void block_restore_flags(struct emitter *to, uint32_t temp)
+{
+	struct host_operand flags = {
+		.base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)AT(flags)
+	};
+	emit_move(to, temp, HOST_RAX);
+	emit_op(to, EMIT_0F, 0xb7, HOST_RAX, &flags); /* movzx */
+	EMIT(to, 0x04, 0x7f, 0x9e);                   /* add al, 127: OF; sahf */
+	emit_move(to, HOST_RAX, temp);
+}
+
+void block_need_flags(struct writing *w, uint32_t temp)
+{
+	if (w->flags_in_host)
+		return;
+	block_restore_flags(&w->to, temp);
+	w->flags_in_host = true;
+}
+
+void block_begin_checks(struct writing *w)
+{
+	bool is_live = step_now(w)->live_in != 0;
+	if (is_live && !w->flags_in_cpu)
+		block_save_flags(&w->to);
+	w->flags_in_cpu = w->flags_in_cpu || is_live;
+	w->flags_in_host = !is_live;
+	w->retry = w->to.at;
+}
+
+void block_callout_if(struct writing *w, uint32_t condition)
+{
+	uint32_t site = block_site(w, SITE_CALLOUT);
+	block_cold(w, emit_jcc(&w->to, condition), site);
+}
+
+void block_callout(struct writing *w)
+{
+	uint32_t site = block_site(w, SITE_CALLOUT);
+	struct cold *cold = block_cold(w, emit_jump(&w->to), site);
+	cold->saves_flags = step_now(w)->live_in && !w->flags_in_cpu;
+}
+
+void block_get(struct writing *w, uint32_t target, uint32_t guest)
+{
+	uint32_t host = host_register(guest);
+	if (host == HOST_NONE)
+		emit_load(&w->to, target, AT(r) + 8 * guest);
+	else
+		emit_move(&w->to, target, host);
+}
+
+void block_set(struct writing *w, uint32_t guest, uint32_t source)
+{
+	uint32_t host = host_register(guest);
+	if (host == HOST_NONE)
+		emit_store(&w->to, AT(r) + 8 * guest, source);
+	else
+		emit_move(&w->to, host, source);
+}
+
+/* The host's register of a guest's that is part of an address; loads it to `temp` if need be. */
+static uint8_t address_part(struct writing *w, uint32_t guest, uint32_t temp)
+{
+	if (guest == INSN_NONE)
+		return HOST_NONE;
+	if (guest == INSN_RIP) {
+		emit_load(&w->to, temp, AT(r) + 8 * R_CODE);
+		return (uint8_t)temp;
+	}
+	uint8_t host = host_register(guest);
+	if (host != HOST_NONE)
+		return host;
+	emit_load(&w->to, temp, AT(r) + 8 * guest);
+	return (uint8_t)temp;
+}
+
+void block_address(struct writing *w, const struct insn *insn)
+{
+	block_address_to(w, insn, HOST_T1);
+	if (insn->segment == CPU_FS || insn->segment == CPU_GS)
+		block_op_cpu(w, EMIT_WIDE, 0x03, HOST_T1, AT(base) + 8 * insn->segment);
+}
+
+void block_address_to(struct writing *w, const struct insn *insn, uint32_t target)
+{
+	const struct step *step = step_now(w);
+	struct host_operand at = { .disp = (int32_t)insn->disp };
+	at.base = address_part(w, insn->base, HOST_T1);
+	at.index = address_part(w, insn->index, HOST_T2);
+	at.scale = insn->scale;
+	if (insn->base == INSN_RIP)
+		at.disp += step->offset + insn->length;
+	if (insn->base == INSN_RIP && (int32_t)insn->disp > INT32_MAX - 0x2000)
+		w->to.is_full = true;
+	emit_op(&w->to, insn->address_bytes == 8 ? EMIT_WIDE : 0, 0x8d, target, &at);
+}
+
+static uint32_t tlb_of(uint32_t mode)
+{
+	static const uint8_t kinds[NATIVE_MODES] = { TLB_KERNEL, TLB_SMAP, TLB_USER, TLB_KERNEL };
+	return kinds[mode];
+}
+
+void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one)
+{
+	static_assert(sizeof(struct tlb_entry) == 32 && TLB_SIZE == 1024, "the slot's mask");
+	struct emitter *to = &w->to;
+	bool is_write = access & ACCESS_WRITE;
+	uint32_t kind = tlb_of(w->mode);
+	size_t entries = AT(tlbs) + kind * sizeof(struct tlb) + offsetof(struct tlb, entries);
+	struct host_operand at = { .base = HOST_RSP, .index = HOST_T2 };
+
+	/* rorx r11d, r14d, 7; and r11d, 0x7fe0 */
+	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, 0x07, 0x41, 0x81, 0xe3, 0xe0, 0x7f, 0, 0);
+	at.disp = (int32_t)(entries +
+		(is_write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read)));
+	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &at); /* sub */
+	EMIT(to, 0x49, 0x81, 0xfe);                 /* cmp r14, imm32 */
+	emit_32(to, (uint32_t)GUEST_PAGE - bytes);
+	uint32_t site = block_site(w, SITE_MEMORY);
+	w->native->sites[site].bytes = (uint8_t)bytes;
+	w->native->sites[site].access = (uint8_t)access;
+	w->native->sites[site].retry = (uint32_t)(w->retry - w->native->writable);
+	struct cold *cold = block_cold(w, emit_jcc(to, 7), site); /* ja */
+	cold->tlb = (uint8_t)kind;
+	if (is_aligned) {
+		EMIT(to, 0x41, 0xf6, 0xc6, (uint8_t)(bytes - 1)); /* test r14b, imm8 */
+		block_callout_if(w, 5);
+	}
+	at.disp = (int32_t)(entries + offsetof(struct tlb_entry, host));
+	emit_op(to, EMIT_WIDE, in_one ? 0x03 : 0x8b, in_one ? HOST_T1 : HOST_T2, &at);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * block.h - a block while it is translated: its instructions, what is known about flags and registers
+ * between two of them, the code so far, and what goes behind it.
+ */
+#pragma once
+
+#include "vmm/soft/code.h"
+#include "vmm/soft/effects.h"
+#include "vmm/soft/emit.h"
+
+#define BLOCK_INSNS 64
+
+struct step {
+	struct insn insn;
+	struct effect effect;
+	const uint8_t *bytes;
+	uint16_t offset;
+	uint16_t live_in, live_out; /* flags that somebody may read */
+	uint16_t live_target;       /* by the code at the target of a direct jump */
+	bool is_good;               /* it was decoded */
+};
+
+/* Code that is reached seldom; it follows the block. */
+struct cold {
+	uint8_t *from;   /* a displacement that shall lead here, or NULL */
+	uint8_t *from_2; /* another */
+	uint32_t site;
+	bool saves_flags; /* from the host's register */
+	bool checks;      /* LINK: attention or generation first, then jumps on */
+	bool restores;    /* MEMORY: flags to the host's register before it goes on */
+	uint8_t *back;    /* where it goes on */
+	uint8_t tlb;      /* MEMORY */
+};
+
+struct writing {
+	struct cpu *cpu;
+	struct native *native;
+	struct emitter to;
+	uint32_t mode;       /* enum native_mode, changes with STAC and CLAC */
+	uint32_t block;      /* its number */
+	const uint8_t *page; /* the guest's */
+	guest_addr physical; /* of the page */
+
+	struct step steps[BLOCK_INSNS];
+	uint32_t count, now; /* the one that is written */
+
+	/* Whether live flags are in the host's register, in cpu->flags. */
+	bool flags_in_host, flags_in_cpu;
+	uint8_t live; /* LIVE_... that hold from here on */
+	uint8_t *retry;
+
+	struct cold cold[BLOCK_SITES];
+	uint32_t cold_count;
+};
+
+static inline const struct step *step_now(const struct writing *w)
+{
+	return &w->steps[w->now];
+}
+
+#define AT(field) offsetof(struct cpu, field)
+
+/* A new site at the present instruction; its number. */
+uint32_t block_site(struct writing *w, enum site_kind kind);
+struct cold *block_cold(struct writing *w, uint8_t *from, uint32_t site);
+void block_op_cpu(struct writing *w, uint32_t how, uint8_t opcode, uint32_t reg, size_t offset);
+
+/* Flags. `temp` is a register that is free. */
+void block_save_flags(struct emitter *to);
+void block_restore_flags(struct emitter *to, uint32_t temp);
+void block_need_flags(struct writing *w, uint32_t temp);
+
+/* From here to the end of the instruction flags in the host's register are lost; it may begin again here. */
+void block_begin_checks(struct writing *w);
+
+/* Leaves for the interpreter if the condition holds. */
+void block_callout_if(struct writing *w, uint32_t condition);
+void block_callout(struct writing *w);
+
+/* Guest registers by number. */
+void block_get(struct writing *w, uint32_t target, uint32_t guest);
+void block_set(struct writing *w, uint32_t guest, uint32_t source);
+
+/* T1 = address of the operand in the guest; the other one without the segment's base. */
+void block_address(struct writing *w, const struct insn *insn);
+void block_address_to(struct writing *w, const struct insn *insn, uint32_t target);
+
+/*
+ * With the guest's address in T1: finds host memory for an access of `bytes`, or leaves. Then T1 + T2 is
+ * the address, or T1 if `in_one`.
+ */
+void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one);

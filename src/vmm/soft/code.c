@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * code.c - finding, linking and dropping blocks.
+ */
+#include "vmm/soft/code.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vmm/soft/memory.h"
+
+#define BUCKETS      (64u << 10)
+#define PAGE_BUCKETS 4096u
+
+int code_new(struct native **ret, struct error *e)
+{
+	cleanup(close) int fd = memfd_create("code", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)CODE_BYTES) < 0)
+		return error_errno(e, "memory for translated code");
+	void *writable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *executable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	if (writable == MAP_FAILED || executable == MAP_FAILED) {
+		int code = error_errno(e, "memory for translated code");
+		if (writable != MAP_FAILED)
+			munmap(writable, CODE_BYTES);
+		return code;
+	}
+	struct native *native = alloc(struct native);
+	native->writable = writable;
+	native->executable = executable;
+	native->blocks = alloc_array(BLOCKS_MAX, struct block);
+	native->sites = alloc_array(SITES_MAX, struct site);
+	native->buckets = alloc_array(BUCKETS, uint32_t);
+	native->pages = alloc_array(PAGE_BUCKETS, uint32_t);
+	native->heat = alloc_array(PAGE_BUCKETS, uint8_t);
+	native->block_count = native->site_count = 1;
+	struct emitter to = { .at = native->writable, .end = native->writable + BLOCK_BYTES };
+	pieces_write(&native->pieces, &to, native->writable, native->executable);
+	native->used = native->fixed = (uint32_t)(to.at - native->writable);
+	*ret = native;
+	return 0;
+}
+
+void code_free(struct native *native)
+{
+	if (!native)
+		return;
+	munmap(native->writable, CODE_BYTES);
+	munmap((void *)(uintptr_t)native->executable, CODE_BYTES);
+	free(native->blocks);
+	free(native->sites);
+	free(native->buckets);
+	free(native->pages);
+	free(native->heat);
+	free(native->lockstep);
+	free(native->writing);
+	free(native);
+}
+
+void code_flush(struct cpu *cpu)
+{
+	struct native *native = cpu->native;
+	memset(native->buckets, 0, BUCKETS * sizeof(uint32_t));
+	memset(native->pages, 0, PAGE_BUCKETS * sizeof(uint32_t));
+	native->used = native->fixed;
+	native->block_count = native->site_count = 1;
+	native->flushes++;
+	tlb_forget_code(cpu);
+}
+
+static uint32_t bucket_of(guest_addr physical, uint32_t mode)
+{
+	return (uint32_t)((physical ^ physical >> 15) * 0x9e3779b1u + mode) % BUCKETS;
+}
+
+static uint32_t page_bucket(guest_addr page)
+{
+	return (uint32_t)(page / GUEST_PAGE % PAGE_BUCKETS);
+}
+
+uint32_t code_find(const struct native *native, guest_addr physical, uint32_t mode)
+{
+	const struct block *blocks = native->blocks;
+	uint32_t i = native->buckets[bucket_of(physical, mode)];
+	while (i && (blocks[i].physical != physical || blocks[i].mode != mode))
+		i = blocks[i].next;
+	return i;
+}
+
+uint32_t code_add(struct native *native, const struct block *block, const uint8_t *end)
+{
+	uint32_t number = native->block_count++;
+	uint32_t *bucket = &native->buckets[bucket_of(block->physical, block->mode)];
+	uint32_t *page = &native->pages[page_bucket(block->physical)];
+	native->blocks[number] = *block;
+	native->blocks[number].next = *bucket;
+	native->blocks[number].next_in_page = *page;
+	*bucket = *page = number;
+	native->used = ((uint32_t)(end - native->writable) + 15) & ~15u;
+	native->translated++;
+	return number;
+}
+
+static void unhash(struct native *native, uint32_t number)
+{
+	struct block *block = &native->blocks[number];
+	uint32_t *next = &native->buckets[bucket_of(block->physical, block->mode)];
+	while (*next && *next != number)
+		next = &native->blocks[*next].next;
+	if (*next)
+		*next = block->next;
+}
+
+static void set_jump(struct native *native, uint32_t at, uint32_t target)
+{
+	emit_set_target(native->writable + at, native->writable + target);
+}
+
+static void set_generation(struct native *native, const struct site *site, uint32_t generation)
+{
+	if (site->is_far)
+		memcpy(native->writable + site->generation, &generation, sizeof(generation));
+}
+
+/* Who jumps to the block asks again; who comes by another way finds it stale. */
+static void bury(struct native *native, struct block *block)
+{
+	for (uint32_t i = block->links; i; i = native->sites[i].next) {
+		struct site *site = &native->sites[i];
+		site->to = 0;
+		set_generation(native, site, 0);
+		set_jump(native, site->jump, site->stub);
+	}
+	block->links = 0;
+	block->is_dropped = true;
+	native->writable[block->entry] = 0xe9;
+	set_jump(native, block->entry + 1, block->stale);
+}
+
+bool code_drop(struct native *native, guest_addr page)
+{
+	bool found = false;
+	uint32_t *next = &native->pages[page_bucket(page)];
+	while (*next) {
+		struct block *block = &native->blocks[*next];
+		if ((block->physical & PAGE_MASK) != page) {
+			next = &block->next_in_page;
+			continue;
+		}
+		found = true;
+		unhash(native, *next);
+		bury(native, block);
+		*next = block->next_in_page;
+	}
+	return found;
+}
+
+void code_link(struct native *native, uint32_t number, uint32_t block, uint32_t generation)
+{
+	struct site *site = &native->sites[number];
+	struct block *to = &native->blocks[block];
+	if (site->to && site->to != block) {
+		/* The page is another one now. */
+		uint32_t *next = &native->blocks[site->to].links;
+		while (*next && *next != number)
+			next = &native->sites[*next].next;
+		if (*next)
+			*next = site->next;
+		site->to = 0;
+	}
+	if (!site->to) {
+		site->to = block;
+		site->next = to->links;
+		to->links = number;
+		set_jump(native, site->jump, site->is_host ? to->entry_host : to->entry);
+	}
+	set_generation(native, site, generation);
+}

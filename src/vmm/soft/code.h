@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * code.h - the memory of translated code: blocks, the places where they leave, and links between them.
+ *
+ * The memory has a fixed size and two mappings, one to write and one to execute. Addresses in it are
+ * offsets. When it is full all is forgotten.
+ */
+#pragma once
+
+#include "vmm/soft/cpu.h"
+#include "vmm/soft/emit.h"
+#include "vmm/soft/pieces.h"
+
+#define CODE_BYTES  (32 * MIB) /* for each CPU */
+#define BLOCKS_MAX  (128u << 10)
+#define SITES_MAX   (512u << 10)
+#define BLOCK_BYTES (48u << 10) /* more than any block */
+#define BLOCK_SITES 512u
+
+enum site_kind {
+	SITE_CALLOUT, /* the instruction is the interpreter's */
+	SITE_MEMORY,  /* its operand is not in the TLB: cpu->native_linear */
+	SITE_LINK,    /* goes on at `target` */
+	SITE_NEED,    /* registers are not live: LIVE_... in `needs` */
+	SITE_STALE,   /* the block was dropped */
+};
+
+/* Where a block is left; cpu->native_site is its number. */
+struct site {
+	uint32_t block;
+	uint8_t kind;  /* enum site_kind */
+	uint8_t live;  /* LIVE_... that the code behind relies on */
+	uint8_t count; /* instructions of the block that are done */
+	uint8_t bytes, access;
+	uint8_t needs;
+	uint16_t offset;        /* of the instruction in its page */
+	uint16_t dead;          /* flags whose values are of no interest here */
+	bool is_far, is_host;   /* LINK: to another page; with the flags in the host's register */
+	int32_t target;         /* LINK: relative to the page */
+	uint32_t retry, resume; /* MEMORY, NEED: where it is done again, and what follows it */
+	/* LINK: the displacement, the generation (far), and where the unlinked jump goes. */
+	uint32_t jump, generation, stub;
+	uint32_t to, next; /* LINK: the block it leads to, 0: none; the next that leads there */
+};
+
+struct block {
+	guest_addr physical;
+	uint32_t mode;
+	uint32_t entry;      /* with the flags in cpu->flags */
+	uint32_t entry_host; /* with the flags in the host's register; only links lead there */
+	uint32_t stale;      /* what a dropped block's entries jump to */
+	uint32_t links;      /* sites that lead here */
+	uint32_t next, next_in_page;
+	uint8_t count; /* of instructions */
+	bool is_dropped;
+};
+
+struct native {
+	uint8_t *writable;
+	const uint8_t *executable;
+	uint32_t used, fixed; /* bytes */
+	uint32_t block_count, site_count;
+	struct block *blocks; /* the first is not used */
+	struct site *sites;   /* likewise */
+	uint32_t *buckets, *pages;
+	struct pieces pieces;
+	uint8_t *heat;             /* of pages: how often their code was written */
+	bool is_checked;           /* lock-step: nothing is linked */
+	struct writing *writing;   /* the translator's own; NULL: none */
+	struct lockstep *lockstep; /* its own; NULL: none */
+	uint64_t checked, flushes, translated;
+	uint32_t hot_runs;
+};
+
+int code_new(struct native **ret, struct error *e) must_use;
+void code_free(struct native *native);
+void code_flush(struct cpu *cpu);
+
+/* The number of the block, 0: none. */
+uint32_t code_find(const struct native *native, guest_addr physical, uint32_t mode);
+
+/* Takes up the block that was written up to `end`. */
+uint32_t code_add(struct native *native, const struct block *block, const uint8_t *end);
+
+/* Drops what was translated from the physical page; true if there was something. */
+bool code_drop(struct native *native, guest_addr page);
+
+/* Lets the site's jump lead to the block. */
+void code_link(struct native *native, uint32_t site, uint32_t block, uint32_t generation);
+
+static inline const uint8_t *code_at(const struct native *native, uint32_t offset)
+{
+	return native->executable + offset;
+}

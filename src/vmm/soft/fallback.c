@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fallback.c - the interpreter in place of translated code.
+ */
+#include "vmm/soft/fallback.h"
+
+#include "vmm/soft/cache.h"
+
+#define AT_ONCE 64
+
+void fallback_one(struct cpu *cpu)
+{
+	const struct op *op = cache_find(cpu);
+	op = op->run(cpu, op);
+	cpu->link = NULL;
+	if (op)
+		cpu->rip = cpu->r[R_CODE] + op->offset;
+}
+
+void fallback_some(struct cpu *cpu)
+{
+	const struct op *op = cache_find(cpu);
+	for (uint32_t i = 0; op && i < AT_ONCE; i++)
+		op = op->run(cpu, op);
+	cpu->link = NULL;
+	if (op)
+		cpu->rip = cpu->r[R_CODE] + op->offset;
+}
+
+uint32_t fallback_available(const struct cpu *cpu)
+{
+	uint32_t live = 0;
+	if (cpu->cr0 & (CR0_EM | CR0_TS))
+		return 0;
+	if (cpu->cr4 & CR4_OSFXSR)
+		live |= LIVE_SSE;
+	if ((cpu->cr4 & CR4_OSXSAVE) && (cpu->xcr0 & 6) == 6)
+		live |= LIVE_AVX;
+	if ((cpu->mxcsr & 0x1f80) == 0x1f80)
+		live |= LIVE_FP;
+	return live;
+}

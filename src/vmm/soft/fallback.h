@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fallback.h - the interpreter for what is not translated.
+ */
+#pragma once
+
+#include "vmm/soft/cpu.h"
+
+/* One instruction at cpu->rip; sets cpu->rip to the next. May fault. */
+void fallback_one(struct cpu *cpu);
+
+/* A few dozen, or fewer. */
+void fallback_some(struct cpu *cpu);
+
+/* LIVE_... that the host's registers may hold now. */
+uint32_t fallback_available(const struct cpu *cpu);

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * flow.c - jumps, calls, returns and the ways out of a block.
+ *
+ * A jump within the page leads straight to its target's block. One to another page is good for one
+ * generation of mappings. Every loop has a jump backwards or an indirect one; those look for attention.
+ * Indirect ones find their way in a table by address, or leave it to the interpreter.
+ */
+#include "vmm/soft/flow.h"
+
+#include "vmm/soft/cache.h"
+#include "vmm/soft/generate.h"
+
+#define LOOK_AHEAD 8
+
+uint16_t flow_live_at(struct writing *w, int64_t offset)
+{
+	uint32_t live = 0, killed = 0;
+	for (uint32_t i = 0; i < LOOK_AHEAD && offset >= 0 && offset < (int64_t)GUEST_PAGE; i++) {
+		struct insn insn;
+		cache_watch(w->cpu, w->physical + (uint64_t)offset);
+		if (decode(w->page + offset, GUEST_PAGE - (uint64_t)offset, 8, &insn) != DECODE_OK)
+			break;
+		struct effect effect = effect_of(&insn);
+		live |= effect.reads & ~killed;
+		bool goes = effect.class == EFFECT_CONDITION || effect.class == EFFECT_OTHER ||
+			effect.class >= EFFECT_CALL;
+		if (goes && effect.class != EFFECT_DIRECTION && effect.class != EFFECT_ACCESS)
+			break;
+		killed |= effect.kills;
+		if (killed == EFFECT_FLAGS)
+			break;
+		offset += insn.length;
+		if (effect.class == EFFECT_JUMP)
+			offset += (int64_t)insn.imm;
+	}
+	return (uint16_t)(live | (EFFECT_FLAGS & ~killed));
+}
+
+/* A way out that becomes a jump; T1 is free there. */
+static uint32_t link_site(struct writing *w, int64_t target)
+{
+	uint32_t number = block_site(w, SITE_LINK);
+	struct site *site = &w->native->sites[number];
+	site->target = (int32_t)target;
+	site->is_far = target < 0 || target >= (int64_t)GUEST_PAGE;
+	site->count++;
+	site->access = step_now(w)->effect.class == EFFECT_JUMP ||
+			step_now(w)->effect.class == EFFECT_CONDITION ||
+			step_now(w)->effect.class == EFFECT_CALL
+		? ACCESS_EXECUTE
+		: ACCESS_NONE;
+	site->bytes = step_now(w)->effect.class == EFFECT_CALL ? 8 : 0;
+	return number;
+}
+
+/* Compares and jumps on; the flags are in cpu->flags or of no interest. */
+static void put_checks(struct writing *w, struct site *site, struct cold *cold)
+{
+	const struct native *native = w->native;
+	struct emitter *to = &w->to;
+	bool is_back = site->target <= (int32_t)site->offset;
+	if (is_back) {
+		block_op_cpu(w, 0, 0x83, 7, AT(attention));
+		EMIT(to, 0);
+		cold->from_2 = emit_jcc(to, 5);
+	}
+	if (site->is_far) {
+		uint32_t user = w->mode == NATIVE_USER;
+		block_op_cpu(w, 0, 0x81, 7, AT(native_links) + 4 * user);
+		site->generation = (uint32_t)(to->at - native->writable);
+		emit_32(to, 0);
+		cold->from = emit_jcc(to, 5);
+		int64_t pages = (site->target >> 12) * (int64_t)GUEST_PAGE;
+		struct host_operand at = {
+			.base = HOST_T1, .index = HOST_NONE, .disp = (int32_t)pages
+		};
+		emit_load(to, HOST_T1, AT(r) + 8 * R_CODE);
+		emit_lea(to, HOST_T1, &at);
+		emit_store(to, AT(r) + 8 * R_CODE, HOST_T1);
+	}
+	uint8_t *jump = emit_jump(to);
+	site->jump = (uint32_t)(jump - native->writable);
+	/* Where an unlinked jump goes: the same way as one that failed the check. */
+	if (!cold->from)
+		cold->from = jump;
+}
+
+static bool needs_checks(const struct site *site)
+{
+	return site->is_far || site->target <= (int32_t)site->offset;
+}
+
+void flow_link(struct writing *w, int64_t target, uint16_t live)
+{
+	uint32_t number = link_site(w, target);
+	struct site *site = &w->native->sites[number];
+	site->dead = (uint16_t)(EFFECT_FLAGS & ~live);
+	if (needs_checks(site)) {
+		if (live && !w->flags_in_cpu)
+			block_save_flags(&w->to);
+		site->is_host = !live;
+		struct cold *cold = block_cold(w, NULL, number);
+		put_checks(w, site, cold);
+		return;
+	}
+	site->is_host = w->flags_in_host || !live;
+	uint8_t *jump = emit_jump(&w->to);
+	site->jump = (uint32_t)(jump - w->native->writable);
+	struct cold *cold = block_cold(w, jump, number);
+	cold->saves_flags = live && !w->flags_in_cpu;
+}
+
+/* The flags are in the host's register, where Jcc needs them. */
+static void link_condition(struct writing *w, uint32_t condition, int64_t target, uint16_t live)
+{
+	uint32_t number = link_site(w, target);
+	struct site *site = &w->native->sites[number];
+	site->dead = (uint16_t)(EFFECT_FLAGS & ~live);
+	uint8_t *jump = emit_jcc(&w->to, condition);
+	struct cold *cold = block_cold(w, jump, number);
+	cold->saves_flags = live && !w->flags_in_cpu;
+	if (needs_checks(site)) {
+		cold->checks = true;
+		site->is_host = !live;
+	} else {
+		site->is_host = true;
+		site->jump = (uint32_t)(jump - w->native->writable);
+	}
+}
+
+int64_t flow_target(const struct step *step)
+{
+	return (int64_t)step->offset + step->insn.length + (int64_t)step->insn.imm;
+}
+
+static bool condition(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	int64_t target = flow_target(step);
+	block_need_flags(w, HOST_T1);
+	link_condition(w, step->insn.opcode & 15, target, step_now(w)->live_target);
+	return true;
+}
+
+static void put_return_address(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	struct host_operand next = {
+		.base = HOST_T2, .index = HOST_NONE, .disp = step->offset + step->insn.length
+	};
+	struct host_operand slot = { .base = HOST_T1, .index = HOST_NONE };
+	struct host_operand below = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
+	emit_load(&w->to, HOST_T2, AT(r) + 8 * R_CODE);
+	emit_lea(&w->to, HOST_T2, &next);
+	emit_op(&w->to, EMIT_WIDE, 0x89, HOST_T2, &slot);
+	emit_lea(&w->to, HOST_SP, &below);
+}
+
+static bool call(struct writing *w)
+{
+	int64_t target = flow_target(step_now(w));
+	block_begin_checks(w);
+	generate_push_slot(w);
+	put_return_address(w);
+	flow_link(w, target, step_now(w)->live_target);
+	return true;
+}
+
+/* With the target's address in T1: its entry's offset in T2, or the interpreter does it all. */
+static void find_entry(struct writing *w)
+{
+	struct host_operand at = { .base = HOST_RSP,
+		.index = HOST_T2,
+		.disp = (int32_t)(AT(native_jumps) + w->mode * sizeof(w->cpu->native_jumps[0]) +
+			offsetof(struct native_jump, rip)) };
+	block_op_cpu(w, 0, 0x83, 7, AT(attention));
+	EMIT(&w->to, 0);
+	block_callout_if(w, 5);
+	emit_op_reg(&w->to, 0, 0x8b, HOST_T2, HOST_T1);
+	emit_op_reg(&w->to, 0, 0x81, 4, HOST_T2); /* and */
+	emit_32(&w->to, NATIVE_JUMPS - 1);
+	emit_op_reg(&w->to, 0, 0xc1, 4, HOST_T2); /* shl */
+	EMIT(&w->to, 4);
+	emit_op(&w->to, EMIT_WIDE, 0x3b, HOST_T1, &at);
+	block_callout_if(w, 5);
+}
+
+static void set_page(struct writing *w)
+{
+	emit_op_reg(&w->to, EMIT_WIDE, 0x81, 4, HOST_T1);
+	emit_32(&w->to, (uint32_t)~0xfffu);
+	emit_store(&w->to, AT(r) + 8 * R_CODE, HOST_T1);
+}
+
+static struct host_operand entry_code(const struct writing *w)
+{
+	return (struct host_operand){ .base = HOST_RSP,
+		.index = HOST_T2,
+		.disp = (int32_t)(AT(native_jumps) + w->mode * sizeof(w->cpu->native_jumps[0]) +
+			offsetof(struct native_jump, code)) };
+}
+
+static void jump_to_entry(struct writing *w)
+{
+	struct host_operand at = entry_code(w);
+	if (w->native->is_checked)
+		emit_store(&w->to, AT(rip), HOST_T1);
+	set_page(w);
+	emit_op(&w->to, 0, 0xff, 4, &at);
+}
+
+static bool go_back(struct writing *w)
+{
+	static_assert(sizeof(struct native_jump) == 16, "shifted by 4");
+	const struct insn *insn = &step_now(w)->insn;
+	struct host_operand above = { .base = HOST_SP,
+		.index = HOST_NONE,
+		.disp = 8 + (insn->opcode == 0xc2 ? (int32_t)(uint16_t)insn->imm : 0) };
+	struct host_operand slot = { .base = HOST_T1, .index = HOST_NONE };
+	block_begin_checks(w);
+	emit_move(&w->to, HOST_T1, HOST_SP);
+	block_access(w, 8, ACCESS_READ, false, true);
+	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T1, &slot);
+	find_entry(w);
+	emit_lea(&w->to, HOST_SP, &above);
+	jump_to_entry(w);
+	return true;
+}
+
+static void get_target(struct writing *w)
+{
+	const struct insn *insn = &step_now(w)->insn;
+	struct host_operand slot = { .base = HOST_T1, .index = HOST_NONE };
+	if (!insn->is_memory) {
+		block_get(w, HOST_T1, insn->rm);
+		return;
+	}
+	block_address(w, insn);
+	block_access(w, 8, ACCESS_READ, false, true);
+	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T1, &slot);
+}
+
+static bool jump_indirect(struct writing *w)
+{
+	block_begin_checks(w);
+	get_target(w);
+	find_entry(w);
+	jump_to_entry(w);
+	return true;
+}
+
+static bool call_indirect(struct writing *w)
+{
+	struct host_operand code = entry_code(w);
+	block_begin_checks(w);
+	get_target(w);
+	find_entry(w);
+	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T2, &code);
+	emit_store(&w->to, AT(native_code), HOST_T2);
+	emit_store(&w->to, AT(native_value), HOST_T1);
+	generate_push_slot(w);
+	put_return_address(w);
+	emit_load(&w->to, HOST_T1, AT(native_value));
+	if (w->native->is_checked)
+		emit_store(&w->to, AT(rip), HOST_T1);
+	set_page(w);
+	block_op_cpu(w, 0, 0xff, 4, AT(native_code));
+	return true;
+}
+
+bool flow(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	int64_t far = flow_target(step);
+	if (far > INT32_MAX || far < INT32_MIN)
+		return false;
+	switch (step->effect.class) {
+	case EFFECT_JUMP: {
+		int64_t target = flow_target(step);
+		flow_link(w, target, step_now(w)->live_target);
+		return true;
+	}
+	case EFFECT_CONDITION:
+		return condition(w);
+	case EFFECT_CALL:
+		return call(w);
+	case EFFECT_RETURN:
+		return go_back(w);
+	case EFFECT_JUMP_INDIRECT:
+		return jump_indirect(w);
+	case EFFECT_CALL_INDIRECT:
+		return call_indirect(w);
+	default:
+		return false;
+	}
+}
+
+static void leave_by(struct writing *w, uint32_t site)
+{
+	emit_store_imm_32(&w->to, AT(native_site), site);
+	emit_set_target(emit_jump(&w->to), w->native->writable + w->native->pieces.leave);
+}
+
+static void finish_memory(struct writing *w, struct cold *cold, struct site *site)
+{
+	const struct native *native = w->native;
+	bool is_write = site->access & ACCESS_WRITE;
+	emit_store_imm_32(&w->to, AT(native_site), cold->site);
+	emit_set_target(
+		emit_jump(&w->to), native->writable + native->pieces.miss[cold->tlb][is_write]);
+	if (!cold->back)
+		return;
+	site->resume = (uint32_t)(cold->back - native->writable);
+	if (!cold->restores)
+		return;
+	site->resume = (uint32_t)(w->to.at - native->writable);
+	block_restore_flags(&w->to, HOST_T1);
+	emit_set_target(emit_jump(&w->to), cold->back);
+}
+
+static void finish_one(struct writing *w, struct cold *cold)
+{
+	struct native *native = w->native;
+	struct site *site = &native->sites[cold->site];
+	const uint8_t *start = w->to.at;
+	if (cold->from)
+		emit_set_target(cold->from, w->to.at);
+	if (cold->from_2)
+		emit_set_target(cold->from_2, w->to.at);
+	cold->from_2 = NULL;
+	if (cold->saves_flags)
+		block_save_flags(&w->to);
+	if (site->kind == SITE_MEMORY) {
+		finish_memory(w, cold, site);
+		return;
+	}
+	if (cold->checks) {
+		cold->from = NULL;
+		put_checks(w, site, cold);
+		emit_set_target(cold->from, w->to.at);
+		if (cold->from_2)
+			emit_set_target(cold->from_2, w->to.at);
+	}
+	if (site->kind == SITE_LINK) {
+		/* An unlinked one that checks has the flags saved already. */
+		const uint8_t *stub = cold->checks ? w->to.at : start;
+		site->stub = (uint32_t)(stub - native->writable);
+		emit_set_target(native->writable + site->jump, stub);
+	}
+	leave_by(w, cold->site);
+}
+
+void flow_finish(struct writing *w)
+{
+	for (uint32_t i = 0; i < w->cold_count && !w->to.is_full; i++)
+		finish_one(w, &w->cold[i]);
+}

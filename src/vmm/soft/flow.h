@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * flow.h - host code for the instructions that go somewhere else.
+ */
+#pragma once
+
+#include "vmm/soft/block.h"
+
+/* False if it is none of these, or the interpreter's after all. */
+bool flow(struct writing *w);
+
+/* Goes on at the offset, relative to the page; `live`: flags that are read there. */
+void flow_link(struct writing *w, int64_t target, uint16_t live);
+
+/* Where a direct jump leads, relative to the page. */
+int64_t flow_target(const struct step *step);
+
+/* Flags that may be read by the code at the offset before they are set. */
+uint16_t flow_live_at(struct writing *w, int64_t offset);
+
+/* Writes what is reached seldom. */
+void flow_finish(struct writing *w);

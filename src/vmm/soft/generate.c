@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * generate.c - the guest's instruction with other operands.
+ */
+#include "vmm/soft/generate.h"
+
+#define NOWHERE HOST_NONE
+
+/* Where a general register stands for this instruction; loads it to `temp` if it has no place. */
+static uint32_t operand(struct writing *w, uint32_t guest, uint32_t temp)
+{
+	uint32_t host = host_register(guest);
+	if (host != HOST_NONE)
+		return host;
+	emit_load(&w->to, temp, AT(r) + 8 * guest);
+	return temp;
+}
+
+static void keep(struct writing *w, uint32_t guest, uint32_t host)
+{
+	if (host_register(guest) == HOST_NONE)
+		emit_store(&w->to, AT(r) + 8 * guest, host);
+}
+
+static bool is_high_byte(const struct insn *insn, uint32_t number)
+{
+	return !insn->has_rex && number >= 4 && number < 8;
+}
+
+/* A byte register that exists with a REX prefix only. */
+static bool needs_rex(uint32_t host)
+{
+	return host >= 4 && host < 8;
+}
+
+static void need_live(struct writing *w, uint8_t needs)
+{
+	if ((w->live & needs) == needs)
+		return;
+	block_op_cpu(w, 0, 0xf6, 0, AT(lacks)); /* test byte, imm8 */
+	EMIT(&w->to, needs);
+	uint32_t site = block_site(w, SITE_NEED);
+	struct site *at = &w->native->sites[site];
+	at->needs = needs | w->live;
+	at->retry = (uint32_t)(w->retry - w->native->writable);
+	block_cold(w, emit_jcc(&w->to, 5), site);
+	w->live |= needs;
+}
+
+/* What is to be in the host's flags before the instruction itself. */
+static void need_flags(struct writing *w, uint32_t temp)
+{
+	const struct step *step = step_now(w);
+	bool touches = step->effect.touches || step->effect.reads;
+	if (touches && step->live_in)
+		block_need_flags(w, temp);
+}
+
+static void flags_written(struct writing *w)
+{
+	if (!step_now(w)->effect.touches)
+		return;
+	w->flags_in_host = true;
+	w->flags_in_cpu = false;
+}
+
+/* The places of the register operands. */
+struct places {
+	uint32_t reg, rm, vvvv;
+	uint32_t how;
+};
+
+static bool choose_reg(struct writing *w, const struct step *step, struct places *to)
+{
+	const struct insn *insn = &step->insn;
+	const struct effect *effect = &step->effect;
+	if (!effect->reg_is_gpr) {
+		to->reg = effect->class == EFFECT_VECTOR ? insn->reg : insn->modrm >> 3 & 7;
+		return true;
+	}
+	if (effect->reg_is_byte && is_high_byte(insn, insn->reg)) {
+		to->reg = insn->reg;
+		to->how |= EMIT_NO_REX;
+		return true;
+	}
+	to->reg = operand(w, insn->reg, insn->is_memory ? HOST_T2 : HOST_T1);
+	if (effect->reg_is_byte && needs_rex(to->reg))
+		to->how |= EMIT_REX;
+	return true;
+}
+
+static bool choose_vvvv(struct writing *w, const struct step *step, struct places *to)
+{
+	const struct insn *insn = &step->insn;
+	if (!step->effect.vvvv_is_gpr) {
+		to->vvvv = insn->vvvv;
+		return true;
+	}
+	uint32_t host = host_register(insn->vvvv);
+	if (host != HOST_NONE) {
+		to->vvvv = host;
+		return true;
+	}
+	/* Of two temporaries in the register form one may be left. */
+	bool reg_has_place = host_register(insn->reg) != HOST_NONE || !step->effect.reg_is_gpr;
+	if (!reg_has_place)
+		return false;
+	to->vvvv = operand(w, insn->vvvv, insn->is_memory ? HOST_T2 : HOST_T1);
+	return true;
+}
+
+static void choose_rm(struct writing *w, const struct step *step, struct places *to)
+{
+	const struct insn *insn = &step->insn;
+	const struct effect *effect = &step->effect;
+	if (!effect->rm_is_gpr) {
+		to->rm = insn->rm;
+	} else if (effect->rm_is_byte && is_high_byte(insn, insn->rm)) {
+		to->rm = insn->rm;
+		to->how |= EMIT_NO_REX;
+	} else if (effect->reg_is_gpr && insn->rm == insn->reg && !(to->how & EMIT_NO_REX)) {
+		to->rm = to->reg;
+		if (effect->rm_is_byte && needs_rex(to->rm))
+			to->how |= EMIT_REX;
+	} else {
+		to->rm = operand(w, insn->rm, HOST_T2);
+		if (effect->rm_is_byte && needs_rex(to->rm))
+			to->how |= EMIT_REX;
+	}
+}
+
+static void store_back(struct writing *w, const struct step *step, const struct places *at)
+{
+	const struct insn *insn = &step->insn;
+	const struct effect *effect = &step->effect;
+	bool reg_is_high = effect->reg_is_byte && is_high_byte(insn, insn->reg);
+	bool rm_is_high = effect->rm_is_byte && is_high_byte(insn, insn->rm);
+	if (effect->vvvv_is_written)
+		keep(w, insn->vvvv, at->vvvv);
+	if (!insn->is_memory && effect->rm_is_written && !rm_is_high)
+		keep(w, insn->rm, at->rm);
+	if (effect->reg_is_gpr && effect->reg_is_written && !reg_is_high)
+		keep(w, insn->reg, at->reg);
+}
+
+static bool has_no_place(const struct step *step)
+{
+	const struct effect *effect = &step->effect;
+	return (effect->reg_is_gpr && host_register(step->insn.reg) == HOST_NONE) ||
+		(effect->vvvv_is_gpr && host_register(step->insn.vvvv) == HOST_NONE);
+}
+
+static bool on_memory(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	const struct insn *insn = &step->insn;
+	const struct effect *effect = &step->effect;
+	struct places at = { .vvvv = insn->vvvv };
+	bool takes_flags = (effect->touches || effect->reads) && step->live_in;
+	bool in_one = takes_flags || has_no_place(step);
+	block_begin_checks(w);
+	if (effect->needs)
+		need_live(w, effect->needs);
+	block_address(w, insn);
+	block_access(w, effect->memory_bytes,
+		effect->memory_is_written ? ACCESS_WRITE : ACCESS_READ, effect->is_aligned, in_one);
+	if (takes_flags)
+		block_need_flags(w, HOST_T2);
+	if (!choose_reg(w, step, &at) || !choose_vvvv(w, step, &at))
+		return false;
+	struct emit_operands operands = { .reg = at.reg,
+		.vvvv = at.vvvv,
+		.how = at.how,
+		.rm = { .base = HOST_T1, .index = in_one ? HOST_NONE : HOST_T2 } };
+	emit_insn(&w->to, insn, step->bytes, &operands);
+	store_back(w, step, &at);
+	flags_written(w);
+	return true;
+}
+
+static bool on_registers(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	const struct insn *insn = &step->insn;
+	struct places at = { .vvvv = insn->vvvv };
+	uint8_t needs = step->effect.needs;
+	if (needs && (w->live & needs) != needs) {
+		block_begin_checks(w);
+		need_live(w, needs);
+	}
+	need_flags(w, HOST_T1);
+	if (!choose_reg(w, step, &at) || !choose_vvvv(w, step, &at))
+		return false;
+	choose_rm(w, step, &at);
+	struct emit_operands operands = {
+		.reg = at.reg, .rm_reg = at.rm, .vvvv = at.vvvv, .how = at.how
+	};
+	emit_insn(&w->to, insn, step->bytes, &operands);
+	store_back(w, step, &at);
+	flags_written(w);
+	return true;
+}
+
+static bool plain(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	need_flags(w, HOST_T1);
+	emit_bytes(&w->to, step->bytes, step->insn.length);
+	flags_written(w);
+	return true;
+}
+
+static bool zero_upper(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	uint8_t needs = step->effect.needs;
+	if ((w->live & needs) != needs) {
+		block_begin_checks(w);
+		need_live(w, needs);
+	}
+	emit_bytes(&w->to, step->bytes, step->insn.length);
+	return true;
+}
+
+static bool load_address(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	const struct insn *insn = &step->insn;
+	if (insn->operand_bytes == 2)
+		return false;
+	struct insn without = *insn;
+	without.segment = CPU_DS;
+	if (insn->operand_bytes == 4)
+		without.address_bytes = 4; /* the same low half */
+	uint32_t host = host_register(insn->reg);
+	block_address_to(w, &without, host == HOST_NONE ? HOST_T1 : host);
+	keep(w, insn->reg, HOST_T1);
+	return true;
+}
+
+static bool move_immediate(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	const struct insn *insn = &step->insn;
+	bool is_byte = insn->opcode < 0xb8;
+	uint32_t how = insn->w && !is_byte ? EMIT_WIDE : 0, host = insn->rm;
+	if (!is_byte || !is_high_byte(insn, insn->rm))
+		host = operand(w, insn->rm, HOST_T1);
+	if (is_byte && host == insn->rm && is_high_byte(insn, insn->rm) == 0 && needs_rex(host))
+		how |= EMIT_REX;
+	if (!is_byte && insn->operand_bytes == 2)
+		EMIT(&w->to, 0x66);
+	uint8_t rex = (uint8_t)(0x40 | (how & EMIT_WIDE ? 8 : 0) | (host >> 3 & 1));
+	if (rex != 0x40 || (how & EMIT_REX))
+		EMIT(&w->to, rex);
+	EMIT(&w->to, (uint8_t)((insn->opcode & 0xf8) | (host & 7)));
+	emit_bytes(&w->to, step->bytes + insn->immediate_at, insn->length - insn->immediate_at);
+	if (!is_byte || !is_high_byte(insn, insn->rm))
+		keep(w, insn->rm, host);
+	return true;
+}
+
+static bool byte_swap(struct writing *w)
+{
+	const struct insn *insn = &step_now(w)->insn;
+	uint32_t host = operand(w, insn->rm, HOST_T1);
+	uint8_t rex = (uint8_t)(0x40 | insn->w << 3 | (host >> 3 & 1));
+	if (rex != 0x40)
+		EMIT(&w->to, rex);
+	EMIT(&w->to, 0x0f, (uint8_t)(0xc8 | (host & 7)));
+	keep(w, insn->rm, host);
+	return true;
+}
+
+static bool exchange_a(struct writing *w)
+{
+	const struct insn *insn = &step_now(w)->insn;
+	uint32_t host = operand(w, insn->rm, HOST_T1);
+	if (insn->operand_bytes == 2)
+		EMIT(&w->to, 0x66);
+	emit_op_reg(&w->to, insn->w ? EMIT_WIDE : 0, 0x87, HOST_RAX, host);
+	keep(w, insn->rm, host);
+	return true;
+}
+
+/* LEA of the guest's stack pointer. */
+static void move_stack(struct writing *w, int32_t by)
+{
+	struct host_operand at = { .base = HOST_SP, .index = HOST_NONE, .disp = by };
+	emit_lea(&w->to, HOST_SP, &at);
+}
+
+void generate_push_slot(struct writing *w)
+{
+	struct host_operand at = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
+	emit_lea(&w->to, HOST_T1, &at);
+	block_access(w, 8, ACCESS_WRITE, false, true);
+}
+
+static const struct host_operand at_t1 = { .base = HOST_T1, .index = HOST_NONE };
+
+static bool push(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	block_begin_checks(w);
+	generate_push_slot(w);
+	if (step->effect.class == EFFECT_PUSH_IMMEDIATE) {
+		emit_op(&w->to, EMIT_WIDE, 0xc7, 0, &at_t1);
+		emit_32(&w->to, (uint32_t)step->insn.imm);
+	} else {
+		emit_op(&w->to, EMIT_WIDE, 0x89, operand(w, step->insn.rm, HOST_T2), &at_t1);
+	}
+	move_stack(w, -8);
+	return true;
+}
+
+static bool push_memory(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	block_begin_checks(w);
+	if (step->insn.is_memory) {
+		block_address(w, &step->insn);
+		block_access(w, 8, ACCESS_READ, false, true);
+		emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T2, &at_t1);
+	} else {
+		block_get(w, HOST_T2, step->insn.rm);
+	}
+	emit_store(&w->to, AT(native_value), HOST_T2);
+	generate_push_slot(w);
+	emit_load(&w->to, HOST_T2, AT(native_value));
+	emit_op(&w->to, EMIT_WIDE, 0x89, HOST_T2, &at_t1);
+	move_stack(w, -8);
+	return true;
+}
+
+static bool pop(struct writing *w)
+{
+	const struct insn *insn = &step_now(w)->insn;
+	block_begin_checks(w);
+	emit_move(&w->to, HOST_T1, HOST_SP);
+	block_access(w, 8, ACCESS_READ, false, true);
+	uint32_t host = host_register(insn->rm);
+	if (host == HOST_SP) {
+		emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_SP, &at_t1);
+		return true;
+	}
+	emit_op(&w->to, EMIT_WIDE, 0x8b, host == HOST_NONE ? HOST_T1 : host, &at_t1);
+	keep(w, insn->rm, HOST_T1);
+	move_stack(w, 8);
+	return true;
+}
+
+static bool leave(struct writing *w)
+{
+	struct host_operand above = { .base = HOST_RBP, .index = HOST_NONE, .disp = 8 };
+	block_begin_checks(w);
+	emit_move(&w->to, HOST_T1, HOST_RBP);
+	block_access(w, 8, ACCESS_READ, false, true);
+	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T1, &at_t1);
+	emit_lea(&w->to, HOST_SP, &above);
+	emit_move(&w->to, HOST_RBP, HOST_T1);
+	return true;
+}
+
+/* What would raise #DE, and for IDIV more than that, is the interpreter's. */
+static bool divide(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	const struct insn *insn = &step->insn;
+	uint32_t bytes = insn->operand_bytes, wide = bytes == 8 ? EMIT_WIDE : 0;
+	bool is_signed = insn->modrm & 8;
+	if (bytes < 4)
+		return false;
+	block_begin_checks(w);
+	if (insn->is_memory) {
+		block_address(w, insn);
+		block_access(w, bytes, ACCESS_READ, false, true);
+		emit_op(&w->to, wide, 0x8b, HOST_T1, &at_t1);
+	} else {
+		block_get(w, HOST_T1, insn->rm);
+	}
+	if (is_signed) {
+		struct host_operand more = { .base = HOST_T1, .index = HOST_NONE, .disp = 1 };
+		emit_op_reg(&w->to, wide, 0x8b, HOST_T2, HOST_RAX);
+		emit_op_reg(&w->to, wide, 0xc1, 7, HOST_T2); /* sar */
+		EMIT(&w->to, (uint8_t)(8 * bytes - 1));
+		emit_op_reg(&w->to, wide, 0x3b, HOST_T2, HOST_RDX); /* cmp */
+		block_callout_if(w, 5);
+		emit_op(&w->to, wide, 0x8d, HOST_T2, &more);
+		emit_op_reg(&w->to, wide, 0x83, 7, HOST_T2); /* cmp, 1 */
+		EMIT(&w->to, 1);
+		block_callout_if(w, 6);
+	} else {
+		emit_op_reg(&w->to, wide, 0x3b, HOST_RDX, HOST_T1);
+		block_callout_if(w, 3);
+	}
+	emit_op_reg(&w->to, wide, 0xf7, insn->modrm >> 3 & 7, HOST_T1);
+	return true;
+}
+
+static bool direction(struct writing *w)
+{
+	bool sets = step_now(w)->insn.opcode == 0xfd;
+	block_begin_checks(w);
+	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest)); /* or, and */
+	emit_32(&w->to, sets ? FLAG_DF : ~FLAG_DF);
+	return true;
+}
+
+/* EFLAGS.AC decides which TLB counts. */
+static bool access_flag(struct writing *w)
+{
+	bool sets = step_now(w)->insn.modrm == 0xcb;
+	if (w->mode != NATIVE_SMAP && w->mode != NATIVE_KERNEL_AC)
+		return false;
+	enum tlb_kind kind = sets ? TLB_KERNEL : TLB_SMAP;
+	struct host_operand tlb = { .base = HOST_RSP,
+		.index = HOST_NONE,
+		.disp = (int32_t)(AT(tlbs) + kind * sizeof(struct tlb)) };
+	block_begin_checks(w);
+	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest));
+	emit_32(&w->to, sets ? FLAG_AC : ~FLAG_AC);
+	emit_lea(&w->to, HOST_T1, &tlb);
+	emit_store(&w->to, AT(tlb), HOST_T1);
+	w->mode = sets ? NATIVE_KERNEL_AC : NATIVE_SMAP;
+	return true;
+}
+
+bool generate(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	switch (step->effect.class) {
+	case EFFECT_NOTHING:
+		return true;
+	case EFFECT_PLAIN:
+		return plain(w);
+	case EFFECT_VECTOR:
+		if (!step->insn.has_modrm)
+			return zero_upper(w);
+		__attribute__((__fallthrough__));
+	case EFFECT_MODRM:
+		return step->insn.is_memory ? on_memory(w) : on_registers(w);
+	case EFFECT_LEA:
+		return load_address(w);
+	case EFFECT_MOVE_IMMEDIATE:
+		return move_immediate(w);
+	case EFFECT_BYTE_SWAP:
+		return byte_swap(w);
+	case EFFECT_EXCHANGE_A:
+		return exchange_a(w);
+	case EFFECT_DIVIDE:
+		return divide(w);
+	case EFFECT_PUSH:
+	case EFFECT_PUSH_IMMEDIATE:
+		return push(w);
+	case EFFECT_PUSH_MEMORY:
+		return push_memory(w);
+	case EFFECT_POP:
+		return pop(w);
+	case EFFECT_LEAVE:
+		return leave(w);
+	case EFFECT_DIRECTION:
+		return direction(w);
+	case EFFECT_ACCESS:
+		return access_flag(w);
+	case EFFECT_OTHER:
+	case EFFECT_JUMP:
+	case EFFECT_CONDITION:
+	case EFFECT_CALL:
+	case EFFECT_RETURN:
+	case EFFECT_JUMP_INDIRECT:
+	case EFFECT_CALL_INDIRECT:
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lockstep.c - translated code against the interpreter, block by block.
+ *
+ * Before a block all pages are slow to write, so that the first write to each tells of it and the page is
+ * copied. When the block has left, what it wrote is taken back, the registers are put back, and the
+ * interpreter does as many instructions. Then registers, flags that may be read, vectors and the written
+ * pages must be the same. What the block leaves to the interpreter is not compared.
+ */
+#include "vmm/soft/lockstep.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/soft/cache.h"
+#include "vmm/soft/control.h"
+#include "vmm/soft/effects.h"
+#include "vmm/soft/fallback.h"
+#include "vmm/soft/memory.h"
+#include "vmm/soft/translate.h"
+
+#define PAGES_MAX 160
+
+struct page {
+	uint8_t *host;
+	uint8_t before[GUEST_PAGE], after[GUEST_PAGE];
+};
+
+struct state {
+	uint64_t r[20], rip;
+	uint16_t flags;
+	uint32_t rflags_rest, mxcsr;
+	struct tlb *tlb;
+	uint8_t vector[16][VECTOR_BYTES];
+	uint8_t fx[512];
+};
+
+struct lockstep {
+	struct page pages[PAGES_MAX];
+	uint32_t count;
+};
+
+static void take(const struct cpu *cpu, struct state *to)
+{
+	memcpy(to->r, cpu->r, sizeof(to->r));
+	memcpy(to->vector, cpu->vector, sizeof(to->vector));
+	memcpy(to->fx, cpu->fx, sizeof(to->fx));
+	to->rip = cpu->rip;
+	to->flags = cpu->flags;
+	to->rflags_rest = cpu->rflags_rest;
+	to->mxcsr = cpu->mxcsr;
+	to->tlb = cpu->tlb;
+}
+
+static void put(struct cpu *cpu, const struct state *from)
+{
+	memcpy(cpu->r, from->r, sizeof(from->r));
+	memcpy(cpu->vector, from->vector, sizeof(from->vector));
+	memcpy(cpu->fx, from->fx, sizeof(from->fx));
+	cpu->rip = from->rip;
+	cpu->flags = from->flags;
+	cpu->rflags_rest = from->rflags_rest;
+	cpu->mxcsr = from->mxcsr;
+	cpu->tlb = from->tlb;
+}
+
+static uint16_t host_flags(uint32_t rflags)
+{
+	return (uint16_t)((rflags & 0xd5) << 8 | (rflags >> 11 & 1));
+}
+
+static void print_state(const char *name, const struct cpu *cpu, const struct state *state)
+{
+	static const char *const names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi",
+		"rdi", "r8 ", "r9 ", "r10", "r11", "r12", "r13", "r14", "r15" };
+	fprintf(stderr, "%s: rip %016jx flags %04x rest %08x mxcsr %04x cpl %u\n", name,
+		(uintmax_t)state->rip, state->flags, state->rflags_rest, state->mxcsr, cpu->cpl);
+	for (int i = 0; i < 16; i++)
+		fprintf(stderr, "  %s %016jx%s", names[i], (uintmax_t)state->r[i],
+			i % 4 == 3 ? "\n" : "");
+}
+
+static void print_vectors(const struct state *a, const struct state *b)
+{
+	for (int i = 0; i < 16; i++) {
+		if (memcmp(a->vector[i], b->vector[i], VECTOR_BYTES) == 0)
+			continue;
+		fprintf(stderr, "  ymm%d\n", i);
+		for (int k = 0; k < 2; k++) {
+			fprintf(stderr, "    %s ", k ? "interpreted" : "translated ");
+			for (int j = VECTOR_BYTES - 1; j >= 0; j--)
+				fprintf(stderr, "%02x", (k ? b : a)->vector[i][j]);
+			fprintf(stderr, "\n");
+		}
+	}
+}
+
+static void print_bytes(const char *name, const uint8_t *bytes, size_t count)
+{
+	fprintf(stderr, "%s:", name);
+	for (size_t i = 0; i < count; i++)
+		fprintf(stderr, " %02x", bytes[i]);
+	fprintf(stderr, "\n");
+}
+
+/* The guest's instructions, one a line, and the host's bytes. */
+static void print_code(struct cpu *cpu, uint32_t number, uint64_t rip)
+{
+	const struct native *native = cpu->native;
+	const struct block *block = &native->blocks[number];
+	const uint8_t *page =
+		guest_slice_const(cpu->guest, block->physical & PAGE_MASK, GUEST_PAGE);
+	uint32_t offset = block->physical & 0xfff;
+	for (uint32_t i = 0; page && i < block->count && offset < GUEST_PAGE; i++) {
+		struct insn insn;
+		char name[32];
+		if (decode(page + offset, GUEST_PAGE - offset, 8, &insn) != DECODE_OK)
+			break;
+		snprintf(name, sizeof(name), "  %016jx", (uintmax_t)rip);
+		print_bytes(name, page + offset, insn.length);
+		offset += insn.length;
+		rip += insn.length;
+	}
+	print_bytes("host", native->executable + block->entry, block->stale - block->entry);
+}
+
+static _Noreturn void differ(
+	struct cpu *cpu, uint32_t block, const char *what, const struct state states[3])
+{
+	fprintf(stderr, "lock-step: %s differs in the block at %016jx after %ju blocks\n", what,
+		(uintmax_t)states[0].rip, (uintmax_t)cpu->native->checked);
+	print_state("before", cpu, &states[0]);
+	print_state("translated", cpu, &states[1]);
+	print_state("interpreted", cpu, &states[2]);
+	print_vectors(&states[1], &states[2]);
+	print_code(cpu, block, states[0].rip);
+	abort();
+}
+
+/* Makes the page writable after it was copied. */
+static bool fill(struct cpu *cpu, struct lockstep *all, const struct site *site)
+{
+	uint64_t linear = cpu->native_linear;
+	if (!memory_fill(cpu, linear, site->bytes, site->access))
+		return false;
+	if (!(site->access & ACCESS_WRITE)) {
+		tlb_slow_writes(cpu); /* the new entry may be for writes, too */
+		return true;
+	}
+	uint8_t *host = (uint8_t *)(uintptr_t)tlb_at(cpu->tlb, linear)->host;
+	for (uint32_t i = 0; i < all->count; i++)
+		if (all->pages[i].host == host)
+			return true;
+	if (all->count == PAGES_MAX)
+		return false;
+	struct page *page = &all->pages[all->count++];
+	page->host = host;
+	memcpy(page->before, host, GUEST_PAGE);
+	return true;
+}
+
+/* Runs the block until it leaves for good: how many instructions it did. */
+static uint32_t run_translated(
+	struct cpu *cpu, struct lockstep *all, uint32_t number, uint16_t *dead, bool *goes_on)
+{
+	struct native *native = cpu->native;
+	uint32_t offset = native->blocks[number].entry, live = 0;
+	for (;;) {
+		cpu->native_site = UINT32_MAX;
+		native->pieces.enter(cpu, code_at(native, offset), live);
+		const struct site *site = &native->sites[cpu->native_site];
+		*dead = cpu->native_site ? site->dead : 0;
+		*goes_on = true;
+		if (cpu->native_site == 0)
+			return native->blocks[number].count;
+		if (site->kind == SITE_LINK) {
+			cpu->rip = cpu->r[R_CODE] + (uint64_t)(int64_t)site->target;
+			return site->count;
+		}
+		offset = site->retry;
+		live = site->kind == SITE_NEED ? site->needs : site->live;
+		if (site->kind == SITE_MEMORY && fill(cpu, all, site))
+			continue;
+		if (site->kind == SITE_NEED && (site->needs & ~fallback_available(cpu)) == 0)
+			continue;
+		cpu->rip = cpu->r[R_CODE] + site->offset;
+		*goes_on = false;
+		return site->count;
+	}
+}
+
+static void run_interpreted(struct cpu *cpu, uint32_t count)
+{
+	while (count > 0) {
+		const struct op *op = cache_find(cpu);
+		if (op->run != control_next)
+			count--;
+		op = op->run(cpu, op);
+		cpu->link = NULL;
+		if (op)
+			cpu->rip = cpu->r[R_CODE] + op->offset;
+	}
+}
+
+static bool run_again(struct cpu *cpu, uint32_t count)
+{
+	jmp_buf loop;
+	memcpy(loop, cpu->loop, sizeof(loop));
+	if (setjmp(cpu->loop) != 0) {
+		memcpy(cpu->loop, loop, sizeof(loop));
+		return false;
+	}
+	run_interpreted(cpu, count);
+	memcpy(cpu->loop, loop, sizeof(loop));
+	return true;
+}
+
+static void take_back(struct lockstep *all)
+{
+	for (uint32_t i = 0; i < all->count; i++) {
+		struct page *page = &all->pages[i];
+		memcpy(page->after, page->host, GUEST_PAGE);
+		for (uint32_t at = 0; at < GUEST_PAGE; at++)
+			if (page->after[at] != page->before[at])
+				page->host[at] = page->before[at];
+	}
+}
+
+static const char *compare(
+	const struct lockstep *all, const struct state *a, const struct state *b, uint16_t dead)
+{
+	uint16_t mask = host_flags((uint32_t)~dead & EFFECT_FLAGS);
+	if (a->rip != b->rip)
+		return "rip";
+	if (memcmp(a->r, b->r, 16 * sizeof(a->r[0])) != 0)
+		return "a register";
+	if ((a->flags ^ b->flags) & mask)
+		return "a flag";
+	if (a->rflags_rest != b->rflags_rest || a->tlb != b->tlb)
+		return "EFLAGS";
+	if (memcmp(a->vector, b->vector, sizeof(a->vector)) != 0 || a->mxcsr != b->mxcsr)
+		return "a vector";
+	if (memcmp(a->fx, b->fx, 4) != 0 || memcmp(a->fx + 32, b->fx + 32, 128) != 0)
+		return "the x87";
+	for (uint32_t i = 0; i < all->count; i++)
+		if (memcmp(all->pages[i].after, all->pages[i].host, GUEST_PAGE) != 0)
+			return "memory";
+	return NULL;
+}
+
+void lockstep_run(struct cpu *cpu, uint32_t block)
+{
+	if (!cpu->native->lockstep)
+		cpu->native->lockstep = alloc(struct lockstep);
+	struct lockstep *all = cpu->native->lockstep;
+	struct state states[3];
+	uint16_t dead;
+	bool goes_on;
+	tlb_slow_writes(cpu);
+	all->count = 0;
+	take(cpu, &states[0]);
+	uint32_t count = run_translated(cpu, all, block, &dead, &goes_on);
+	take(cpu, &states[1]);
+	take_back(all);
+	put(cpu, &states[0]);
+	if (count > 0 && !run_again(cpu, count)) {
+		take(cpu, &states[2]);
+		differ(cpu, block, "a fault", states);
+	}
+	take(cpu, &states[2]);
+	const char *what = compare(all, &states[1], &states[2], dead);
+	if (what)
+		differ(cpu, block, what, states);
+	cpu->native->checked++;
+	if (!goes_on)
+		fallback_one(cpu);
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * native.c - finds a block, runs it, and does what it left for.
+ */
+#include "vmm/soft/native.h"
+
+#include "vmm/soft/cache.h"
+#include "vmm/soft/fallback.h"
+#include "vmm/soft/lockstep.h"
+#include "vmm/soft/memory.h"
+#include "vmm/soft/translate.h"
+
+/* A page whose code was dropped this often is the interpreter's for a while. */
+#define HOT_PAGE 24
+
+int native_init(struct cpu *cpu, bool is_checked, struct error *e)
+{
+	int r = code_new(&cpu->native, e);
+	cpu->lacks = 0xff;
+	for (int i = 0; i < 2; i++)
+		cpu->native_links[i] = 1;
+	if (r == 0)
+		cpu->native->is_checked = is_checked;
+	return r;
+}
+
+void native_done(struct cpu *cpu)
+{
+	code_free(cpu->native);
+	cpu->native = NULL;
+}
+
+void native_flush(struct cpu *cpu)
+{
+	if (cpu->native)
+		code_flush(cpu);
+}
+
+static uint8_t *heat_of(struct native *native, guest_addr page)
+{
+	return &native->heat[page / GUEST_PAGE % 4096];
+}
+
+void native_drop(struct cpu *cpu, guest_addr page)
+{
+	if (!cpu->native || !code_drop(cpu->native, page))
+		return;
+	uint8_t *heat = heat_of(cpu->native, page);
+	*heat = *heat < 255 ? *heat + 1 : 255;
+}
+
+bool native_can(const struct cpu *cpu)
+{
+	return cpu->native && cpu->code_bytes == 8 && (cpu->cpl == 0 || cpu->cpl == 3);
+}
+
+static enum native_mode mode_of(const struct cpu *cpu)
+{
+	if (cpu->cpl == 3)
+		return NATIVE_USER;
+	if (!(cpu->cr4 & CR4_SMAP))
+		return NATIVE_KERNEL;
+	return cpu->rflags_rest & FLAG_AC ? NATIVE_KERNEL_AC : NATIVE_SMAP;
+}
+
+/* The block at cpu->rip, or 0 if the interpreter takes it. Sets R_CODE. */
+static uint32_t find(struct cpu *cpu)
+{
+	const uint8_t *host;
+	guest_addr physical = memory_fetch(cpu, cpu->rip, &host);
+	if (!host)
+		cpu_fault(cpu, NULL, FAULT_GP, 0);
+	enum native_mode mode = mode_of(cpu);
+	uint32_t number = code_find(cpu->native, physical, mode);
+	if (!number) {
+		uint8_t *heat = heat_of(cpu->native, physical);
+		if (*heat >= HOT_PAGE) {
+			if ((++cpu->native->hot_runs & 1023) == 0)
+				*heat = 0;
+			return 0;
+		}
+		if (!translate_has_room(cpu->native))
+			code_flush(cpu);
+		number = translate(cpu, physical, host, mode);
+	}
+	cpu->r[R_CODE] = cpu->rip & PAGE_MASK;
+	return number;
+}
+
+/* Jumps to this address find the block from now on. */
+static void remember(struct cpu *cpu, uint32_t number)
+{
+	struct native *native = cpu->native;
+	enum native_mode mode = native->blocks[number].mode;
+	uint32_t at = cpu->rip & (NATIVE_JUMPS - 1);
+	uint32_t entry = native->is_checked ? native->pieces.arrive : native->blocks[number].entry;
+	struct native_jump *jump = &cpu->native_jumps[mode][at];
+	if (jump->rip == ~(uint64_t)at) {
+		uint32_t *count = &cpu->native_log_count[mode];
+		if (*count < NATIVE_LOG)
+			cpu->native_log[mode][*count] = (uint16_t)at;
+		*count = *count <= NATIVE_LOG ? *count + 1 : *count;
+	}
+	*jump = (struct native_jump){ .rip = cpu->rip, .code = code_at(native, entry) };
+}
+
+static bool wants_attention(const struct cpu *cpu)
+{
+	return atomic_load_explicit(&cpu->attention, memory_order_relaxed) != 0;
+}
+
+/* What comes next: code, with what must be live, or NULL: cpu->rip is where. */
+struct next {
+	const void *code;
+	uint32_t live;
+};
+
+static struct next at_offset(const struct cpu *cpu, uint32_t offset, uint32_t live)
+{
+	return (struct next){ .code = code_at(cpu->native, offset), .live = live };
+}
+
+/* A jump out of the 48 bits is the instruction's own fault; a call has pushed already. */
+static struct next bad_target(struct cpu *cpu, const struct site *site)
+{
+	cpu->rip = cpu->r[R_CODE] + site->offset;
+	cpu->r[CPU_RSP] += site->bytes;
+	fallback_one(cpu);
+	return (struct next){};
+}
+
+static struct next follow(struct cpu *cpu, uint32_t number)
+{
+	struct native *native = cpu->native;
+	const struct site *site = &native->sites[number];
+	uint64_t rip = cpu->r[R_CODE] + (uint64_t)(int64_t)site->target;
+	if (site->access == ACCESS_EXECUTE && !is_canonical(rip))
+		return bad_target(cpu, site);
+	cpu->rip = rip;
+	if (wants_attention(cpu))
+		return (struct next){};
+	uint64_t flushes = native->flushes;
+	uint32_t block = find(cpu);
+	if (!block)
+		return (struct next){};
+	if (flushes == native->flushes && !native->blocks[native->sites[number].block].is_dropped)
+		code_link(native, number, block, cpu->native_links[cpu->cpl == 3]);
+	return at_offset(cpu, native->blocks[block].entry, 0);
+}
+
+static struct next memory_missed(struct cpu *cpu, const struct site *site)
+{
+	cpu->rip = cpu->r[R_CODE] + site->offset;
+	if (memory_fill(cpu, cpu->native_linear, site->bytes, site->access))
+		return at_offset(cpu, site->retry, site->live);
+	uint64_t flushes = cpu->native->flushes, next = cpu->rip;
+	const struct op *op = cache_find(cpu), *after = op->run(cpu, op);
+	cpu->link = NULL;
+	if (!after)
+		return (struct next){};
+	next += op->length;
+	cpu->rip = cpu->r[R_CODE] + after->offset;
+	bool is_still_there = site->resume && flushes == cpu->native->flushes &&
+		!cpu->native->blocks[site->block].is_dropped;
+	if (cpu->rip != next || !is_still_there || wants_attention(cpu))
+		return (struct next){};
+	return at_offset(cpu, site->resume, site->live);
+}
+
+static struct next need(struct cpu *cpu, const struct site *site)
+{
+	cpu->rip = cpu->r[R_CODE] + site->offset;
+	if ((site->needs & ~fallback_available(cpu)) == 0)
+		return at_offset(cpu, site->retry, site->needs);
+	fallback_one(cpu);
+	return (struct next){};
+}
+
+/* Why translated code has come back. */
+static struct next look(struct cpu *cpu)
+{
+	const struct site *site = &cpu->native->sites[cpu->native_site];
+	switch ((enum site_kind)site->kind) {
+	case SITE_LINK:
+		return follow(cpu, cpu->native_site);
+	case SITE_MEMORY:
+		return memory_missed(cpu, site);
+	case SITE_NEED:
+		return need(cpu, site);
+	case SITE_STALE:
+		cpu->rip = cpu->r[R_CODE] + site->offset;
+		return (struct next){};
+	case SITE_CALLOUT:
+	default:
+		cpu->rip = cpu->r[R_CODE] + site->offset;
+		fallback_one(cpu);
+		return (struct next){};
+	}
+}
+
+void native_run(struct cpu *cpu)
+{
+	struct native *native = cpu->native;
+	uint32_t block = find(cpu);
+	if (!block) {
+		fallback_some(cpu);
+		return;
+	}
+	remember(cpu, block);
+	if (native->is_checked) {
+		lockstep_run(cpu, block);
+		return;
+	}
+	struct next next = at_offset(cpu, native->blocks[block].entry, 0);
+	while (next.code) {
+		native->pieces.enter(cpu, next.code, next.live);
+		next = look(cpu);
+	}
+}

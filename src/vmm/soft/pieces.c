@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pieces.c - into translated code, and out of it with the guest's registers saved.
+ *
+ * While translated code runs the host's RSP points to struct cpu and nothing is pushed; below it there is
+ * room for the frame of a signal.
+ */
+#include "vmm/soft/pieces.h"
+
+#include "vmm/soft/cpuid.h"
+
+#define AT(field) offsetof(struct cpu, field)
+
+static void in_cpu(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t reg, size_t offset)
+{
+	struct host_operand at = { .base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)offset };
+	emit_op(to, how, opcode, reg, &at);
+}
+
+/* MOVUPS or VMOVUPS of all vector registers; opcode 10 loads, 11 stores. */
+static void move_vectors(struct emitter *to, uint8_t opcode)
+{
+	bool is_wide = cpuid_host_has(HOST_HAS_AVX);
+	for (uint32_t n = 0; n < 16; n++) {
+		size_t offset = AT(vector) + n * VECTOR_BYTES;
+		if (!is_wide) {
+			in_cpu(to, EMIT_0F, opcode, n, offset);
+			continue;
+		}
+		EMIT(to, 0xc5, n >= 8 ? 0x7c : 0xfc, opcode, (uint8_t)(0x84 | (n & 7) << 3), 0x24);
+		emit_32(to, (uint32_t)offset);
+	}
+}
+
+static uint8_t *jump_if_lacks(struct emitter *to, uint8_t bit)
+{
+	in_cpu(to, 0, 0xf6, 0, AT(lacks)); /* test byte, imm8 */
+	EMIT(to, bit);
+	return emit_jcc(to, 5);
+}
+
+static void here(struct emitter *to, uint8_t *displacement)
+{
+	emit_set_target(displacement, to->at);
+}
+
+static void write_enter(struct emitter *to)
+{
+	EMIT(to, 0xf3, 0x0f, 0x1e, 0xfa);                                     /* endbr64 */
+	EMIT(to, 0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57); /* push */
+	EMIT(to, 0x48, 0x89, 0xa7); /* mov [rdi + ], rsp */
+	emit_32(to, (uint32_t)AT(native_host_rsp));
+	EMIT(to, 0x48, 0x89, 0xfc); /* mov rsp, rdi */
+	emit_store(to, AT(native_code), 6);
+	EMIT(to, 0x85, 0xd2); /* test edx, edx */
+	uint8_t *plain = emit_jcc(to, 4);
+	EMIT(to, 0x83, 0xf2, 0xff); /* xor edx, -1 */
+	in_cpu(to, 0, 0x88, 2, AT(lacks));
+	uint8_t *no_x87 = jump_if_lacks(to, LIVE_X87);
+	in_cpu(to, EMIT_0F | EMIT_WIDE, 0xae, 1, AT(fx)); /* fxrstor64 */
+	in_cpu(to, EMIT_0F, 0xae, 2, AT(host_mxcsr));
+	here(to, no_x87);
+	uint8_t *no_vectors = jump_if_lacks(to, LIVE_SSE);
+	move_vectors(to, 0x10);
+	here(to, no_vectors);
+	uint8_t *no_fp = jump_if_lacks(to, LIVE_FP);
+	in_cpu(to, EMIT_0F, 0xae, 2, AT(mxcsr)); /* ldmxcsr */
+	here(to, no_fp);
+	here(to, plain);
+	for (uint32_t n = 0; n < 16; n++)
+		if (host_register(n) != HOST_NONE)
+			emit_load(to, host_register(n), AT(r) + 8 * n);
+	in_cpu(to, 0, 0xff, 4, AT(native_code)); /* jmp [] */
+}
+
+static void write_leave(struct emitter *to)
+{
+	for (uint32_t n = 0; n < 16; n++)
+		if (host_register(n) != HOST_NONE)
+			emit_store(to, AT(r) + 8 * n, host_register(n));
+	uint8_t *no_vectors = jump_if_lacks(to, LIVE_SSE);
+	move_vectors(to, 0x11);
+	if (cpuid_host_has(HOST_HAS_AVX))
+		EMIT(to, 0xc5, 0xf8, 0x77); /* vzeroupper */
+	here(to, no_vectors);
+	uint8_t *no_fp = jump_if_lacks(to, LIVE_FP);
+	in_cpu(to, EMIT_0F, 0xae, 3, AT(mxcsr)); /* stmxcsr */
+	in_cpu(to, EMIT_0F, 0xae, 2, AT(host_mxcsr));
+	here(to, no_fp);
+	uint8_t *no_x87 = jump_if_lacks(to, LIVE_X87);
+	in_cpu(to, EMIT_0F | EMIT_WIDE, 0xae, 0, AT(fx)); /* fxsave64 */
+	EMIT(to, 0xdb, 0xe3);                             /* fninit */
+	here(to, no_x87);
+	in_cpu(to, 0, 0xc6, 0, AT(lacks)); /* mov byte, 0xff */
+	EMIT(to, 0xff);
+	emit_load(to, HOST_RSP, AT(native_host_rsp));
+	EMIT(to, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3); /* pop, ret */
+}
+
+/* T1 is the linear address less the tag of the entry at T2. */
+static void write_miss(struct emitter *to, const uint8_t *leave, size_t tag)
+{
+	struct host_operand at = { .base = HOST_RSP, .index = HOST_T2, .disp = (int32_t)tag };
+	emit_op(to, EMIT_WIDE, 0x03, HOST_T1, &at); /* add */
+	emit_store(to, AT(native_linear), HOST_T1);
+	emit_set_target(emit_jump(to), leave);
+}
+
+void pieces_write(
+	struct pieces *pieces, struct emitter *to, const uint8_t *base, const uint8_t *executable)
+{
+	uintptr_t enter = (uintptr_t)executable + (size_t)(to->at - base);
+	/* By way of an integer: ISO C has no conversion from data to a function. */
+	pieces->enter = (void (*)(struct cpu *, const void *, uint32_t))enter;
+	write_enter(to);
+	const uint8_t *leave = to->at;
+	pieces->leave = (uint32_t)(leave - base);
+	write_leave(to);
+	pieces->arrive = (uint32_t)(to->at - base);
+	emit_store_imm_32(to, AT(native_site), 0);
+	emit_set_target(emit_jump(to), leave);
+	for (uint32_t kind = 0; kind < TLB_KINDS; kind++) {
+		size_t entries =
+			AT(tlbs) + kind * sizeof(struct tlb) + offsetof(struct tlb, entries);
+		pieces->miss[kind][0] = (uint32_t)(to->at - base);
+		write_miss(to, leave, entries + offsetof(struct tlb_entry, read));
+		pieces->miss[kind][1] = (uint32_t)(to->at - base);
+		write_miss(to, leave, entries + offsetof(struct tlb_entry, write));
+	}
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pieces.h - the code between the C of the monitor and translated code.
+ */
+#pragma once
+
+#include "vmm/soft/cpu.h"
+#include "vmm/soft/emit.h"
+
+/* Where they are; offsets. */
+struct pieces {
+	void (*enter)(struct cpu *cpu, const void *code, uint32_t live);
+	uint32_t leave;
+	uint32_t arrive;             /* leaves with site 0: rip is known already */
+	uint32_t miss[TLB_KINDS][2]; /* of a read, of a write */
+};
+
+/* Writes them; `base` is where the memory is written, `executable` where it runs. */
+void pieces_write(
+	struct pieces *pieces, struct emitter *to, const uint8_t *base, const uint8_t *executable);

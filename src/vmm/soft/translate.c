@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * translate.c - decodes up to a jump that is always taken, finds which flags are read by whom, writes.
+ */
+#include "vmm/soft/translate.h"
+
+#include "vmm/soft/cache.h"
+#include "vmm/soft/flow.h"
+#include "vmm/soft/generate.h"
+
+bool translate_has_room(const struct native *native)
+{
+	return native->used + BLOCK_BYTES <= CODE_BYTES && native->block_count < BLOCKS_MAX &&
+		native->site_count + BLOCK_SITES + 1 <= SITES_MAX;
+}
+
+static bool ends(const struct step *step)
+{
+	switch (step->effect.class) {
+	case EFFECT_OTHER:
+	case EFFECT_JUMP:
+	case EFFECT_CALL:
+	case EFFECT_RETURN:
+	case EFFECT_JUMP_INDIRECT:
+	case EFFECT_CALL_INDIRECT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Operands that the writers do not take. */
+static bool is_odd(const struct insn *insn)
+{
+	return insn->is_memory &&
+		(insn->address_bytes == 2 ||
+			(insn->base == INSN_RIP && insn->disp > INT32_MAX - 0x2000));
+}
+
+static void decode_steps(struct writing *w, uint32_t offset)
+{
+	while (w->count < BLOCK_INSNS && offset < GUEST_PAGE) {
+		struct step *step = &w->steps[w->count];
+		*step = (struct step){ .offset = (uint16_t)offset, .bytes = w->page + offset };
+		cache_watch(w->cpu, w->physical + offset);
+		int status = decode(step->bytes, GUEST_PAGE - offset, 8, &step->insn);
+		if (status == DECODE_SHORT && w->count > 0)
+			return;
+		w->count++;
+		if (status != DECODE_OK)
+			return;
+		step->effect = effect_of(&step->insn);
+		if (is_odd(&step->insn))
+			step->effect = (struct effect){ .class = EFFECT_OTHER };
+		offset += step->insn.length;
+		if (ends(step))
+			return;
+	}
+}
+
+static bool has_target(const struct step *step)
+{
+	return step->effect.class == EFFECT_JUMP || step->effect.class == EFFECT_CONDITION ||
+		step->effect.class == EFFECT_CALL;
+}
+
+static uint32_t next_offset(const struct step *step)
+{
+	return step->offset + (uint32_t)step->insn.length;
+}
+
+static void find_live(struct writing *w)
+{
+	struct step *last = &w->steps[w->count - 1];
+	uint16_t live = EFFECT_FLAGS;
+	if (!ends(last))
+		live = flow_live_at(w, next_offset(last));
+	for (uint32_t i = w->count; i > 0; i--) {
+		struct step *step = &w->steps[i - 1];
+		if (has_target(step))
+			step->live_target = flow_live_at(w, flow_target(step));
+		if (step->effect.class == EFFECT_CONDITION)
+			live |= step->live_target;
+		else if (has_target(step))
+			live = step->live_target;
+		step->live_out = live;
+		live = (uint16_t)((live & ~step->effect.kills) | step->effect.reads);
+		if (step->effect.class == EFFECT_OTHER)
+			live = EFFECT_FLAGS;
+		step->live_in = live;
+	}
+}
+
+/* How far the writing was before an instruction. */
+struct mark {
+	struct emitter to;
+	uint32_t sites, cold, mode;
+	bool in_host, in_cpu;
+	uint8_t live;
+};
+
+static struct mark mark(const struct writing *w)
+{
+	return (struct mark){ .to = w->to,
+		.sites = w->native->site_count,
+		.cold = w->cold_count,
+		.mode = w->mode,
+		.in_host = w->flags_in_host,
+		.in_cpu = w->flags_in_cpu,
+		.live = w->live };
+}
+
+static void go_back(struct writing *w, const struct mark *mark)
+{
+	w->to = mark->to;
+	w->native->site_count = mark->sites;
+	w->cold_count = mark->cold;
+	w->mode = mark->mode;
+	w->flags_in_host = mark->in_host;
+	w->flags_in_cpu = mark->in_cpu;
+	w->live = mark->live;
+}
+
+/* Where the slow way of its accesses comes back. */
+static void set_resume(struct writing *w, uint32_t cold)
+{
+	for (; cold < w->cold_count; cold++) {
+		if (w->native->sites[w->cold[cold].site].kind != SITE_MEMORY)
+			continue;
+		w->cold[cold].back = w->to.at;
+		w->cold[cold].restores = w->flags_in_host && step_now(w)->live_out;
+	}
+}
+
+/* Writes the present instruction; false if the block ends with it. */
+static bool write_step(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	struct mark before = mark(w);
+	if (step->effect.class != EFFECT_OTHER) {
+		if (generate(w) && !w->to.is_full) {
+			set_resume(w, before.cold);
+			return true;
+		}
+		go_back(w, &before);
+		if (flow(w) && !w->to.is_full)
+			return !ends(step);
+		go_back(w, &before);
+	}
+	block_callout(w);
+	return false;
+}
+
+static void write_entry(struct writing *w, struct block *block)
+{
+	block->entry = (uint32_t)(w->to.at - w->native->writable);
+	w->flags_in_host = true;
+	if (w->steps[0].live_in)
+		block_restore_flags(&w->to, HOST_T1);
+	block->entry_host = (uint32_t)(w->to.at - w->native->writable);
+}
+
+static void write_all(struct writing *w, struct block *block)
+{
+	const struct step *last = &w->steps[w->count - 1];
+	bool goes_on = true;
+	write_entry(w, block);
+	for (w->now = 0; goes_on && w->now < w->count; w->now++)
+		goes_on = write_step(w);
+	if (goes_on) {
+		w->now = w->count - 1;
+		flow_link(w, next_offset(last), last->live_out);
+	}
+	block->count = (uint8_t)w->now;
+	flow_finish(w);
+}
+
+static void write_stale(struct writing *w, struct block *block)
+{
+	w->now = 0;
+	uint32_t site = block_site(w, SITE_STALE);
+	block->stale = (uint32_t)(w->to.at - w->native->writable);
+	emit_store_imm_32(&w->to, AT(native_site), site);
+	emit_set_target(emit_jump(&w->to), w->native->writable + w->native->pieces.leave);
+}
+
+uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, uint32_t mode)
+{
+	struct native *native = cpu->native;
+	if (!native->writing)
+		native->writing = alloc(struct writing);
+	struct writing *w = native->writing;
+	struct block block = { .physical = physical, .mode = mode };
+	w->cpu = cpu;
+	w->native = native;
+	w->mode = mode;
+	w->page = page;
+	w->physical = physical & ~(GUEST_PAGE - 1);
+	w->block = native->block_count;
+	w->count = w->now = w->cold_count = 0;
+	w->live = 0;
+	w->flags_in_host = w->flags_in_cpu = false;
+	w->to = (struct emitter){ .at = native->writable + native->used };
+	w->to.end = w->to.at + BLOCK_BYTES;
+	decode_steps(w, physical & (GUEST_PAGE - 1));
+	find_live(w);
+	write_all(w, &block);
+	write_stale(w, &block);
+	assert(!w->to.is_full);
+	return code_add(native, &block, w->to.at);
+}
