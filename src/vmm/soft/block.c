@@ -177,6 +177,7 @@ void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_al
 	uint32_t site = block_site(w, SITE_MEMORY);
 	w->native->sites[site].bytes = (uint8_t)bytes;
 	w->native->sites[site].access = (uint8_t)access;
+	w->native->sites[site].has_two = w->has_two;
 	w->native->sites[site].retry = (uint32_t)(w->retry - w->native->writable);
 	struct cold *cold = block_cold(w, emit_jcc(to, 7), site); /* ja */
 	cold->tlb = (uint8_t)kind;

@@ -26,11 +26,13 @@ struct cold {
 	uint8_t *from;   /* a displacement that shall lead here, or NULL */
 	uint8_t *from_2; /* another */
 	uint32_t site;
-	bool saves_flags; /* from the host's register */
-	bool checks;      /* LINK: attention or generation first, then jumps on */
-	bool restores;    /* MEMORY: flags to the host's register before it goes on */
-	uint8_t *back;    /* where it goes on */
-	uint8_t tlb;      /* MEMORY */
+	bool saves_flags;  /* from the host's register */
+	bool checks;       /* LINK: attention or generation first, then jumps on */
+	bool restores;     /* MEMORY: flags to the host's register before it goes on */
+	uint8_t *back;     /* where it goes on */
+	uint8_t tlb;       /* MEMORY */
+	bool looks_beside; /* CALLOUT: in the other slot for the jump's target first */
+	uint8_t mode;
 };
 
 struct writing {
@@ -41,6 +43,10 @@ struct writing {
 	uint32_t block;      /* its number */
 	const uint8_t *page; /* the guest's */
 	guest_addr physical; /* of the page */
+	/* The first instruction lies in two pages: its bytes, and the physical page of the rest. */
+	uint8_t crossing[INSN_BYTES_MAX + 1];
+	guest_addr second; /* 0: it does not */
+	bool next_crosses; /* the one behind the block does */
 
 	struct step steps[BLOCK_INSNS];
 	uint32_t count, now; /* the one that is written */
@@ -49,6 +55,7 @@ struct writing {
 	bool flags_in_host, flags_in_cpu;
 	uint8_t live; /* LIVE_... that hold from here on */
 	uint8_t *retry;
+	bool has_two; /* operands in memory, which may share a slot of the TLB */
 
 	struct cold cold[BLOCK_SITES];
 	uint32_t cold_count;

@@ -96,6 +96,14 @@ uint32_t code_add(struct native *native, const struct block *block, const uint8_
 	native->blocks[number].next = *bucket;
 	native->blocks[number].next_in_page = *page;
 	*bucket = *page = number;
+	if (block->second) {
+		uint32_t stand_in = native->block_count++;
+		page = &native->pages[page_bucket(block->second)];
+		native->blocks[stand_in] = (struct block){
+			.physical = block->second, .whole = number, .next_in_page = *page
+		};
+		*page = stand_in;
+	}
 	native->used = ((uint32_t)(end - native->writable) + 15) & ~15u;
 	native->translated++;
 	return number;
@@ -137,6 +145,12 @@ static void bury(struct native *native, struct block *block)
 	set_jump(native, block->entry + 1, block->stale);
 }
 
+void code_drop_block(struct native *native, uint32_t number)
+{
+	unhash(native, number);
+	bury(native, &native->blocks[number]);
+}
+
 bool code_drop(struct native *native, guest_addr page)
 {
 	bool found = false;
@@ -148,8 +162,7 @@ bool code_drop(struct native *native, guest_addr page)
 			continue;
 		}
 		found = true;
-		unhash(native, *next);
-		bury(native, block);
+		code_drop_block(native, block->whole ? block->whole : *next);
 		*next = block->next_in_page;
 	}
 	return found;

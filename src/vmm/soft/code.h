@@ -33,8 +33,9 @@ struct site {
 	uint8_t count; /* instructions of the block that are done */
 	uint8_t bytes, access;
 	uint8_t needs;
-	uint16_t offset;        /* of the instruction in its page */
-	uint16_t dead;          /* flags whose values are of no interest here */
+	uint16_t offset; /* of the instruction in its page */
+	uint16_t dead;   /* flags whose values are of no interest here */
+	bool has_two;    /* MEMORY: one of two operands, which may push each other out of the TLB */
 	bool is_far, is_host;   /* LINK: to another page; with the flags in the host's register */
 	int32_t target;         /* LINK: relative to the page */
 	uint32_t retry, resume; /* MEMORY, NEED: where it is done again, and what follows it */
@@ -51,7 +52,14 @@ struct block {
 	uint32_t stale;      /* what a dropped block's entries jump to */
 	uint32_t links;      /* sites that lead here */
 	uint32_t next, next_in_page;
-	uint8_t count; /* of instructions */
+	/*
+	 * A block of one instruction over the end of a page: the page where the rest is, and what
+	 * stands for it among that page's blocks, whose `whole` is the block.
+	 */
+	guest_addr second;
+	uint32_t whole;
+	uint8_t count;  /* of instructions */
+	uint8_t checks; /* in lock-step */
 	bool is_dropped;
 };
 
@@ -81,6 +89,9 @@ uint32_t code_find(const struct native *native, guest_addr physical, uint32_t mo
 
 /* Takes up the block that was written up to `end`. */
 uint32_t code_add(struct native *native, const struct block *block, const uint8_t *end);
+
+/* Drops one block. */
+void code_drop_block(struct native *native, uint32_t block);
 
 /* Drops what was translated from the physical page; true if there was something. */
 bool code_drop(struct native *native, guest_addr page);

@@ -221,7 +221,7 @@ enum native_mode { NATIVE_KERNEL, NATIVE_SMAP, NATIVE_USER, NATIVE_KERNEL_AC, NA
 #define LIVE_FP  0x4u /* MXCSR, with all exceptions masked */
 #define LIVE_X87 0x8u /* likewise */
 
-#define NATIVE_JUMPS 4096
+#define NATIVE_JUMPS 16384
 #define NATIVE_LOG   1024 /* entries of native_jumps in use */
 
 /* Where translated code goes on at rip; code is NULL if nobody knows. */

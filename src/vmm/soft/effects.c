@@ -172,6 +172,11 @@ static void one_byte(const struct insn *insn, struct effect *effect)
 	case 0x8b:
 		set_modrm(effect, bytes, true, true, false);
 		break;
+	case 0x8c:
+		/* The low half is zero-extended in 64 bits alike. */
+		if (!insn->is_memory && insn->operand_bytes != 2 && (insn->modrm >> 3 & 7) < 6)
+			effect->class = EFFECT_SELECTOR;
+		break;
 	case 0x8d:
 		set_modrm(effect, insn->operand_bytes, true, true, false);
 		effect->class = insn->is_memory ? EFFECT_LEA : EFFECT_OTHER;
@@ -179,6 +184,22 @@ static void one_byte(const struct insn *insn, struct effect *effect)
 	case 0x98:
 	case 0x99:
 		plain(effect, 0, 0);
+		break;
+	case 0x9c:
+		effect->class = insn->operand_bytes == 8 ? EFFECT_PUSH_FLAGS : EFFECT_OTHER;
+		set_flags(effect, ALL, 0, 0);
+		break;
+	case 0xa4:
+	case 0xa5:
+	case 0xaa:
+	case 0xab:
+	case 0xac:
+	case 0xad:
+		effect->class = EFFECT_STRING;
+		break;
+	case 0xfa:
+	case 0xfb:
+		effect->class = EFFECT_INTERRUPTS;
 		break;
 	case 0x9e:
 		plain(effect, 0, ALL & ~FLAG_OF);

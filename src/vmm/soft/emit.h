@@ -15,6 +15,8 @@
 #define HOST_RDX 2
 #define HOST_RSP 4
 #define HOST_RBP 5
+#define HOST_RSI 6
+#define HOST_RDI 7
 #define HOST_T2  11
 #define HOST_T1  14
 #define HOST_SP  15 /* the guest's RSP */

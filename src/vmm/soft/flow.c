@@ -44,6 +44,8 @@ static uint32_t link_site(struct writing *w, int64_t target)
 	struct site *site = &w->native->sites[number];
 	site->target = (int32_t)target;
 	site->is_far = target < 0 || target >= (int64_t)GUEST_PAGE;
+	if (w->next_crosses && target == flow_next(&w->steps[w->count - 1]))
+		site->is_far = true; /* the page behind may become another one */
 	site->count++;
 	site->access = step_now(w)->effect.class == EFFECT_JUMP ||
 			step_now(w)->effect.class == EFFECT_CONDITION ||
@@ -75,9 +77,11 @@ static void put_checks(struct writing *w, struct site *site, struct cold *cold)
 		struct host_operand at = {
 			.base = HOST_T1, .index = HOST_NONE, .disp = (int32_t)pages
 		};
-		emit_load(to, HOST_T1, AT(r) + 8 * R_CODE);
-		emit_lea(to, HOST_T1, &at);
-		emit_store(to, AT(r) + 8 * R_CODE, HOST_T1);
+		if (pages) {
+			emit_load(to, HOST_T1, AT(r) + 8 * R_CODE);
+			emit_lea(to, HOST_T1, &at);
+			emit_store(to, AT(r) + 8 * R_CODE, HOST_T1);
+		}
 	}
 	uint8_t *jump = emit_jump(to);
 	site->jump = (uint32_t)(jump - native->writable);
@@ -129,6 +133,11 @@ static void link_condition(struct writing *w, uint32_t condition, int64_t target
 	}
 }
 
+int64_t flow_next(const struct step *step)
+{
+	return (int64_t)step->offset + step->insn.length;
+}
+
 int64_t flow_target(const struct step *step)
 {
 	return (int64_t)step->offset + step->insn.length + (int64_t)step->insn.imm;
@@ -167,13 +176,18 @@ static bool call(struct writing *w)
 	return true;
 }
 
+static struct host_operand entry_rip(const struct writing *w, uint32_t mode)
+{
+	return (struct host_operand){ .base = HOST_RSP,
+		.index = HOST_T2,
+		.disp = (int32_t)(AT(native_jumps) + mode * sizeof(w->cpu->native_jumps[0]) +
+			offsetof(struct native_jump, rip)) };
+}
+
 /* With the target's address in T1: its entry's offset in T2, or the interpreter does it all. */
 static void find_entry(struct writing *w)
 {
-	struct host_operand at = { .base = HOST_RSP,
-		.index = HOST_T2,
-		.disp = (int32_t)(AT(native_jumps) + w->mode * sizeof(w->cpu->native_jumps[0]) +
-			offsetof(struct native_jump, rip)) };
+	struct host_operand at = entry_rip(w, w->mode);
 	block_op_cpu(w, 0, 0x83, 7, AT(attention));
 	EMIT(&w->to, 0);
 	block_callout_if(w, 5);
@@ -183,7 +197,11 @@ static void find_entry(struct writing *w)
 	emit_op_reg(&w->to, 0, 0xc1, 4, HOST_T2); /* shl */
 	EMIT(&w->to, 4);
 	emit_op(&w->to, EMIT_WIDE, 0x3b, HOST_T1, &at);
-	block_callout_if(w, 5);
+	uint32_t site = block_site(w, SITE_CALLOUT);
+	struct cold *cold = block_cold(w, emit_jcc(&w->to, 5), site);
+	cold->looks_beside = true;
+	cold->back = w->to.at;
+	cold->mode = w->mode;
 }
 
 static void set_page(struct writing *w)
@@ -253,6 +271,7 @@ static bool jump_indirect(struct writing *w)
 static bool call_indirect(struct writing *w)
 {
 	struct host_operand code = entry_code(w);
+	w->has_two = step_now(w)->insn.is_memory;
 	block_begin_checks(w);
 	get_target(w);
 	find_entry(w);
@@ -334,6 +353,13 @@ static void finish_one(struct writing *w, struct cold *cold)
 	if (site->kind == SITE_MEMORY) {
 		finish_memory(w, cold, site);
 		return;
+	}
+	if (cold->looks_beside) {
+		struct host_operand at = entry_rip(w, cold->mode);
+		emit_op_reg(&w->to, 0, 0x83, 6, HOST_T2); /* xor */
+		EMIT(&w->to, sizeof(struct native_jump));
+		emit_op(&w->to, EMIT_WIDE, 0x3b, HOST_T1, &at);
+		emit_set_target(emit_jcc(&w->to, 4), cold->back);
 	}
 	if (cold->checks) {
 		cold->from = NULL;

@@ -15,6 +15,8 @@ void flow_link(struct writing *w, int64_t target, uint16_t live);
 /* Where a direct jump leads, relative to the page. */
 int64_t flow_target(const struct step *step);
 
+int64_t flow_next(const struct step *step);
+
 /* Flags that may be read by the code at the offset before they are set. */
 uint16_t flow_live_at(struct writing *w, int64_t offset);
 

@@ -4,6 +4,8 @@
  */
 #include "vmm/soft/generate.h"
 
+#include "vmm/soft/generate_string.h"
+
 #define NOWHERE HOST_NONE
 
 /* Where a general register stands for this instruction; loads it to `temp` if it has no place. */
@@ -319,6 +321,7 @@ static bool push_memory(struct writing *w)
 	const struct step *step = step_now(w);
 	block_begin_checks(w);
 	if (step->insn.is_memory) {
+		w->has_two = true;
 		block_address(w, &step->insn);
 		block_access(w, 8, ACCESS_READ, false, true);
 		emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T2, &at_t1);
@@ -407,6 +410,59 @@ static bool direction(struct writing *w)
 	return true;
 }
 
+static bool selector(struct writing *w)
+{
+	const struct insn *insn = &step_now(w)->insn;
+	uint32_t host = host_register(insn->rm);
+	size_t at = AT(segments) + (insn->modrm >> 3 & 7) * sizeof(struct cpu_segment) +
+		offsetof(struct cpu_segment, selector);
+	block_op_cpu(w, EMIT_0F, 0xb7, host == HOST_NONE ? HOST_T1 : host, at); /* movzx */
+	keep(w, insn->rm, HOST_T1);
+	return true;
+}
+
+/* While translated code runs neither TF nor RF nor VM is set. */
+static bool push_flags(struct writing *w)
+{
+	struct emitter *to = &w->to;
+	block_begin_checks(w);
+	block_op_cpu(w, EMIT_0F, 0xb7, HOST_T1, AT(flags)); /* movzx */
+	emit_op_reg(to, 0, 0x8b, HOST_T2, HOST_T1);
+	emit_op_reg(to, 0, 0x83, 4, HOST_T2); /* and, 1 */
+	EMIT(to, 1);
+	emit_op_reg(to, 0, 0xc1, 4, HOST_T2); /* shl, 11: OF */
+	EMIT(to, 11);
+	emit_op_reg(to, 0, 0xc1, 5, HOST_T1); /* shr, 8 */
+	EMIT(to, 8);
+	emit_op_reg(to, 0, 0x81, 4, HOST_T1); /* and */
+	emit_32(to, FLAGS_ARITHMETIC & 0xff);
+	emit_op_reg(to, 0, 0x0b, HOST_T1, HOST_T2); /* or */
+	block_op_cpu(w, 0, 0x0b, HOST_T1, AT(rflags_rest));
+	emit_store(to, AT(native_value), HOST_T1);
+	generate_push_slot(w);
+	emit_load(to, HOST_T2, AT(native_value));
+	emit_op(to, EMIT_WIDE, 0x89, HOST_T2, &at_t1);
+	move_stack(w, -8);
+	return true;
+}
+
+/* In ring 0. STI does something only if interrupts are off: the interpreter's. */
+static bool interrupts(struct writing *w)
+{
+	if (w->mode == NATIVE_USER)
+		return false;
+	block_begin_checks(w);
+	if (step_now(w)->insn.opcode == 0xfa) {
+		block_op_cpu(w, 0, 0x81, 4, AT(rflags_rest)); /* and */
+		emit_32(&w->to, ~FLAG_IF);
+		return true;
+	}
+	block_op_cpu(w, 0, 0xf7, 0, AT(rflags_rest)); /* test */
+	emit_32(&w->to, FLAG_IF);
+	block_callout_if(w, 4);
+	return true;
+}
+
 /* EFLAGS.AC decides which TLB counts. */
 static bool access_flag(struct writing *w)
 {
@@ -450,6 +506,14 @@ bool generate(struct writing *w)
 		return exchange_a(w);
 	case EFFECT_DIVIDE:
 		return divide(w);
+	case EFFECT_STRING:
+		return generate_string(w);
+	case EFFECT_SELECTOR:
+		return selector(w);
+	case EFFECT_PUSH_FLAGS:
+		return push_flags(w);
+	case EFFECT_INTERRUPTS:
+		return interrupts(w);
 	case EFFECT_PUSH:
 	case EFFECT_PUSH_IMMEDIATE:
 		return push(w);

@@ -5,7 +5,8 @@
  * Before a block all pages are slow to write, so that the first write to each tells of it and the page is
  * copied. When the block has left, what it wrote is taken back, the registers are put back, and the
  * interpreter does as many instructions. Then registers, flags that may be read, vectors and the written
- * pages must be the same. What the block leaves to the interpreter is not compared.
+ * pages must be the same. What the block leaves to the interpreter is not compared. A block
+ * that was right CHECKS times is believed from then on.
  */
 #include "vmm/soft/lockstep.h"
 
@@ -20,6 +21,8 @@
 #include "vmm/soft/translate.h"
 
 #define PAGES_MAX 160
+#define RETRIES   64 /* of instructions with two operands in memory */
+#define CHECKS    40 /* of a block */
 
 struct page {
 	uint8_t *host;
@@ -165,7 +168,7 @@ static uint32_t run_translated(
 {
 	struct native *native = cpu->native;
 	uint32_t offset = native->blocks[number].entry, live = 0;
-	for (;;) {
+	for (uint32_t twice = 0;;) {
 		cpu->native_site = UINT32_MAX;
 		native->pieces.enter(cpu, code_at(native, offset), live);
 		const struct site *site = &native->sites[cpu->native_site];
@@ -179,7 +182,8 @@ static uint32_t run_translated(
 		}
 		offset = site->retry;
 		live = site->kind == SITE_NEED ? site->needs : site->live;
-		if (site->kind == SITE_MEMORY && fill(cpu, all, site))
+		twice += site->has_two;
+		if (site->kind == SITE_MEMORY && twice < RETRIES && fill(cpu, all, site))
 			continue;
 		if (site->kind == SITE_NEED && (site->needs & ~fallback_available(cpu)) == 0)
 			continue;
@@ -248,6 +252,11 @@ static const char *compare(
 	return NULL;
 }
 
+bool lockstep_believes(const struct cpu *cpu, uint32_t block)
+{
+	return cpu->native->blocks[block].checks >= CHECKS;
+}
+
 void lockstep_run(struct cpu *cpu, uint32_t block)
 {
 	if (!cpu->native->lockstep)
@@ -256,6 +265,8 @@ void lockstep_run(struct cpu *cpu, uint32_t block)
 	struct state states[3];
 	uint16_t dead;
 	bool goes_on;
+	struct block *which = &cpu->native->blocks[block];
+	which->checks++;
 	tlb_slow_writes(cpu);
 	all->count = 0;
 	take(cpu, &states[0]);

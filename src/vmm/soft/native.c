@@ -71,7 +71,17 @@ static uint32_t find(struct cpu *cpu)
 	if (!host)
 		cpu_fault(cpu, NULL, FAULT_GP, 0);
 	enum native_mode mode = mode_of(cpu);
+	struct second_page second;
+	bool crosses = translate_crosses(physical, host);
+	if (crosses)
+		second.physical = memory_fetch(cpu, (cpu->rip | 0xfff) + 1, &second.host);
+	if (crosses && !second.host)
+		cpu_fault(cpu, NULL, FAULT_GP, 0);
 	uint32_t number = code_find(cpu->native, physical, mode);
+	if (number && cpu->native->blocks[number].second != (crosses ? second.physical : 0)) {
+		code_drop_block(cpu->native, number);
+		number = 0;
+	}
 	if (!number) {
 		uint8_t *heat = heat_of(cpu->native, physical);
 		if (*heat >= HOT_PAGE) {
@@ -81,10 +91,21 @@ static uint32_t find(struct cpu *cpu)
 		}
 		if (!translate_has_room(cpu->native))
 			code_flush(cpu);
-		number = translate(cpu, physical, host, mode);
+		number = translate(cpu, physical, host, mode, crosses ? &second : NULL);
 	}
 	cpu->r[R_CODE] = cpu->rip & PAGE_MASK;
 	return number;
+}
+
+/* That a slot is in use. */
+static void note(struct cpu *cpu, enum native_mode mode, uint32_t at)
+{
+	uint32_t *count = &cpu->native_log_count[mode];
+	if (cpu->native_jumps[mode][at].rip != ~(uint64_t)at)
+		return;
+	if (*count < NATIVE_LOG)
+		cpu->native_log[mode][*count] = (uint16_t)at;
+	*count = *count <= NATIVE_LOG ? *count + 1 : *count;
 }
 
 /* Jumps to this address find the block from now on. */
@@ -94,14 +115,18 @@ static void remember(struct cpu *cpu, uint32_t number)
 	enum native_mode mode = native->blocks[number].mode;
 	uint32_t at = cpu->rip & (NATIVE_JUMPS - 1);
 	uint32_t entry = native->is_checked ? native->pieces.arrive : native->blocks[number].entry;
-	struct native_jump *jump = &cpu->native_jumps[mode][at];
-	if (jump->rip == ~(uint64_t)at) {
-		uint32_t *count = &cpu->native_log_count[mode];
-		if (*count < NATIVE_LOG)
-			cpu->native_log[mode][*count] = (uint16_t)at;
-		*count = *count <= NATIVE_LOG ? *count + 1 : *count;
+	struct native_jump *jumps = cpu->native_jumps[mode];
+	const uint8_t *code = code_at(native, entry);
+	if (jumps[at].rip == cpu->rip || jumps[at ^ 1].rip == cpu->rip) {
+		jumps[jumps[at].rip == cpu->rip ? at : at ^ 1].code = code;
+		return;
 	}
-	*jump = (struct native_jump){ .rip = cpu->rip, .code = code_at(native, entry) };
+	note(cpu, mode, at);
+	note(cpu, mode, at ^ 1);
+	jumps[at ^ 1] = jumps[at];
+	if (jumps[at].rip == ~(uint64_t)at)
+		jumps[at ^ 1].rip = ~(uint64_t)(at ^ 1);
+	jumps[at] = (struct native_jump){ .rip = cpu->rip, .code = code };
 }
 
 static bool wants_attention(const struct cpu *cpu)
@@ -137,12 +162,16 @@ static struct next follow(struct cpu *cpu, uint32_t number)
 	if (site->access == ACCESS_EXECUTE && !is_canonical(rip))
 		return bad_target(cpu, site);
 	cpu->rip = rip;
-	if (wants_attention(cpu))
+	if (wants_attention(cpu) || native->is_checked)
 		return (struct next){};
 	uint64_t flushes = native->flushes;
 	uint32_t block = find(cpu);
 	if (!block)
 		return (struct next){};
+	/* A block in two pages is good for one generation of mappings, too. */
+	bool is_fixed = !native->sites[number].is_far;
+	if (is_fixed && native->blocks[block].second)
+		return at_offset(cpu, native->blocks[block].entry, 0);
 	if (flushes == native->flushes && !native->blocks[native->sites[number].block].is_dropped)
 		code_link(native, number, block, cpu->native_links[cpu->cpl == 3]);
 	return at_offset(cpu, native->blocks[block].entry, 0);
@@ -151,7 +180,7 @@ static struct next follow(struct cpu *cpu, uint32_t number)
 static struct next memory_missed(struct cpu *cpu, const struct site *site)
 {
 	cpu->rip = cpu->r[R_CODE] + site->offset;
-	if (memory_fill(cpu, cpu->native_linear, site->bytes, site->access))
+	if (!site->has_two && memory_fill(cpu, cpu->native_linear, site->bytes, site->access))
 		return at_offset(cpu, site->retry, site->live);
 	uint64_t flushes = cpu->native->flushes, next = cpu->rip;
 	const struct op *op = cache_find(cpu), *after = op->run(cpu, op);
@@ -180,6 +209,8 @@ static struct next need(struct cpu *cpu, const struct site *site)
 static struct next look(struct cpu *cpu)
 {
 	const struct site *site = &cpu->native->sites[cpu->native_site];
+	if (cpu->native_site == 0)
+		return (struct next){}; /* by an indirect jump, in lock-step */
 	switch ((enum site_kind)site->kind) {
 	case SITE_LINK:
 		return follow(cpu, cpu->native_site);
@@ -207,7 +238,7 @@ void native_run(struct cpu *cpu)
 		return;
 	}
 	remember(cpu, block);
-	if (native->is_checked) {
+	if (native->is_checked && !lockstep_believes(cpu, block)) {
 		lockstep_run(cpu, block);
 		return;
 	}

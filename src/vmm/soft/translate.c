@@ -4,13 +4,15 @@
  */
 #include "vmm/soft/translate.h"
 
+#include <string.h>
+
 #include "vmm/soft/cache.h"
 #include "vmm/soft/flow.h"
 #include "vmm/soft/generate.h"
 
 bool translate_has_room(const struct native *native)
 {
-	return native->used + BLOCK_BYTES <= CODE_BYTES && native->block_count < BLOCKS_MAX &&
+	return native->used + BLOCK_BYTES <= CODE_BYTES && native->block_count + 2 < BLOCKS_MAX &&
 		native->site_count + BLOCK_SITES + 1 <= SITES_MAX;
 }
 
@@ -44,8 +46,14 @@ static void decode_steps(struct writing *w, uint32_t offset)
 		*step = (struct step){ .offset = (uint16_t)offset, .bytes = w->page + offset };
 		cache_watch(w->cpu, w->physical + offset);
 		int status = decode(step->bytes, GUEST_PAGE - offset, 8, &step->insn);
-		if (status == DECODE_SHORT && w->count > 0)
+		w->next_crosses = status == DECODE_SHORT && w->count > 0;
+		if (w->next_crosses)
 			return;
+		if (status == DECODE_SHORT && w->second) {
+			cache_watch(w->cpu, w->second);
+			step->bytes = w->crossing;
+			status = decode(w->crossing, INSN_BYTES_MAX, 8, &step->insn);
+		}
 		w->count++;
 		if (status != DECODE_OK)
 			return;
@@ -137,6 +145,7 @@ static bool write_step(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	struct mark before = mark(w);
+	w->has_two = false;
 	if (step->effect.class != EFFECT_OTHER) {
 		if (generate(w) && !w->to.is_full) {
 			set_resume(w, before.cold);
@@ -184,7 +193,24 @@ static void write_stale(struct writing *w, struct block *block)
 	emit_set_target(emit_jump(&w->to), w->native->writable + w->native->pieces.leave);
 }
 
-uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, uint32_t mode)
+bool translate_crosses(guest_addr physical, const uint8_t *page)
+{
+	struct insn insn;
+	uint32_t offset = physical & (GUEST_PAGE - 1);
+	return offset > GUEST_PAGE - INSN_BYTES_MAX &&
+		decode(page + offset, GUEST_PAGE - offset, 8, &insn) == DECODE_SHORT;
+}
+
+static void take_crossing(struct writing *w, uint32_t offset, const struct second_page *second)
+{
+	uint32_t first = (uint32_t)GUEST_PAGE - offset;
+	w->second = second->physical;
+	memcpy(w->crossing, w->page + offset, first);
+	memcpy(w->crossing + first, second->host, INSN_BYTES_MAX - first);
+}
+
+uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, uint32_t mode,
+	const struct second_page *second)
 {
 	struct native *native = cpu->native;
 	if (!native->writing)
@@ -202,6 +228,11 @@ uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, ui
 	w->flags_in_host = w->flags_in_cpu = false;
 	w->to = (struct emitter){ .at = native->writable + native->used };
 	w->to.end = w->to.at + BLOCK_BYTES;
+	w->second = 0;
+	w->next_crosses = false;
+	if (second)
+		take_crossing(w, physical & (GUEST_PAGE - 1), second);
+	block.second = w->second;
 	decode_steps(w, physical & (GUEST_PAGE - 1));
 	find_live(w);
 	write_all(w, &block);
