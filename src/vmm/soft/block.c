@@ -188,3 +188,10 @@ void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_al
 	at.disp = (int32_t)(entries + offsetof(struct tlb_entry, host));
 	emit_op(to, EMIT_WIDE, in_one ? 0x03 : 0x8b, in_one ? HOST_T1 : HOST_T2, &at);
 }
+
+void block_push_slot(struct writing *w)
+{
+	struct host_operand at = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
+	emit_lea(&w->to, HOST_T1, &at);
+	block_access(w, 8, ACCESS_WRITE, false, true);
+}

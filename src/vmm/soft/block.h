@@ -98,3 +98,6 @@ void block_address_to(struct writing *w, const struct insn *insn, uint32_t targe
  * the address, or T1 if `in_one`.
  */
 void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one);
+
+/* T1 = host address of the eight bytes below the guest's stack pointer. */
+void block_push_slot(struct writing *w);

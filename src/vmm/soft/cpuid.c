@@ -21,6 +21,8 @@
 #define LEAF7_EBX 0x219c03abu
 #define LEAF7_ECX 0x00400704u /* UMIP GFNI VAES VPCLMULQDQ RDPID */
 #define LEAF7_EDX 0x00000010u /* FSRM */
+/* SPEC_CTRL and ARCH_CAPABILITIES, which says that a guest needs no workaround for its host's CPU. */
+#define LEAF7_EDX_OURS 0x24000000u
 /* LAHF ABM 3DNOWPREFETCH; SYSCALL NX PDPE1GB RDTSCP LM and, on AMD, the copy of leaf 1. */
 #define EXT1_ECX  0x00000121u
 #define EXT1_EDX  0x2c100800u
@@ -119,7 +121,7 @@ static struct leaf leaf_7(uint32_t sub)
 	uint32_t ours = 0x00100283u | 1u << 19;
 	return (struct leaf){ .b = (ret.b & LEAF7_EBX & (has_avx ? ~0u : ~0x20u)) | ours,
 		.c = (ret.c & LEAF7_ECX & (has_avx ? ~0u : ~0x600u)) | 4,
-		.d = ret.d & LEAF7_EDX };
+		.d = (ret.d & LEAF7_EDX) | LEAF7_EDX_OURS };
 }
 
 static struct leaf leaf_topology(const struct cpu *cpu, uint32_t sub)

@@ -292,7 +292,9 @@ static void bit_test(const struct insn *insn, struct effect *effect)
 	set_modrm(effect, insn->operand_bytes, !is_immediate, false, which != 0);
 	set_flags(effect, 0, CF, ALL);
 	/* With a register the bit may be anywhere in memory. */
-	if ((!is_immediate && insn->is_memory) || (insn->has_lock && which == 0))
+	if (!is_immediate && insn->is_memory)
+		effect->class = insn->operand_bytes > 2 ? EFFECT_BIT_FAR : EFFECT_OTHER;
+	if (insn->has_lock && which == 0)
 		effect->class = EFFECT_OTHER;
 }
 
@@ -317,6 +319,11 @@ static void two_byte(const struct insn *insn, struct effect *effect)
 	case 0x01:
 		if (insn->modrm == 0xca || insn->modrm == 0xcb)
 			effect->class = insn->pp == PP_NONE ? EFFECT_ACCESS : EFFECT_OTHER;
+		else if (insn->modrm == 0xf8)
+			effect->class = insn->pp == PP_NONE ? EFFECT_SWAP_GS : EFFECT_OTHER;
+		break;
+	case 0x31:
+		effect->class = EFFECT_TIME_STAMP;
 		break;
 	case 0xa3:
 	case 0xab:

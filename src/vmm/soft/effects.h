@@ -22,6 +22,9 @@ enum effect_class {
 	EFFECT_SELECTOR, /* MOV from a segment register */
 	EFFECT_PUSH_FLAGS,
 	EFFECT_INTERRUPTS, /* CLI, STI */
+	EFFECT_SWAP_GS,
+	EFFECT_TIME_STAMP,
+	EFFECT_BIT_FAR, /* BT and its like, anywhere in memory */
 	EFFECT_PUSH,
 	EFFECT_PUSH_IMMEDIATE,
 	EFFECT_PUSH_MEMORY,

@@ -9,7 +9,6 @@
 #include "vmm/soft/flow.h"
 
 #include "vmm/soft/cache.h"
-#include "vmm/soft/generate.h"
 
 #define LOOK_AHEAD 8
 
@@ -170,7 +169,7 @@ static bool call(struct writing *w)
 {
 	int64_t target = flow_target(step_now(w));
 	block_begin_checks(w);
-	generate_push_slot(w);
+	block_push_slot(w);
 	put_return_address(w);
 	flow_link(w, target, step_now(w)->live_target);
 	return true;
@@ -278,7 +277,7 @@ static bool call_indirect(struct writing *w)
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T2, &code);
 	emit_store(&w->to, AT(native_code), HOST_T2);
 	emit_store(&w->to, AT(native_value), HOST_T1);
-	generate_push_slot(w);
+	block_push_slot(w);
 	put_return_address(w);
 	emit_load(&w->to, HOST_T1, AT(native_value));
 	if (w->native->is_checked)

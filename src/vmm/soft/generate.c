@@ -5,6 +5,7 @@
 #include "vmm/soft/generate.h"
 
 #include "vmm/soft/generate_string.h"
+#include "vmm/soft/generate_system.h"
 
 #define NOWHERE HOST_NONE
 
@@ -292,20 +293,13 @@ static void move_stack(struct writing *w, int32_t by)
 	emit_lea(&w->to, HOST_SP, &at);
 }
 
-void generate_push_slot(struct writing *w)
-{
-	struct host_operand at = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
-	emit_lea(&w->to, HOST_T1, &at);
-	block_access(w, 8, ACCESS_WRITE, false, true);
-}
-
 static const struct host_operand at_t1 = { .base = HOST_T1, .index = HOST_NONE };
 
 static bool push(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	block_begin_checks(w);
-	generate_push_slot(w);
+	block_push_slot(w);
 	if (step->effect.class == EFFECT_PUSH_IMMEDIATE) {
 		emit_op(&w->to, EMIT_WIDE, 0xc7, 0, &at_t1);
 		emit_32(&w->to, (uint32_t)step->insn.imm);
@@ -329,7 +323,7 @@ static bool push_memory(struct writing *w)
 		block_get(w, HOST_T2, step->insn.rm);
 	}
 	emit_store(&w->to, AT(native_value), HOST_T2);
-	generate_push_slot(w);
+	block_push_slot(w);
 	emit_load(&w->to, HOST_T2, AT(native_value));
 	emit_op(&w->to, EMIT_WIDE, 0x89, HOST_T2, &at_t1);
 	move_stack(w, -8);
@@ -401,84 +395,37 @@ static bool divide(struct writing *w)
 	return true;
 }
 
-static bool direction(struct writing *w)
+/* The address depends on the bit's number, whose low part stays for the instruction itself. */
+static bool bit_far(struct writing *w)
 {
-	bool sets = step_now(w)->insn.opcode == 0xfd;
+	const struct step *step = step_now(w);
+	const struct insn *insn = &step->insn;
+	bool is_wide = insn->operand_bytes == 8;
+	uint32_t wide = is_wide ? EMIT_WIDE : 0;
+	struct host_operand at = {
+		.base = HOST_T1, .index = HOST_T2, .scale = is_wide ? 3 : 2
+	};
 	block_begin_checks(w);
-	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest)); /* or, and */
-	emit_32(&w->to, sets ? FLAG_DF : ~FLAG_DF);
-	return true;
-}
-
-static bool selector(struct writing *w)
-{
-	const struct insn *insn = &step_now(w)->insn;
-	uint32_t host = host_register(insn->rm);
-	size_t at = AT(segments) + (insn->modrm >> 3 & 7) * sizeof(struct cpu_segment) +
-		offsetof(struct cpu_segment, selector);
-	block_op_cpu(w, EMIT_0F, 0xb7, host == HOST_NONE ? HOST_T1 : host, at); /* movzx */
-	keep(w, insn->rm, HOST_T1);
-	return true;
-}
-
-/* While translated code runs neither TF nor RF nor VM is set. */
-static bool push_flags(struct writing *w)
-{
-	struct emitter *to = &w->to;
-	block_begin_checks(w);
-	block_op_cpu(w, EMIT_0F, 0xb7, HOST_T1, AT(flags)); /* movzx */
-	emit_op_reg(to, 0, 0x8b, HOST_T2, HOST_T1);
-	emit_op_reg(to, 0, 0x83, 4, HOST_T2); /* and, 1 */
-	EMIT(to, 1);
-	emit_op_reg(to, 0, 0xc1, 4, HOST_T2); /* shl, 11: OF */
-	EMIT(to, 11);
-	emit_op_reg(to, 0, 0xc1, 5, HOST_T1); /* shr, 8 */
-	EMIT(to, 8);
-	emit_op_reg(to, 0, 0x81, 4, HOST_T1); /* and */
-	emit_32(to, FLAGS_ARITHMETIC & 0xff);
-	emit_op_reg(to, 0, 0x0b, HOST_T1, HOST_T2); /* or */
-	block_op_cpu(w, 0, 0x0b, HOST_T1, AT(rflags_rest));
-	emit_store(to, AT(native_value), HOST_T1);
-	generate_push_slot(w);
-	emit_load(to, HOST_T2, AT(native_value));
-	emit_op(to, EMIT_WIDE, 0x89, HOST_T2, &at_t1);
-	move_stack(w, -8);
-	return true;
-}
-
-/* In ring 0. STI does something only if interrupts are off: the interpreter's. */
-static bool interrupts(struct writing *w)
-{
-	if (w->mode == NATIVE_USER)
-		return false;
-	block_begin_checks(w);
-	if (step_now(w)->insn.opcode == 0xfa) {
-		block_op_cpu(w, 0, 0x81, 4, AT(rflags_rest)); /* and */
-		emit_32(&w->to, ~FLAG_IF);
-		return true;
-	}
-	block_op_cpu(w, 0, 0xf7, 0, AT(rflags_rest)); /* test */
-	emit_32(&w->to, FLAG_IF);
-	block_callout_if(w, 4);
-	return true;
-}
-
-/* EFLAGS.AC decides which TLB counts. */
-static bool access_flag(struct writing *w)
-{
-	bool sets = step_now(w)->insn.modrm == 0xcb;
-	if (w->mode != NATIVE_SMAP && w->mode != NATIVE_KERNEL_AC)
-		return false;
-	enum tlb_kind kind = sets ? TLB_KERNEL : TLB_SMAP;
-	struct host_operand tlb = { .base = HOST_RSP,
-		.index = HOST_NONE,
-		.disp = (int32_t)(AT(tlbs) + kind * sizeof(struct tlb)) };
-	block_begin_checks(w);
-	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest));
-	emit_32(&w->to, sets ? FLAG_AC : ~FLAG_AC);
-	emit_lea(&w->to, HOST_T1, &tlb);
-	emit_store(&w->to, AT(tlb), HOST_T1);
-	w->mode = sets ? NATIVE_KERNEL_AC : NATIVE_SMAP;
+	block_address(w, insn);
+	block_get(w, HOST_T2, insn->reg);
+	emit_op_reg(&w->to, wide, 0x83, 4, HOST_T2); /* and */
+	EMIT(&w->to, is_wide ? 63 : 31);
+	emit_store(&w->to, AT(native_value), HOST_T2);
+	block_get(w, HOST_T2, insn->reg);
+	if (!is_wide)
+		emit_op_reg(&w->to, EMIT_WIDE, 0x63, HOST_T2, HOST_T2); /* movsxd */
+	emit_op_reg(&w->to, EMIT_WIDE, 0xc1, 7, HOST_T2); /* sar */
+	EMIT(&w->to, is_wide ? 6 : 5);
+	emit_lea(&w->to, HOST_T1, &at);
+	block_access(w, insn->operand_bytes,
+		step->effect.memory_is_written ? ACCESS_WRITE : ACCESS_READ, false, true);
+	if (step->live_in)
+		block_need_flags(w, HOST_T2);
+	emit_load(&w->to, HOST_T2, AT(native_value));
+	struct emit_operands operands = { .reg = HOST_T2,
+		.rm = { .base = HOST_T1, .index = HOST_NONE } };
+	emit_insn(&w->to, insn, step->bytes, &operands);
+	flags_written(w);
 	return true;
 }
 
@@ -509,11 +456,15 @@ bool generate(struct writing *w)
 	case EFFECT_STRING:
 		return generate_string(w);
 	case EFFECT_SELECTOR:
-		return selector(w);
 	case EFFECT_PUSH_FLAGS:
-		return push_flags(w);
 	case EFFECT_INTERRUPTS:
-		return interrupts(w);
+	case EFFECT_SWAP_GS:
+	case EFFECT_TIME_STAMP:
+	case EFFECT_DIRECTION:
+	case EFFECT_ACCESS:
+		return generate_system(w);
+	case EFFECT_BIT_FAR:
+		return bit_far(w);
 	case EFFECT_PUSH:
 	case EFFECT_PUSH_IMMEDIATE:
 		return push(w);
@@ -523,10 +474,6 @@ bool generate(struct writing *w)
 		return pop(w);
 	case EFFECT_LEAVE:
 		return leave(w);
-	case EFFECT_DIRECTION:
-		return direction(w);
-	case EFFECT_ACCESS:
-		return access_flag(w);
 	case EFFECT_OTHER:
 	case EFFECT_JUMP:
 	case EFFECT_CONDITION:

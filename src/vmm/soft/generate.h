@@ -8,6 +8,3 @@
 
 /* False if it is none of these; the writing may have begun. */
 bool generate(struct writing *w);
-
-/* Pushes what T2 or native_value holds: see the callers. */
-void generate_push_slot(struct writing *w);

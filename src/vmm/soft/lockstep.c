@@ -34,6 +34,7 @@ struct state {
 	uint16_t flags;
 	uint32_t rflags_rest, mxcsr;
 	struct tlb *tlb;
+	uint64_t gs_base, kernel_gs_base;
 	uint8_t vector[16][VECTOR_BYTES];
 	uint8_t fx[512];
 };
@@ -53,6 +54,8 @@ static void take(const struct cpu *cpu, struct state *to)
 	to->rflags_rest = cpu->rflags_rest;
 	to->mxcsr = cpu->mxcsr;
 	to->tlb = cpu->tlb;
+	to->gs_base = cpu->base[CPU_GS];
+	to->kernel_gs_base = cpu->kernel_gs_base;
 }
 
 static void put(struct cpu *cpu, const struct state *from)
@@ -65,6 +68,8 @@ static void put(struct cpu *cpu, const struct state *from)
 	cpu->rflags_rest = from->rflags_rest;
 	cpu->mxcsr = from->mxcsr;
 	cpu->tlb = from->tlb;
+	cpu->base[CPU_GS] = cpu->segments[CPU_GS].base = from->gs_base;
+	cpu->kernel_gs_base = from->kernel_gs_base;
 }
 
 static uint16_t host_flags(uint32_t rflags)
@@ -242,6 +247,8 @@ static const char *compare(
 		return "a flag";
 	if (a->rflags_rest != b->rflags_rest || a->tlb != b->tlb)
 		return "EFLAGS";
+	if (a->gs_base != b->gs_base || a->kernel_gs_base != b->kernel_gs_base)
+		return "GS";
 	if (memcmp(a->vector, b->vector, sizeof(a->vector)) != 0 || a->mxcsr != b->mxcsr)
 		return "a vector";
 	if (memcmp(a->fx, b->fx, 4) != 0 || memcmp(a->fx + 32, b->fx + 32, 128) != 0)

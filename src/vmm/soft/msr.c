@@ -13,8 +13,11 @@
 #define MSR_TSC          0x10
 #define MSR_APIC_BASE    0x1b
 #define MSR_TSC_ADJUST   0x3b
+#define MSR_SPEC_CTRL    0x48
+#define MSR_PRED_CMD     0x49
 #define MSR_BIOS_SIGN    0x8b
 #define MSR_MTRR_CAP     0xfe
+#define MSR_CAPABILITIES 0x10a
 #define MSR_SYSENTER_CS  0x174
 #define MSR_MISC_ENABLE  0x1a0
 #define MSR_DEBUG_CTL    0x1d9
@@ -37,6 +40,13 @@
 #define MSR_KVM_WALL_OLD 0x11
 #define MSR_KVM_TIME_OLD 0x12
 
+/*
+ * RDCL_NO, IBRS_ALL, no flush of L1D, SSB_NO, MDS_NO, PSCHANGE_NO, TAA_NO, SBDR_NO, FBSDP_NO, PSDP_NO,
+ * BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: an access of the guest reaches memory by way of a check of
+ * its own rights, not by the host's page tables, so separate page tables and the like win nothing.
+ */
+#define CAPABILITIES (UINT64_C(1) << 62 | UINT64_C(0x0d10e17b))
+
 enum rule { RULE_ANY, RULE_CANONICAL, RULE_32, RULE_PAT };
 
 struct plain {
@@ -57,6 +67,7 @@ static const struct plain plains[] = {
 	{ MSR_CSTAR, offsetof(struct cpu, cstar), RULE_CANONICAL },
 	{ MSR_FMASK, offsetof(struct cpu, fmask), RULE_32 },
 	{ MSR_KERNEL_GS, offsetof(struct cpu, kernel_gs_base), RULE_CANONICAL },
+	{ MSR_SPEC_CTRL, offsetof(struct cpu, spec_ctrl), RULE_32 },
 	{ MSR_TSC_AUX, offsetof(struct cpu, tsc_aux), RULE_32 },
 };
 
@@ -83,7 +94,7 @@ static uint64_t *mtrr_at(struct cpu *cpu, uint32_t msr)
 /* Machine-check banks and what kernels probe: read as zero, writes are lost. */
 static bool is_quiet(uint32_t msr)
 {
-	return (msr >= 0x179 && msr <= 0x17a) || msr == 0x17 || msr == MSR_BIOS_SIGN ||
+	return msr == MSR_PRED_CMD || (msr >= 0x179 && msr <= 0x17a) || msr == 0x17 || msr == MSR_BIOS_SIGN ||
 		msr == MSR_DEBUG_CTL || msr == MSR_HWCR || msr == 0xc0010055 || msr == 0x34 ||
 		msr == 0xcd || msr == 0xc0011029 || msr == 0xc001001f || msr == 0xc0010010 ||
 		msr == 0xce || msr == 0xc0010058 || (msr >= 0xc0010000 && msr < 0xc0010008);
@@ -112,6 +123,9 @@ bool msr_read(struct cpu *cpu, uint32_t msr, uint64_t *ret)
 		return true;
 	case MSR_APIC_BASE:
 		*ret = cpu->lapic.base;
+		return true;
+	case MSR_CAPABILITIES:
+		*ret = CAPABILITIES;
 		return true;
 	case MSR_MTRR_CAP:
 		*ret = 0x508; /* 8 variable ranges, fixed ones, write-combining */

@@ -157,7 +157,8 @@ static void look_for_interrupts(struct cpu *cpu)
 		cpu_call(cpu, ATTENTION_IRQ);
 		return;
 	}
-	if (!(cpu->rflags_rest & FLAG_IF))
+	cpu->irq_waits = !(cpu->rflags_rest & FLAG_IF);
+	if (cpu->irq_waits)
 		return;
 	int vector = take_interrupt(cpu);
 	if (vector < 0)

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * generate_system.c - flags that the host's register does not hold, segments, time.
+ */
+#include "vmm/soft/generate_system.h"
+
+static bool direction(struct writing *w)
+{
+	bool sets = step_now(w)->insn.opcode == 0xfd;
+	block_begin_checks(w);
+	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest)); /* or, and */
+	emit_32(&w->to, sets ? FLAG_DF : ~FLAG_DF);
+	return true;
+}
+
+static bool selector(struct writing *w)
+{
+	const struct insn *insn = &step_now(w)->insn;
+	uint32_t host = host_register(insn->rm);
+	size_t at = AT(segments) + (insn->modrm >> 3 & 7) * sizeof(struct cpu_segment) +
+		offsetof(struct cpu_segment, selector);
+	block_op_cpu(w, EMIT_0F, 0xb7, host == HOST_NONE ? HOST_T1 : host, at); /* movzx */
+	if (host == HOST_NONE)
+		emit_store(&w->to, AT(r) + 8 * insn->rm, HOST_T1);
+	return true;
+}
+
+/* While translated code runs neither TF nor RF nor VM is set. */
+static bool push_flags(struct writing *w)
+{
+	struct emitter *to = &w->to;
+	struct host_operand at_t1 = { .base = HOST_T1, .index = HOST_NONE };
+	struct host_operand below = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
+	block_begin_checks(w);
+	block_op_cpu(w, EMIT_0F, 0xb7, HOST_T1, AT(flags)); /* movzx */
+	emit_op_reg(to, 0, 0x8b, HOST_T2, HOST_T1);
+	emit_op_reg(to, 0, 0x83, 4, HOST_T2); /* and, 1 */
+	EMIT(to, 1);
+	emit_op_reg(to, 0, 0xc1, 4, HOST_T2); /* shl, 11: OF */
+	EMIT(to, 11);
+	emit_op_reg(to, 0, 0xc1, 5, HOST_T1); /* shr, 8 */
+	EMIT(to, 8);
+	emit_op_reg(to, 0, 0x81, 4, HOST_T1); /* and */
+	emit_32(to, FLAGS_ARITHMETIC & 0xff);
+	emit_op_reg(to, 0, 0x0b, HOST_T1, HOST_T2); /* or */
+	block_op_cpu(w, 0, 0x0b, HOST_T1, AT(rflags_rest));
+	emit_store(to, AT(native_value), HOST_T1);
+	block_push_slot(w);
+	emit_load(to, HOST_T2, AT(native_value));
+	emit_op(to, EMIT_WIDE, 0x89, HOST_T2, &at_t1);
+	emit_lea(to, HOST_SP, &below);
+	return true;
+}
+
+/*
+ * In ring 0. Where STI may let an interrupt in it is the interpreter's: one waits, or somebody has called.
+ */
+static bool interrupts(struct writing *w)
+{
+	if (w->mode == NATIVE_USER)
+		return false;
+	block_begin_checks(w);
+	if (step_now(w)->insn.opcode == 0xfa) {
+		block_op_cpu(w, 0, 0x81, 4, AT(rflags_rest)); /* and */
+		emit_32(&w->to, ~FLAG_IF);
+		return true;
+	}
+	emit_load_32(&w->to, HOST_T1, AT(attention));
+	block_op_cpu(w, 0, 0x0b, HOST_T1, AT(irq_waits)); /* or */
+	block_callout_if(w, 5);
+	block_op_cpu(w, 0, 0x81, 1, AT(rflags_rest)); /* or */
+	emit_32(&w->to, FLAG_IF);
+	return true;
+}
+
+static bool swap_gs(struct writing *w)
+{
+	if (w->mode == NATIVE_USER)
+		return false;
+	emit_load(&w->to, HOST_T1, AT(base) + 8 * CPU_GS);
+	emit_load(&w->to, HOST_T2, AT(kernel_gs_base));
+	emit_store(&w->to, AT(kernel_gs_base), HOST_T1);
+	emit_store(&w->to, AT(base) + 8 * CPU_GS, HOST_T2);
+	emit_store(&w->to,
+		AT(segments) + CPU_GS * sizeof(struct cpu_segment) +
+			offsetof(struct cpu_segment, base),
+		HOST_T2);
+	return true;
+}
+
+static bool time_stamp(struct writing *w)
+{
+	struct emitter *to = &w->to;
+	if (w->native->is_checked)
+		return false; /* twice the same? */
+	block_begin_checks(w);
+	if (w->mode == NATIVE_USER) {
+		block_op_cpu(w, 0, 0xf7, 0, AT(cr4)); /* test */
+		emit_32(to, CR4_TSD);
+		block_callout_if(w, 5);
+	}
+	EMIT(to, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0); /* rdtsc; shl rdx; or rax */
+	block_op_cpu(w, EMIT_WIDE, 0x03, HOST_RAX, AT(tsc_offset));
+	EMIT(to, 0x48, 0x89, 0xc2, 0x48, 0xc1, 0xea, 32, 0x89, 0xc0); /* mov rdx; shr; mov eax */
+	return true;
+}
+
+/* EFLAGS.AC decides which TLB counts. */
+static bool access_flag(struct writing *w)
+{
+	bool sets = step_now(w)->insn.modrm == 0xcb;
+	if (w->mode != NATIVE_SMAP && w->mode != NATIVE_KERNEL_AC)
+		return false;
+	enum tlb_kind kind = sets ? TLB_KERNEL : TLB_SMAP;
+	struct host_operand tlb = { .base = HOST_RSP,
+		.index = HOST_NONE,
+		.disp = (int32_t)(AT(tlbs) + kind * sizeof(struct tlb)) };
+	block_begin_checks(w);
+	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest));
+	emit_32(&w->to, sets ? FLAG_AC : ~FLAG_AC);
+	emit_lea(&w->to, HOST_T1, &tlb);
+	emit_store(&w->to, AT(tlb), HOST_T1);
+	w->mode = sets ? NATIVE_KERNEL_AC : NATIVE_SMAP;
+	return true;
+}
+
+bool generate_system(struct writing *w)
+{
+	switch (step_now(w)->effect.class) {
+	case EFFECT_SELECTOR:
+		return selector(w);
+	case EFFECT_PUSH_FLAGS:
+		return push_flags(w);
+	case EFFECT_INTERRUPTS:
+		return interrupts(w);
+	case EFFECT_SWAP_GS:
+		return swap_gs(w);
+	case EFFECT_TIME_STAMP:
+		return time_stamp(w);
+	case EFFECT_DIRECTION:
+		return direction(w);
+	default:
+		return access_flag(w);
+	}
+}
