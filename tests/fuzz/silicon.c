@@ -3,6 +3,8 @@
  * silicon.c - the software CPU against the one it runs on: random instructions of ring 3, each with random
  * registers, flags, vectors and memory, are executed natively and in the engine and must end the same.
  *
+ * The engine runs in lock-step: its translator and its interpreter must agree, too.
+ *
  * usage: silicon [COUNT [SEED]]
  *
  * Natively an instruction runs in a child: a signal handler returns into the wanted state, and the INT3
@@ -344,7 +346,7 @@ static void set_up(struct engine_side *side)
 	if (guest_new(&side->guest, &e) < 0 || guest_add(side->guest, 0, MIB, GUEST_RAM, &e) < 0 ||
 		guest_add(side->guest, CODE_AT, 4096, GUEST_RAM, &e) < 0 ||
 		guest_add(side->guest, DATA_AT, 4096, GUEST_RAM, &e) < 0 ||
-		soft_engine.open(side->guest, 1, &side->cpus, &e) < 0)
+		soft_lockstep_engine.open(side->guest, 1, &side->cpus, &e) < 0)
 		test_fail("%s", e.text);
 	for (uint32_t i = 0; i < 512; i++)
 		put(side->guest, TABLES_AT + 0x2000 + 8 * i, i << 21 | 0x87);
@@ -395,12 +397,12 @@ static int run_in_engine(
 	now.rflags = test->before.rflags;
 	memcpy(now.xsave, none.xsave, sizeof(now.xsave));
 	fpu_from(now.xsave, &test->before);
-	expect_equal(soft_engine.load(side->cpus, 0, &now), 0);
+	expect_equal(soft_lockstep_engine.load(side->cpus, 0, &now), 0);
 	struct cpu_exit end = {};
-	expect_equal(soft_engine.run(side->cpus, 0, &end), 0);
+	expect_equal(soft_lockstep_engine.run(side->cpus, 0, &end), 0);
 	if (end.why != CPU_PORT || end.at >= 32)
 		return -1;
-	expect_equal(soft_engine.save(side->cpus, 0, &now), 0);
+	expect_equal(soft_lockstep_engine.save(side->cpus, 0, &now), 0);
 	/* The frame is below the stack's top: SS, RSP, RFLAGS, CS, RIP. */
 	uint64_t frame[5];
 	expect_equal(guest_read(side->guest, STACK_AT - 40, frame, sizeof(frame)), 0);
@@ -528,7 +530,7 @@ static uint32_t compare(uint32_t count, uint64_t seed, uint32_t *compared)
 			different += !is_same(&tests[i], &insns[i], vector, &after);
 		}
 	}
-	soft_engine.close(side.cpus);
+	soft_lockstep_engine.close(side.cpus);
 	guest_free(side.guest);
 	munmap(tests, BATCH * sizeof(*tests));
 	free(insns);
@@ -542,7 +544,7 @@ static void agrees_with_silicon(void)
 {
 	struct error e = {};
 	uint32_t compared = 0;
-	if (soft_engine.probe(&e) < 0)
+	if (soft_lockstep_engine.probe(&e) < 0)
 		test_skip("%.200s", e.text);
 	uint32_t different = compare(wanted_count, wanted_seed, &compared);
 	printf("# %u of %u cases compared, seed %ju\n", compared, wanted_count,

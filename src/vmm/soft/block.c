@@ -21,7 +21,7 @@ uint32_t block_site(struct writing *w, enum site_kind kind)
 		.live = w->live,
 		.count = (uint8_t)w->now,
 		.offset = step->offset,
-		.dead = (uint16_t)(EFFECT_FLAGS & ~step->live_in),
+		.dead = (uint16_t)((EFFECT_FLAGS & ~step->live_in) | w->undefined),
 	};
 	return number;
 }

@@ -55,7 +55,8 @@ struct writing {
 	bool flags_in_host, flags_in_cpu;
 	uint8_t live; /* LIVE_... that hold from here on */
 	uint8_t *retry;
-	bool has_two; /* operands in memory, which may share a slot of the TLB */
+	bool has_two;       /* operands in memory, which may share a slot of the TLB */
+	uint16_t undefined; /* flags that are so here */
 
 	struct cold cold[BLOCK_SITES];
 	uint32_t cold_count;

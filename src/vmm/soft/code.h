@@ -58,8 +58,9 @@ struct block {
 	 */
 	guest_addr second;
 	uint32_t whole;
-	uint8_t count;  /* of instructions */
-	uint8_t checks; /* in lock-step */
+	uint8_t count;      /* of instructions */
+	uint8_t checks;     /* in lock-step */
+	uint16_t undefined; /* flags that are so at its end */
 	bool is_dropped;
 };
 

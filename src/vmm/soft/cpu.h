@@ -340,7 +340,7 @@ struct cpu {
 	uint32_t native_site;
 	uint32_t native_links
 		[2];           /* generations of links between pages: of the kernel, of the user */
-	uint32_t irq_waits;       /* interrupts were off when one may have come: look again */
+	uint32_t irq_waits;    /* interrupts were off when one may have come: look again */
 	uint8_t lacks;         /* LIVE_... that the host's registers do not hold */
 	bool has_local_kernel; /* kernel code was fetched through an entry that is not global */
 	/* Hashes of pages and of large pages that code was fetched from. */

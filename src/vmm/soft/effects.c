@@ -5,6 +5,7 @@
 #include "vmm/soft/effects.h"
 
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/cpuid.h"
 #include "vmm/soft/vector_table.h"
 
 #define CF  FLAG_CF
@@ -66,6 +67,8 @@ static void shift(const struct insn *insn, struct effect *effect)
 	uint32_t count = insn->opcode < 0xd0 ? (uint32_t)insn->imm : 1;
 	count &= bytes == 8 ? 63 : 31;
 	uint32_t reads = which == 2 || which == 3 ? CF : 0;
+	if (count != 1)
+		effect->undefined = FLAG_OF;
 	if (insn->opcode >= 0xd2)
 		set_flags(effect, ALL, 0, ALL);
 	else if (count == 0)
@@ -277,7 +280,9 @@ static void by_register(const struct insn *insn, struct effect *effect)
 		effect->rm_is_gpr = effect->rm_is_written = true;
 		effect->rm_is_byte = opcode < 0xb8;
 	} else if (opcode >= 0x90) {
-		effect->class = insn->rm == 0 ? EFFECT_NOTHING : EFFECT_EXCHANGE_A;
+		effect->class = insn->rm == 0 ? EFFECT_NOTHING
+			: insn->has_rep       ? EFFECT_OTHER /* where vendors differ */
+					      : EFFECT_EXCHANGE_A;
 	} else if (insn->operand_bytes == 8) {
 		effect->class = opcode < 0x58 ? EFFECT_PUSH : EFFECT_POP;
 	}
@@ -496,7 +501,7 @@ static bool vex_integer(const struct insn *insn, struct effect *effect)
 static void map_0f38(const struct insn *insn, struct effect *effect)
 {
 	uint8_t opcode = insn->opcode;
-	if (insn->has_lock)
+	if (insn->map != MAP_0F38 || insn->has_lock)
 		return;
 	if ((opcode & 0xfe) == 0xf0 && insn->has_repne) {
 		set_modrm(effect, opcode == 0xf0 ? 1 : insn->operand_bytes, true, true, false);
@@ -532,8 +537,8 @@ static void vector(const struct insn *insn, struct effect *effect)
 	effect->rm_is_gpr = flags & V_RM_GPR;
 	effect->rm_is_written = (flags & V_RM_GPR) && (flags & V_STORE);
 	bool is_whole = effect->memory_bytes >= 16;
-	effect->is_aligned =
-		is_whole && (insn->has_vex ? (flags & V_ALIGNED) != 0 : !(flags & V_ANY));
+	bool is_any = (flags & V_ANY) || ((flags & V_ANY_AMD) && cpuid_host_is_amd());
+	effect->is_aligned = is_whole && (insn->has_vex ? (flags & V_ALIGNED) != 0 : !is_any);
 	if (flags & V_FLAGS)
 		set_flags(effect, 0, ALL, ALL);
 }

@@ -44,7 +44,8 @@ enum effect_class {
 #define EFFECT_FLAGS 0x8d5u
 
 struct effect {
-	uint8_t class; /* enum effect_class */
+	uint8_t class;      /* enum effect_class */
+	uint16_t undefined; /* flags set to what no manual says */
 	uint16_t reads, kills,
 		touches; /* flags; kills: set whatever they were; a part of touches */
 	bool reg_is_gpr, reg_is_written; /* ModRM.reg; not GPR: part of the opcode, or a vector */

@@ -98,7 +98,7 @@ void flow_link(struct writing *w, int64_t target, uint16_t live)
 {
 	uint32_t number = link_site(w, target);
 	struct site *site = &w->native->sites[number];
-	site->dead = (uint16_t)(EFFECT_FLAGS & ~live);
+	site->dead = (uint16_t)((EFFECT_FLAGS & ~live) | w->undefined);
 	if (needs_checks(site)) {
 		if (live && !w->flags_in_cpu)
 			block_save_flags(&w->to);
@@ -119,7 +119,7 @@ static void link_condition(struct writing *w, uint32_t condition, int64_t target
 {
 	uint32_t number = link_site(w, target);
 	struct site *site = &w->native->sites[number];
-	site->dead = (uint16_t)(EFFECT_FLAGS & ~live);
+	site->dead = (uint16_t)((EFFECT_FLAGS & ~live) | w->undefined);
 	uint8_t *jump = emit_jcc(&w->to, condition);
 	struct cold *cold = block_cold(w, jump, number);
 	cold->saves_flags = live && !w->flags_in_cpu;

@@ -402,9 +402,7 @@ static bool bit_far(struct writing *w)
 	const struct insn *insn = &step->insn;
 	bool is_wide = insn->operand_bytes == 8;
 	uint32_t wide = is_wide ? EMIT_WIDE : 0;
-	struct host_operand at = {
-		.base = HOST_T1, .index = HOST_T2, .scale = is_wide ? 3 : 2
-	};
+	struct host_operand at = { .base = HOST_T1, .index = HOST_T2, .scale = is_wide ? 3 : 2 };
 	block_begin_checks(w);
 	block_address(w, insn);
 	block_get(w, HOST_T2, insn->reg);
@@ -414,7 +412,7 @@ static bool bit_far(struct writing *w)
 	block_get(w, HOST_T2, insn->reg);
 	if (!is_wide)
 		emit_op_reg(&w->to, EMIT_WIDE, 0x63, HOST_T2, HOST_T2); /* movsxd */
-	emit_op_reg(&w->to, EMIT_WIDE, 0xc1, 7, HOST_T2); /* sar */
+	emit_op_reg(&w->to, EMIT_WIDE, 0xc1, 7, HOST_T2);               /* sar */
 	EMIT(&w->to, is_wide ? 6 : 5);
 	emit_lea(&w->to, HOST_T1, &at);
 	block_access(w, insn->operand_bytes,

@@ -177,7 +177,7 @@ static uint32_t run_translated(
 		cpu->native_site = UINT32_MAX;
 		native->pieces.enter(cpu, code_at(native, offset), live);
 		const struct site *site = &native->sites[cpu->native_site];
-		*dead = cpu->native_site ? site->dead : 0;
+		*dead = cpu->native_site ? site->dead : native->blocks[number].undefined;
 		*goes_on = true;
 		if (cpu->native_site == 0)
 			return native->blocks[number].count;

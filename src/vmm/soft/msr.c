@@ -94,10 +94,11 @@ static uint64_t *mtrr_at(struct cpu *cpu, uint32_t msr)
 /* Machine-check banks and what kernels probe: read as zero, writes are lost. */
 static bool is_quiet(uint32_t msr)
 {
-	return msr == MSR_PRED_CMD || (msr >= 0x179 && msr <= 0x17a) || msr == 0x17 || msr == MSR_BIOS_SIGN ||
-		msr == MSR_DEBUG_CTL || msr == MSR_HWCR || msr == 0xc0010055 || msr == 0x34 ||
-		msr == 0xcd || msr == 0xc0011029 || msr == 0xc001001f || msr == 0xc0010010 ||
-		msr == 0xce || msr == 0xc0010058 || (msr >= 0xc0010000 && msr < 0xc0010008);
+	return msr == MSR_PRED_CMD || (msr >= 0x179 && msr <= 0x17a) || msr == 0x17 ||
+		msr == MSR_BIOS_SIGN || msr == MSR_DEBUG_CTL || msr == MSR_HWCR ||
+		msr == 0xc0010055 || msr == 0x34 || msr == 0xcd || msr == 0xc0011029 ||
+		msr == 0xc001001f || msr == 0xc0010010 || msr == 0xce || msr == 0xc0010058 ||
+		(msr >= 0xc0010000 && msr < 0xc0010008);
 }
 
 bool msr_read(struct cpu *cpu, uint32_t msr, uint64_t *ret)

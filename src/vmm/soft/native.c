@@ -84,7 +84,7 @@ static uint32_t find(struct cpu *cpu)
 	}
 	if (!number) {
 		uint8_t *heat = heat_of(cpu->native, physical);
-		if (*heat >= HOT_PAGE) {
+		if (*heat >= HOT_PAGE && !cpu->native->is_checked) {
 			if ((++cpu->native->hot_runs & 1023) == 0)
 				*heat = 0;
 			return 0;

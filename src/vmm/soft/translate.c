@@ -174,13 +174,18 @@ static void write_all(struct writing *w, struct block *block)
 	const struct step *last = &w->steps[w->count - 1];
 	bool goes_on = true;
 	write_entry(w, block);
-	for (w->now = 0; goes_on && w->now < w->count; w->now++)
+	w->undefined = 0;
+	for (w->now = 0; goes_on && w->now < w->count; w->now++) {
 		goes_on = write_step(w);
+		const struct effect *effect = &step_now(w)->effect;
+		w->undefined = (uint16_t)((w->undefined & ~effect->kills) | effect->undefined);
+	}
 	if (goes_on) {
 		w->now = w->count - 1;
 		flow_link(w, next_offset(last), last->live_out);
 	}
 	block->count = (uint8_t)w->now;
+	block->undefined = w->undefined;
 	flow_finish(w);
 }
 
