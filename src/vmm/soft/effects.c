@@ -7,6 +7,7 @@
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/cpuid.h"
 #include "vmm/soft/vector_table.h"
+#include "vmm/soft/x87_table.h"
 
 #define CF  FLAG_CF
 #define ALL EFFECT_FLAGS
@@ -543,6 +544,24 @@ static void vector(const struct insn *insn, struct effect *effect)
 		set_flags(effect, 0, ALL, ALL);
 }
 
+static void x87(const struct insn *insn, struct effect *effect)
+{
+	uint32_t row = insn->opcode & 7;
+	if (insn->has_lock || !x87_is_simple(insn))
+		return;
+	effect->class = EFFECT_MODRM;
+	effect->needs = LIVE_X87;
+	if (insn->is_memory) {
+		int32_t size = x87_size(insn);
+		effect->memory_bytes = (uint8_t)(size < 0 ? -size : size);
+		effect->memory_is_written = size < 0;
+	} else if ((row == 2 || row == 3) && insn->modrm < 0xe0) {
+		set_flags(effect, CF | FLAG_ZF | FLAG_PF, 0, 0); /* FCMOV */
+	} else if ((row == 3 || row == 7) && insn->modrm >= 0xe8) {
+		set_flags(effect, 0, CF | FLAG_ZF | FLAG_PF, ALL); /* FCOMI */
+	}
+}
+
 struct effect effect_of(const struct insn *insn)
 {
 	struct effect effect = {};
@@ -561,6 +580,8 @@ struct effect effect_of(const struct insn *insn)
 			effect.reads = effect_condition(opcode & 15);
 		} else if (opcode >> 4 == 5 || (opcode & 0xf8) == 0x90 || opcode >> 4 == 0xb)
 			by_register(insn, &effect);
+		else if ((opcode & 0xf8) == 0xd8)
+			x87(insn, &effect);
 		else
 			one_byte(insn, &effect);
 		if (effect.class == EFFECT_MODRM && insn->has_lock && !insn->is_memory)

@@ -38,5 +38,8 @@ uint32_t fallback_available(const struct cpu *cpu)
 		live |= LIVE_AVX;
 	if ((cpu->mxcsr & 0x1f80) == 0x1f80)
 		live |= LIVE_FP;
+	/* Exceptions masked, none pending. */
+	if ((cpu->fx[0] & 0x3f) == 0x3f && !(cpu->fx[2] & 0x80))
+		live |= LIVE_X87;
 	return live;
 }

@@ -67,6 +67,19 @@ static void flags_written(struct writing *w)
 	w->flags_in_cpu = false;
 }
 
+/* The address of the last x87 instruction, as far as it matters: of a run of them. */
+static void note_x87(struct writing *w)
+{
+	const struct step *step = step_now(w), *next = step + 1;
+	bool is_last = w->now + 1 == w->count || !(next->effect.needs & LIVE_X87);
+	if (!(step->effect.needs & LIVE_X87) || !is_last)
+		return;
+	struct host_operand at = { .base = HOST_T1, .index = HOST_NONE, .disp = step->offset };
+	emit_load(&w->to, HOST_T1, AT(r) + 8 * R_CODE);
+	emit_lea(&w->to, HOST_T1, &at);
+	emit_store(&w->to, AT(x87_rip), HOST_T1);
+}
+
 /* The places of the register operands. */
 struct places {
 	uint32_t reg, rm, vvvv;
@@ -165,6 +178,8 @@ static bool on_memory(struct writing *w)
 	if (effect->needs)
 		need_live(w, effect->needs);
 	block_address(w, insn);
+	if (effect->needs & LIVE_X87)
+		emit_store(&w->to, AT(x87_rdp), HOST_T1);
 	block_access(w, effect->memory_bytes,
 		effect->memory_is_written ? ACCESS_WRITE : ACCESS_READ, effect->is_aligned, in_one);
 	if (takes_flags)
@@ -178,6 +193,7 @@ static bool on_memory(struct writing *w)
 	emit_insn(&w->to, insn, step->bytes, &operands);
 	store_back(w, step, &at);
 	flags_written(w);
+	note_x87(w);
 	return true;
 }
 
@@ -201,6 +217,7 @@ static bool on_registers(struct writing *w)
 	emit_insn(&w->to, insn, step->bytes, &operands);
 	store_back(w, step, &at);
 	flags_written(w);
+	note_x87(w);
 	return true;
 }
 

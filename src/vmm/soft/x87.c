@@ -11,6 +11,7 @@
 #include "vmm/soft/fpu.h"
 #include "vmm/soft/segment.h"
 #include "vmm/soft/vector_check.h"
+#include "vmm/soft/x87_table.h"
 
 #define HANDLER(name) static const struct op *name(struct cpu *cpu, const struct op *op)
 
@@ -19,28 +20,6 @@
 #define EXTRA_STORE   0x01u
 #define EXTRA_NO_WAIT 0x02u /* a control instruction: no #MF before, addresses stay */
 #define EXTRA_ENV     0x04u /* the operand holds an environment */
-
-/* Size of the memory operand by opcode and modrm.reg; 0: no instruction; negative: a store. */
-static const int8_t sizes[8][8] = {
-	{ 4, 4, 4, 4, 4, 4, 4, 4 },
-	{ 4, 0, -4, -4, 28, 2, -28, -2 },
-	{ 4, 4, 4, 4, 4, 4, 4, 4 },
-	{ 4, -4, -4, -4, 0, 10, 0, -10 },
-	{ 8, 8, 8, 8, 8, 8, 8, 8 },
-	{ 8, -8, -8, -8, 108, 0, -108, -2 },
-	{ 2, 2, 2, 2, 2, 2, 2, 2 },
-	{ 2, -2, -2, -2, 10, 8, -10, -8 },
-};
-
-/* Register forms that do not exist: one bit a modrm byte from c0 up. */
-static const uint64_t missing[8] = {
-	0, UINT64_C(0x000080cc00fe0000), /* d9: d1-d7, e2 e3 e6 e7, ef */
-	UINT64_C(0xfffffdff00000000),    /* da: all from e0 but e9 */
-	UINT64_C(0xff0000e000000000),    /* db: e5-e7, f8-ff */
-	0, UINT64_C(0xffff000000000000), /* dd: from f0 */
-	UINT64_C(0x00000000fd000000),    /* de: d8-df but d9 */
-	UINT64_C(0xff0000fe00000000),    /* df: e1-e7, f8-ff */
-};
 
 static void check(struct cpu *cpu, const struct op *op)
 {
@@ -144,7 +123,7 @@ HANDLER(wait_for_fpu)
 static op_run *bind_memory(struct stubs *stubs, const struct insn *insn, struct op *op)
 {
 	uint32_t row = insn->opcode & 7, which = insn->modrm >> 3 & 7;
-	int32_t size = sizes[row][which];
+	int32_t size = x87_size(insn);
 	bool is_control = (row == 1 && which >= 4) || (row == 5 && which >= 4);
 	bool is_env = size == 28 || size == -28 || size == 108 || size == -108;
 	bool is_narrow = is_env && insn->operand_bytes == 2;
@@ -176,8 +155,7 @@ op_run *x87_bind(struct stubs *stubs, const struct insn *insn, struct op *op)
 		return NULL;
 	if (insn->is_memory)
 		return bind_memory(stubs, insn, op);
-	uint32_t row = insn->opcode & 7;
-	if (missing[row] >> (insn->modrm - 0xc0) & 1)
+	if (x87_is_missing(insn))
 		return op_undefined();
 	struct stub_recipe recipe = {
 		.flags = STUB_X87, .gpr = 0xff, .length = 2, .bytes = { insn->opcode, insn->modrm }
