@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * silicon.c - the software CPU against the one it runs on: random instructions of ring 3, each with random
- * registers, flags, vectors and memory, are executed natively and in the engine and must end the same.
+ * silicon.c - the software CPU against the one it runs on: random instructions of ring 3, alone and several
+ * in a row, each with random registers, flags, vectors and memory, are executed natively and in the engine and must end the same.
  *
  * The engine runs in lock-step: its translator and its interpreter must agree, too.
  *
@@ -19,13 +19,18 @@
 #include <ucontext.h>
 
 #include "test.h"
+#include "vmm/soft/cpu.h"
 #include "vmm/soft/decode.h"
+#include "vmm/soft/effects.h"
 #include "vmm/soft/soft.h"
 
 #define CODE_AT UINT64_C(0x10000000)
 #define DATA_AT UINT64_C(0x20000000)
 #define WINDOW  1024u /* of the data page, where operands are: from 1024 on */
 #define MIDDLE  (DATA_AT + 1024 + WINDOW / 2)
+
+#define SEQUENCE_MAX 8
+#define CODE_BYTES   (16 * SEQUENCE_MAX)
 
 #define BATCH     500
 #define X87_BYTES 128
@@ -41,8 +46,9 @@ struct machine_state {
 };
 
 struct test_case {
-	uint8_t code[16];
+	uint8_t code[CODE_BYTES];
 	uint32_t length;
+	bool is_sequence;
 	struct machine_state before, native;
 	uint32_t vector; /* native: 3 is the end */
 	bool was_run;
@@ -162,7 +168,7 @@ static bool make_code(struct test_case *test, struct insn *insn)
 		if (map == 9)
 			code[n++] = 0x3a;
 	}
-	while (n < sizeof(test->code))
+	while (n < INSN_BYTES_MAX)
 		code[n++] = (uint8_t)random64();
 	if (decode(code, INSN_BYTES_MAX, 8, insn) != DECODE_OK || !is_wanted(insn))
 		return false;
@@ -172,6 +178,60 @@ static bool make_code(struct test_case *test, struct insn *insn)
 	bool is_near = insn->disp >= -128 && insn->disp <= 127;
 	return insn->base < 16 && insn->base != CPU_RSP && insn->index == INSN_NONE && is_near &&
 		!insn->has_segment && insn->address_bytes == 8;
+}
+
+/* Whether it leaves RSP and RBP alone, defines its flags or keeps them, and goes on at the next one. */
+static bool fits_sequence(const struct insn *insn)
+{
+	struct effect effect = effect_of(insn);
+	bool changes_base = (effect.reg_is_written && (insn->reg & 14) == 4) ||
+		(effect.vvvv_is_written && (insn->vvvv & 14) == 4) ||
+		(effect.rm_is_written && !insn->is_memory && (insn->rm & 14) == 4);
+	switch (effect.class) {
+	case EFFECT_NOTHING:
+	case EFFECT_PLAIN:
+	case EFFECT_MODRM:
+	case EFFECT_VECTOR:
+	case EFFECT_LEA:
+	case EFFECT_MOVE_IMMEDIATE:
+	case EFFECT_BYTE_SWAP:
+	case EFFECT_EXCHANGE_A:
+		return !changes_base && !effect.undefined &&
+			(insn->is_memory || (insn->rm & 14) != 4) && !(effect.needs & LIVE_X87);
+	default:
+		return false;
+	}
+}
+
+/* Several, whose operands in memory are about RBP. */
+static void make_sequence(struct test_case *test, struct insn *insn)
+{
+	struct test_case one;
+	uint8_t code[CODE_BYTES] = {};
+	uint32_t length = 0, count = 2 + (uint32_t)below(SEQUENCE_MAX - 1);
+	while (count > 0) {
+		if (!make_code(&one, insn))
+			continue;
+		if (insn->is_memory) {
+			uint8_t *modrm = &one.code[insn->immediate_at - 2];
+			bool is_plain = (insn->modrm >> 6) == 1 && (insn->modrm & 7) != 4 &&
+				insn->base != 12;
+			if (!is_plain)
+				continue;
+			*modrm = (uint8_t)((*modrm & 0xf8) | 5);
+			if (decode(one.code, INSN_BYTES_MAX, 8, insn) != DECODE_OK ||
+				insn->base != CPU_RBP)
+				continue;
+		}
+		if (!fits_sequence(insn))
+			continue;
+		memcpy(code + length, one.code, insn->length);
+		length += insn->length;
+		count--;
+	}
+	memcpy(test->code, code, sizeof(code));
+	test->length = length;
+	test->is_sequence = true;
 }
 
 static void make_state(struct test_case *test, const struct insn *insn)
@@ -184,7 +244,7 @@ static void make_state(struct test_case *test, const struct insn *insn)
 	state->gpr[CPU_RDI] = MIDDLE - below(32);
 	if (insn->has_rep || insn->has_repne)
 		state->gpr[CPU_RCX] = below(9);
-	if (insn->is_memory)
+	if (insn->is_memory && !test->is_sequence)
 		state->gpr[insn->base] = MIDDLE + (below(3) ? 0 : below(32)) - (uint64_t)insn->disp;
 	state->rflags = (uint32_t)(0x202 | (random64() & 0xcd5));
 	state->mxcsr = 0x1f80 | (uint32_t)(below(4) << 13) | (below(4) ? 0 : 0x8000);
@@ -312,7 +372,7 @@ static void run_natively(struct test_case *tests, uint32_t count)
 	sigaction(SIGUSR1, &action, NULL);
 	for (uint32_t i = 0; i < count; i++) {
 		running = &tests[i];
-		memset(code, 0xcc, 64);
+		memset(code, 0xcc, 2 * CODE_BYTES);
 		memcpy(code, running->code, running->length);
 		memset(data, 0, 4096);
 		memcpy(data + 1024, running->before.data, WINDOW);
@@ -384,7 +444,7 @@ static void set_up(struct engine_side *side)
 static int run_in_engine(
 	struct engine_side *side, const struct test_case *test, struct machine_state *after)
 {
-	uint8_t code[64];
+	uint8_t code[2 * CODE_BYTES];
 	struct cpu_state *state = &side->state;
 	static const struct cpu_state none;
 	memset(code, 0xcc, sizeof(code));
@@ -489,6 +549,7 @@ static bool is_same(const struct test_case *test, const struct insn *insn, int v
 		return report(test, "x87 status and tags",
 			(uint64_t)engine->fsw << 8 | engine->tags,
 			(uint64_t)silicon->fsw << 8 | silicon->tags);
+	is_maybe_mmx |= test->is_sequence;
 	if (!is_maybe_mmx && memcmp(engine->x87, silicon->x87, X87_BYTES) != 0)
 		return report(test, "x87 registers", 0, 0);
 	if (memcmp(engine->data, silicon->data, WINDOW) != 0)
@@ -510,8 +571,11 @@ static uint32_t compare(uint32_t count, uint64_t seed, uint32_t *compared)
 	for (uint32_t done = 0; done < count && different < 20; done += BATCH) {
 		memset(tests, 0, BATCH * sizeof(*tests));
 		for (uint32_t i = 0; i < BATCH; i++) {
-			while (!make_code(&tests[i], &insns[i]))
-				;
+			if (i % 2)
+				make_sequence(&tests[i], &insns[i]);
+			else
+				while (!make_code(&tests[i], &insns[i]))
+					;
 			make_state(&tests[i], &insns[i]);
 		}
 		fflush(stdout);
