@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_virtio.c - a hostile guest for each virtio device: the input is a device's number, then a program
+ * fuzz_virtio.c - a hostile guest for each virtio device: the input is a device's number (its top bit asks
+ * for packed rings), then a program
  * of register writes, memory writes and kicks. Rings, descriptors and requests are what the input says.
  */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/loop.h"
 #include "disk/disk.h"
@@ -34,7 +37,9 @@ struct board {
 	struct pci pci;
 	struct virtio_pci *transport;
 	struct virtio_device *device;
-	int peer; /* the other end of a network card */
+	int peer;     /* the other end of a network card */
+	int listener; /* where a host's program finds the guest's sockets */
+	int client;   /* such a program's end */
 	const uint8_t *data;
 	size_t size;
 };
@@ -94,12 +99,16 @@ static struct virtio_device *new_block(struct board *board)
 static struct virtio_device *new_net(struct board *board)
 {
 	struct error e = {};
-	int pair[2];
+	int pairs[2][2], taps[2];
 	struct virtio_device *device;
-	must(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
-	const struct net_options options = { .taps = pair, .pairs = 1, .mac = { 2 } };
+	for (int i = 0; i < 2; i++) {
+		must(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pairs[i]));
+		taps[i] = pairs[i][0];
+	}
+	const struct net_options options = { .taps = taps, .pairs = 2, .mac = { 2 }, .mtu = 1500 };
 	must(net_new(board->guest, board->loop, &board->bus, &options, &device, &e));
-	board->peer = pair[1];
+	board->peer = pairs[0][1];
+	close(pairs[1][1]); /* a tap that is gone */
 	return device;
 }
 
@@ -112,6 +121,7 @@ static struct virtio_device *new_vsock(struct board *board)
 	const struct sockaddr address = { .sa_family = AF_UNIX };
 	must(bind(fd, &address, sizeof(sa_family_t)));
 	must(listen(fd, 1));
+	board->listener = fd;
 	must(vsock_new(board->guest, board->loop, &board->bus, 3, fd, &device, &e));
 	return device;
 }
@@ -182,6 +192,61 @@ static void send_packet(struct board *board)
 		return;
 }
 
+/* A program of the host: it comes, says where it wants to go, talks, goes. */
+static void use_socket(struct board *board)
+{
+	struct sockaddr_un address;
+	socklen_t length = sizeof(address);
+	char line[64];
+	int n = snprintf(line, sizeof(line), "CONNECT %u\n", (unsigned)take(board, 1));
+	if (board->client >= 0) {
+		if (take(board, 1) & 1) {
+			close(board->client);
+			board->client = -1;
+		} else if (send(board->client, line, (size_t)n, MSG_DONTWAIT) < 0) {
+			return;
+		}
+		return;
+	}
+	must(getsockname(board->listener, (struct sockaddr *)&address, &length));
+	board->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (connect(board->client, (struct sockaddr *)&address, length) < 0 ||
+		send(board->client, line, (size_t)n, MSG_DONTWAIT) < 0)
+		return;
+}
+
+/* What the rest of the monitor asks of a device. */
+static void use_device(struct board *board)
+{
+	static const uint8_t typed[] = "typed by a person";
+	struct virtio_device *device = board->device;
+	bus_enter(&board->bus);
+	if (device->driver->id == VIRTIO_ID_CONSOLE) {
+		virtio_console_input(device, typed, sizeof(typed));
+		virtio_console_resize(device, (uint16_t)take(board, 1), 25);
+	} else if (device->driver->id == VIRTIO_ID_BALLOON) {
+		balloon_set(device, take(board, 2) << 12);
+		balloon_stats(device);
+	} else if (device->driver->id == VIRTIO_ID_BLOCK) {
+		block_resize(device, DISK_BYTES);
+	}
+	bus_leave(&board->bus);
+}
+
+/* Saved, and loaded again: what the guest made of the device must not make that fail. */
+static void save_and_load(struct board *board)
+{
+	struct state state = {};
+	struct error e = {};
+	bus_enter(&board->bus);
+	virtio_pci_pause(board->transport, true);
+	virtio_pci_save(board->transport, &state);
+	must(virtio_pci_load(board->transport, &state, &e));
+	virtio_pci_pause(board->transport, false);
+	bus_leave(&board->bus);
+	state_done(&state);
+}
+
 static void act(struct board *board)
 {
 	uint64_t op = take(board, 1), offset;
@@ -210,7 +275,14 @@ static void act(struct board *board)
 			1u << (op >> 3 & 3));
 		break;
 	default:
-		send_packet(board);
+		if (op >> 3 == 31)
+			save_and_load(board);
+		else if (op >> 3 == 30)
+			use_device(board);
+		else if (op >> 3 == 29 && board->listener >= 0)
+			use_socket(board);
+		else
+			send_packet(board);
 		must(loop_step(board->loop, 0));
 	}
 }
@@ -218,18 +290,21 @@ static void act(struct board *board)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct error e = {};
-	struct board board = { .peer = -1, .data = data, .size = size };
+	struct board board = {
+		.peer = -1, .listener = -1, .client = -1, .data = data, .size = size
+	};
 	board.wires = (struct wires){ &board, line, message, doorbell };
 	bus_init(&board.bus);
 	must(guest_new(&board.guest, &e));
 	must(guest_add(board.guest, 0, MEMORY, GUEST_RAM, &e));
 	must(loop_new(&board.loop, &e));
 	must(pci_init(&board.pci, &board.bus, &board.wires, &e));
-	board.device = new_device(&board, take(&board, 1));
+	uint64_t which = take(&board, 1);
+	board.device = new_device(&board, which & 0x7f);
 	must(virtio_pci_new(&board.pci, SLOT, board.device, &board.transport, &e));
 	must(pci_assign(&board.pci, &e));
 	bus_write(&board.bus, BUS_MEMORY, PCI_ECAM_AT + (SLOT << 15) + PCI_COMMAND, 4, 6);
-	start(&board, UINT64_MAX ^ UINT64_C(1) << VIRTIO_F_PACKED, 16);
+	start(&board, UINT64_MAX ^ (which & 0x80 ? 0 : UINT64_C(1) << VIRTIO_F_PACKED), 16);
 	for (int i = 0; i < STEPS_MAX && board.size > 0; i++)
 		act(&board);
 	for (int i = 0; i < 3; i++)
@@ -241,5 +316,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	guest_free(board.guest);
 	if (board.peer >= 0)
 		close(board.peer);
+	if (board.client >= 0)
+		close(board.client);
 	return 0;
 }

@@ -128,12 +128,12 @@ static void kicked(struct virtio_device *device, uint16_t index)
 	struct balloon *balloon = balloon_of(device);
 	struct queue *queue = &device->queues[index];
 	struct chain *chain = &balloon->chain;
-	int r, budget = VIRTIO_BUDGET;
+	int r = 0, budget = VIRTIO_BUDGET;
 	if (index == STATS) {
 		take_stats(balloon, queue);
 		return;
 	}
-	while ((r = queue_pop(queue, chain)) > 0 && budget-- > 0) {
+	while (budget-- > 0 && (r = queue_pop(queue, chain)) > 0) {
 		if (index == INFLATE)
 			inflate(balloon, chain);
 		else if (index == REPORT)
@@ -143,7 +143,7 @@ static void kicked(struct virtio_device *device, uint16_t index)
 	virtio_notify(device, queue);
 	if (r < 0)
 		virtio_broken(device);
-	else if (queue_arm(queue))
+	else if (r > 0 || queue_arm(queue))
 		virtio_again(device, index);
 }
 

@@ -252,15 +252,15 @@ static void control_all(struct net *net, uint16_t index)
 	struct virtio_device *device = &net->device;
 	struct queue *queue = &device->queues[index];
 	struct chain *chain = &net->chains[0];
-	int r, budget = VIRTIO_BUDGET;
-	while ((r = queue_pop(queue, chain)) > 0 && budget-- > 0) {
+	int r = 0, budget = VIRTIO_BUDGET;
+	while (budget-- > 0 && (r = queue_pop(queue, chain)) > 0) {
 		uint8_t result = control(net, chain);
 		queue_push(queue, chain, (uint32_t)chain_write(chain, 0, &result, 1));
 	}
 	virtio_notify(device, queue);
 	if (r < 0)
 		virtio_broken(device);
-	else if (queue_arm(queue))
+	else if (r > 0 || queue_arm(queue))
 		virtio_again(device, index);
 }
 
