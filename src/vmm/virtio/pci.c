@@ -118,7 +118,8 @@ static void queue_register_write(
 	if (queue->is_ready)
 		return;
 	if (offset == offsetof(struct virtio_pci_common, queue_size)) {
-		queue->size = (uint16_t)value;
+		if (value <= queue->size_max)
+			queue->size = (uint16_t)value;
 	} else if (offset == offsetof(struct virtio_pci_common, queue_enable)) {
 		if (value == 1)
 			queue_enable(transport, queue);
