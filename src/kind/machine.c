@@ -10,10 +10,12 @@
 #include "kind/container.h"
 #include "model/json.h"
 
-#define PAGE_BYTES    4096
-#define CPUS_MAX      64
-#define CPUS_SPARE    4          /* CPUs that it may be given while it runs, at least */
-#define MONITOR_BYTES (64 * MIB) /* the monitor's own, beside the guest's memory */
+#define PAGE_BYTES 4096
+#define CPUS_MAX   64
+#define CPUS_SPARE 4 /* CPUs that it may be given while it runs, at least */
+/* The monitor's own beside the guest's memory: what the software CPU translates, for each CPU. */
+#define MONITOR_BYTES     (96 * MIB)
+#define MONITOR_CPU_BYTES (40 * MIB)
 
 static int refuse(struct error *e, const char *field, const char *noun, const char *why)
 {
@@ -81,13 +83,22 @@ uint64_t machine_memory(const struct machine_kind *machine, const struct spec *s
 	return whole ? whole : machine->memory_usual;
 }
 
+/* A guest's memory is as large as it is: this is the second fence, not to be met. */
+static uint64_t monitor_bytes(const struct plan_cgroup *limits)
+{
+	uint64_t cpus = limits->cpu_milli ? (limits->cpu_milli + 999) / 1000 : CPUS_MAX;
+	if (cpus < CPUS_SPARE)
+		cpus = CPUS_SPARE;
+	return MONITOR_BYTES + (cpus < CPUS_MAX ? cpus : CPUS_MAX) * MONITOR_CPU_BYTES;
+}
+
 void machine_limits(const struct machine_kind *machine, const struct spec *spec,
 	const struct cpu_set_mask *cpus, struct plan_cgroup *ret)
 {
 	container_limits(spec, cpus, ret);
 	/* Disks are held by the monitor, which knows them one by one. */
 	ret->read_bytes = ret->write_bytes = ret->read_operations = ret->write_operations = 0;
-	ret->memory_bytes = machine_memory(machine, spec) + MONITOR_BYTES;
+	ret->memory_bytes = machine_memory(machine, spec) + monitor_bytes(ret);
 	ret->has_nodes = false;
 }
 
@@ -106,7 +117,7 @@ static uint32_t cpus_there(uint32_t cpus, uint32_t host_cpus)
 
 uint64_t machine_guest_memory(const struct plan_cgroup *limits)
 {
-	return limits->memory_bytes - MONITOR_BYTES;
+	return limits->memory_bytes - monitor_bytes(limits);
 }
 
 static uint64_t smaller(uint64_t a, uint64_t b)

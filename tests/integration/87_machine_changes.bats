@@ -37,7 +37,7 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	lxc config set m limits.memory 192MiB
 	[ "$(memory)" -le $((before - 60)) ]
 	group=$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID*default_m" | grep memory || true)
-	[ -z "$group" ] || [ "$(cat "$group/memory.limit_in_bytes")" = $(((192 + 64) * 1048576)) ]
+	[ -z "$group" ] || [ "$(cat "$group/memory.limit_in_bytes")" = $(((192 + 96 + 4 * 40) * 1048576)) ]
 	lxc config set m limits.memory 256MiB
 	eventually 10 sh -c "[ \$(lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int(\$2 / 1024) }') = $before ]"
 	run lxc config set m limits.memory 512MiB
