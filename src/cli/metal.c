@@ -34,6 +34,10 @@ static const struct option remove_options[] = {
 	{ "force", 'f', NULL, "in whatever state it is, if it is nobody's" },
 	{},
 };
+const struct option rescue_options[] = {
+	{ "end", '\0', NULL, "end it: the instance is stopped then" },
+	{},
+};
 static const struct option power_options[] = {
 	{ "force", 'f', NULL, "though it is not in maintenance" },
 	{},
@@ -210,6 +214,27 @@ static int rescue_run(struct context *context, struct error *e)
 static int unrescue_run(struct context *context, struct error *e)
 {
 	return act(context, "unrescue", "end the rescue of", e);
+}
+
+int instance_rescue(struct context *context, struct error *e)
+{
+	const char *name = context_argument(context, 0);
+	bool is_end = options_flag(&context->options, "end");
+	cleanup(free) char *path = path_format("/1.0/instances/%s/rescue", name);
+	cleanup(free) char *line =
+		alloc_printf(is_end ? "end the rescue of %s" : "rescue %s", name);
+	return context_change(
+		context, "POST", path, json_pack("{s:b}", "end", is_end), NULL, line, NULL, e);
+}
+
+int instance_rebuild(struct context *context, struct error *e)
+{
+	const char *name = context_argument(context, 0), *image = context_argument(context, 1);
+	cleanup(free) char *path = path_format("/1.0/instances/%s/rebuild", name);
+	cleanup(free) char *line = alloc_printf("rebuild %s", name);
+	return context_change(context, "POST", path,
+		json_pack("{s:{s:s, s:s}}", "source", "type", "image", "alias", image), NULL, line,
+		NULL, e);
 }
 
 static int print_power(struct context *context, const char *name, struct error *e)

@@ -15,8 +15,10 @@ int instance_delete(struct context *context, struct error *e);
 int instance_rename(struct context *context, struct error *e);
 int instance_copy(struct context *context, struct error *e);
 int instance_restore(struct context *context, struct error *e);
-extern const struct option start_options[], stop_options[], restart_options[], restore_options[],
-	delete_options[], copy_options[];
+int instance_rescue(struct context *context, struct error *e);
+int instance_rebuild(struct context *context, struct error *e);
+extern const struct option rescue_options[], start_options[], stop_options[], restart_options[],
+	restore_options[], delete_options[], copy_options[];
 
 int list_run(struct context *context, struct error *e);
 int info_run(struct context *context, struct error *e);

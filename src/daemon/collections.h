@@ -11,6 +11,7 @@ extern const struct route certificates_routes[];     /* api_certificates.c */
 extern const struct route events_routes[];           /* api_events.c */
 extern const struct route images_routes[];           /* api_images.c */
 extern const struct route forwards_routes[];         /* api_forwards.c */
+extern const struct route metal_routes[];            /* api_metal.c */
 extern const struct route metrics_routes[];          /* api_metrics.c */
 extern const struct route networks_routes[];         /* api_networks.c */
 extern const struct route operations_routes[];       /* api_operations.c */

@@ -18,6 +18,7 @@ const struct route *const routes[] = {
 	images_routes,
 	instances_routes,
 	logs_routes,
+	metal_routes,
 	metrics_routes,
 	networks_routes,
 	operations_routes,

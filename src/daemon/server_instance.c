@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "daemon/job.h"
 #include "daemon/server_console.h"
+#include "daemon/server_metrics.h"
 #include "daemon/server_seed.h"
 #include "model/json.h"
 
@@ -140,7 +141,12 @@ static void made(struct making *making, int code, const struct error *e)
 
 static void deployed(void *data, int code, const struct error *e)
 {
-	made(data, code, e);
+	struct making *making = data;
+	struct instance *instance = instance_find(making->service, making->project, making->name);
+	/* One that is being made is its maker's. */
+	if (instance && making->event == SERVER_REBUILD)
+		instance_release(instance);
+	made(making, code, e);
 }
 
 static void note_server(struct instance *instance, const struct server *server)
@@ -204,7 +210,7 @@ static void go_on(struct making *making, const char *digest)
 	if (r < 0) {
 		if (owned)
 			owned(data, r, &e);
-		made(making, r, &e);
+		deployed(making, r, &e);
 	} else if (owned) {
 		owned(data, 0, &e);
 	}
@@ -218,7 +224,7 @@ static void counted(void *data, int code, json_t *result, const struct error *e)
 	if (code < 0 || !digest) {
 		if (making->owned)
 			making->owned(making->data, code ?: -EIO, e);
-		made(making, code ?: -EIO, e);
+		deployed(making, code ?: -EIO, e);
 		return;
 	}
 	cleanup(json_decref) json_t *kept = json_pack("{s:s}", "digest", digest);
@@ -288,9 +294,20 @@ int server_instance_rebuild(struct instance *instance, const char *path, const c
 	server_done *done, void *data, struct error *e)
 {
 	struct server *server;
+	enum server_state next;
 	int r = own_server(instance, &server, e);
-	return r < 0 ? r
-		     : begin(instance, SERVER_REBUILD, path, 0, fingerprint, NULL, done, data, e);
+	if (r == 0)
+		r = server_next(server->state, SERVER_REBUILD, &next, e);
+	if (r == 0 && instance->state != INSTANCE_STOPPED)
+		r = error_set(e, -EBUSY, "The instance is running; stop it first");
+	if (r == 0)
+		r = instance_claim(instance, "rebuilding", e);
+	if (r < 0)
+		return r;
+	r = begin(instance, SERVER_REBUILD, path, 0, fingerprint, NULL, done, data, e);
+	if (r < 0)
+		instance_release(instance);
+	return r;
 }
 
 static struct switching *switching_new(struct instance *instance, server_done *done, void *data)
@@ -445,6 +462,54 @@ int server_instance_restart(struct instance *instance, bool is_forced, uint64_t 
 	return stop(instance, is_forced, true, timeout_ns, done, data, e);
 }
 
+static void rescued(void *data, int code, const struct error *e)
+{
+	struct switching *switching = data;
+	struct instance *instance =
+		instance_find(switching->service, switching->project, switching->name);
+	if (instance && code == 0 && instance->state == INSTANCE_STOPPED) {
+		move(instance, INSTANCE_START);
+		move(instance, INSTANCE_STARTED);
+	}
+	if (instance)
+		instance_release(instance);
+	switching->done(switching->data, code, e);
+	switching_free(switching);
+}
+
+int server_instance_rescue(
+	struct instance *instance, server_done *done, void *data, struct error *e)
+{
+	struct server *server;
+	int r = own_server(instance, &server, e);
+	if (r == 0)
+		r = instance_claim(instance, "rescuing", e);
+	if (r < 0)
+		return r;
+	struct switching *switching = switching_new(instance, done, data);
+	r = server_go(server, SERVER_TO_RESCUE, rescued, switching, e);
+	if (r < 0) {
+		instance_release(instance);
+		switching_free(switching);
+	}
+	return r;
+}
+
+int server_instance_unrescue(
+	struct instance *instance, server_done *done, void *data, struct error *e)
+{
+	struct server *server;
+	int r = own_server(instance, &server, e);
+	if (r == 0)
+		r = server_go(server, SERVER_FROM_RESCUE, NULL, NULL, e);
+	if (r < 0)
+		return r;
+	if (instance->state == INSTANCE_RUNNING)
+		return server_instance_stop(instance, true, 0, done, data, e);
+	done(data, 0, NULL);
+	return 0;
+}
+
 int server_instance_release(struct instance *instance, struct error *e)
 {
 	struct server *server = server_of(instance);
@@ -540,6 +605,7 @@ static void adopt(void *data, struct instance *instance)
 int server_instances_start(struct service *service, struct error *e)
 {
 	(void)e;
+	server_metrics_start(service);
 	server_work_listen(power_changed, deployed_alone);
 	instances_each(service, NULL, adopt, NULL);
 	return 0;

@@ -37,6 +37,12 @@ int server_instance_stop(struct instance *instance, bool is_forced, uint64_t tim
 int server_instance_restart(struct instance *instance, bool is_forced, uint64_t timeout_ns,
 	server_done *done, void *data, struct error *e) must_use;
 
+/* Boots the server into a rescue system with a shell on its console, and ends that: it is stopped then. */
+int server_instance_rescue(
+	struct instance *instance, server_done *done, void *data, struct error *e) must_use;
+int server_instance_unrescue(
+	struct instance *instance, server_done *done, void *data, struct error *e) must_use;
+
 /* The server is the instance's no more; it is being erased when this returns. */
 int server_instance_release(struct instance *instance, struct error *e) must_use;
 

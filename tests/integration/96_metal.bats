@@ -130,6 +130,23 @@ answers() { eventually "$3" in_net curl -sf -m 2 "http://10.77.0.$((9 + $1))/$2"
 	[ "$(in_net curl -s http://10.77.0.10/boots | wc -l)" = 2 ]
 }
 
+@test "rescued, the server runs another system with a shell on its console; its disk is untouched" {
+	run berth rebuild db1 small
+	[[ $output == *"stop it first"* ]]
+	SECONDS=0
+	berth rescue db1
+	echo "# in rescue after $SECONDS s" >&3
+	server_is m1 rescue
+	eventually 30 sh -c 'lxc console db1 --show-log | grep -q "berth rescue"'
+	run lxc start db1
+	[ "$status" -ne 0 ]
+	berth rescue db1 --end
+	server_is m1 active
+	[ "$(lxc list -f csv -c s)" = STOPPED ]
+	berth rescue db1 --end && false
+	berth metrics | grep -q 'berth_server_power{server="m1"} 0'
+}
+
 @test "deleted its disk is erased, and read as zeros, before it is anybody's again" {
 	berth delete db1 --force
 	server_wait m1 available 120
