@@ -14,6 +14,7 @@
 #include "daemon/secret.h"
 #include "daemon/server_bmc.h"
 #include "daemon/server_console.h"
+#include "daemon/server_switch.h"
 #include "daemon/server_work.h"
 #include "daemon/task.h"
 #include "model/address.h"
@@ -61,7 +62,7 @@ static int get_server(struct service *service, struct request *request, struct e
 static int check_config(const json_t *config, struct error *e)
 {
 	static const char *const keys[] = { "poll", "deadline", "boot.deadline", "bmc.deadline",
-		"boot.how" };
+		"boot.how", "switch.driver", "switch.port" };
 	json_t *all = json_mutable(config);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 		const char *key = json_object_iter_key(at);
@@ -80,7 +81,7 @@ static int check_config(const json_t *config, struct error *e)
 			!text_equal(value, "reboot"))
 			return error_set(e, -EINVAL, "config.boot.how: kexec or reboot is wanted");
 	}
-	return 0;
+	return server_switch_check(config, e);
 }
 
 static int read_texts(const json_t *body, json_t *object, struct error *e)

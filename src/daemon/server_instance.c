@@ -193,6 +193,7 @@ static int deploy(struct making *making, const char *digest, struct error *e)
 	json_t *deployment =
 		json_pack("{s:s, s:s, s:I, s:o}", "path", making->path, "digest", digest, "bytes",
 			(json_int_t)making->bytes, "files", server_seed_files(instance, server));
+	json_object_set_new(deployment, "vlan", json_integer(server_seed_vlan(instance)));
 	r = server_deploy(server, making->event, instance->project, instance->name, deployment,
 		deployed, making, e);
 	if (r == 0)

@@ -15,12 +15,27 @@ static void add(json_t *files, const char *mode, const char *path, const char *d
 		json_pack("{s:s, s:s, s:s}", "mode", mode, "path", path, "data", data ?: ""));
 }
 
+uint32_t server_seed_vlan(const struct instance *instance)
+{
+	const char *text = instance_config(instance, "user.vlan");
+	uint64_t vlan;
+	return text && text_to_u64(text, &vlan) == 0 && vlan > 0 && vlan < 4095 ? (uint32_t)vlan
+										: 0;
+}
+
 /* JSON is YAML. */
 static char *network_config(const struct instance *instance, const struct server *server)
 {
 	const char *theirs = instance_config(instance, "cloud-init.network-config");
 	if (theirs)
 		return alloc_text(theirs);
+	/* In its own network somebody else gives addresses. */
+	if (server_seed_vlan(instance)) {
+		cleanup(json_decref) json_t *dhcp = json_pack("{s:i, s:{s:{s:{s:s}, s:s, s:b}}}",
+			"version", 2, "ethernets", "eth0", "match", "macaddress",
+			server_text(server, "mac") ?: "", "set-name", "eth0", "dhcp4", 1);
+		return json_dumps(dhcp, JSON_COMPACT);
+	}
 	cleanup(json_decref) json_t *config =
 		json_pack("{s:i, s:{s:{s:{s:s}, s:s, s:[s]}}}", "version", 2, "ethernets", "eth0",
 			"match", "macaddress", server_text(server, "mac") ?: "", "set-name", "eth0",

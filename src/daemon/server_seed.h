@@ -7,6 +7,9 @@
 #include "daemon/instances.h"
 #include "daemon/servers.h"
 
+/* `user.vlan` of the instance, 1 to 4094: its server's card is put there; 0: it stays where it is. */
+uint32_t server_seed_vlan(const struct instance *instance);
+
 /*
  * cloud-init's seed (data source NoCloud) and the keys of user.ssh-keys for root:
  * [{"mode": "0600", "path", "data"}]. A new array.

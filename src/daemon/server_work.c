@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "daemon/netboot.h"
 #include "daemon/server_bmc.h"
+#include "daemon/server_switch.h"
 #include "daemon/server_task.h"
 #include "daemon/warnings.h"
 #include "model/json.h"
@@ -211,6 +212,49 @@ static bool is_uefi(const struct server *server)
 	return text_equal(server_text(server, "firmware"), "uefi");
 }
 
+/* The switch is asked in a process of its own: the server may be gone when it answers. */
+struct plugging {
+	struct service *service;
+	char *name;
+	void (*then)(struct server *server);
+};
+
+static void plugged(void *data, int code, const struct error *e)
+{
+	struct plugging *plugging = data;
+	struct server *server = server_find(plugging->service, plugging->name);
+	void (*then)(struct server *) = plugging->then;
+	free(plugging->name);
+	free(plugging);
+	if (!server || !server->work)
+		return;
+	if (code < 0)
+		server_fail(server, code, "%s", e->text);
+	else if (then)
+		then(server);
+}
+
+static void switch_to(struct server *server, uint32_t vlan, void (*then)(struct server *server))
+{
+	struct plugging *plugging = alloc(struct plugging);
+	*plugging = (struct plugging){ server->service, alloc_text(server->name), then };
+	server_switch_set(server, vlan, plugged, plugging);
+}
+
+static uint32_t owner_vlan(const struct server *server)
+{
+	const json_t *deployment = json_object_get(server->object, "deployment");
+	return (uint32_t)json_integer_value(json_object_get(deployment, "vlan"));
+}
+
+static void is_plugged(struct server *server)
+{
+	ask(server,
+		json_pack("{s:s, s:s, s:b}", "do", "boot", "device", "network", "uefi",
+			is_uefi(server)),
+		boot_is_set);
+}
+
 /* Starts the agent on it, with a token that only this start has. */
 static void boot_agent(struct server *server)
 {
@@ -227,10 +271,8 @@ static void boot_agent(struct server *server)
 	json_object_set_new(server->object, "boot",
 		json_pack("{s:s, s:I}", "token", token, "since", (json_int_t)loop_wall_clock()));
 	server_keep(server);
-	ask(server,
-		json_pack("{s:s, s:s, s:b}", "do", "boot", "device", "network", "uefi",
-			is_uefi(server)),
-		boot_is_set);
+	/* Away from its owner's network before anything of ours runs on it. */
+	switch_to(server, 0, is_plugged);
 }
 
 static void agent_is_late(void *data)
@@ -429,19 +471,23 @@ static void is_started(void *data, int code, json_t *answer, const struct error 
 	switched(server, code, e);
 }
 
-static void disk_is_first(void *data, int code, json_t *answer, const struct error *e)
+static void is_with_owner(struct server *server)
 {
-	struct server *server = data;
 	struct error error = {};
-	(void)answer;
-	if (code < 0) {
-		switched(server, code, e);
-		return;
-	}
 	int r = server_bmc_ask(server, json_pack("{s:s, s:s}", "do", "power", "to", "on"),
 		is_started, server, &error);
 	if (r < 0)
 		switched(server, r, &error);
+}
+
+static void disk_is_first(void *data, int code, json_t *answer, const struct error *e)
+{
+	struct server *server = data;
+	(void)answer;
+	if (code < 0)
+		switched(server, code, e);
+	else
+		switch_to(server, owner_vlan(server), is_with_owner);
 }
 
 int server_power_on(struct server *server, server_done *done, void *data, struct error *e)
@@ -773,6 +819,7 @@ static void booted(struct server *server, const char *lines)
 	agent_is_gone(server);
 	json_object_del(server->object, "task");
 	server_keep(server);
+	switch_to(server, owner_vlan(server), NULL);
 	switched(server, 0, NULL);
 }
 

@@ -92,7 +92,7 @@ answers() { eventually "$3" in_net curl -sf -m 2 "http://10.77.0.$((9 + $1))/$2"
 	[ "$server" = m1 ]
 	server_stages m1 >&3
 	server_is m1 active
-	answers 1 name 60
+	answers 1 name 180
 	[ "$(in_net curl -s http://10.77.0.10/name)" = db1 ]
 	[[ $(in_net curl -s http://10.77.0.10/keys) == *"AAAA test"* ]]
 	[ "$(in_net curl -s http://10.77.0.10/kib)" -gt 80000 ]
@@ -126,7 +126,7 @@ answers() { eventually "$3" in_net curl -sf -m 2 "http://10.77.0.$((9 + $1))/$2"
 	lxc start db1
 	berthd_restart KILL
 	[ "$(lxc list -f csv -c s)" = RUNNING ]
-	answers 1 boots 90
+	answers 1 boots 180
 	[ "$(in_net curl -s http://10.77.0.10/boots | wc -l)" = 2 ]
 }
 
@@ -149,7 +149,7 @@ answers() { eventually "$3" in_net curl -sf -m 2 "http://10.77.0.$((9 + $1))/$2"
 
 @test "deleted its disk is erased, and read as zeros, before it is anybody's again" {
 	berth delete db1 --force
-	server_wait m1 available 120
+	server_wait m1 available 240
 	cmp -n 134217728 "$BERTH_BASE/node1/disk" /dev/zero
 	[ "$(api GET /1.0/berth/servers/m1 | json '.metadata.used_by | length')" = 0 ]
 	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
@@ -161,6 +161,6 @@ answers() { eventually "$3" in_net curl -sf -m 2 "http://10.77.0.$((9 + $1))/$2"
 	eventually 30 sh -c 'grep -q "state=deploying" "$BERTHD_LOG" && ls '"$BERTH_DIR"'/instances >/dev/null'
 	eventually 20 eval 'api GET "/1.0/berth/servers?recursion=1" | json ".metadata[].progress.stage // empty" | grep -q image'
 	berthd_restart KILL
-	eventually 90 eval '[ "$(lxc list -f csv -c s)" = RUNNING ]'
+	eventually 180 eval '[ "$(lxc list -f csv -c s)" = RUNNING ]'
 	berth delete db2 --force
 }

@@ -9,6 +9,9 @@ load image
 setup_file() {
 	KERNEL=$("$TOP/tests/images/kernel")
 	export KERNEL
+	# A switch of its own, if the test of it comes.
+	OVS_RUNDIR=$(mktemp -d /tmp/berth-ovs.XXXXXX)
+	export OVS_RUNDIR
 	berthd_start || return 1
 	in_net ip link add prov0 type bridge
 	in_net ip link set prov0 up
@@ -25,8 +28,31 @@ setup_file() {
 
 teardown_file() {
 	responder_end
+	switch_end
 	in_net ip link del prov0
 	berthd_stop
+	rm -rf "$OVS_RUNDIR"
+}
+
+switch_start() {
+	ovsdb-tool create "$OVS_RUNDIR/conf.db" /usr/share/openvswitch/vswitch.ovsschema
+	nsenter --net="/run/netns/$BERTH_NETNS" ovsdb-server "$OVS_RUNDIR/conf.db" "--remote=punix:$OVS_RUNDIR/db.sock" \
+		"--unixctl=$OVS_RUNDIR/db.ctl" >/dev/null 2>&1 </dev/null 3>&- &
+	echo $! >"$OVS_RUNDIR/pids"
+	eventually 10 test -S "$OVS_RUNDIR/db.sock"
+	ovs-vsctl --no-wait init
+	nsenter --net="/run/netns/$BERTH_NETNS" ovs-vswitchd "unix:$OVS_RUNDIR/db.sock" "--unixctl=$OVS_RUNDIR/sw.ctl" \
+		>"$OVS_RUNDIR/log" 2>&1 </dev/null 3>&- &
+	echo $! >>"$OVS_RUNDIR/pids"
+	ovs-vsctl --timeout=20 add-br sw0 -- set bridge sw0 datapath_type=netdev -- \
+		add-port sw0 p1 -- set interface p1 type=internal
+}
+switch_end() {
+	local pid
+	[ -f "$OVS_RUNDIR/pids" ] || return 0
+	ovs-vsctl --timeout=5 del-br sw0 || true
+	while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done <"$OVS_RUNDIR/pids"
+	rm "$OVS_RUNDIR/pids"
 }
 
 responder() {
@@ -237,6 +263,43 @@ ended() { api GET "$1/wait?timeout=30" | json '.metadata.err'; }
 	state_is cleaning
 	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
 	! [[ $(server .owner) == *db* ]]
+}
+
+@test "a server's port is in its owner's VLAN while it is the owner's, and in no other time" {
+	remove
+	switch_start
+	[[ $(api POST /1.0/berth/servers '{"name":"m1","driver":"ipmi","address":"1.2.3.4","mac":"52:54:00:77:00:01",
+		"config":{"switch.driver":"tincan","switch.port":"p1"}}') == *"none of openvswitch"* ]]
+	[[ $(api POST /1.0/berth/servers '{"name":"m1","driver":"ipmi","address":"1.2.3.4","mac":"52:54:00:77:00:01",
+		"config":{"switch.driver":"openvswitch","switch.port":"--help"}}') == *"no port"* ]]
+	ovs-vsctl set port p1 tag=7
+	add '{"switch.driver":"openvswitch","switch.port":"p1"}'
+	available
+	[ "$(ovs-vsctl get port p1 tag)" = "[]" ]
+	api POST /1.0/instances '{"name":"db","type":"bare-metal","start":true,"config":{"user.vlan":"100"},
+		"source":{"type":"image","alias":"small"}}' >/dev/null
+	task_is deploy
+	is_done "disk sda"
+	[ "$(ovs-vsctl get port p1 tag)" = "[]" ]
+	task_is boot
+	is_done "how kexec"
+	eventually 10 sh -c '[ "$(ovs-vsctl get port p1 tag)" = 100 ]'
+	lxc stop db --force
+	lxc start db
+	[ "$(ovs-vsctl get port p1 tag)" = 100 ]
+	lxc delete db --force
+	eventually 10 sh -c '[ "$(ovs-vsctl get port p1 tag)" = "[]" ]'
+	ovs-vsctl del-port p1
+	eventually 20 boot
+	hello >/dev/null
+	task_is erase
+	is_done "erased sda discard 5 1000000000"
+	eventually 10 state_is available
+	remove
+	add '{"switch.driver":"openvswitch","switch.port":"p1"}'
+	eventually 20 has_failed "could not set the VLAN"
+	remove
+	add
 }
 
 @test "a server in maintenance is given to nobody" {
