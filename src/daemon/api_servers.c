@@ -224,6 +224,14 @@ static int patch_server(struct service *service, struct request *request, struct
 		r = json_read_known(body, "", known, e);
 	if (r < 0)
 		return r;
+	if (server_is_awaited(server) && json_object_size(request_json(request)) > 0 &&
+		!json_object_get(body, "maintenance"))
+		return error_set(e, -EBUSY, "%s is %s: wait for its end", server->name,
+			server_state_name(server->state));
+	struct server *other =
+		json_text(body, "mac") ? server_of_mac(service, json_text(body, "mac")) : NULL;
+	if (other && other != server)
+		return error_set(e, -EEXIST, "mac: is of the server %s", other->name);
 	is_in_maintenance = server_is_in_maintenance(server);
 	cleanup(json_decref) json_t *object = json_deep_copy(server->object);
 	r = json_read_bool(body, "", "maintenance", &is_in_maintenance, e);
@@ -261,6 +269,7 @@ static int delete_server(struct service *service, struct request *request, struc
 			server_state_name(server->state),
 			server_is_owned(server->state) ? ": delete its instance first" : "");
 	server_event(server, "server-deleted");
+	server_work_abandon(server);
 	server_work_stop(server);
 	r = server_forget(server, e);
 	return r < 0 ? r : reply_sync(request, NULL);

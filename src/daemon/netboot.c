@@ -320,5 +320,6 @@ int netboot_host_put(struct service *service, const char *name, const char *mac,
 void netboot_host_delete(struct service *service, const char *name)
 {
 	cleanup(free) char *path = alloc_printf("metal/hosts/%s", name);
-	(void)unlinkat(service->dir, path, 0);
+	if (unlinkat(service->dir, path, 0) == 0 && service->netboot)
+		netboot_dhcp_tell(service->netboot->dhcp);
 }

@@ -184,6 +184,12 @@ int netboot_dhcp_start(struct service *service, const struct netboot_dhcp_option
 	return 0;
 }
 
+void netboot_dhcp_tell(const struct netboot_dhcp *dhcp)
+{
+	if (dhcp && dhcp->process.pidfd >= 0)
+		(void)!process_signal(dhcp->process.pidfd, SIGHUP);
+}
+
 void netboot_dhcp_stop(struct netboot_dhcp *dhcp)
 {
 	int status;

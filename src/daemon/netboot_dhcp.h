@@ -18,4 +18,6 @@ struct netboot_dhcp_options {
 /* Makes DIR/metal, starts it, and again whenever it ends. */
 int netboot_dhcp_start(struct service *service, const struct netboot_dhcp_options *options,
 	struct netboot_dhcp **ret, struct error *e) must_use;
+/* A host was taken away: it reads anew by itself only what is added. */
+void netboot_dhcp_tell(const struct netboot_dhcp *dhcp);
 void netboot_dhcp_stop(struct netboot_dhcp *dhcp);

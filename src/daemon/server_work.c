@@ -660,6 +660,21 @@ void server_work_resume(struct server *server)
 	go_on(server);
 }
 
+bool server_is_awaited(const struct server *server)
+{
+	return server->work && (server->work->done || server->work->switched);
+}
+
+void server_work_abandon(struct server *server)
+{
+	struct error e = {};
+	error_set(&e, -ECANCELED, "%s was removed", server->name);
+	if (!server->work)
+		return;
+	finish(server, -ECANCELED, &e);
+	switched(server, -ECANCELED, &e);
+}
+
 void server_work_stop(struct server *server)
 {
 	struct server_work *work = TAKE_PTR(server->work);

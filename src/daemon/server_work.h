@@ -20,6 +20,10 @@ void server_work_start(struct server *server);
 void server_work_resume(struct server *server);
 /* Lets go of it all; nobody is answered. */
 void server_work_stop(struct server *server);
+/* Who waits is told that it comes to nothing: before server_work_stop(), if the daemon goes on. */
+void server_work_abandon(struct server *server);
+/* Whether somebody waits for the end of what is going on. */
+bool server_is_awaited(const struct server *server);
 
 /*
  * Goes on by an event; `done` (may be NULL) is called once, when what follows has come to an end: the server is
