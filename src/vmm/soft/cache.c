@@ -31,6 +31,7 @@
 #define BUCKETS      (16u << 10)
 #define PAGE_BUCKETS 4096u
 #define BLOCK_OPS    64u
+#define MODE_SINGLE  0x10u /* in a block's mode: it is one instruction, for translated code */
 
 struct block {
 	guest_addr physical;
@@ -276,13 +277,14 @@ static const struct op *decode_crossing(struct cpu *cpu, const uint8_t *host, ui
 static const struct op *decode_block(
 	struct cpu *cpu, guest_addr physical, const uint8_t *host, uint32_t mode)
 {
+	uint32_t limit = mode & MODE_SINGLE ? 1 : BLOCK_OPS;
 	struct code_cache *cache = cpu->code;
 	uint32_t start = physical & 0xfff, offset = start, count = 0;
 	if (cache->op_count + BLOCK_OPS + 1 > ARENA_OPS || cache->block_count == BLOCKS_MAX)
 		cache_flush(cpu);
 	struct op *ops = cache->ops + cache->op_count;
 	bool is_done = false;
-	while (!is_done && count < BLOCK_OPS && offset < GUEST_PAGE) {
+	while (!is_done && count < limit && offset < GUEST_PAGE) {
 		struct insn insn;
 		cache_watch(cpu, (physical & PAGE_MASK) + offset);
 		int status = decode(host + offset, GUEST_PAGE - offset, cpu->code_bytes, &insn);
@@ -320,7 +322,7 @@ static const struct op *decode_block(
 	return ops;
 }
 
-const struct op *cache_find(struct cpu *cpu)
+static const struct op *find(struct cpu *cpu, uint32_t mode)
 {
 	const uint8_t *host;
 	if (cpu->code_bytes != 8 && cpu->rip > cpu->segments[CPU_CS].limit)
@@ -330,12 +332,12 @@ const struct op *cache_find(struct cpu *cpu)
 	guest_addr physical = memory_fetch(cpu, cpu->rip + cpu->base[CPU_CS], &host);
 	if (!host)
 		cpu_fault(cpu, NULL, FAULT_GP, 0);
-	uint32_t mode = mode_key(cpu), generation = cpu->generation;
+	uint32_t generation = cpu->generation;
 	const struct op *op = lookup(cpu->code, physical, mode);
 	if (!op)
 		op = decode_block(cpu, physical, host, mode);
 	cpu->r[R_CODE] = cpu->rip - op->offset;
-	if (op == cpu->code->crossing)
+	if (op == cpu->code->crossing || (mode & MODE_SINGLE))
 		return op;
 	struct jump_entry *entry = &cpu->jumps[(cpu->rip ^ cpu->rip >> 12) & (JUMP_SIZE - 1)];
 	*entry = (struct jump_entry){ .rip = cpu->rip, .op = op, .generation = cpu->generation };
@@ -347,4 +349,14 @@ const struct op *cache_find(struct cpu *cpu)
 		from->generation = cpu->generation;
 	}
 	return op;
+}
+
+const struct op *cache_find(struct cpu *cpu)
+{
+	return find(cpu, mode_key(cpu));
+}
+
+const struct op *cache_find_one(struct cpu *cpu)
+{
+	return find(cpu, mode_key(cpu) | MODE_SINGLE);
 }

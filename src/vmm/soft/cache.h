@@ -12,6 +12,9 @@ void cache_free(struct code_cache *cache);
 /* The op at cpu->rip, with R_CODE set; decodes if needed. May fault. Fills in cpu->link. */
 const struct op *cache_find(struct cpu *cpu);
 
+/* As cache_find(), but no more than this instruction is decoded; cpu->link stays NULL. */
+const struct op *cache_find_one(struct cpu *cpu);
+
 /* Says that instructions are decoded from these bytes, before they are read. */
 void cache_watch(struct cpu *cpu, guest_addr physical);
 

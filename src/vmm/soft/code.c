@@ -12,24 +12,28 @@
 #define BUCKETS      (64u << 10)
 #define PAGE_BUCKETS 4096u
 
-int code_new(struct native **ret, struct error *e)
+int code_new(uint32_t cpus, struct native **ret, struct error *e)
 {
+	uint64_t bytes = cpus <= CODE_ALL / CODE_BYTES ? CODE_BYTES : CODE_ALL / cpus & PAGE_MASK;
 	cleanup(close) int fd = memfd_create("code", MFD_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, (off_t)CODE_BYTES) < 0)
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		return error_errno(e, "memory for translated code");
-	void *writable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	void *executable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	void *writable = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *executable = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
 	if (writable == MAP_FAILED || executable == MAP_FAILED) {
 		int code = error_errno(e, "memory for translated code");
 		if (writable != MAP_FAILED)
-			munmap(writable, CODE_BYTES);
+			munmap(writable, bytes);
 		return code;
 	}
 	struct native *native = alloc(struct native);
 	native->writable = writable;
 	native->executable = executable;
-	native->blocks = alloc_array(BLOCKS_MAX, struct block);
-	native->sites = alloc_array(SITES_MAX, struct site);
+	native->bytes = (uint32_t)bytes;
+	native->blocks_max = native->bytes / CODE_A_BLOCK;
+	native->sites_max = native->bytes / CODE_A_SITE;
+	native->blocks = alloc_array(native->blocks_max, struct block);
+	native->sites = alloc_array(native->sites_max, struct site);
 	native->buckets = alloc_array(BUCKETS, uint32_t);
 	native->pages = alloc_array(PAGE_BUCKETS, uint32_t);
 	native->heat = alloc_array(PAGE_BUCKETS, uint8_t);
@@ -45,8 +49,8 @@ void code_free(struct native *native)
 {
 	if (!native)
 		return;
-	munmap(native->writable, CODE_BYTES);
-	munmap((void *)(uintptr_t)native->executable, CODE_BYTES);
+	munmap(native->writable, native->bytes);
+	munmap((void *)(uintptr_t)native->executable, native->bytes);
 	free(native->blocks);
 	free(native->sites);
 	free(native->buckets);

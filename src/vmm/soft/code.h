@@ -11,11 +11,13 @@
 #include "vmm/soft/emit.h"
 #include "vmm/soft/pieces.h"
 
-#define CODE_BYTES  (32 * MIB) /* for each CPU */
-#define BLOCKS_MAX  (128u << 10)
-#define SITES_MAX   (512u << 10)
-#define BLOCK_BYTES (48u << 10) /* more than any block */
-#define BLOCK_SITES 512u
+/* For each CPU; all CPUs together have four times as much. */
+#define CODE_BYTES   (24 * MIB)
+#define CODE_ALL     (4 * CODE_BYTES)
+#define CODE_A_BLOCK 384 /* of code, about; more blocks or sites than that are not kept */
+#define CODE_A_SITE  96
+#define BLOCK_BYTES  (48u << 10) /* more than any block */
+#define BLOCK_SITES  512u
 
 enum site_kind {
 	SITE_CALLOUT, /* the instruction is the interpreter's */
@@ -67,7 +69,8 @@ struct block {
 struct native {
 	uint8_t *writable;
 	const uint8_t *executable;
-	uint32_t used, fixed; /* bytes */
+	uint32_t bytes, used, fixed;
+	uint32_t blocks_max, sites_max;
 	uint32_t block_count, site_count;
 	struct block *blocks; /* the first is not used */
 	struct site *sites;   /* likewise */
@@ -81,7 +84,8 @@ struct native {
 	uint32_t hot_runs;
 };
 
-int code_new(struct native **ret, struct error *e) must_use;
+/* For one of `cpus` CPUs. */
+int code_new(uint32_t cpus, struct native **ret, struct error *e) must_use;
 void code_free(struct native *native);
 void code_flush(struct cpu *cpu);
 

@@ -10,7 +10,7 @@
 
 void fallback_one(struct cpu *cpu)
 {
-	const struct op *op = cache_find(cpu);
+	const struct op *op = cache_find_one(cpu);
 	op = op->run(cpu, op);
 	cpu->link = NULL;
 	if (op)

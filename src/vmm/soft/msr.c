@@ -116,6 +116,8 @@ bool msr_read(struct cpu *cpu, uint32_t msr, uint64_t *ret)
 	if (msr >= 0x800 && msr < 0x900)
 		return lapic_read_msr(cpu, msr, ret);
 	switch (msr) {
+	case MSR_PRED_CMD: /* a command */
+		return false;
 	case MSR_TSC:
 		*ret = cpu_tsc(cpu);
 		return true;

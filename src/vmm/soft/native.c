@@ -15,7 +15,7 @@
 
 int native_init(struct cpu *cpu, bool is_checked, struct error *e)
 {
-	int r = code_new(&cpu->native, e);
+	int r = code_new(cpu->soft_count, &cpu->native, e);
 	cpu->lacks = 0xff;
 	for (int i = 0; i < 2; i++)
 		cpu->native_links[i] = 1;
@@ -183,7 +183,7 @@ static struct next memory_missed(struct cpu *cpu, const struct site *site)
 	if (!site->has_two && memory_fill(cpu, cpu->native_linear, site->bytes, site->access))
 		return at_offset(cpu, site->retry, site->live);
 	uint64_t flushes = cpu->native->flushes, next = cpu->rip;
-	const struct op *op = cache_find(cpu), *after = op->run(cpu, op);
+	const struct op *op = cache_find_one(cpu), *after = op->run(cpu, op);
 	cpu->link = NULL;
 	if (!after)
 		return (struct next){};

@@ -12,8 +12,9 @@
 
 bool translate_has_room(const struct native *native)
 {
-	return native->used + BLOCK_BYTES <= CODE_BYTES && native->block_count + 2 < BLOCKS_MAX &&
-		native->site_count + BLOCK_SITES + 1 <= SITES_MAX;
+	return native->used + BLOCK_BYTES <= native->bytes &&
+		native->block_count + 2 < native->blocks_max &&
+		native->site_count + BLOCK_SITES + 1 <= native->sites_max;
 }
 
 static bool ends(const struct step *step)
