@@ -195,3 +195,136 @@ void block_push_slot(struct writing *w)
 	emit_lea(&w->to, HOST_T1, &at);
 	block_access(w, 8, ACCESS_WRITE, false, true);
 }
+
+static struct reach reach_of(const struct writing *w, const struct insn *insn)
+{
+	int64_t here = insn->base == INSN_RIP ? step_now(w)->offset + insn->length : 0;
+	bool is_based = insn->segment == CPU_FS || insn->segment == CPU_GS;
+	return (struct reach){ .has = insn->address_bytes == 8,
+		.base = insn->base,
+		.index = insn->index,
+		.scale = insn->scale,
+		.segment = is_based ? insn->segment : CPU_DS,
+		.disp = insn->disp + here };
+}
+
+#define REACH (1 << 20) /* what is further away is never near */
+
+static bool is_near(const struct writing *w, const struct reach *to, uint32_t access)
+{
+	const struct reach *from = &w->reach;
+	int64_t apart = to->disp - from->disp;
+	return from->has && to->has && !w->to.spoils && from->base == to->base &&
+		from->index == to->index && from->scale == to->scale &&
+		from->segment == to->segment && apart > -REACH && apart < REACH &&
+		(from->is_write || !(access & ACCESS_WRITE));
+}
+
+void block_operand(struct writing *w, const struct insn *insn, uint32_t bytes, uint32_t access,
+	bool is_aligned, bool in_one)
+{
+	struct emitter *to = &w->to;
+	struct reach now = reach_of(w, insn);
+	now.is_write = access & ACCESS_WRITE;
+	if (is_aligned || !is_near(w, &now, access)) {
+		block_address(w, insn);
+		block_access(w, bytes, access, is_aligned, in_one);
+	} else {
+		struct host_operand next = { .base = HOST_T1,
+			.index = HOST_NONE,
+			.disp = (int32_t)(now.disp - w->reach.disp) };
+		struct host_operand sum = { .base = HOST_T1, .index = HOST_T2 };
+		if (next.disp)
+			emit_lea(to, HOST_T1, &next);
+		EMIT(to, 0x49, 0x81, 0xfe); /* cmp r14, imm32 */
+		emit_32(to, (uint32_t)GUEST_PAGE - bytes);
+		struct cold *cold = block_cold(w, emit_jcc(to, 7), 0);
+		cold->is_again = true;
+		cold->bytes = (uint8_t)bytes;
+		cold->access = (uint8_t)access;
+		cold->now = (uint8_t)w->now;
+		cold->mode = (uint8_t)w->mode;
+		cold->live = w->live;
+		cold->checked = to->at;
+		if (in_one)
+			emit_lea(to, HOST_T1, &sum);
+	}
+	w->reach = now;
+	w->reach.has = now.has && !in_one;
+	to->spoils = false;
+}
+
+void block_again(struct writing *w, struct cold *cold)
+{
+	const struct cold again = *cold;
+	w->now = again.now;
+	w->mode = again.mode;
+	w->live = again.live;
+	w->retry = w->to.at;
+	w->has_two = false;
+	uint32_t first = w->cold_count;
+	block_address(w, &step_now(w)->insn);
+	block_access(w, again.bytes, again.access, false, false);
+	emit_set_target(emit_jump(&w->to), again.checked);
+	for (; first < w->cold_count; first++) {
+		w->cold[first].back = again.back;
+		w->cold[first].restores = again.restores;
+	}
+}
+
+static bool is_part(const struct reach *reach, uint32_t number)
+{
+	return reach->base == number || reach->index == number;
+}
+
+/* A register that was written, which may be a high byte of another. */
+static bool changes(
+	const struct reach *reach, const struct insn *insn, uint32_t number, bool is_byte)
+{
+	if (is_byte && !insn->has_rex && number >= 4 && number < 8)
+		number -= 4;
+	return is_part(reach, number);
+}
+
+/* RAX, RCX and RDX are written without being named. */
+static bool writes_unnamed(const struct step *step)
+{
+	const struct insn *insn = &step->insn;
+	if (step->effect.class == EFFECT_PLAIN)
+		return true;
+	if (insn->map == MAP_ONE_BYTE)
+		return (insn->opcode & 0xfe) == 0xf6 || (insn->opcode & 0xf8) == 0xd8;
+	if (insn->map == MAP_0F)
+		return (insn->opcode & 0xfe) == 0xb0 || insn->opcode == 0xc7;
+	return insn->map == MAP_0F3A;
+}
+
+void block_keep_reach(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	const struct insn *insn = &step->insn;
+	const struct effect *effect = &step->effect;
+	struct reach *reach = &w->reach;
+	switch (effect->class) {
+	case EFFECT_NOTHING:
+	case EFFECT_CONDITION:
+		return;
+	case EFFECT_PLAIN:
+	case EFFECT_MODRM:
+	case EFFECT_VECTOR:
+	case EFFECT_LEA:
+	case EFFECT_MOVE_IMMEDIATE:
+		break;
+	default:
+		reach->has = false;
+		return;
+	}
+	bool is_changed =
+		(effect->reg_is_written && changes(reach, insn, insn->reg, effect->reg_is_byte)) ||
+		(effect->rm_is_written && !insn->is_memory &&
+			changes(reach, insn, insn->rm, effect->rm_is_byte)) ||
+		(effect->vvvv_is_written && is_part(reach, insn->vvvv));
+	bool is_unnamed = is_part(reach, 0) || is_part(reach, 1) || is_part(reach, 2);
+	if (is_changed || (is_unnamed && writes_unnamed(step)))
+		reach->has = false;
+}

@@ -21,16 +21,27 @@ struct step {
 	bool is_good;               /* it was decoded */
 };
 
+/* An operand in memory whose check has left its offset in T1 and its page in T2. */
+struct reach {
+	bool has, is_write;
+	uint8_t base, index, scale, segment;
+	int64_t disp;
+};
+
 /* Code that is reached seldom; it follows the block. */
 struct cold {
 	uint8_t *from;   /* a displacement that shall lead here, or NULL */
 	uint8_t *from_2; /* another */
 	uint32_t site;
-	bool saves_flags;  /* from the host's register */
-	bool checks;       /* LINK: attention or generation first, then jumps on */
-	bool restores;     /* MEMORY: flags to the host's register before it goes on */
-	uint8_t *back;     /* where it goes on */
-	uint8_t tlb;       /* MEMORY */
+	bool saves_flags; /* from the host's register */
+	bool checks;      /* LINK: attention or generation first, then jumps on */
+	bool restores;    /* MEMORY: flags to the host's register before it goes on */
+	uint8_t *back;    /* where it goes on */
+	uint8_t tlb;      /* MEMORY */
+	/* Another operand near the last one is not in its page: all of the check. */
+	bool is_again;
+	uint8_t bytes, access, now, live;
+	uint8_t *checked;
 	bool looks_beside; /* CALLOUT: in the other slot for the jump's target first */
 	uint8_t mode;
 };
@@ -55,7 +66,8 @@ struct writing {
 	bool flags_in_host, flags_in_cpu;
 	uint8_t live; /* LIVE_... that hold from here on */
 	uint8_t *retry;
-	bool has_two;       /* operands in memory, which may share a slot of the TLB */
+	bool has_two; /* operands in memory, which may share a slot of the TLB */
+	struct reach reach;
 	uint16_t undefined; /* flags that are so here */
 
 	struct cold cold[BLOCK_SITES];
@@ -99,6 +111,19 @@ void block_address_to(struct writing *w, const struct insn *insn, uint32_t targe
  * the address, or T1 if `in_one`.
  */
 void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one);
+
+/*
+ * block_address() and block_access() of the operand of `insn`; cheaper if it is near the one before and not
+ * `is_aligned`.
+ */
+void block_operand(struct writing *w, const struct insn *insn, uint32_t bytes, uint32_t access,
+	bool is_aligned, bool in_one);
+
+/* The whole check for `cold`, which is_again. */
+void block_again(struct writing *w, struct cold *cold);
+
+/* After an instruction: whether the last operand's check still holds. */
+void block_keep_reach(struct writing *w);
 
 /* T1 = host address of the eight bytes below the guest's stack pointer. */
 void block_push_slot(struct writing *w);

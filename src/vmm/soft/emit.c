@@ -77,15 +77,22 @@ static void put_opcode(struct emitter *to, uint32_t how, uint32_t rex, uint8_t o
 	EMIT(to, opcode);
 }
 
+static bool is_free(uint32_t reg)
+{
+	return reg == HOST_T1 || reg == HOST_T2;
+}
+
 void emit_op(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t reg,
 	const struct host_operand *rm)
 {
+	to->spoils |= is_free(reg);
 	put_opcode(to, how, rex_of(how, reg, rm->index, rm->base), opcode);
 	put_rm(to, reg, rm);
 }
 
 void emit_op_reg(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t reg, uint32_t rm)
 {
+	to->spoils |= is_free(reg) || is_free(rm);
 	put_opcode(to, how, rex_of(how, reg, HOST_NONE, rm), opcode);
 	EMIT(to, (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7)));
 }
@@ -187,6 +194,8 @@ static void put_legacy(struct emitter *to, const struct insn *insn, const struct
 void emit_insn(struct emitter *to, const struct insn *insn, const uint8_t *bytes,
 	const struct emit_operands *operands)
 {
+	to->spoils |= is_free(operands->reg) || is_free(operands->vvvv) ||
+		(!insn->is_memory && is_free(operands->rm_reg));
 	if (insn->has_vex)
 		put_vex(to, insn, operands);
 	else

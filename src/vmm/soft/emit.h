@@ -26,6 +26,7 @@
 struct emitter {
 	uint8_t *at, *end;
 	bool is_full; /* something was not written */
+	bool spoils;  /* one of the two free registers was an operand */
 };
 
 /* A memory operand of the host. */

@@ -329,17 +329,22 @@ static void finish_memory(struct writing *w, struct cold *cold, struct site *sit
 		emit_jump(&w->to), native->writable + native->pieces.miss[cold->tlb][is_write]);
 	if (!cold->back)
 		return;
-	site->resume = (uint32_t)(cold->back - native->writable);
-	if (!cold->restores)
-		return;
+	/* What is checked by T1 behind it must not pass. */
 	site->resume = (uint32_t)(w->to.at - native->writable);
-	block_restore_flags(&w->to, HOST_T1);
+	if (cold->restores)
+		block_restore_flags(&w->to, HOST_T1);
+	EMIT(&w->to, 0x49, 0xc7, 0xc6, 0, 0, 0, 0x80); /* mov r14, -2^31 */
 	emit_set_target(emit_jump(&w->to), cold->back);
 }
 
 static void finish_one(struct writing *w, struct cold *cold)
 {
 	struct native *native = w->native;
+	if (cold->is_again) {
+		emit_set_target(cold->from, w->to.at);
+		block_again(w, cold);
+		return;
+	}
 	struct site *site = &native->sites[cold->site];
 	const uint8_t *start = w->to.at;
 	if (cold->from)

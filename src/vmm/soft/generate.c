@@ -40,6 +40,7 @@ static void need_live(struct writing *w, uint8_t needs)
 {
 	if ((w->live & needs) == needs)
 		return;
+	w->reach.has = false;                   /* it begins again with other registers */
 	block_op_cpu(w, 0, 0xf6, 0, AT(lacks)); /* test byte, imm8 */
 	EMIT(&w->to, needs);
 	uint32_t site = block_site(w, SITE_NEED);

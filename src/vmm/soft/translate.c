@@ -134,7 +134,9 @@ static void go_back(struct writing *w, const struct mark *mark)
 static void set_resume(struct writing *w, uint32_t cold)
 {
 	for (; cold < w->cold_count; cold++) {
-		if (w->native->sites[w->cold[cold].site].kind != SITE_MEMORY)
+		bool is_memory = w->cold[cold].is_again ||
+			w->native->sites[w->cold[cold].site].kind == SITE_MEMORY;
+		if (!is_memory)
 			continue;
 		w->cold[cold].back = w->to.at;
 		w->cold[cold].restores = w->flags_in_host && step_now(w)->live_out;
@@ -150,9 +152,11 @@ static bool write_step(struct writing *w)
 	if (step->effect.class != EFFECT_OTHER) {
 		if (generate(w) && !w->to.is_full) {
 			set_resume(w, before.cold);
+			block_keep_reach(w);
 			return true;
 		}
 		go_back(w, &before);
+		w->reach.has = step->effect.class == EFFECT_CONDITION && w->reach.has;
 		if (flow(w) && !w->to.is_full)
 			return !ends(step);
 		go_back(w, &before);
@@ -176,6 +180,7 @@ static void write_all(struct writing *w, struct block *block)
 	bool goes_on = true;
 	write_entry(w, block);
 	w->undefined = 0;
+	w->reach.has = false;
 	for (w->now = 0; goes_on && w->now < w->count; w->now++) {
 		goes_on = write_step(w);
 		const struct effect *effect = &step_now(w)->effect;
