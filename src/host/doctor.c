@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/kvm.h>
 #include <linux/landlock.h>
 #include <linux/netfilter/nf_tables.h>
@@ -269,6 +270,59 @@ static void check_kvm(struct check *check, const char *dir)
 		say(check, OK, "", "KVM on the processor's virtualisation");
 }
 
+/* Beside us: in the build tree and in an installation. */
+static void find_monitor(char ret[PATH_MAX])
+{
+	static const char *const places[] = { "berth-vmm", "../vmm/berth-vmm",
+		"../libexec/berth/berth-vmm" };
+	char self[PATH_MAX - 64];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[n < 0 ? 0 : n] = '\0';
+	char *slash = strrchr(self, '/');
+	if (slash)
+		*slash = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		snprintf(ret, PATH_MAX, "%s/%s", self, places[i]);
+		if (access(ret, X_OK) == 0)
+			return;
+	}
+}
+
+/* The monitor measures, and says what it takes. */
+static void check_engine(struct check *check, const char *dir)
+{
+	char program[PATH_MAX], said[sizeof(check->detail)] = "";
+	const char *const args[] = { program, "--explain-engine", NULL };
+	struct process process;
+	struct error e = {};
+	int ends[2], status = -1;
+	size_t length = 0;
+	(void)dir;
+	find_monitor(program);
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return;
+	int r = process_spawn(&(struct process_options){ .program = program,
+				      .args = args,
+				      .stdin_fd = -1,
+				      .stdout_fd = ends[1],
+				      .stderr_fd = ends[1] },
+		&process, &e);
+	close(ends[1]);
+	for (ssize_t n; r == 0 && length < sizeof(said) - 1 &&
+		(n = read(ends[0], said + length, sizeof(said) - 1 - length)) > 0;)
+		length += (size_t)n;
+	close(ends[0]);
+	if (r == 0) {
+		(void)!process_wait(process.pidfd, &status);
+		close(process.pidfd);
+	}
+	said[strcspn(said, "\n")] = '\0';
+	if (r < 0 || status != 0)
+		say(check, MISSING, "", "machines have no engine: %s", r < 0 ? e.text : said);
+	else
+		say(check, OK, "", "machines run on %s", said);
+}
+
 static void check_tun(struct check *check, const char *dir)
 {
 	(void)dir;
@@ -377,6 +431,7 @@ static const struct {
 	{ "ext4 tools", check_ext4, false },
 	{ "nftables", check_nftables, false },
 	{ "dnsmasq", check_dnsmasq, false },
+	{ "machine engine", check_engine, false },
 	{ "tun", check_tun, false },
 	{ "kvm", check_kvm, false },
 	{ "skopeo", check_skopeo, false },

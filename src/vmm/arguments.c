@@ -212,7 +212,8 @@ static const struct option options[] = {
 
 void plan_print_usage(void)
 {
-	printf("usage: berth-vmm plan.json\n       berth-vmm OPTION...\n\n");
+	printf("usage: berth-vmm plan.json\n       berth-vmm OPTION...\n"
+	       "       berth-vmm --explain-engine   what --engine auto takes here, and why\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		const struct option *option = &options[i];
 		printf("  --%s%s%s\n        %s\n", option->name, option->what ? " " : "",

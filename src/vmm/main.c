@@ -242,6 +242,20 @@ static int read_plan(const char *path, json_t **ret, struct plan *plan, struct e
 	return 0;
 }
 
+/* What `auto` takes on this host, and why. */
+static int explain_engine(void)
+{
+	const struct engine *engine;
+	char reason[ENGINE_REASON_SIZE];
+	struct error e = {};
+	if (engine_choose("auto", &engine, reason, &e) < 0) {
+		fprintf(stderr, "berth-vmm: %s\n", e.text);
+		return 1;
+	}
+	printf("%s, because %s\n", engine->name, reason);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t began_ns = loop_now();
@@ -252,6 +266,8 @@ int main(int argc, char **argv)
 		plan_print_usage();
 		return 0;
 	}
+	if (argc == 2 && strcmp(argv[1], "--explain-engine") == 0)
+		return explain_engine();
 	int r = argc == 2 && argv[1][0] != '-' ? read_plan(argv[1], &json, &plan, &e)
 					       : plan_read_arguments(argc, argv, &plan, &e);
 	if (r == 0)

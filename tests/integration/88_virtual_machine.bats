@@ -72,3 +72,7 @@ hostname: seeded' --config user.meta-data='colour: green'
 	lxc exec v -- sh -n /drive/install.sh
 	lxc delete -f v
 }
+
+@test "the doctor says which engine machines run on, and what was measured" {
+	berth doctor | grep -E "machine engine +ok +machines run on (soft|kvm), because"
+}
