@@ -110,6 +110,7 @@ void container_free(struct container *container)
 	free(container->process.limits);
 	free(container->mounts);
 	free(container->devices);
+	free(container->files);
 	free(container->nics);
 	free(container->cgroups);
 	free(container->masked);

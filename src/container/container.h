@@ -60,6 +60,14 @@ struct container_device {
 	bool is_optional;
 };
 
+/* Written into the root before the first process runs. */
+struct container_file {
+	const char *path;
+	const char *content;
+	uint32_t mode;
+	bool is_only_new; /* one that is there already stays as it is */
+};
+
 struct container_nic {
 	const char
 		*link; /* the host's name of one that is there; NULL: it is made, as `host` says */
@@ -161,6 +169,8 @@ struct container {
 	const char **cgroups; /* NULL at the end */
 	const char **masked;
 	const char **readonly;
+	struct container_file *files;
+	size_t file_count;
 	json_t *sysctls;   /* borrowed */
 	json_t *resolver;  /* borrowed */
 	bool is_system;    /* an init that manages the whole container */

@@ -324,7 +324,7 @@ static int serve_in_child(void *data, int root)
 static int serve_stopped(struct container *container, int channel, struct error *e)
 {
 	container->namespaces &= CLONE_NEWUSER | CLONE_NEWNS;
-	container->mount_count = container->nic_count = 0;
+	container->mount_count = container->nic_count = container->file_count = 0;
 	container->sysctls = container->resolver = NULL;
 	container->hostname = NULL;
 	if (container->cgroups)

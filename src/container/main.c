@@ -11,8 +11,10 @@
 #include "base/loop.h"
 #include "container/exec_helper.h"
 #include "container/files.h"
+#include "container/hotplug.h"
 #include "container/monitor.h"
 #include "container/oci_main.h"
+#include "container/proxy.h"
 
 int main(int argc, char **argv)
 {
@@ -30,5 +32,9 @@ int main(int argc, char **argv)
 		return exec_helper_main(argv);
 	if (strcmp(verb, "files") == 0 && argc == 2)
 		return files_main(argv);
+	if (strcmp(verb, "proxy") == 0 && argc == 2)
+		return proxy_main();
+	if (strcmp(verb, "devices") == 0 && argc == 2)
+		return hotplug_main();
 	return oci_main(argc, argv);
 }

@@ -199,8 +199,8 @@ static int read_mount(struct container *c, const json_t *object, struct error *e
 	uint64_t size_bytes = 0;
 	bool is_readonly = false;
 	int r = json_read_known(object, path,
-		KNOWN("type", "source", "target", "readonly", "recursive", "shift", "optional",
-			"size_bytes"),
+		KNOWN("device", "type", "source", "target", "readonly", "recursive", "shift",
+			"optional", "size_bytes"),
 		e);
 	if (r == 0)
 		r = json_require_text(object, path, "type", &type, e);
@@ -255,7 +255,8 @@ static int read_device(struct container *c, const json_t *object, struct error *
 	const char *type = NULL;
 	device->mode = 0660;
 	int r = json_read_known(object, path,
-		KNOWN("path", "source", "type", "major", "minor", "mode", "uid", "gid", "optional"),
+		KNOWN("device", "path", "source", "type", "major", "minor", "mode", "uid", "gid",
+			"optional"),
 		e);
 	if (r == 0)
 		r = json_require_text(object, path, "path", &device->path, e);
@@ -284,6 +285,27 @@ static int read_device(struct container *c, const json_t *object, struct error *
 	device->type = type[0];
 	device->mode &= 0777;
 	return 0;
+}
+
+static int read_file_item(struct container *c, const json_t *object, struct error *e)
+{
+	static const char path[] = "files";
+	struct container_file *file = CONTAINER_ADD(c->files, c->file_count);
+	file->mode = 0644;
+	int r = json_read_known(object, path, KNOWN("path", "content", "mode", "create_only"), e);
+	if (r == 0)
+		r = json_require_text(object, path, "path", &file->path, e);
+	if (r == 0)
+		r = require_absolute(path, "path", file->path, e);
+	file->content = "";
+	if (r == 0)
+		r = json_read_text(object, path, "content", &file->content, e);
+	if (r == 0)
+		r = read_u32(object, path, "mode", &file->mode, e);
+	if (r == 0)
+		r = json_read_bool(object, path, "create_only", &file->is_only_new, e);
+	file->mode &= 0777;
+	return r;
 }
 
 static int read_nic_host(const json_t *object, struct container_nic *nic, struct error *e)
@@ -482,8 +504,8 @@ static int read_all(struct container *c, struct error *e)
 	const char *kind = NULL;
 	int r = json_read_known(c->document, "",
 		KNOWN("version", "kind", "project", "name", "hostname", "idmap", "root", "init",
-			"mounts", "devices", "nics", "resolver", "cgroups", "privileged", "nesting",
-			"capabilities", "seccomp", "rlimits", "sysctl", "oom_score_adj",
+			"mounts", "devices", "files", "nics", "resolver", "cgroups", "privileged",
+			"nesting", "capabilities", "seccomp", "rlimits", "sysctl", "oom_score_adj",
 			"console_bytes", "no_new_privileges"),
 		e);
 	if (r == 0)
@@ -512,6 +534,8 @@ static int read_all(struct container *c, struct error *e)
 	r = read_list(c, "mounts", read_mount, e);
 	if (r == 0)
 		r = read_list(c, "devices", read_device, e);
+	if (r == 0)
+		r = read_list(c, "files", read_file_item, e);
 	if (r == 0)
 		r = read_list(c, "nics", read_nic, e);
 	if (r == 0)

@@ -184,7 +184,7 @@ int rootfs_make(struct container *container, int user_namespace, int *ret, struc
 	return r < 0 ? error_prefix(e, r, "root") : 0;
 }
 
-static int make_node(
+int rootfs_make_node(
 	const struct container *c, int dev, const struct container_device *device, struct error *e)
 {
 	struct container_device node = *device;
@@ -225,12 +225,12 @@ static int fill_dev(const struct container *c, int dev, struct error *e)
 {
 	uint32_t uid = host_uid(c, 0), gid = host_gid(c, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(usual_devices); i++) {
-		int r = make_node(c, dev, &usual_devices[i], e);
+		int r = rootfs_make_node(c, dev, &usual_devices[i], e);
 		if (r < 0)
 			return r;
 	}
 	for (size_t i = 0; i < c->device_count; i++) {
-		int r = make_node(c, dev, &c->devices[i], e);
+		int r = rootfs_make_node(c, dev, &c->devices[i], e);
 		if (r < 0)
 			return r;
 	}

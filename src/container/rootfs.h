@@ -20,6 +20,10 @@ int rootfs_make(
  */
 int rootfs_make_mounts(struct container *container, int user_namespace, struct error *e) must_use;
 
+/* Makes one device node in the directory `dev`, the container's /dev. */
+int rootfs_make_node(const struct container *container, int dev,
+	const struct container_device *device, struct error *e) must_use;
+
 /* Makes the tmpfs of MOUNT_DEV with its nodes and links. */
 int rootfs_make_dev(
 	const struct container *container, struct container_mount *mount, struct error *e) must_use;

@@ -433,8 +433,32 @@ static int write_hostname(const struct container *container, int root, struct er
 	return r < 0 ? error_code(e, r, "write /etc/hostname") : 0;
 }
 
+/* What stands in the way and is no file of the instance's own is left alone. */
+static int write_file(const struct container_file *file, int root, struct error *e)
+{
+	uint64_t size;
+	struct stat before;
+	cleanup(close) int there = target_open(root, file->path, false);
+	bool is_there = there >= 0 && fstat(there, &before) == 0;
+	if (is_there && (file->is_only_new || !S_ISREG(before.st_mode)))
+		return 0;
+	cleanup(close) int fd = open_regular(root, file->path, &size);
+	if (fd < 0)
+		return 0;
+	int r = ftruncate(fd, 0) < 0 ? -errno
+				     : file_write_all(fd, file->content, strlen(file->content));
+	if (r == 0 && !is_there && fchmod(fd, file->mode) < 0)
+		r = -errno;
+	return r < 0 ? error_code(e, r, "write %s", file->path) : 0;
+}
+
 int tree_write_names(const struct container *container, int root, struct error *e)
 {
+	for (size_t i = 0; i < container->file_count; i++) {
+		int r = write_file(&container->files[i], root, e);
+		if (r < 0)
+			return r;
+	}
 	if (container->is_system && container->root.is_fresh && container->hostname) {
 		int r = write_hostname(container, root, e);
 		if (r < 0)

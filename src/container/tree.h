@@ -34,7 +34,7 @@ int tree_bind_console(int root, int terminal, struct error *e) must_use;
 int tree_open_terminal(int root, int *ret_master, int *ret_slave, struct error *e) must_use;
 
 /*
- * Writes /etc/resolv.conf of an application if there is none or an empty one, and /etc/hostname of a
+ * Writes the plan's files, /etc/resolv.conf of an application if there is none or an empty one, and /etc/hostname of a
  * system that never ran.
  */
 int tree_write_names(const struct container *container, int root, struct error *e) must_use;

@@ -10,10 +10,12 @@
 #include <sys/stat.h>
 
 #include "abi/runner.h"
+#include "base/file.h"
 #include "daemon/api.h"
 #include "daemon/collections.h"
 #include "daemon/instances.h"
 #include "model/json.h"
+#include "model/template.h"
 
 #define RECORDS "exec-output"
 
@@ -160,30 +162,142 @@ static int get_metadata(struct service *service, struct request *request, struct
 		if (text_starts(key, "image."))
 			json_object_set(properties, key + strlen("image."), value);
 	}
+	json_t *templates = json_object();
+	json_object_foreach(json_object_get(instance->object, "templates"), key, value)
+	{
+		json_t *shown = json_copy(value);
+		json_object_del(shown, "content");
+		json_object_set_new(templates, key, shown);
+	}
 	return reply_object(request,
-		json_pack("{s:O, s:i, s:i, s:o, s:{}}", "architecture",
+		json_pack("{s:O, s:i, s:i, s:o, s:o}", "architecture",
 			json_object_get(instance->object, "architecture"), "creation_date", 0,
-			"expiry_date", 0, "properties", properties, "templates"));
+			"expiry_date", 0, "properties", properties, "templates", templates));
+}
+
+/* Templates are shown by the names of their files; each is one file a path. */
+static json_t *template_named(const struct instance *instance, const char *name)
+{
+	const char *path;
+	json_t *template;
+	json_object_foreach(json_object_get(instance->object, "templates"), path, template)
+	{
+		if (text_equal(json_text(template, "template"), name))
+			return template;
+	}
+	return NULL;
 }
 
 static int get_templates(struct service *service, struct request *request, struct error *e)
 {
-	const char *path = request_query(request, "path");
 	struct instance *instance = NULL;
+	const char *name = request_query(request, "path"), *path;
+	json_t *template;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
-	if (path && path[0])
-		return error_set(e, -ENOENT, "Template \"%.80s\" not found", path);
-	return reply_sync(request, json_array());
+	if (name) {
+		template = template_named(instance, name);
+		if (!template)
+			return error_set(e, -ENOENT, "Template not found");
+		char *content = alloc_text(json_text(template, "content") ?: "");
+		return reply_plain(request, content, strlen(content), "application/octet-stream");
+	}
+	json_t *names = json_array();
+	json_object_foreach(json_object_get(instance->object, "templates"), path, template)
+		json_array_append(names, json_object_get(template, "template"));
+	return reply_sync(request, names);
 }
 
-static int refuse_metadata(struct service *service, struct request *request, struct error *e)
+static int put_template(struct service *service, struct request *request, struct error *e)
 {
-	(void)service;
-	(void)request;
-	return error_set(e, -EOPNOTSUPP,
-		"An instance's metadata is its image's; templates are not run here");
+	struct instance *instance = NULL;
+	const char *name = request_query(request, "path");
+	const struct http_part *file = request_file(request);
+	int r = request_instance(service, request, &instance, e);
+	if (r < 0)
+		return r;
+	json_t *template = name ? template_named(instance, name) : NULL;
+	if (!template)
+		return error_set(e, -ENOENT,
+			"Template not found; metadata says first where it goes (PUT .../metadata)");
+	if (!file || file->size_bytes > TEMPLATE_BYTES_MAX)
+		return error_set(
+			e, -EINVAL, "a template has at most %d bytes", (int)TEMPLATE_BYTES_MAX);
+	cleanup(free) char *content = alloc_array((size_t)file->size_bytes + 1, char);
+	r = file_read_at(file->fd, content, (size_t)file->size_bytes, 0);
+	if (r < 0)
+		return error_code(e, r, "read the template");
+	json_t *text = json_stringn(content, (size_t)file->size_bytes);
+	if (!text || strlen(content) != file->size_bytes) {
+		json_decref(text);
+		return error_set(e, -EINVAL, "a template is a text in UTF-8");
+	}
+	r = template_check(content, e);
+	if (r < 0) {
+		json_decref(text);
+		return error_prefix(e, r, "%.80s", name);
+	}
+	json_object_set_new(template, "content", text);
+	r = instance_save(instance, e);
+	return r < 0 ? r : reply_sync(request, NULL);
+}
+
+static int delete_template(struct service *service, struct request *request, struct error *e)
+{
+	struct instance *instance = NULL;
+	const char *name = request_query(request, "path"), *path;
+	json_t *template;
+	void *next;
+	int r = request_instance(service, request, &instance, e);
+	if (r < 0)
+		return r;
+	if (!name || !template_named(instance, name))
+		return error_set(e, -ENOENT, "Template not found");
+	json_object_foreach_safe(
+		json_object_get(instance->object, "templates"), next, path, template)
+	{
+		if (text_equal(json_text(template, "template"), name))
+			json_object_del(json_object_get(instance->object, "templates"), path);
+	}
+	r = instance_save(instance, e);
+	return r < 0 ? r : reply_sync(request, NULL);
+}
+
+/* Of what metadata says only the templates can be changed: the rest is the image's. */
+static int put_metadata(struct service *service, struct request *request, struct error *e)
+{
+	struct instance *instance = NULL;
+	json_t *wanted = NULL, *template;
+	const char *path;
+	int r = request_instance(service, request, &instance, e);
+	if (r == 0)
+		r = json_read_object(request_json(request), "", "templates", &wanted, e);
+	if (r < 0)
+		return r;
+	cleanup(json_decref) json_t *templates = json_object();
+	json_object_foreach(wanted, path, template)
+	{
+		const char *name = json_text(template, "template");
+		if (path[0] != '/' || !name || !*name || strchr(name, '/'))
+			return error_set(e, -EINVAL,
+				"templates.%.80s: an absolute path and the name of a template are "
+				"wanted",
+				path);
+		const json_t *old = template_named(instance, name);
+		json_t *copy = json_pack("{s:O?, s:O?, s:O?, s:O, s:O?}", "when",
+			json_object_get(template, "when"), "properties",
+			json_object_get(template, "properties"), "create_only",
+			json_object_get(template, "create_only"), "template",
+			json_object_get(template, "template"), "content",
+			json_object_get(old, "content"));
+		if (!json_text(copy, "content"))
+			json_object_set_new(copy, "content", json_string(""));
+		json_object_set_new(templates, path, copy);
+	}
+	json_object_set(instance->object, "templates", templates);
+	r = instance_save(instance, e);
+	return r < 0 ? r : reply_sync(request, NULL);
 }
 
 #define LOGS     "/1.0/instances/{name}/logs"
@@ -196,9 +310,9 @@ const struct route logs_routes[] = {
 	{ "DELETE", LOGS "/" RECORDS "/{file}", REQUEST_NONE, delete_record, 0 },
 	{ "GET", LOGS "/{file}", REQUEST_NONE, get_log, 0 },
 	{ "GET", METADATA, REQUEST_NONE, get_metadata, 0 },
-	{ "PUT", METADATA, REQUEST_JSON, refuse_metadata, 0 },
+	{ "PUT", METADATA, REQUEST_JSON, put_metadata, 0 },
 	{ "GET", METADATA "/templates", REQUEST_NONE, get_templates, 0 },
-	{ "POST", METADATA "/templates", REQUEST_FILE, refuse_metadata, 0 },
-	{ "DELETE", METADATA "/templates", REQUEST_NONE, refuse_metadata, 0 },
+	{ "POST", METADATA "/templates", REQUEST_FILE, put_template, 0 },
+	{ "DELETE", METADATA "/templates", REQUEST_NONE, delete_template, 0 },
 	{},
 };

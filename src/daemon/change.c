@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/container_change.h"
 #include "daemon/launch.h"
 #include "daemon/machine_change.h"
 #include "daemon/network_lease.h"
@@ -23,6 +24,7 @@
 struct change {
 	struct instance *instance;
 	json_t *object, *config, *devices; /* as they shall be: own and expanded */
+	struct spec spec;                  /* borrows from them */
 	uint64_t size_bytes, old_bytes;
 	change_done *done;
 	void *data;
@@ -30,6 +32,7 @@ struct change {
 
 static void change_free(struct change *change)
 {
+	spec_done(&change->spec);
 	json_decref(change->object);
 	json_decref(change->config);
 	json_decref(change->devices);
@@ -40,7 +43,7 @@ static void change_free(struct change *change)
 static void volatile_keep(json_t *config, const json_t *old)
 {
 	static const char *const fixed[] = { "volatile.idmap.", "volatile.last_state.",
-		"volatile.uuid" };
+		"volatile.uuid", "volatile.apply_template" };
 	json_t *all = json_mutable(old);
 	const char *key;
 	json_t *value;
@@ -86,6 +89,23 @@ static void empty_remove(json_t *config)
 	}
 }
 
+/* cloud-init runs anew for an instance that it does not know. */
+static void renew_cloud_id(json_t *config, const json_t *old)
+{
+	static const char *const keys[] = { "cloud-init.user-data", "cloud-init.vendor-data",
+		"cloud-init.network-config", "user.user-data", "user.vendor-data",
+		"user.network-config", "user.meta-data" };
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (json_equal(json_object_get(config, keys[i]), json_object_get(old, keys[i])) ||
+			(!json_object_get(config, keys[i]) && !json_object_get(old, keys[i])))
+			continue;
+		char uuid[TEXT_UUID_SIZE];
+		text_random_uuid(uuid);
+		json_set_text(config, "volatile.cloud-init.instance-id", uuid);
+		return;
+	}
+}
+
 static int wanted_read(
 	const struct instance *instance, const json_t *wanted, json_t **ret, struct error *e)
 {
@@ -115,6 +135,7 @@ static int wanted_read(
 		json_t *copy = json_deep_copy(config);
 		empty_remove(copy);
 		volatile_keep(copy, json_object_get(instance->object, "config"));
+		renew_cloud_id(copy, json_object_get(instance->object, "config"));
 		json_object_set_new(object, "config", copy);
 	}
 	if (devices)
@@ -132,7 +153,7 @@ static bool is_nic(const json_t *devices, const char *name)
 }
 
 /* Devices that a running instance would have to gain, lose or exchange; network cards it can. */
-static int devices_check(const json_t *old, const json_t *new, bool is_machine, struct error *e)
+static int devices_check(const json_t *old, const json_t *new, uint32_t can, struct error *e)
 {
 	static const char *const changing[] = { "limits.max", "limits.read", "limits.write",
 		"size" };
@@ -141,9 +162,15 @@ static int devices_check(const json_t *old, const json_t *new, bool is_machine, 
 		json_t *all = json_mutable(both[i]);
 		for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 			const char *name = json_object_iter_key(at);
+			const json_t *was = json_object_get(old, name);
+			const json_t *is = json_object_get(new, name);
 			if (is_nic(old, name) && is_nic(new, name))
 				continue;
-			if (is_machine && machine_change_is_disk(json_object_get(old, name)) &&
+			if ((can & KIND_CAN_DEVICES) && (!was || container_change_is_live(was)) &&
+				(!is || container_change_is_live(is)))
+				continue;
+			if ((can & KIND_IS_MACHINE) &&
+				machine_change_is_disk(json_object_get(old, name)) &&
 				machine_change_is_disk(json_object_get(new, name)))
 				continue;
 			cleanup(json_decref) json_t *left = json_copy(json_object_get(old, name));
@@ -233,8 +260,8 @@ static int change_check(struct change *change, struct spec *spec, struct error *
 			"devices.%s.pool: an instance stays in its pool; copy it to another",
 			root->device);
 	if (instance->live)
-		r = devices_check(instance->expanded_devices, change->devices,
-			instance->kind->can & KIND_IS_MACHINE, e);
+		r = devices_check(
+			instance->expanded_devices, change->devices, instance->kind->can, e);
 	if (r == 0)
 		r = ledger_check(&instances->ledger, &asked, e);
 	return r;
@@ -294,7 +321,7 @@ static int size_change(struct change *change, struct error *e)
 }
 
 /* The cgroup follows what the guest has given back; if it would not, all is as it was. */
-static void machine_is_changed(void *data, int code, const struct error *e)
+static void live_is_changed(void *data, int code, const struct error *e)
 {
 	struct change *change = data;
 	struct instance *instance = change->instance;
@@ -335,25 +362,28 @@ static int live_or_not(struct change *change, const struct spec *spec, struct er
 		r = live_change(instance, spec, e);
 	if (r < 0)
 		return r;
-	if (!instance->live || !is_machine)
+	if (!instance->live || !(instance->kind->can & (KIND_IS_MACHINE | KIND_CAN_DEVICES)))
 		return size_change(change, e);
-	machine_change(instance->live, &before, spec, machine_is_changed, change);
+	if (!is_machine) {
+		container_change(instance->live, spec, live_is_changed, change);
+		return 0;
+	}
+	machine_change(instance->live, &before, spec, live_is_changed, change);
 	return 0;
 }
 
 static int change_make(struct change *change, struct error *e)
 {
 	struct instance *instance = change->instance;
-	cleanup(spec_done) struct spec spec = {};
 	struct volume_ref ref;
-	int r = change_check(change, &spec, e);
+	int r = change_check(change, &change->spec, e);
 	if (r < 0)
 		return r;
 	instance_volume(instance, NULL, &ref);
 	change->old_bytes = instance->storage_bytes;
-	change->size_bytes = spec_resources(&spec).storage_bytes;
+	change->size_bytes = spec_resources(&change->spec).storage_bytes;
 	r = instance_promise_storage(instance, ref.pool, change->size_bytes, e);
-	return r < 0 ? r : live_or_not(change, &spec, e);
+	return r < 0 ? r : live_or_not(change, &change->spec, e);
 }
 
 int instance_change(struct instance *instance, const json_t *wanted, change_done *done, void *data,
@@ -389,6 +419,8 @@ void instance_reapply(struct instance *instance)
 	if (instance_spec(instance, &spec, &e) < 0 || live_change(instance, &spec, &e) < 0)
 		log_error(
 			"limits of a profile not applied instance=%s: %s", instance->name, e.text);
+	else
+		container_renew(instance);
 }
 
 static int parts_rename(struct instance *instance, const char *collection, const json_t *parts,
@@ -471,6 +503,8 @@ int instance_rename(struct instance *instance, const char *name, struct error *e
 		network_card_rename(service, instance->project, old, name);
 	if (r == 0)
 		r = instance_set_name(instance, name, e);
+	if (r == 0)
+		instance_set(instance, "volatile.apply_template", "rename");
 	if (r == 0)
 		r = instance_save(instance, e);
 	instance_release(instance);

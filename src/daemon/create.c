@@ -181,6 +181,9 @@ static int image_read(struct service *service, struct wish *wish, struct error *
 	config_default(config, json_object_get(image, "properties"), "image.");
 	config_default(config, json_object_get(image, "config"), "");
 	json_set_text(config, "volatile.base_image", wish->fingerprint);
+	json_set_text(config, "volatile.apply_template", "create");
+	if (json_object_get(image, "templates"))
+		json_object_set(wish->object, "templates", json_object_get(image, "templates"));
 	if (json_text(image, "architecture"))
 		json_set_text(wish->object, "architecture", json_text(image, "architecture"));
 	return 0;
@@ -220,6 +223,10 @@ static int copy_read(
 	if (base)
 		json_set_text(config, "volatile.base_image", base);
 	volatile_remove(kept);
+	json_set_text(config, "volatile.apply_template", "copy");
+	const json_t *templates = json_object_get(wish->original->object, "templates");
+	if (templates)
+		json_object_set_new(wish->object, "templates", json_deep_copy(templates));
 	config_default(config, kept, "");
 	config_default(
 		json_object_get(wish->object, "devices"), json_object_get(from, "devices"), "");

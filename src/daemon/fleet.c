@@ -14,6 +14,7 @@
 #include "daemon/backups.h"
 #include "daemon/change.h"
 #include "daemon/config.h"
+#include "daemon/events.h"
 #include "daemon/instances.h"
 #include "daemon/lifecycle.h"
 #include "daemon/metrics.h"
@@ -168,6 +169,22 @@ static const struct config_key keys[] = {
 	{ "berth.overcommit.storage", ratio_check, NULL, storage_ratio },
 };
 
+static void reapply(void *data, struct instance *instance)
+{
+	if (has_profile(instance, data))
+		instance_reapply(instance);
+}
+
+/* The instances have expanded anew before: they were told first. */
+static void profile_changed(void *data, const char *action, const char *project, const char *source)
+{
+	struct service *service = data;
+	(void)project;
+	if (text_equal(action, "profile-updated"))
+		instances_each(
+			service, NULL, reapply, (void *)(uintptr_t)(strrchr(source, '/') + 1));
+}
+
 static void expire(void *data)
 {
 	struct service *service = data;
@@ -187,6 +204,7 @@ int fleet_start(struct service *service, struct error *e)
 	used_by_add(service, used_by);
 	metrics_add(service, metrics_of_all);
 	profiles_add_check(service, profile_checked);
+	events_listen(service, profile_changed, service);
 	lifecycle_set_remove(service, instance_remove_ended);
 	service->instances->expiry = loop_add_timer(service->loop, expire, service);
 	timer_set_after(service->instances->expiry, EXPIRE_NS);

@@ -24,6 +24,7 @@
 #include "daemon/job.h"
 #include "kind/unikernel.h"
 #include "model/json.h"
+#include "model/template.h"
 #include "model/words.h"
 
 #define NEVER "1970-01-01T00:00:00Z"
@@ -282,10 +283,29 @@ static int name_unikernel(struct image_import *import, const char *layer, struct
 	return 0;
 }
 
+/* What a template can't do here is said now, not at the start of an instance. */
+static int check_templates(const struct image_import *import, struct error *e)
+{
+	const char *path;
+	json_t *template;
+	const json_t *metadata = json_object_get(import->told, "metadata");
+	json_object_foreach(json_object_get(metadata, "templates"), path, template)
+	{
+		const char *content = json_text(template, "content");
+		int r = path[0] == '/' ? template_check(content ? content : "", e)
+				       : error_set(e, -EINVAL, "its path must be absolute");
+		if (r < 0)
+			return error_prefix(e, r, "metadata.yaml: templates.%.80s", path);
+	}
+	return 0;
+}
+
 /* An LXD image is unpacked: one layer, named by the fingerprint, and one file or two. */
 static int keep_image(struct image_import *import, struct error *e)
 {
 	int r = refuse_second(import, e);
+	if (r == 0)
+		r = check_templates(import, e);
 	if (r < 0)
 		return r;
 	const char *fingerprint = json_text(import->told, "fingerprint");

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/nics.h"
+#include "daemon/proxies.h"
 #include "host/cgroup.h"
 #include "host/cgroup_devices.h"
 #include "host/cgroup_limits.h"
@@ -256,13 +257,15 @@ static const struct cgroup_device usual_devices[] = {
 	{ 'b', -1, -1, "m" },
 };
 
-static int devices_set(struct live *live, struct error *e)
+int launch_set_devices(struct live *live, struct error *e)
 {
-	struct cgroup_device devices[ARRAY_SIZE(usual_devices) + DEVICES_MAX];
+	if (!json_is_true(json_object_get(live->document, "privileged")))
+		return 0;
+	struct cgroup_device devices[CGROUP_DEVICES_MAX];
 	size_t count = ARRAY_SIZE(usual_devices);
 	memcpy(devices, usual_devices, sizeof(usual_devices));
 	const json_t *nodes = json_object_get(live->document, "devices");
-	for (size_t i = 0; i < json_array_size(nodes) && i < DEVICES_MAX; i++) {
+	for (size_t i = 0; i < json_array_size(nodes) && count < ARRAY_SIZE(devices); i++) {
 		const json_t *node = json_array_get(nodes, i);
 		struct stat status;
 		if (stat(json_text(node, "source") ?: "", &status) < 0)
@@ -293,8 +296,8 @@ static int step_cgroup(struct live *live, const struct plan_cgroup *plan, struct
 	if (r < 0)
 		return r;
 	r = launch_set_limits(live, plan, e);
-	if (r == 0 && is_privileged)
-		r = devices_set(live, e);
+	if (r == 0)
+		r = launch_set_devices(live, e);
 	if (r == 0)
 		r = delegate(live, e);
 	if (r == 0)
@@ -357,6 +360,7 @@ static void files_remove(const struct instance *instance)
 	cleanup(close) int dir = -1;
 	if (instance_open_dir(instance, &dir, NULL) < 0)
 		return;
+	proxies_end(dir);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		if (unlinkat(dir, files[i], 0) < 0 && errno != ENOENT)
 			log_error("remove instance=%s file=%s: %m", instance->name, files[i]);

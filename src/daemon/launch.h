@@ -34,5 +34,8 @@ void launch_unreserve(struct live *live);
  */
 int launch_set_limits(struct live *live, const struct plan_cgroup *plan, struct error *e) must_use;
 
+/* The filter of devices of a privileged instance, by its document; another has none. */
+int launch_set_devices(struct live *live, struct error *e) must_use;
+
 /* Writes plan.json in `dir`. */
 int launch_write_document(const json_t *document, int dir, struct error *e) must_use;

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "daemon/launch.h"
 #include "daemon/machine_state.h"
+#include "daemon/proxies.h"
 #include "daemon/server_instance.h"
 #include "daemon/start_plan.h"
 #include "daemon/warnings.h"
@@ -78,8 +79,13 @@ static void remember(struct instance *instance, const char *power)
 {
 	struct error e = {};
 	const json_t *config = json_object_get(instance->object, "config");
-	if (text_equal(json_text(config, "volatile.last_state.power"), power))
+	bool has_template = text_equal(power, "RUNNING") &&
+		json_text(config, "volatile.apply_template") != NULL;
+	if (text_equal(json_text(config, "volatile.last_state.power"), power) && !has_template)
 		return;
+	/* What was to be written at its first start has been. */
+	if (has_template)
+		instance_set(instance, "volatile.apply_template", NULL);
 	instance_set(instance, "volatile.last_state.power", power);
 	if (instance_save(instance, &e) < 0)
 		log_error("not stored instance=%s: %s", instance->name, e.text);
@@ -92,7 +98,9 @@ static int plan_and_launch(struct life *life, struct instance *instance, struct 
 	int r = instance_spec(instance, &spec, e);
 	if (r < 0)
 		return r;
-	r = launch_reserve(life->live, &spec, e);
+	r = proxies_check(&spec, e);
+	if (r == 0)
+		r = launch_reserve(life->live, &spec, e);
 	if (r < 0)
 		return r;
 	r = start_plan_make(instance, &spec, &life->live->cpus, false, &plan, e);
@@ -184,7 +192,7 @@ int lifecycle_start(struct instance *instance, lifecycle_done *done, void *data,
 	return 0;
 }
 
-static void is_running(struct live *live)
+static void is_started(struct live *live)
 {
 	struct life *life = live->owner;
 	struct instance *instance = live->instance;
@@ -203,6 +211,42 @@ static void is_running(struct live *live)
 	life->started = NULL;
 	if (done)
 		done(life->started_data, 0, NULL);
+}
+
+struct proxying {
+	struct instance *instance;
+	struct live *live; /* while it is the instance's */
+	struct spec spec;
+};
+
+static void proxies_are_there(void *data, int code, const struct error *e)
+{
+	struct proxying *proxying = data;
+	struct live *live = proxying->live;
+	if (proxying->instance->live == live && code < 0) {
+		live->error = *e;
+		live_kill(live);
+	} else if (proxying->instance->live == live) {
+		is_started(live);
+	}
+	spec_done(&proxying->spec);
+	free(proxying);
+}
+
+/* It has started when its proxies have; one that can't start ends it again. */
+static void is_running(struct live *live)
+{
+	struct proxying *proxying = alloc(struct proxying);
+	*proxying = (struct proxying){ .instance = live->instance, .live = live };
+	if (live->instance->state == INSTANCE_STARTING &&
+		instance_spec(live->instance, &proxying->spec, NULL) == 0 &&
+		proxying->spec.devices.proxy_count > 0) {
+		proxies_update(live, &proxying->spec, proxies_are_there, proxying);
+		return;
+	}
+	spec_done(&proxying->spec);
+	free(proxying);
+	is_started(live);
 }
 
 static void is_out_of_memory(struct live *live)

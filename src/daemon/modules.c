@@ -5,6 +5,7 @@
 #include "daemon/modules.h"
 
 #include "daemon/config.h"
+#include "daemon/container_change.h"
 #include "daemon/events.h"
 #include "daemon/fleet.h"
 #include "daemon/images.h"
@@ -97,6 +98,7 @@ static const struct {
 	{ "netboot", netboot_start, netboot_stop },
 	{ "instances", instances_start, instances_stop },
 	{ "servers", netboot_serve_start, netboot_serve_stop },
+	{ "devices", container_watch_start, container_watch_stop },
 	{ "fleet", fleet_start, fleet_stop },
 	{ "instances on servers", server_instances_start, server_instances_stop },
 };

@@ -45,6 +45,7 @@ struct service {
 	struct servers *servers;
 	struct trust *trust;
 	struct remote *remote;
+	struct watch *container_watch;
 };
 
 struct service_options {

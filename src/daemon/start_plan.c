@@ -6,6 +6,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +16,9 @@
 #include "daemon/machine_state.h"
 #include "daemon/remove.h"
 #include "daemon/storage.h"
+#include "daemon/templates.h"
+#include "host/match.h"
+#include "kind/container.h"
 #include "model/json.h"
 
 static int check_kernel(const char *value, struct error *e)
@@ -80,6 +85,49 @@ static int volumes_plan(
 	return 0;
 }
 
+/* What stands in the host's /sys now, or where a test says. */
+static int found_plan(
+	struct instance *instance, const struct spec *spec, json_t **ret, struct error *e)
+{
+	const char *path = instance->service->has_test_hooks ? getenv("BERTH_SYS") : NULL;
+	cleanup(json_decref) json_t *all = json_array();
+	if (spec->devices.match_count == 0)
+		return 0;
+	cleanup(close) int sys = open(path ?: "/sys", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (sys < 0)
+		return error_errno(e, "open /sys");
+	for (size_t i = 0; i < spec->devices.match_count; i++) {
+		json_t *found = NULL;
+		int r = match_find(sys, &spec->devices.matches[i], &found, e);
+		if (r < 0)
+			return r;
+		json_array_extend(all, found);
+		json_decref(found);
+	}
+	*ret = TAKE_PTR(all);
+	return 0;
+}
+
+int start_plan_devices(struct instance *instance, const struct spec *spec, json_t **ret_mounts,
+	json_t **ret_nodes, struct error *e)
+{
+	json_t *volumes[DEVICES_MAX] = {};
+	cleanup(json_decref) json_t *found = NULL;
+	int r = found_plan(instance, spec, &found, e);
+	if (r == 0)
+		r = volumes_plan(instance, spec, volumes, e);
+	if (r == 0) {
+		struct kind_input input = {
+			.spec = spec, .volumes = (const json_t *const *)volumes, .found = found
+		};
+		*ret_mounts = container_mounts(&input);
+		*ret_nodes = container_nodes(&input);
+	}
+	for (size_t i = 0; i < DEVICES_MAX; i++)
+		json_decref(volumes[i]);
+	return r;
+}
+
 static int root_plan(
 	struct instance *instance, const struct spec *spec, json_t **ret, struct error *e)
 {
@@ -93,7 +141,7 @@ static int plan_gathered(struct instance *instance, const struct spec *spec,
 	const struct cpu_set_mask *cpus, const struct kind_host *host, bool is_trial,
 	struct start_plan *to, struct error *e)
 {
-	cleanup(json_decref) json_t *root = NULL;
+	cleanup(json_decref) json_t *root = NULL, *found = NULL, *files = NULL;
 	json_t *volumes[DEVICES_MAX] = {};
 	uint32_t idmap_base = 0;
 	int r = 0;
@@ -106,8 +154,14 @@ static int plan_gathered(struct instance *instance, const struct spec *spec,
 	if (r == 0)
 		r = volumes_plan(instance, spec, volumes, e);
 	cleanup(free) char *restore = is_trial ? NULL : machine_state_path(instance);
+	if (r == 0)
+		r = found_plan(instance, spec, &found, e);
+	if (r == 0 && !(instance->kind->can & KIND_IS_MACHINE))
+		r = templates_plan(instance, spec, &files, e);
 	if (r == 0) {
 		struct kind_input input = { .spec = spec,
+			.found = found,
+			.files = files,
 			.project = instance->project,
 			.name = instance->name,
 			.idmap_base = idmap_base,

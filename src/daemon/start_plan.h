@@ -21,6 +21,9 @@ struct start_plan {
 int start_plan_make(struct instance *instance, const struct spec *spec,
 	const struct cpu_set_mask *cpus, bool is_trial, struct start_plan *ret,
 	struct error *e) must_use;
+/* `mounts` and `devices` of a container's document; the caller owns both. */
+int start_plan_devices(struct instance *instance, const struct spec *spec, json_t **ret_mounts,
+	json_t **ret_nodes, struct error *e) must_use;
 /* Makes the keys of the server's configuration known that machines go by. */
 void start_plan_keys(struct service *service);
 

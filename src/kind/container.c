@@ -35,12 +35,6 @@ static int container_check(const struct spec *spec, const struct kind_host *host
 			return error_set(e, -EINVAL, "devices.%s.path: is missing",
 				spec->devices.disks[i].device);
 	}
-	for (size_t i = 0; i < spec->devices.node_count && !spec->is_privileged; i++) {
-		if (spec->devices.nodes[i].is_block)
-			return error_set(e, -EINVAL,
-				"devices.%s.type: only a privileged container may have a block device",
-				spec->devices.nodes[i].device);
-	}
 	if (spec->is_stateful)
 		return error_set(
 			e, -EINVAL, "config.migration.stateful: a container has no state to keep");
@@ -79,7 +73,7 @@ void container_limits(
 	else
 		limits.memory_bytes = spec->memory_bytes;
 	limits.is_swap_off = spec->is_swap_off;
-	limits.has_nodes = spec->devices.node_count > 0;
+	limits.has_nodes = spec->devices.node_count > 0 || spec->devices.match_count > 0;
 	const struct disk_device *root = devices_root(&spec->devices);
 	if (root) {
 		limits.read_bytes = root->read.bytes;
@@ -160,7 +154,7 @@ static int init_json(const struct spec *spec, json_t **ret, struct error *e)
 
 static json_t *mount_json(const struct disk_device *disk, const json_t *volume)
 {
-	json_t *mount = json_pack("{s:s}", "target", disk->path);
+	json_t *mount = json_pack("{s:s, s:s}", "device", disk->device, "target", disk->path);
 	if (disk->is_tmpfs) {
 		json_object_set_new(mount, "type", json_string("tmpfs"));
 		if (disk->size_bytes)
@@ -183,7 +177,7 @@ static json_t *mount_json(const struct disk_device *disk, const json_t *volume)
 	return mount;
 }
 
-static json_t *mounts_json(const struct kind_input *input)
+json_t *container_mounts(const struct kind_input *input)
 {
 	json_t *mounts = json_array();
 	const struct devices *devices = &input->spec->devices;
@@ -195,17 +189,20 @@ static json_t *mounts_json(const struct kind_input *input)
 	return mounts;
 }
 
-static json_t *nodes_json(const struct spec *spec)
+json_t *container_nodes(const struct kind_input *input)
 {
+	const struct spec *spec = input->spec;
 	json_t *nodes = json_array();
 	for (size_t i = 0; i < spec->devices.node_count; i++) {
 		const struct node_device *node = &spec->devices.nodes[i];
 		json_array_append_new(nodes,
-			json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:b}", "path", node->path,
-				"source", node->source, "type", node->is_block ? "b" : "c", "mode",
-				(int)node->mode, "uid", (int)node->uid, "gid", (int)node->gid,
-				"optional", node->is_optional));
+			json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:b}", "device",
+				node->device, "path", node->path, "source", node->source, "type",
+				node->is_block ? "b" : "c", "mode", (int)node->mode, "uid",
+				(int)node->uid, "gid", (int)node->gid, "optional",
+				node->is_optional));
 	}
+	json_array_extend(nodes, json_mutable(input->found));
 	return nodes;
 }
 
@@ -297,8 +294,10 @@ static int document_json(const struct kind_input *input, json_t **ret, struct er
 		json_object_set_new(document, "nesting", json_true());
 		json_object_set_new(document, "seccomp", json_string("nesting"));
 	}
-	set_filled(document, "mounts", mounts_json(input));
-	set_filled(document, "devices", nodes_json(spec));
+	set_filled(document, "mounts", container_mounts(input));
+	set_filled(document, "devices", container_nodes(input));
+	if (json_array_size(input->files))
+		json_object_set(document, "files", json_mutable(input->files));
 	set_filled(document, "nics", container_nics(input));
 	set_filled(document, "rlimits", rlimits_json(spec));
 	json_t *sysctls = json_object();
@@ -337,7 +336,7 @@ const struct kind kind_container = {
 	.runner = "berth-container",
 	.image = "container",
 	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_CONSOLE | KIND_CAN_FILES |
-		KIND_CAN_SNAPSHOT | KIND_CAN_LIMITS,
+		KIND_CAN_SNAPSHOT | KIND_CAN_LIMITS | KIND_CAN_DEVICES,
 	.check = container_check,
 	.limits = container_limits,
 	.plan = container_plan,

@@ -21,6 +21,7 @@
 #define KIND_IS_MACHINE   0x100u /* its root is a disk, and a monitor runs it */
 #define KIND_IS_SERVER    0x200u /* nothing of it is on this host: a server is taken for it */
 #define KIND_HAS_REPORT   0x400u /* of the system calls its program missed: abi/report.h */
+#define KIND_CAN_DEVICES  0x800u /* disks, nodes and proxies come and go while it runs */
 
 /* What the host is, as far as a kind asks. */
 struct kind_host {
@@ -38,6 +39,9 @@ struct kind_input {
 	const json_t *root;  /* `root` of the document; NULL while its volume is not made */
 	const json_t *const
 		*volumes; /* for each disk of the spec the `source` of its mount, or NULL */
+	const json_t *
+		found; /* nodes of the host for the spec's matches, as host/match.h has them; or NULL */
+	const json_t *files; /* written before it starts: [{path, content, create_only}]; or NULL */
 	const struct plan_link *links;  /* one for each nic of the spec */
 	const char *const *nameservers; /* NULL at the end; NULL: none */
 	const char *search;             /* domain, or NULL */

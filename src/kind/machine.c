@@ -47,7 +47,7 @@ static int check_devices(
 			"host's block device or file without a path",
 			disk->device, machine->noun);
 	}
-	if (devices->node_count)
+	if (devices->node_count || devices->match_count || devices->proxy_count)
 		return error_set(e, -EINVAL, "devices.%s: %s has no devices of the host",
 			devices->nodes[0].device, machine->noun);
 	return 0;

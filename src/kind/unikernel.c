@@ -64,7 +64,7 @@ static int unikernel_check(const struct spec *spec, const struct kind_host *host
 			return error_set(e, -EINVAL,
 				"devices.%s: a unikernel has only its root disk",
 				devices->disks[i].device);
-	if (devices->node_count)
+	if (devices->node_count || devices->match_count || devices->proxy_count)
 		return error_set(e, -EINVAL, "devices.%s: a unikernel has no devices of the host",
 			devices->nodes[0].device);
 	if (devices->nic_count > 1)

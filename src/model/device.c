@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * device.c - the disks, network cards and device nodes that an instance asked for, read and checked.
+ * device.c - the disks, network cards, device nodes and proxies that an instance asked for, read and checked.
  */
 #include "model/device.h"
 
@@ -25,6 +25,10 @@ struct raw_device {
 	struct disk_device disk;
 	struct nic_device nic;
 	struct node_device node;
+	struct match_device match;
+	struct proxy_device proxy;
+	const char *gputype, *bind;
+	bool is_nat;
 	const char *nictype, *parent_type;
 	uint64_t max_bits;
 	bool is_required, is_required_set;
@@ -113,10 +117,29 @@ static int read_interface(void *object, const char *key, const char *text, struc
 	return 0;
 }
 
-#define DISK(member) offsetof(struct raw_device, disk.member)
-#define NIC(member)  offsetof(struct raw_device, nic.member)
-#define NODE(member) offsetof(struct raw_device, node.member)
-#define RAW(member)  offsetof(struct raw_device, member)
+/* "046d" */
+static int read_hex_id(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	if (strlen(text) != 4 || strspn(text, "0123456789abcdefABCDEF") != 4)
+		return error_set(e, -EINVAL, "\"%.16s\" is not four hex digits", text);
+	*(text_equal(key, "vendorid") ? &raw->match.vendor : &raw->match.product) = text;
+	return 0;
+}
+
+static int read_proxy(void *object, const char *key, const char *text, struct error *e)
+{
+	struct raw_device *raw = object;
+	return proxy_address_parse(
+		text, text_equal(key, "listen") ? &raw->proxy.listen : &raw->proxy.connect, e);
+}
+
+#define DISK(member)  offsetof(struct raw_device, disk.member)
+#define NIC(member)   offsetof(struct raw_device, nic.member)
+#define NODE(member)  offsetof(struct raw_device, node.member)
+#define MATCH(member) offsetof(struct raw_device, match.member)
+#define PROXY(member) offsetof(struct raw_device, proxy.member)
+#define RAW(member)   offsetof(struct raw_device, member)
 
 static const struct field disk_fields[] = {
 	{ "type", FIELD_TEXT, RAW(type) },
@@ -173,6 +196,51 @@ static const struct field node_fields[] = {
 	{ "required", FIELD_READ, .read = read_required },
 	{ "major", FIELD_REFUSED, .why = "give the host's node by its path in `source`" },
 	{ "minor", FIELD_REFUSED, .why = "give the host's node by its path in `source`" },
+};
+
+#define MATCH_FIELDS \
+	{ "type", FIELD_TEXT, RAW(type) }, { "vendorid", FIELD_READ, .read = read_hex_id }, \
+		{ "productid", FIELD_READ, .read = read_hex_id }, \
+		{ "mode", FIELD_OCTAL, MATCH(mode), .max = 0777 }, \
+		{ "uid", FIELD_SMALL, MATCH(uid), .max = 65535 }, \
+	{ \
+		"gid", FIELD_SMALL, MATCH(gid), .max = 65535 \
+	}
+
+static const struct field gpu_fields[] = {
+	MATCH_FIELDS,
+	{ "gputype", FIELD_TEXT, RAW(gputype) },
+	{ "pci", FIELD_TEXT, MATCH(pci) },
+	{ "id", FIELD_TEXT, MATCH(card) },
+	{ "mdev", FIELD_REFUSED, .why = "only whole cards are passed on" },
+	{ "mig.*", FIELD_REFUSED, .why = "only whole cards are passed on" },
+};
+
+static const struct field usb_fields[] = {
+	MATCH_FIELDS,
+	{ "serial", FIELD_TEXT, MATCH(serial) },
+	{ "busnum", FIELD_SMALL, MATCH(bus), .max = 255 },
+	{ "devnum", FIELD_SMALL, MATCH(number), .max = 255 },
+	{ "required", FIELD_BOOL, MATCH(is_required) },
+};
+
+static const struct field hotplug_fields[] = {
+	MATCH_FIELDS,
+	{ "required", FIELD_BOOL, MATCH(is_required) },
+};
+
+static const struct field proxy_fields[] = {
+	{ "type", FIELD_TEXT, RAW(type) },
+	{ "listen", FIELD_READ, .read = read_proxy },
+	{ "connect", FIELD_READ, .read = read_proxy },
+	{ "bind", FIELD_TEXT, RAW(bind) },
+	{ "nat", FIELD_BOOL, RAW(is_nat) },
+	{ "proxy_protocol", FIELD_BOOL, PROXY(has_header) },
+	{ "mode", FIELD_OCTAL, PROXY(mode), .max = 0777 },
+	{ "uid", FIELD_SMALL, PROXY(uid), .max = UINT32_MAX - 1 },
+	{ "gid", FIELD_SMALL, PROXY(gid), .max = UINT32_MAX - 1 },
+	{ "security.uid", FIELD_SMALL, PROXY(run_as_uid), .max = UINT32_MAX - 1 },
+	{ "security.gid", FIELD_SMALL, PROXY(run_as_gid), .max = UINT32_MAX - 1 },
 };
 
 static const struct field none_fields[] = {
@@ -299,6 +367,61 @@ static int node_finish(struct raw_device *raw, struct error *e)
 	return r;
 }
 
+static int match_finish(struct raw_device *raw, struct error *e)
+{
+	struct match_device *match = &raw->match;
+	match->device = raw->device;
+	match->kind = text_equal(raw->type, "gpu") ? MATCH_GPU
+		: text_equal(raw->type, "usb")     ? MATCH_USB
+						   : MATCH_HOTPLUG;
+	if (match->kind == MATCH_GPU) {
+		match->is_required = true;
+		if (raw->gputype && !text_equal(raw->gputype, "physical"))
+			return error_set(e, -EINVAL,
+				"devices.%s.gputype: \"%.32s\" is not offered, only physical",
+				raw->device, raw->gputype);
+	}
+	if (match->kind == MATCH_HOTPLUG && !match->vendor && !match->product)
+		return error_set(e, -EINVAL,
+			"devices.%s.vendorid: is missing; without it and productid every device fits",
+			raw->device);
+	return 0;
+}
+
+static int proxy_finish(struct raw_device *raw, struct error *e)
+{
+	static const struct {
+		const char *name;
+		bool is_inside;
+	} sides[] = { { "host", false }, { "instance", true }, { "container", true },
+		{ "guest", true } };
+	struct proxy_device *proxy = &raw->proxy;
+	size_t i = 0;
+	proxy->device = raw->device;
+	if (!proxy->listen.port_count && !proxy->listen.path[0])
+		return error_set(e, -EINVAL, "devices.%s.listen: is missing", raw->device);
+	if (!proxy->connect.port_count && !proxy->connect.path[0])
+		return error_set(e, -EINVAL, "devices.%s.connect: is missing", raw->device);
+	if (raw->is_nat)
+		return error_set(e, -EINVAL,
+			"devices.%s.nat: is not offered; a forward of the network does that "
+			"(lxc network forward)",
+			raw->device);
+	while (raw->bind && i < ARRAY_SIZE(sides) && !text_equal(sides[i].name, raw->bind))
+		i++;
+	if (i == ARRAY_SIZE(sides))
+		return error_set(e, -EINVAL,
+			"devices.%s.bind: \"%.32s\" is neither host nor instance", raw->device,
+			raw->bind);
+	proxy->listens_inside = sides[i].is_inside;
+	if (proxy->has_header && proxy->connect.protocol != PROXY_TCP)
+		return error_set(e, -EINVAL,
+			"devices.%s.proxy_protocol: only a tcp connection begins with it",
+			raw->device);
+	int r = proxy_check_pair(&proxy->listen, &proxy->connect, e);
+	return r < 0 ? error_prefix(e, r, "devices.%s.connect", raw->device) : 0;
+}
+
 static int nothing_finish(struct raw_device *raw, struct error *e)
 {
 	(void)raw;
@@ -319,13 +442,13 @@ static const struct device_type {
 	{ "unix-char", node_fields, ARRAY_SIZE(node_fields), node_finish, NULL },
 	{ "unix-block", node_fields, ARRAY_SIZE(node_fields), node_finish, NULL },
 	{ "none", none_fields, ARRAY_SIZE(none_fields), nothing_finish, NULL },
-	{ "proxy", NULL, 0, nothing_finish, "is not offered; forward ports of a network instead" },
-	{ "gpu", NULL, 0, nothing_finish, "is not offered" },
-	{ "usb", NULL, 0, nothing_finish, "is not offered" },
+	{ "proxy", proxy_fields, ARRAY_SIZE(proxy_fields), proxy_finish, NULL },
+	{ "gpu", gpu_fields, ARRAY_SIZE(gpu_fields), match_finish, NULL },
+	{ "usb", usb_fields, ARRAY_SIZE(usb_fields), match_finish, NULL },
+	{ "unix-hotplug", hotplug_fields, ARRAY_SIZE(hotplug_fields), match_finish, NULL },
 	{ "tpm", NULL, 0, nothing_finish, "is not offered" },
 	{ "pci", NULL, 0, nothing_finish, "is not offered" },
 	{ "infiniband", NULL, 0, nothing_finish, "is not offered" },
-	{ "unix-hotplug", NULL, 0, nothing_finish, "is not offered" },
 };
 
 static const struct device_type *type_find(const char *name)
@@ -343,6 +466,10 @@ static void device_add(struct devices *devices, const struct raw_device *raw)
 		devices->disks[devices->disk_count++] = raw->disk;
 	else if (text_equal(raw->type, "nic"))
 		devices->nics[devices->nic_count++] = raw->nic;
+	else if (text_equal(raw->type, "proxy"))
+		devices->proxies[devices->proxy_count++] = raw->proxy;
+	else if (raw->match.device)
+		devices->matches[devices->match_count++] = raw->match;
 	else if (!text_equal(raw->type, "none"))
 		devices->nodes[devices->node_count++] = raw->node;
 }
@@ -350,7 +477,10 @@ static void device_add(struct devices *devices, const struct raw_device *raw)
 static int device_read(
 	const char *name, const json_t *map, struct devices *devices, struct error *e)
 {
-	struct raw_device raw = { .device = name, .node = { .mode = 0660 } };
+	struct raw_device raw = { .device = name,
+		.node = { .mode = 0660 },
+		.match = { .mode = 0660 },
+		.proxy = { .mode = 0644 } };
 	nic_set_filters(&raw.nic, map);
 	if (name[0] == '\0' || strlen(name) > NAME_MAX_BYTES || strpbrk(name, "/\n"))
 		return error_set(e, -EINVAL, "devices: \"%s\" is no name of a device", name);
@@ -411,6 +541,8 @@ int devices_read(const json_t *map, struct devices *ret, struct error *e)
 		.disks = alloc_array(count + 1, struct disk_device),
 		.nics = alloc_array(count + 1, struct nic_device),
 		.nodes = alloc_array(count + 1, struct node_device),
+		.matches = alloc_array(count + 1, struct match_device),
+		.proxies = alloc_array(count + 1, struct proxy_device),
 	};
 	json_t *all = json_mutable(map);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
@@ -432,6 +564,8 @@ void devices_done(struct devices *devices)
 	free(devices->disks);
 	free(devices->nics);
 	free(devices->nodes);
+	free(devices->matches);
+	free(devices->proxies);
 	*devices = (struct devices){};
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * device.h - the disks, network cards and device nodes that an instance asked for, read and checked.
+ * device.h - the disks, network cards, device nodes and proxies that an instance asked for, read and checked.
  *
  * Every text is borrowed from the JSON it was read from.
  */
@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "model/proxy.h"
 #include "model/resources.h"
 
 #define DEVICES_MAX 64
@@ -56,6 +57,31 @@ struct node_device {
 	bool is_optional;
 };
 
+/* Devices of the host that are found by what they are, not by a path. */
+enum match_kind { MATCH_GPU, MATCH_USB, MATCH_HOTPLUG };
+
+struct match_device {
+	const char *device;
+	enum match_kind kind;
+	const char *vendor, *product; /* four hex digits, or NULL: any; so all of these */
+	const char *serial;
+	const char *pci;      /* "0000:01:00.0" */
+	const char *card;     /* "0": of /dev/dri/card0 */
+	uint32_t bus, number; /* of usb; 0: any */
+	uint32_t mode, uid, gid;
+	bool is_required; /* else it comes and goes while the instance runs */
+};
+
+/* What listens on one side and connects on the other. */
+struct proxy_device {
+	const char *device;
+	struct proxy_address listen, connect;
+	bool listens_inside;             /* in the instance, and connects on the host */
+	bool has_header;                 /* HAProxy's PROXY header before the first byte */
+	uint32_t mode, uid, gid;         /* of a unix socket that it listens at */
+	uint32_t run_as_uid, run_as_gid; /* who connects on the host */
+};
+
 /* Room for the most there can be is taken at once: disks, nics and nodes stand apart. */
 struct devices {
 	struct disk_device *disks;
@@ -64,6 +90,10 @@ struct devices {
 	size_t nic_count;
 	struct node_device *nodes;
 	size_t node_count;
+	struct match_device *matches;
+	size_t match_count;
+	struct proxy_device *proxies;
+	size_t proxy_count;
 };
 
 /* -EINVAL with "devices.NAME.KEY: ..." */
