@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define BOOT_VERSION 3
+#define BOOT_VERSION 4
 
 #define BOOT_IN_TERMINAL  1u  /* console input is a terminal */
 #define BOOT_OUT_TERMINAL 2u  /* so is its output */
@@ -52,12 +52,13 @@ struct boot {
 	uint32_t flags;
 	uint64_t root_address; /* the erofs image of the root, or 0 */
 	uint64_t root_bytes;
-	uint64_t vdso_address; /* an ELF image for AT_SYSINFO_EHDR, or 0 */
-	uint64_t volume_bytes; /* of the block device, or 0 */
+	uint64_t vdso_address;      /* an ELF image for AT_SYSINFO_EHDR, or 0 */
+	uint64_t volume_bytes;      /* of the block device, or 0 */
+	uint64_t directory_address; /* text: where the program begins; 0: the root */
 	uint8_t random[32];
 	struct boot_net net;
 };
-static_assert(sizeof(struct boot) == 280, "boot");
+static_assert(sizeof(struct boot) == 288, "boot");
 
 /* The head of /.berth/words in an image; the words follow as in struct boot. */
 struct boot_words {

@@ -136,6 +136,15 @@ static void answer(struct live *live, uint32_t serial, int code, const struct er
 	}
 }
 
+static void ran(struct live *live, const struct runner_state *state)
+{
+	if (live->is_running)
+		return;
+	live->is_running = true;
+	live->started_ns = state->started_ns;
+	live->calls->running(live);
+}
+
 static void state_received(struct live *live, const struct runner_state *state, int *fd)
 {
 	live->pid = state->pid;
@@ -154,13 +163,12 @@ static void state_received(struct live *live, const struct runner_state *state, 
 	case RUNNER_PAUSED:
 		break;
 	case RUNNER_RUNNING:
-		if (!live->is_running) {
-			live->is_running = true;
-			live->started_ns = state->started_ns;
-			live->calls->running(live);
-		}
+		ran(live, state);
 		break;
 	case RUNNER_EXITED:
+		/* It may have ended before it was asked for the first time. */
+		if (state->started_ns)
+			ran(live, state);
 		live->has_exited = true;
 		break;
 	}

@@ -30,6 +30,9 @@ struct control {
 	void *data;
 	struct runner_state state;
 	int pidfd;
+	bool was_greeted;
+	void (*greeted)(void *data);
+	void *greeted_data;
 };
 
 static void peer_free(struct control_peer *peer)
@@ -125,6 +128,9 @@ static void take_message(struct control_peer *peer, const struct runner_header *
 		close_all(fds, fd_count);
 		peer->said_hello = true;
 		send_state(peer, header->serial);
+		control->was_greeted = true;
+		if (control->greeted)
+			control->greeted(control->greeted_data);
 		return;
 	}
 	control->request(control->data, peer, header, fds, fd_count);
@@ -281,4 +287,11 @@ void control_answer_error(
 	struct runner_error error;
 	make_error(&error, request->serial, code, text);
 	send_to(peer, &error, sizeof(error), -1);
+}
+
+bool control_when_greeted(struct control *control, void (*greeted)(void *data), void *data)
+{
+	control->greeted = greeted;
+	control->greeted_data = data;
+	return control->was_greeted;
 }

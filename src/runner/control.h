@@ -36,6 +36,10 @@ void control_set_state(struct control *control, const struct runner_state *state
 /* As control_set_state(), to those that did not say HELLO, too. */
 void control_tell_state(struct control *control, const struct runner_state *state, int pidfd);
 
+/* Whether anybody has said HELLO already; if not, `greeted` is called when somebody has been answered. */
+bool control_when_greeted(
+	struct control *control, void (*greeted)(void *data), void *data) must_use;
+
 /* To all that said HELLO. */
 void control_tell_event(struct control *control, enum runner_event_kind kind, uint64_t value);
 

@@ -27,6 +27,7 @@
 #include "host/process.h"
 #include "runner/console.h"
 
+#define GREETING_NS   (10 * NS_PER_SEC)
 #define OOM_LATER_NS  (50 * NS_PER_MS)
 #define STOP_FIRST_NS (5 * NS_PER_MS)
 
@@ -38,6 +39,8 @@ struct keeper {
 	struct source *child;
 	struct source *oom_source;
 	struct source *oom_timer;
+	struct source *patience;
+	bool has_channel;
 	int dir;
 	int pidfd;
 	int exit_file; /* opened before rights are given up; gets its name at the end */
@@ -257,6 +260,12 @@ static void write_exit(struct keeper *k, const char *why)
 		(void)renameat(k->dir, RUNNER_EXIT_FILE ".new", k->dir, RUNNER_EXIT_FILE);
 }
 
+static void end(void *data)
+{
+	struct keeper *k = data;
+	loop_stop(k->loop, 0);
+}
+
 static void on_exit_of_child(void *data, pid_t pid, int wait_status)
 {
 	(void)pid;
@@ -275,7 +284,13 @@ static void on_exit_of_child(void *data, pid_t pid, int wait_status)
 	if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGHUP)
 		control_tell_event(k->control, RUNNER_EVENT_REBOOT, 0);
 	control_set_state(k->control, &k->state, -1);
-	loop_stop(k->loop, 0);
+	/* A daemon that has just started us may not have asked yet: it shall hear that the instance ran. */
+	if (!k->has_channel || control_when_greeted(k->control, end, k)) {
+		end(k);
+		return;
+	}
+	k->patience = loop_add_timer(k->loop, end, k);
+	timer_set_after(k->patience, GREETING_NS);
 }
 
 static int open_files(struct keeper *k, struct error *e)
@@ -297,6 +312,7 @@ static int open_control(struct keeper *k, struct error *e)
 	int listener = process_named_fd("control");
 	int channel = process_named_fd("channel");
 	int r = control_new(k->loop, listener, on_request, k, &k->control, e);
+	k->has_channel = channel >= 0;
 	if (r == 0 && channel >= 0)
 		r = control_add(k->control, channel);
 	return r;
@@ -409,6 +425,7 @@ void keeper_free(struct keeper *k)
 {
 	if (!k)
 		return;
+	source_free(k->patience);
 	console_free(k->console);
 	control_free(k->control);
 	loop_free(k->loop);

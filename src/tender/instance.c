@@ -40,7 +40,8 @@
 
 struct instance {
 	struct tender_plan *plan;
-	int image, terminal, slave;
+	int image, terminal, slave, volume;
+	uint64_t volume_bytes;
 	struct card card;
 	int ready[2]; /* the child's end is [1] */
 	const void *root;
@@ -61,6 +62,21 @@ static int open_image(struct instance *instance, struct error *e)
 	instance->image = fd;
 	instance->root = mmap(NULL, instance->root_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
 	return instance->root == MAP_FAILED ? error_errno(e, "map %s", instance->plan->image) : 0;
+}
+
+/* Its storage: a block device or a file as large as one. */
+static int open_volume(struct instance *instance, struct error *e)
+{
+	const char *path = instance->plan->volume;
+	if (!path)
+		return 0;
+	int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC); /* for the child */
+	off_t bytes = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	if (bytes < 0)
+		return error_errno(e, "open %s", path);
+	instance->volume = fd;
+	instance->volume_bytes = (uint64_t)bytes;
+	return 0;
 }
 
 /* A file of the instance's directory; in memory only when it is run by hand. */
@@ -171,6 +187,9 @@ static int become_unikernel(const struct instance *instance, pid_t parent, struc
 		.root_bytes = instance->root_bytes,
 		.root_fd = instance->image,
 		.card = &instance->card,
+		.volume_fd = instance->volume,
+		.volume_bytes = instance->volume_bytes,
+		.directory = plan->cwd,
 		.ready_fd = instance->ready[1],
 		.report = instance->report };
 	options.arguments = words_of(plan->arguments, &options.argument_count);
@@ -238,6 +257,8 @@ static int start(struct instance *instance, struct keeper *keeper, struct error 
 	close(TAKE_FD(instance->ready[1]));
 	close(TAKE_FD(instance->slave));
 	close(TAKE_FD(instance->image));
+	if (instance->volume)
+		close(instance->volume);
 	if (instance->card.fd)
 		close(instance->card.fd); /* the tap goes with the child */
 	munmap((void *)(uintptr_t)instance->root, instance->root_bytes);
@@ -271,6 +292,8 @@ static int make(struct instance *instance, struct keeper *keeper, const char *pa
 	r = open_image(instance, e);
 	if (r == 0)
 		r = open_terminal(instance, e);
+	if (r == 0)
+		r = open_volume(instance, e);
 	if (r == 0)
 		r = plug_card(instance->plan, &instance->card, e);
 	return r < 0 ? r : start(instance, keeper, e);

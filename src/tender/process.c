@@ -65,7 +65,9 @@ __asm__(".text\n"
 	"jmp platform_syscall_here\n");
 
 /* Stays open until the process is locked. */
-#define READY_FD 5
+#define READY_FD    5
+#define CLOCK_BYTES 65536 /* what the kernel's functions take at most */
+static bool is_locked;
 static struct report *report;
 
 /* So does the root's image, so that pages of it can be mapped once more. */
@@ -77,6 +79,15 @@ static struct {
 /* The filter knows the card by this number. */
 #define CARD_FD 3
 static bool has_card, has_header;
+
+/* The storage. */
+#define VOLUME_FD 4
+static bool has_volume;
+
+volatile uint64_t platform_signals;
+/* How long to wait: a signal makes it nothing, so that none is lost between a look at them and the wait. */
+static struct timespec wait_left;
+#define FOR_EVER_SECONDS 1000000000
 
 static uint64_t number_of(const void *pointer)
 {
@@ -157,16 +168,32 @@ uint32_t platform_wait(uint64_t until_ns, bool wants_console)
 		{ .fd = CARD_FD, .events = POLLIN } };
 	struct pollfd *first = wants_console ? both : both + 1;
 	uint64_t count = (wants_console ? 1u : 0u) + (has_card ? 1u : 0u);
-	struct timespec left = {};
 	uint64_t now = platform_clock_monotonic();
+	wait_left = (struct timespec){ .tv_sec = until_ns == UINT64_MAX ? FOR_EVER_SECONDS : 0 };
 	if (until_ns != UINT64_MAX && until_ns > now) {
-		left.tv_sec = (time_t)((until_ns - now) / NS_PER_SEC);
-		left.tv_nsec = (long)((until_ns - now) % NS_PER_SEC);
+		wait_left.tv_sec = (time_t)((until_ns - now) / NS_PER_SEC);
+		wait_left.tv_nsec = (long)((until_ns - now) % NS_PER_SEC);
 	}
-	if (CALL(SYS_ppoll, number_of(first), count, until_ns == UINT64_MAX ? 0 : number_of(&left),
-		    0) <= 0)
+	if (platform_signals)
+		wait_left = (struct timespec){};
+	if (CALL(SYS_ppoll, number_of(first), count, number_of(&wait_left), 0) <= 0)
 		return 0;
 	return (both[0].revents ? PLATFORM_CONSOLE : 0u) | (both[1].revents ? PLATFORM_NET : 0u);
+}
+
+int64_t platform_volume_read(uint64_t offset, void *to, size_t size)
+{
+	return CALL(SYS_pread64, VOLUME_FD, number_of(to), size, offset);
+}
+
+int64_t platform_volume_write(uint64_t offset, const void *from, size_t size)
+{
+	return CALL(SYS_pwrite64, VOLUME_FD, number_of(from), size, offset);
+}
+
+int64_t platform_volume_flush(void)
+{
+	return CALL(SYS_fdatasync, VOLUME_FD, 0, 0, 0);
 }
 
 int64_t platform_net_send(const struct iovec *parts, int count)
@@ -261,6 +288,34 @@ static void on_fault(int number, siginfo_t *info, void *data)
 	g[REG_RIP] = (greg_t)(uintptr_t)unikernel_trap_fault;
 }
 
+extern const char __ehdr_start[], _end[]; /* the linker's: where we lie ourselves */
+
+static bool is_program_at_work(const greg_t *g)
+{
+	uint64_t ip = (uint64_t)g[REG_RIP], sp = (uint64_t)g[REG_RSP];
+	uint64_t top = current_thread->kernel_sp, clock = getauxval(AT_SYSINFO_EHDR);
+	return (ip < number_of(__ehdr_start) || ip >= number_of(_end)) &&
+		(sp >= top || sp <= top - KERNEL_STACK) &&
+		(ip < clock || ip >= clock + CLOCK_BYTES);
+}
+
+/* Somebody outside wants something: the program is told at its next call, or at once if it makes none. */
+static void on_signal(int number, siginfo_t *info, void *data)
+{
+	greg_t *g = ((ucontext_t *)data)->uc_mcontext.gregs;
+	(void)info;
+	platform_signals |= UINT64_C(1) << (number - 1);
+	wait_left = (struct timespec){};
+	if (!is_locked || !is_program_at_work(g))
+		return;
+	struct registers *r = (struct registers *)(uintptr_t)(current_thread->kernel_sp -
+		sizeof(struct registers));
+	*r = registers_of(g);
+	g[REG_RDI] = (greg_t)(uintptr_t)r;
+	g[REG_RSP] = (greg_t)(((uintptr_t)r & ~(uintptr_t)15) - 8);
+	g[REG_RIP] = (greg_t)(uintptr_t)unikernel_interrupt;
+}
+
 #define ONLY(filter, call, ...) \
 	do { \
 		const struct filter_condition only[] = { __VA_ARGS__ }; \
@@ -281,6 +336,11 @@ int platform_lock(void)
 		ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, CARD_FD });
 		ONLY(&filter, SYS_writev, { 0, FILTER_EQUAL, CARD_FD });
 	}
+	if (has_volume) {
+		ONLY(&filter, SYS_pread64, { 0, FILTER_EQUAL, VOLUME_FD });
+		ONLY(&filter, SYS_pwrite64, { 0, FILTER_EQUAL, VOLUME_FD });
+		ONLY(&filter, SYS_fdatasync, { 0, FILTER_EQUAL, VOLUME_FD });
+	}
 	ONLY(&filter, SYS_mprotect, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE });
 	ONLY(&filter, SYS_madvise, { 2, FILTER_EQUAL, MADV_DONTNEED });
 	ONLY(&filter, SYS_arch_prctl, { 0, FILTER_EQUAL, ARCH_SET_FS_CODE });
@@ -293,6 +353,7 @@ int platform_lock(void)
 		report->started_ns = platform_clock_monotonic();
 	(void)close(READY_FD);
 	(void)close(IMAGE_FD);
+	is_locked = true;
 	return filter_lock(&filter);
 }
 
@@ -316,6 +377,8 @@ static int catch_signal(int number, void (*handler)(int number, siginfo_t *info,
 static int catch_traps(struct error *e)
 {
 	static char stack[SIGNAL_STACK];
+	static const int outside[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM,
+		SIGWINCH };
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 	const stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
 	if (sigaltstack(&alternate, NULL) < 0 || catch_signal(SIGSYS, on_trap) < 0)
@@ -323,6 +386,12 @@ static int catch_traps(struct error *e)
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
 		if (catch_signal(faults[i], on_fault) < 0)
 			return error_errno(e, "the handler of faults");
+	for (size_t i = 0; i < ARRAY_SIZE(outside); i++)
+		if (catch_signal(outside[i], on_signal) < 0)
+			return error_errno(e, "the handler of signals");
+	/* Who writes beyond the end of its volume is told so. */
+	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
+		return error_errno(e, "ignore SIGXFSZ");
 	/* Who closes the console's other end ends no program: writing says so. */
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return error_errno(e, "ignore SIGPIPE");
@@ -355,7 +424,10 @@ static int settle_descriptors(const struct unikernel_options *options, struct er
 	has_card = options->card && options->card->fd;
 	has_header = has_card && options->card->has_header;
 	int card = has_card ? fcntl(options->card->fd, F_DUPFD, IMAGE_FD + 1) : -1;
-	const int kept[][2] = { { card, CARD_FD }, { ready, READY_FD }, { root, IMAGE_FD } };
+	has_volume = options->volume_fd != 0;
+	int volume = has_volume ? fcntl(options->volume_fd, F_DUPFD, IMAGE_FD + 1) : -1;
+	const int kept[][2] = { { card, CARD_FD }, { volume, VOLUME_FD }, { ready, READY_FD },
+		{ root, IMAGE_FD } };
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
 		if (kept[i][0] < 0)
 			continue;
@@ -403,6 +475,8 @@ int process_run(
 		.root_address = number_of(options->root),
 		.root_bytes = options->root_bytes,
 		.vdso_address = getauxval(AT_SYSINFO_EHDR),
+		.volume_bytes = options->volume_bytes,
+		.directory_address = number_of(options->directory),
 	};
 	if (options->card)
 		boot.net = options->card->net;
@@ -410,6 +484,9 @@ int process_run(
 		return error_errno(e, "random bytes");
 	const struct rlimit none = { 0, 0 };
 	setrlimit(RLIMIT_CORE, &none);
+	/* A file behind the volume does not grow. */
+	const struct rlimit volume = { options->volume_bytes, options->volume_bytes };
+	setrlimit(RLIMIT_FSIZE, &volume);
 	prctl(PR_SET_DUMPABLE, 0);
 	r = settle_descriptors(options, e);
 	if (r < 0)

@@ -19,6 +19,9 @@ struct unikernel_options {
 	uint64_t root_bytes;
 	const struct card *card; /* or NULL */
 	int root_fd; /* from which it was mapped, so that the program need not be copied; 0: none */
+	int volume_fd; /* its storage; 0: none */
+	uint64_t volume_bytes;
+	const char *directory; /* where the program begins, or NULL */
 	int ready_fd;          /* closed when the process is locked; 0: none */
 	struct report *report; /* or NULL */
 	bool is_verbose;       /* at the end it says which calls the program missed */

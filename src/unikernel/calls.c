@@ -27,6 +27,8 @@ void unikernel_call(struct registers *r)
 		r->rax = (uint64_t)-ENOSYS;
 		missed_count(r->number);
 	}
+	if (platform_signals)
+		signals_take_outside();
 	if (((self->pending | thread_pending_process) & ~self->blocked) ||
 		self->has_blocked_before) {
 		if (signals_deliver(r))
@@ -34,6 +36,16 @@ void unikernel_call(struct registers *r)
 	}
 	if (r->number == UINT64_MAX) /* rt_sigreturn has set every register */
 		unikernel_continue(r);
+}
+
+#define NO_CALL 34 /* pause, which is never repeated: rax is the program's own */
+
+void unikernel_interrupt(struct registers *r)
+{
+	r->number = NO_CALL;
+	signals_take_outside();
+	(void)signals_deliver(r);
+	unikernel_continue(r);
 }
 
 void unikernel_fault(const struct fault *fault)

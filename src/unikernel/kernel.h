@@ -32,6 +32,8 @@ struct fault {
 	uint64_t address;
 	bool is_in_call; /* the library OS was at work: it was given a bad pointer */
 };
+/* The program, not a call of it, was interrupted by a signal from outside; the registers stand on its kernel stack. */
+void unikernel_interrupt(struct registers *registers) __attribute__((__noreturn__));
 void unikernel_fault(const struct fault *fault) __attribute__((__noreturn__));
 
 /* Goes on with exactly these registers, which stand on a kernel stack. */

@@ -61,6 +61,14 @@ struct iovec;
 int64_t platform_net_send(const struct iovec *parts, int count);
 int64_t platform_net_receive(void *to, size_t size);
 
+/* The volume, if there is one: what was asked for or a negative errno; nothing beyond its end. */
+int64_t platform_volume_read(uint64_t offset, void *to, size_t size);
+int64_t platform_volume_write(uint64_t offset, const void *from, size_t size);
+int64_t platform_volume_flush(void);
+
+/* Signals that came from outside, a bit each (signal - 1); who takes them clears the bits. A wait ends by one. */
+extern volatile uint64_t platform_signals;
+
 void platform_set_fs(uint64_t address);
 
 void platform_exit(int status) __attribute__((__noreturn__));

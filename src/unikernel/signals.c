@@ -84,6 +84,13 @@ void signals_raise(struct thread *thread, int signal)
 	signals_send(thread, signal, &info);
 }
 
+void signals_take_outside(void)
+{
+	uint64_t bits = __atomic_exchange_n(&platform_signals, 0, __ATOMIC_RELAXED);
+	for (; bits; bits &= bits - 1)
+		signals_raise(NULL, __builtin_ctzll(bits) + 1);
+}
+
 /* Takes the lowest signal of `wanted` that waits; 0 if none. */
 static int take(uint64_t wanted, siginfo_t *ret)
 {

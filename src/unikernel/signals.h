@@ -12,6 +12,9 @@ void signals_set_entry(uint64_t address);
 /* Sends a signal to a thread, or with NULL to whichever thread of the program takes it. */
 void signals_send(struct thread *thread, int signal, const siginfo_t *info);
 
+/* Hands on what came from outside (platform_signals). */
+void signals_take_outside(void);
+
 /* As the kernel itself sends it. */
 void signals_raise(struct thread *thread, int signal);
 

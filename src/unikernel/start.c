@@ -9,6 +9,7 @@
 #include "unikernel/net/net.h"
 #include "unikernel/proc.h"
 #include "unikernel/signals.h"
+#include "unikernel/volume.h"
 
 #define STACK_BYTES (8u << 20)
 
@@ -19,6 +20,19 @@ void kernel_panic(const char *sentence)
 	platform_console_write(2, sentence, strlen(sentence));
 	platform_console_write(2, "\n", 1);
 	platform_exit(255);
+}
+
+/* Where the program begins, if that is not the root. */
+static void find_directory(const struct boot *boot)
+{
+	struct node *node = NULL;
+	if (!boot->directory_address)
+		return;
+	if (path_find(path_root, at(boot->directory_address), true, &node) < 0 ||
+		!S_ISDIR(node->mode))
+		kernel_panic("the image has no directory where the program shall begin");
+	path_working = node;
+	node_hold(node);
 }
 
 static void make_tree(const struct boot *boot)
@@ -35,8 +49,9 @@ static void make_tree(const struct boot *boot)
 	path_root->directory.parent = path_root;
 	path_working = path_root;
 	node_hold(path_root);
-	if (devices_init(boot) < 0)
+	if (devices_init(boot) < 0 || volume_init(boot) < 0)
 		kernel_panic("there is not enough memory for /dev");
+	find_directory(boot);
 }
 
 /* The bytes of a file of the image that stand in one run; the builder sees to that. */
@@ -115,6 +130,7 @@ void kernel_main(const struct boot *given)
 	if (load_program(boot, &program) < 0)
 		kernel_panic("the program is no static x86-64 executable that could be loaded");
 	calls_init();
+	thread_set_outside(signals_take_outside);
 	signals_set_entry(address_of((void *)(uintptr_t)unikernel_entry));
 	missed_say_at_end((boot->flags & BOOT_VERBOSE) != 0);
 	uint64_t sp = load_stack(boot, &program, stack + stack_bytes);

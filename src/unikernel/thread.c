@@ -211,6 +211,14 @@ static uint64_t cycles(void)
 	return (uint64_t)high << 32 | low;
 }
 
+/* Hands on signals from outside. */
+static void (*take_outside)(void);
+
+void thread_set_outside(void (*take)(void))
+{
+	take_outside = take;
+}
+
 static void look(void)
 {
 	if (device_poll)
@@ -240,6 +248,8 @@ static struct thread *next_thread(void)
 			return next;
 		bool wants = wants_console && wants_console();
 		uint32_t ready = platform_wait(timer_first(), wants);
+		if (platform_signals && take_outside)
+			take_outside();
 		if (wants && (ready & PLATFORM_CONSOLE))
 			has_console();
 		timer_run();

@@ -114,6 +114,9 @@ void thread_set_console(bool (*wants_console)(void), void (*has_console)(void));
 /* Lets devices be looked at without waiting, for calls that only look. */
 void thread_look(void);
 
+/* The function that hands on signals from outside, called when a wait ended by one. */
+void thread_set_outside(void (*take)(void));
+
 /* Saves and restores the vector state of the processor; `area` is aligned to 64 and vector_bytes() large. */
 uint64_t vector_bytes(void);
 void vector_save(void *area);

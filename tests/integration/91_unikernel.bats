@@ -58,7 +58,8 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	done
 	[ -z "$(ls -A "/proc/$pid/root")" ]
 	grep "berth-$BERTH_ID/default_u3" "/proc/$pid/cgroup"
-	[ "$(ls "/proc/$pid/fd" | wc -l)" = 3 ]
+	# The console and its storage; it has no card.
+	[ "$(ls "/proc/$pid/fd" | wc -l)" = 4 ]
 }
 
 @test "what its program missed is told by name, after its end, too" {
@@ -80,6 +81,64 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	lxc delete -f u8
 	lxc image delete serve
 	[ -z "$(in_net ip -o link show type tun)" ]
+}
+
+@test "told to stop, its program's handler runs, while it computes and while it waits" {
+	berth image build "$BERTH_BUILD/tests/bench/static_signal" --type unikernel --alias told
+	for words in "/bin/static_signal" "/bin/static_signal wait"; do
+		lxc init told u9 -p plain -c oci.entrypoint="$words"
+		lxc start u9
+		lxc stop u9 --timeout 10
+		grep 'told to end' "$BERTH_DIR/instances/default/u9/console.log"
+		lxc delete u9
+	done
+	lxc image delete told
+}
+
+@test "its storage is as large as was asked for and keeps what is written; snapshots and copies have it" {
+	create10() { jq -n --arg program "$1" '{name: "u10", type: "unikernel", profiles: ["plain"],
+		devices: {root: {type: "disk", path: "/", pool: "default", size: "64MiB"}},
+		source: {type: "image", alias: "box"}, config: {"oci.entrypoint": $program, "limits.memory": "16MiB"}}'; }
+	api_wait POST /1.0/instances "$(create10 "dd if=/etc/passwd of=/dev/vda conv=notrunc")"
+	lxc start u10
+	eventually 5 sh -c '[ "$(lxc list u10 -f csv -c s)" = STOPPED ]'
+	lxc snapshot u10 written
+	lxc config set u10 oci.entrypoint "head -c 16 /dev/vda"
+	lxc start u10
+	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u10/console.log"'
+	eventually 5 sh -c '[ "$(lxc list u10 -f csv -c s)" = STOPPED ]'
+	lxc copy u10 u11
+	lxc config set u10 oci.entrypoint "dd if=/dev/zero of=/dev/vda bs=1M"
+	lxc start u10
+	eventually 20 sh -c 'grep -q "64+0 records out" "$BERTH_DIR/instances/default/u10/console.log"'
+	lxc start u11
+	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u11/console.log"'
+	eventually 5 sh -c '[ "$(lxc list u10 -f csv -c s)" = STOPPED ]'
+	lxc restore u10 written
+	lxc config set u10 oci.entrypoint "head -c 16 /dev/vda"
+	lxc start u10
+	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u10/console.log"'
+	lxc delete -f u10 u11
+}
+
+@test "it begins where its config says, and is restarted and frozen" {
+	create u12 "cat" '{"oci.cwd": "/etc"}'
+	lxc delete -f u12
+	create u12 "cat passwd" '{"oci.cwd": "/etc"}'
+	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u12/console.log"'
+	create u13 "cat" '{"oci.cwd": "/none"}' >"$BERTH_BASE/out" || true
+	grep 'no directory where the program shall begin' "$BERTH_BASE/out"
+	lxc config set u12 oci.entrypoint "sleep 100"
+	eventually 5 sh -c '[ "$(lxc list u12 -f csv -c s)" = STOPPED ]'
+	lxc start u12
+	pid=$(api GET /1.0/instances/u12/state | json .metadata.pid)
+	lxc pause u12
+	[ "$(state u12)" = Frozen ]
+	lxc start u12
+	lxc restart u12 --timeout 10
+	[ "$(state u12)" = Running ]
+	[ "$(api GET /1.0/instances/u12/state | json .metadata.pid)" != "$pid" ]
+	lxc delete -f u12 u13
 }
 
 @test "a unikernel's image is built of a program, a directory or an image; stock lxc launches it" {
@@ -134,6 +193,6 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	kill -KILL "$(awk '/^PPid/ {print $2}' "/proc/$pid/status")"
 	eventually 5 sh -c "! [ -d /proc/$pid ]"
 	eventually 5 sh -c '[ "$(lxc list u3 -f csv -c s)" = STOPPED ]'
-	lxc delete -f u1 u2 u3
-	[ "$(lxc list -f csv -c n | grep -c u)" = 0 ]
+	lxc delete -f $(lxc list -f csv -c n)
+	[ -z "$(lxc list -f csv -c n)" ]
 }
