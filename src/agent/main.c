@@ -47,12 +47,13 @@ int main(int argc, char **argv)
 		serve_connection(STDIN_FILENO);
 		return 0;
 	}
+	/* Words of the kernel's command line that are nobody's else come as arguments. */
+	if (getpid() == 1)
+		return be_init();
 	if (argc != 1) {
 		fprintf(stderr, "usage: berth-agent [--stdio]\n");
 		return 2;
 	}
-	if (getpid() == 1)
-		return be_init();
 	int listener = serve_listen(&e);
 	if (listener < 0) {
 		fprintf(stderr, "berth-agent: %s\n", e.text);
