@@ -14,6 +14,7 @@
 #include <grp.h>
 #include <linux/magic.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,7 @@
 #include "tender/process.h"
 
 #define PLAN_BYTES_MAX MIB
+#define LAST_WORDS_MS  500
 
 struct instance {
 	struct tender_plan *plan;
@@ -211,7 +213,16 @@ static int become_unikernel(const struct instance *instance, pid_t parent, struc
 static int read_last_words(const struct instance *instance, struct error *e)
 {
 	char words[256];
-	ssize_t length = read(instance->terminal, words, sizeof(words) - 1);
+	ssize_t length = 0, got = 1;
+	/* A terminal passes on what was written a little later. */
+	while (got > 0 && length < (ssize_t)sizeof(words) - 1) {
+		struct pollfd more = { .fd = instance->terminal, .events = POLLIN };
+		got = poll(&more, 1, LAST_WORDS_MS) > 0
+			? read(instance->terminal, words + length,
+				  sizeof(words) - 1 - (size_t)length)
+			: 0;
+		length += got > 0 ? got : 0;
+	}
 	while (length > 0 && (uint8_t)words[length - 1] <= ' ')
 		length--;
 	words[length > 0 ? length : 0] = '\0';
