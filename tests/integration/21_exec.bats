@@ -107,5 +107,5 @@ teardown_file() { berthd_stop; }
 
 @test "metadata comes from the image" {
 	[ "$(api GET /1.0/instances/c1/metadata | json .metadata.properties.os)" = busybox ]
-	[ "$(api_status PUT /1.0/instances/c1/metadata '{}')" = 501 ]
+	[ "$(api_status PUT /1.0/instances/c1/metadata '{"templates":{"relative":{"template":"x"}}}')" = 400 ]
 }
