@@ -2,7 +2,7 @@
 /*
  * bench_soft.c - how many simple instructions a second the software CPU does: `name value unit` lines.
  *
- * usage: bench_soft [ROUNDS]
+ * usage: bench_soft [ROUNDS [soft|soft-interpreter]]
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -75,13 +75,13 @@ static int set_up(
 	return cpus->engine->load(cpus, 0, &state);
 }
 
-static int run(const struct workload *workload, uint64_t rounds)
+static int run(const struct workload *workload, uint64_t rounds, const struct engine *engine)
 {
 	cleanup(guest_free) struct guest *guest = NULL;
 	struct cpus *cpus = NULL;
 	struct error e = {};
 	if (guest_new(&guest, &e) < 0 || guest_add(guest, 0, MIB, GUEST_RAM, &e) < 0 ||
-		soft_engine.open(guest, 1, &cpus, &e) < 0) {
+		engine->open(guest, 1, &cpus, &e) < 0) {
 		fprintf(stderr, "bench_soft: %s\n", e.text);
 		return 1;
 	}
@@ -96,7 +96,7 @@ static int run(const struct workload *workload, uint64_t rounds)
 		fprintf(stderr, "bench_soft: %s did not end\n", workload->name);
 		return 1;
 	}
-	printf("soft_%s %" PRIu64 " instructions/s\n", workload->name,
+	printf("%s_%s %" PRIu64 " instructions/s\n", engine->name, workload->name,
 		count * NS_PER_SEC / (ns ? ns : 1));
 	return 0;
 }
@@ -104,8 +104,10 @@ static int run(const struct workload *workload, uint64_t rounds)
 int main(int argc, char **argv)
 {
 	uint64_t rounds = argc > 1 ? strtoull(argv[1], NULL, 0) : 10000000;
+	bool is_plain = argc > 2 && strcmp(argv[2], soft_interpreter_engine.name) == 0;
+	const struct engine *engine = is_plain ? &soft_interpreter_engine : &soft_engine;
 	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
-		if (run(&workloads[i], rounds))
+		if (run(&workloads[i], rounds, engine))
 			return 1;
 	return 0;
 }

@@ -103,6 +103,8 @@ static bool is_quiet(uint32_t msr)
 
 bool msr_read(struct cpu *cpu, uint32_t msr, uint64_t *ret)
 {
+	if (msr == MSR_PRED_CMD)
+		return false; /* it is only written */
 	const struct plain *plain = find_plain(msr);
 	if (plain) {
 		memcpy(ret, (const char *)cpu + plain->at, sizeof(*ret));
