@@ -2,7 +2,7 @@
 /*
  * calls_memory.c - brk, mmap and their kind.
  *
- * A mapping of a file is a copy of its bytes: private ones always, shared ones if nobody writes through them.
+ * A mapping of a file is a copy of its bytes; shared.c takes those back that were written to be shared.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -11,6 +11,7 @@
 #include "unikernel/call.h"
 #include "unikernel/descriptors.h"
 #include "unikernel/node.h"
+#include "unikernel/shared.h"
 
 static int64_t serve_brk(struct registers *r)
 {
@@ -26,16 +27,21 @@ static int64_t map_file(struct registers *r)
 		return -EACCES;
 	if (!file->node || !S_ISREG(file->node->mode) || file->node->generate)
 		return -ENODEV;
-	if ((r->r10 & MAP_SHARED) && (r->rdx & PROT_WRITE))
-		return -ENODEV;
+	bool is_shared = (r->r10 & MAP_TYPE) != MAP_PRIVATE && (r->rdx & PROT_WRITE);
+	if (is_shared && (file->flags & O_ACCMODE) != O_RDWR)
+		return -EACCES;
 	if (r->r9 % KERNEL_PAGE)
 		return -EINVAL;
+	if (r->r10 & MAP_FIXED)
+		shared_end(r->rdi, r->rsi);
 	int64_t address = memory_map(r->rdi, r->rsi, r->rdx | PROT_READ | PROT_WRITE, r->r10);
 	if (address < 0)
 		return address;
 	int64_t got = node_read(file->node, at((uint64_t)address), r->rsi, r->r9);
 	if (got >= 0 && !(r->rdx & PROT_WRITE))
 		got = memory_protect((uint64_t)address, r->rsi, r->rdx);
+	if (got >= 0 && is_shared)
+		got = shared_add((uint64_t)address, r->rsi, file->node, r->r9);
 	return got < 0 ? got : address;
 }
 
@@ -48,6 +54,7 @@ static int64_t serve_mmap(struct registers *r)
 
 static int64_t serve_munmap(struct registers *r)
 {
+	shared_end(r->rdi, r->rsi);
 	return memory_unmap(r->rdi, r->rsi);
 }
 
@@ -63,10 +70,17 @@ static int64_t serve_madvise(struct registers *r)
 
 static int64_t serve_mremap(struct registers *r)
 {
+	shared_end(r->rdi, r->rsi);
 	return memory_move(r->rdi, r->rsi, r->rdx, r->r10, r->r8);
 }
 
-/* Nothing is ever swapped out, and no mapping is behind its file. */
+static int64_t serve_msync(struct registers *r)
+{
+	shared_sync(r->rdi, r->rsi);
+	return 0;
+}
+
+/* Nothing is ever swapped out. */
 static int64_t serve_nothing(struct registers *r)
 {
 	(void)r;
@@ -84,6 +98,6 @@ const struct call calls_of_memory[] = {
 	{ SYS_munlock, "munlock", serve_nothing },
 	{ SYS_mlockall, "mlockall", serve_nothing },
 	{ SYS_munlockall, "munlockall", serve_nothing },
-	{ SYS_msync, "msync", serve_nothing },
+	{ SYS_msync, "msync", serve_msync },
 	{ 0, NULL, NULL },
 };

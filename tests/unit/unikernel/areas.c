@@ -296,6 +296,21 @@ static void memory(void)
 	SAY(more[3 << 20]);
 	SAY(mprotect(more, 4096, PROT_READ));
 	SAY(munmap(more, 4 << 20));
+	int file = open("/tmp/areas-map", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	SAY(ftruncate(file, 10000));
+	char *shared = mmap(NULL, 10000, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	SAY(shared != MAP_FAILED);
+	memcpy(shared + 4090, "across pages", 12);
+	SAY(msync(shared, 10000, MS_SYNC));
+	char text[16] = {};
+	SAY(pread(file, text, 12, 4090));
+	puts(text);
+	shared[9999] = 'z';
+	SAY(munmap(shared, 10000));
+	SAY(pread(file, text, 12, 9990));
+	SAY(text[9]);
+	close(file);
+	SAY(unlink("/tmp/areas-map"));
 	char *list[100];
 	for (int i = 0; i < 100; i++)
 		memset(list[i] = malloc((size_t)i * 5000 + 1), i, (size_t)i * 5000 + 1);

@@ -131,6 +131,18 @@ static void busybox_is_as_on_linux(void)
 	remove_root();
 }
 
+static void every_register_is_kept(void)
+{
+	char output[4096];
+	make_root();
+	expect_equal(build(getenv("REGISTERS"), "registers", output, sizeof(output)), 0);
+	cleanup(free) char *alone = alloc_printf(
+		"timeout 60 %s --root=%s/image </dev/null", getenv("BERTH_TENDER"), directory);
+	expect_equal(run(output, sizeof(output), alone), 0);
+	expect_text(output, "every register is kept around every call\n");
+	remove_root();
+}
+
 static void what_cannot_run_is_refused_by_name(void)
 {
 	static const struct {
@@ -160,6 +172,8 @@ static const struct test tests[] = {
 	{ "files, waiting, threads, signals, memory and sockets are as on Linux",
 		every_area_is_as_on_linux },
 	{ "applets of the stock busybox say what they say on Linux", busybox_is_as_on_linux },
+	{ "every register and flag is kept around every call, seen or hidden",
+		every_register_is_kept },
 	{ "what cannot run is refused by name", what_cannot_run_is_refused_by_name },
 };
 TEST_MAIN(tests)
