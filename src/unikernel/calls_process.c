@@ -13,6 +13,7 @@
 #include "unikernel/call.h"
 #include "unikernel/descriptors.h"
 #include "unikernel/devices.h"
+#include "unikernel/process.h"
 #include "unikernel/signals.h"
 
 #define STACK_LIMIT (8u << 20)
@@ -24,6 +25,19 @@ static int64_t serve_zero(struct registers *r)
 }
 
 static int64_t serve_pid(struct registers *r)
+{
+	(void)r;
+	return process_id();
+}
+
+static int64_t serve_parent(struct registers *r)
+{
+	(void)r;
+	return process_parent();
+}
+
+/* One session and one group of processes: the first one's. */
+static int64_t serve_first(struct registers *r)
 {
 	(void)r;
 	return 1;
@@ -196,10 +210,33 @@ static int64_t serve_getparam(struct registers *r)
 	return 0;
 }
 
-static int64_t serve_no_child(struct registers *r)
+/* A child that is there has ended: its parent does not run before. */
+static int64_t serve_wait4(struct registers *r)
 {
-	(void)r;
-	return -ECHILD;
+	int status = 0;
+	int64_t id = process_wait((int32_t)r->rdi, &status);
+	if (id > 0 && r->rsi)
+		*(int *)at(r->rsi) = status;
+	if (id > 0 && r->r10)
+		*(struct rusage *)at(r->r10) = (struct rusage){};
+	return id;
+}
+
+static int64_t serve_waitid(struct registers *r)
+{
+	int status = 0;
+	int64_t id = process_wait(r->rdi == P_PID ? (int32_t)r->rsi : -1, &status);
+	if (id < 0)
+		return id;
+	siginfo_t info = { .si_signo = id ? SIGCHLD : 0 };
+	if (id) {
+		info.si_code = WIFEXITED(status) ? CLD_EXITED : CLD_KILLED;
+		info.si_pid = (int32_t)id;
+		info.si_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+	}
+	if (r->rdx)
+		memcpy(at(r->rdx), &info, sizeof(info));
+	return 0;
 }
 
 static int64_t serve_pause(struct registers *r)
@@ -219,10 +256,10 @@ static int64_t serve_getgroups(struct registers *r)
 
 const struct call calls_of_process[] = {
 	{ SYS_getpid, "getpid", serve_pid },
-	{ SYS_getppid, "getppid", serve_zero },
-	{ SYS_getpgrp, "getpgrp", serve_pid },
-	{ SYS_getpgid, "getpgid", serve_pid },
-	{ SYS_getsid, "getsid", serve_pid },
+	{ SYS_getppid, "getppid", serve_parent },
+	{ SYS_getpgrp, "getpgrp", serve_first },
+	{ SYS_getpgid, "getpgid", serve_first },
+	{ SYS_getsid, "getsid", serve_first },
 	{ SYS_setpgid, "setpgid", serve_zero },
 	{ SYS_setsid, "setsid", serve_no_permission },
 	{ SYS_getuid, "getuid", serve_zero },
@@ -254,8 +291,8 @@ const struct call calls_of_process[] = {
 	{ SYS_getpriority, "getpriority", serve_zero },
 	{ SYS_setpriority, "setpriority", serve_zero },
 	{ SYS_getcpu, "getcpu", serve_getcpu },
-	{ SYS_wait4, "wait4", serve_no_child },
-	{ SYS_waitid, "waitid", serve_no_child },
+	{ SYS_wait4, "wait4", serve_wait4 },
+	{ SYS_waitid, "waitid", serve_waitid },
 	{ SYS_pause, "pause", serve_pause },
 	{ SYS_rt_sigaction, "rt_sigaction", signals_action },
 	{ SYS_rt_sigprocmask, "rt_sigprocmask", signals_mask },

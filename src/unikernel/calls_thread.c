@@ -12,6 +12,7 @@
 #include "unikernel/futex.h"
 #include "unikernel/missed.h"
 #include "unikernel/net/net.h"
+#include "unikernel/process.h"
 
 #define THREAD_FLAGS ((uint64_t)CLONE_VM | CLONE_THREAD)
 
@@ -19,11 +20,12 @@ struct clone_request {
 	uint64_t flags, parent_tid, child_tid, stack, fs;
 };
 
-/* Only threads: another process needs memory of its own. */
 static int64_t clone_thread(struct registers *r, const struct clone_request *request)
 {
 	if ((request->flags & THREAD_FLAGS) != THREAD_FLAGS)
-		return -ENOSYS;
+		return process_fork(r,
+			&(struct fork_request){ request->flags, request->stack, request->parent_tid,
+				request->child_tid, request->fs });
 	struct registers begin = *r;
 	begin.rax = 0;
 	if (request->stack)
@@ -49,6 +51,17 @@ static int64_t serve_clone(struct registers *r)
 	return clone_thread(r, &(struct clone_request){ r->rdi, r->rdx, r->r10, r->rsi, r->r8 });
 }
 
+static int64_t serve_fork(struct registers *r)
+{
+	uint64_t flags = r->number == SYS_vfork ? CLONE_VM | CLONE_VFORK : 0;
+	return process_fork(r, &(struct fork_request){ .flags = flags });
+}
+
+static int64_t serve_execve(struct registers *r)
+{
+	return process_execute(r, at(r->rdi), at(r->rsi), at(r->rdx));
+}
+
 static int64_t serve_clone3(struct registers *r)
 {
 	const struct clone_args *args = at(r->rdi);
@@ -69,14 +82,23 @@ static void end_program(int status)
 
 static int64_t serve_exit_group(struct registers *r)
 {
+	process_end(((int)r->rdi & 0xff) << 8);
 	end_program((int)r->rdi & 0xff);
+}
+
+static bool is_last_of_group(const struct thread *self)
+{
+	for (const struct thread *other = all_threads; other; other = other->next)
+		if (other != self && other->group == self->group)
+			return false;
+	return true;
 }
 
 static int64_t serve_exit(struct registers *r)
 {
 	struct thread *self = current_thread;
-	if (all_threads == self && !self->next)
-		end_program((int)r->rdi & 0xff);
+	if (is_last_of_group(self))
+		return serve_exit_group(r);
 	futex_end_robust(self->robust_list, self->id);
 	if (self->clear_child_tid) {
 		*(int32_t *)at(self->clear_child_tid) = 0;
@@ -160,6 +182,9 @@ static int64_t serve_membarrier(struct registers *r)
 const struct call calls_of_threads[] = {
 	{ SYS_clone, "clone", serve_clone },
 	{ SYS_clone3, "clone3", serve_clone3 },
+	{ SYS_fork, "fork", serve_fork },
+	{ SYS_vfork, "vfork", serve_fork },
+	{ SYS_execve, "execve", serve_execve },
 	{ SYS_exit, "exit", serve_exit },
 	{ SYS_exit_group, "exit_group", serve_exit_group },
 	{ SYS_set_tid_address, "set_tid_address", serve_set_tid_address },

@@ -4,10 +4,19 @@
  */
 #include "unikernel/descriptors.h"
 
-static struct {
+#include "unikernel/heap.h"
+
+struct descriptor {
 	struct file *file;
 	bool closes_on_exec;
-} table[DESCRIPTORS_MAX];
+};
+
+struct descriptors {
+	uint64_t end, limit;
+	struct descriptor list[];
+};
+
+static struct descriptor table[DESCRIPTORS_MAX];
 static uint64_t limit = 1024;
 static uint64_t end;
 static uint64_t lowest_free;
@@ -82,4 +91,45 @@ void descriptor_set_limit(uint64_t value)
 uint64_t descriptor_limit(void)
 {
 	return limit;
+}
+
+struct descriptors *descriptors_copy(void)
+{
+	struct descriptors *copy = heap_alloc(sizeof(*copy) + end * sizeof(copy->list[0]));
+	if (!copy)
+		return NULL;
+	copy->end = end;
+	copy->limit = limit;
+	for (uint64_t i = 0; i < end; i++) {
+		copy->list[i] = table[i];
+		if (table[i].file)
+			file_hold(table[i].file);
+	}
+	return copy;
+}
+
+void descriptors_free(struct descriptors *copy)
+{
+	for (uint64_t i = 0; i < copy->end; i++)
+		if (copy->list[i].file)
+			file_drop(copy->list[i].file);
+	heap_free(copy);
+}
+
+void descriptors_put_back(struct descriptors *copy)
+{
+	for (uint64_t i = end; i > 0; i--)
+		(void)descriptor_close(i - 1);
+	memcpy(table, copy->list, copy->end * sizeof(table[0]));
+	end = copy->end;
+	limit = copy->limit;
+	lowest_free = 0;
+	heap_free(copy);
+}
+
+void descriptors_close_on_exec(void)
+{
+	for (uint64_t i = 0; i < end; i++)
+		if (table[i].file && table[i].closes_on_exec)
+			(void)descriptor_close(i);
 }

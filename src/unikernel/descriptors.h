@@ -24,5 +24,12 @@ void descriptor_set_closes_on_exec(uint64_t number, bool closes);
 /* One more than the highest number in use. */
 uint64_t descriptor_end(void);
 
+/* All of them, with a reference each; NULL without memory. */
+struct descriptors *descriptors_copy(void);
+/* Closes what there is and takes the copy's in their place; the copy is gone. */
+void descriptors_put_back(struct descriptors *copy);
+void descriptors_free(struct descriptors *copy);
+void descriptors_close_on_exec(void);
+
 void descriptor_set_limit(uint64_t limit);
 uint64_t descriptor_limit(void);

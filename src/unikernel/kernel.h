@@ -61,6 +61,20 @@ int64_t memory_unmap(uint64_t address, uint64_t size);
 int64_t memory_protect(uint64_t address, uint64_t size, uint64_t rights);
 int64_t memory_advise(uint64_t address, uint64_t size, uint64_t advice);
 
+/* All of the program's memory but [skip_start, skip_end), aside; NULL without memory. */
+struct memory_copy;
+struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end);
+void memory_put_back(struct memory_copy *copy); /* the copy is gone */
+void memory_copy_free(struct memory_copy *copy);
+
+/* Unmaps all of the program's but its stack, which is emptied. */
+void memory_reset(uint64_t stack_start, uint64_t stack_end);
+
+/* Memory of the program that the library OS sets up: as memory_alloc(), and part of memory_copy(). */
+uint64_t memory_alloc_program(uint64_t bytes);
+
+struct node;
+
 /* load.c: maps the program; its entry and end of data. -ENOEXEC with a sentence on the console. */
 struct program {
 	uint64_t entry;
@@ -69,6 +83,11 @@ struct program {
 	uint64_t start, end; /* of all its segments */
 };
 int load_program(const struct boot *boot, struct program *ret);
+/* The writable segments as they were at the start, the others untouched. */
+void load_again(struct program *ret);
+bool load_is_program(struct node *node);
+/* The writable segment of this number; false if there is none. */
+bool load_writable(uint32_t index, uint64_t *ret_start, uint64_t *ret_end);
 uint64_t load_stack(const struct boot *boot, const struct program *program, uint64_t top);
 
 /* string.c: what a compiler takes for granted, and a little more */

@@ -6,7 +6,8 @@
  */
 #include <elf.h>
 
-#include "unikernel/kernel.h"
+#include "unikernel/heap.h"
+#include "unikernel/node.h"
 
 #define PT_BERTH_SLOT   0x62746872u
 #define HWCAP2_FSGSBASE 2
@@ -16,6 +17,10 @@
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
 #endif
+
+/* What was loaded, to load it again. */
+static struct boot loaded_boot;
+static struct program loaded;
 
 static uint64_t page_down(uint64_t address)
 {
@@ -129,8 +134,70 @@ int load_program(const struct boot *boot, struct program *ret)
 	int r = load_segments(boot, segments, header->e_phnum, &program);
 	if (r < 0)
 		return r;
-	*ret = program;
+	*ret = loaded = program;
+	loaded_boot = *boot;
 	return 0;
+}
+
+static const Elf64_Phdr *writable_segment(uint32_t index)
+{
+	const Elf64_Ehdr *header = at(loaded_boot.program_address);
+	const Elf64_Phdr *segments = at(loaded_boot.program_address + header->e_phoff);
+	for (uint32_t i = 0; i < header->e_phnum; i++)
+		if (segments[i].p_type == PT_LOAD && (segments[i].p_flags & PF_W) && index-- == 0)
+			return &segments[i];
+	return NULL;
+}
+
+bool load_writable(uint32_t index, uint64_t *ret_start, uint64_t *ret_end)
+{
+	const Elf64_Phdr *segment = writable_segment(index);
+	if (!segment)
+		return false;
+	*ret_start = segment->p_vaddr;
+	*ret_end = segment->p_vaddr + segment->p_memsz;
+	return true;
+}
+
+void load_again(struct program *ret)
+{
+	const Elf64_Phdr *segment;
+	for (uint32_t i = 0; (segment = writable_segment(i)); i++) {
+		uint64_t start = page_down(segment->p_vaddr);
+		platform_protect(start, page_up(segment->p_vaddr + segment->p_memsz) - start,
+			PLATFORM_READ | PLATFORM_WRITE);
+		memcpy(at(segment->p_vaddr), at(loaded_boot.program_address + segment->p_offset),
+			segment->p_filesz);
+		memset(at(segment->p_vaddr + segment->p_filesz), 0,
+			segment->p_memsz - segment->p_filesz);
+	}
+	const Elf64_Ehdr *header = at(loaded_boot.program_address);
+	const Elf64_Phdr *segments = at(loaded_boot.program_address + header->e_phoff);
+	for (uint32_t i = 0; i < header->e_phnum; i++)
+		if (segments[i].p_type == PT_BERTH_SLOT)
+			*(uint64_t *)at(segments[i].p_vaddr) = (uint64_t)(uintptr_t)unikernel_entry;
+	*ret = loaded;
+}
+
+/*
+ * The image has the program as it was and as it was rewritten. Rewriting leaves the entry and what is writable
+ * alone, and no two programs have both in common.
+ */
+bool load_is_program(struct node *node)
+{
+	const Elf64_Phdr *segment = writable_segment(0);
+	uint64_t bytes = segment ? segment->p_filesz : 0;
+	Elf64_Ehdr header;
+	if (node_read(node, &header, sizeof(header), 0) != sizeof(header) ||
+		memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_entry != loaded.entry ||
+		!bytes)
+		return false;
+	uint8_t *content = heap_alloc_raw(bytes);
+	bool is_same = content &&
+		node_read(node, content, bytes, segment->p_offset) == (int64_t)bytes &&
+		memcmp(content, at(loaded_boot.program_address + segment->p_offset), bytes) == 0;
+	heap_free(content);
+	return is_same;
 }
 
 static uint32_t cpuid_features(void)

@@ -11,7 +11,18 @@
 
 #include "unikernel/kernel.h"
 
-enum { FREE, USED, PROTECTED };
+/* HELD: the program has unmapped it, and a copy of memory_copy() will bring it back. */
+enum { FREE, USED, PROTECTED, KERNEL, HELD };
+
+struct memory_copy {
+	struct memory_copy *before; /* of the parent's parent */
+	uint64_t break_now;
+	uint64_t skip_start, skip_end;
+	uint64_t count; /* of pages that were copied */
+	uint8_t *used;  /* the table of that time */
+	uint8_t *pages;
+	uint8_t *segments;
+};
 
 static struct {
 	uint64_t start;
@@ -21,6 +32,8 @@ static struct {
 	uint64_t break_start, break_now; /* addresses */
 	uint64_t cursor;                 /* the page below which the next search starts */
 } region;
+
+static struct memory_copy *last_copy;
 
 static uint64_t page_of(uint64_t address)
 {
@@ -42,7 +55,7 @@ static bool is_inside(uint64_t address, uint64_t size)
 static bool is_free(uint64_t page, uint64_t count)
 {
 	for (uint64_t i = 0; i < count; i++)
-		if (region.used[page + i])
+		if (region.used[page + i] != FREE)
 			return false;
 	return true;
 }
@@ -62,9 +75,12 @@ static void give_back(uint64_t page, uint64_t count)
 			break;
 		}
 	platform_release(address, count * KERNEL_PAGE);
-	for (uint64_t i = 0; i < count; i++)
-		region.left += region.used[page + i] != FREE;
-	set_used(page, count, FREE);
+	for (uint64_t i = 0; i < count; i++) {
+		uint8_t *used = &region.used[page + i];
+		bool is_held = last_copy && *used != KERNEL && last_copy->used[page + i] != FREE;
+		region.left += *used != FREE && *used != HELD && !is_held;
+		*used = is_held ? HELD : FREE;
+	}
 }
 
 void memory_init(uint64_t address, uint64_t size)
@@ -72,7 +88,7 @@ void memory_init(uint64_t address, uint64_t size)
 	region.start = address;
 	region.pages = size / KERNEL_PAGE;
 	region.used = (uint8_t *)(uintptr_t)address;
-	set_used(0, pages_up(region.pages), USED);
+	set_used(0, pages_up(region.pages), KERNEL);
 	region.left = region.pages - pages_up(region.pages);
 	region.break_start = region.break_now = address + pages_up(region.pages) * KERNEL_PAGE;
 	region.cursor = region.pages;
@@ -83,20 +99,20 @@ static uint64_t find_run(uint64_t below, uint64_t count)
 {
 	uint64_t run = 0;
 	for (uint64_t page = below; page > 0; page--) {
-		run = region.used[page - 1] ? 0 : run + 1;
+		run = region.used[page - 1] != FREE ? 0 : run + 1;
 		if (run == count)
 			return page - 1;
 	}
 	return 0;
 }
 
-static uint64_t take_run(uint64_t count)
+static uint64_t take_run(uint64_t count, uint8_t used)
 {
 	uint64_t page = find_run(region.cursor, count);
 	if (!page)
 		page = find_run(region.pages, count);
 	if (page) {
-		set_used(page, count, USED);
+		set_used(page, count, used);
 		region.left -= count;
 		region.cursor = page;
 	}
@@ -105,7 +121,13 @@ static uint64_t take_run(uint64_t count)
 
 uint64_t memory_alloc(uint64_t bytes)
 {
-	uint64_t page = take_run(pages_up(bytes));
+	uint64_t page = take_run(pages_up(bytes), KERNEL);
+	return page ? region.start + page * KERNEL_PAGE : 0;
+}
+
+uint64_t memory_alloc_program(uint64_t bytes)
+{
+	uint64_t page = take_run(pages_up(bytes), USED);
 	return page ? region.start + page * KERNEL_PAGE : 0;
 }
 
@@ -148,7 +170,7 @@ int64_t memory_map(uint64_t address, uint64_t size, uint64_t rights, uint64_t fl
 		set_used(page, count, USED);
 		region.left -= count;
 	} else {
-		page = take_run(count);
+		page = take_run(count, USED);
 		if (!page)
 			return -ENOMEM;
 	}
@@ -233,7 +255,7 @@ int64_t memory_move(uint64_t address, uint64_t old_size, uint64_t size, uint64_t
 	}
 	if (!(flags & MREMAP_MAYMOVE))
 		return -ENOMEM;
-	uint64_t fresh = take_run(count);
+	uint64_t fresh = take_run(count, USED);
 	if (!fresh)
 		return -ENOMEM;
 	memcpy(at(region.start + fresh * KERNEL_PAGE), at(address), old_count * KERNEL_PAGE);
@@ -251,4 +273,129 @@ int64_t memory_advise(uint64_t address, uint64_t size, uint64_t advice)
 		platform_release(address, pages_up(size) * KERNEL_PAGE);
 	}
 	return 0;
+}
+
+static bool is_copied(const struct memory_copy *copy, uint64_t page)
+{
+	uint64_t address = region.start + page * KERNEL_PAGE;
+	return copy->used[page] == USED &&
+		!(address >= copy->skip_start && address < copy->skip_end);
+}
+
+static uint64_t segments_bytes(void)
+{
+	uint64_t start, end, bytes = 0;
+	for (uint32_t i = 0; load_writable(i, &start, &end); i++)
+		bytes += end - start;
+	return bytes;
+}
+
+struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end)
+{
+	uint64_t head = pages_up(sizeof(struct memory_copy) + region.pages) * KERNEL_PAGE;
+	struct memory_copy *copy = at(memory_alloc(head));
+	if (!copy)
+		return NULL;
+	copy->used = (uint8_t *)(copy + 1);
+	memcpy(copy->used, region.used, region.pages);
+	copy->skip_start = skip_start;
+	copy->skip_end = skip_end;
+	copy->break_now = region.break_now;
+	for (uint64_t page = 0; page < region.pages; page++)
+		copy->count += is_copied(copy, page);
+	copy->pages = at(memory_alloc(copy->count * KERNEL_PAGE + segments_bytes() + 1));
+	if (!copy->pages) {
+		memory_free(address_of(copy), head);
+		return NULL;
+	}
+	uint8_t *to = copy->pages;
+	for (uint64_t page = 0; page < region.pages; page++)
+		if (is_copied(copy, page)) {
+			memcpy(to, at(region.start + page * KERNEL_PAGE), KERNEL_PAGE);
+			to += KERNEL_PAGE;
+		}
+	copy->segments = to;
+	uint64_t start, end;
+	for (uint32_t i = 0; load_writable(i, &start, &end); i++) {
+		memcpy(to, at(start), end - start);
+		to += end - start;
+	}
+	copy->before = last_copy;
+	last_copy = copy;
+	return copy;
+}
+
+void memory_copy_free(struct memory_copy *copy)
+{
+	if (last_copy == copy)
+		last_copy = copy->before;
+	memory_free(address_of(copy->pages), copy->count * KERNEL_PAGE + segments_bytes() + 1);
+	memory_free(address_of(copy),
+		pages_up(sizeof(struct memory_copy) + region.pages) * KERNEL_PAGE);
+}
+
+/* Pages that never changed are left alone: they may be read-only, as what a linker protects is. */
+static void put_segments_back(const uint8_t *from)
+{
+	uint64_t start, end;
+	for (uint32_t i = 0; load_writable(i, &start, &end); i++)
+		while (start < end) {
+			uint64_t page = start & ~(uint64_t)(KERNEL_PAGE - 1);
+			uint64_t next = page + KERNEL_PAGE < end ? page + KERNEL_PAGE : end;
+			if (memcmp(at(start), from, next - start) != 0) {
+				platform_protect(page, KERNEL_PAGE, PLATFORM_READ | PLATFORM_WRITE);
+				memcpy(at(start), from, next - start);
+			}
+			from += next - start;
+			start = next;
+		}
+}
+
+void memory_put_back(struct memory_copy *copy)
+{
+	const uint8_t *from = copy->pages;
+	uint64_t left = 0;
+	last_copy = copy->before;
+	for (uint64_t page = 0; page < region.pages; page++) {
+		uint64_t address = region.start + page * KERNEL_PAGE;
+		uint8_t *now = &region.used[page], then = copy->used[page];
+		if (*now == KERNEL || then == KERNEL) {
+			/* The library OS has it now, or gave it back since. */
+		} else if (is_copied(copy, page)) {
+			if (*now != USED)
+				platform_protect(
+					address, KERNEL_PAGE, PLATFORM_READ | PLATFORM_WRITE);
+			memcpy(at(address), from, KERNEL_PAGE);
+			*now = USED;
+		} else if (then != FREE) {
+			*now = then;
+		} else if (*now != FREE) {
+			give_back(page, 1);
+		}
+		if (is_copied(copy, page))
+			from += KERNEL_PAGE;
+		left += region.used[page] == FREE;
+	}
+	region.left = left;
+	region.break_now = copy->break_now;
+	put_segments_back(copy->segments);
+	memory_copy_free(copy);
+}
+
+void memory_reset(uint64_t stack_start, uint64_t stack_end)
+{
+	for (uint64_t page = 0, run; page < region.pages; page += run) {
+		uint64_t address = region.start + page * KERNEL_PAGE;
+		uint8_t used = region.used[page];
+		run = 1;
+		if ((used != USED && used != PROTECTED) ||
+			(address >= stack_start && address < stack_end))
+			continue;
+		while (page + run < region.pages && region.used[page + run] == used &&
+			address + run * KERNEL_PAGE != stack_start)
+			run++;
+		give_back(page, run);
+	}
+	platform_release(stack_start, stack_end - stack_start);
+	region.break_now = region.break_start;
 }

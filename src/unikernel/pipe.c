@@ -13,9 +13,11 @@
 #include "unikernel/signals.h"
 
 #define FLOW_BYTES 65536u
+#define FLOW_MOST  (64u << 20)
 
 struct flow {
 	uint8_t *bytes;
+	uint64_t size;       /* of the ring; a power of two */
 	uint64_t head, tail; /* of what was written and read since ever */
 	bool has_reader, has_writer;
 };
@@ -37,9 +39,9 @@ static int64_t flow_take(struct flow *flow, uint8_t *to, uint64_t size)
 	if (size > there)
 		size = there;
 	while (done < size) {
-		uint64_t start = flow->tail % FLOW_BYTES;
+		uint64_t start = flow->tail % flow->size;
 		uint64_t count =
-			size - done < FLOW_BYTES - start ? size - done : FLOW_BYTES - start;
+			size - done < flow->size - start ? size - done : flow->size - start;
 		memcpy(to + done, flow->bytes + start, count);
 		flow->tail += count;
 		done += count;
@@ -49,18 +51,32 @@ static int64_t flow_take(struct flow *flow, uint8_t *to, uint64_t size)
 
 static int64_t flow_put(struct flow *flow, const uint8_t *from, uint64_t size)
 {
-	uint64_t room = FLOW_BYTES - (flow->head - flow->tail), done = 0;
+	uint64_t room = flow->size - (flow->head - flow->tail), done = 0;
 	if (size > room)
 		size = room;
 	while (done < size) {
-		uint64_t start = flow->head % FLOW_BYTES;
+		uint64_t start = flow->head % flow->size;
 		uint64_t count =
-			size - done < FLOW_BYTES - start ? size - done : FLOW_BYTES - start;
+			size - done < flow->size - start ? size - done : flow->size - start;
 		memcpy(flow->bytes + start, from + done, count);
 		flow->head += count;
 		done += count;
 	}
 	return (int64_t)done;
+}
+
+static bool grow(struct flow *flow)
+{
+	uint8_t *bytes = flow->size < FLOW_MOST ? heap_alloc_raw(flow->size * 2) : NULL;
+	if (!bytes)
+		return false;
+	uint64_t there = (uint64_t)flow_take(flow, bytes, flow->size);
+	heap_free(flow->bytes);
+	flow->bytes = bytes;
+	flow->size *= 2;
+	flow->tail = 0;
+	flow->head = there;
+	return true;
 }
 
 static int64_t end_read(struct file *file, void *to, uint64_t size, uint64_t *position)
@@ -88,7 +104,10 @@ static int64_t end_write(struct file *file, const void *from, uint64_t size, uin
 		signals_raise(current_thread, SIGPIPE);
 		return -EPIPE;
 	}
-	uint64_t room = FLOW_BYTES - (flow->head - flow->tail);
+	uint64_t room = flow->size - (flow->head - flow->tail);
+	/* The reader may be a parent that goes on only when its child has ended. */
+	while (thread_group() && room < size && grow(flow))
+		room = flow->size - (flow->head - flow->tail);
 	if (room == 0 || (size <= PIPE_BUF && room < size))
 		return -EAGAIN;
 	int64_t put = flow_put(flow, from, size);
@@ -111,7 +130,7 @@ static uint32_t end_poll(struct file *file)
 	const struct end *end = file->object;
 	const struct flow *flow = &end->channel->flow;
 	if (end->writes)
-		return (flow->head - flow->tail <= FLOW_BYTES - PIPE_BUF ? POLLOUT | POLLWRNORM
+		return (flow->head - flow->tail <= flow->size - PIPE_BUF ? POLLOUT | POLLWRNORM
 									 : 0u) |
 			(flow->has_reader ? 0u : POLLERR);
 	return (flow->head != flow->tail ? POLLIN | POLLRDNORM : 0u) |
@@ -164,7 +183,9 @@ int64_t pipe_new(uint32_t flags, struct file **ret_read, struct file **ret_write
 		heap_free(channel);
 		return -ENOMEM;
 	}
-	channel->flow = (struct flow){ .bytes = bytes, .has_reader = true, .has_writer = true };
+	channel->flow = (struct flow){
+		.bytes = bytes, .size = FLOW_BYTES, .has_reader = true, .has_writer = true
+	};
 	struct file *reader = new_end(channel, false, flags | O_RDONLY);
 	if (!reader) {
 		heap_free(bytes);

@@ -196,8 +196,47 @@ static void push_frame(
 }
 
 /* The shell's status of a program that a signal ended; the platform has no other word for it. */
+static void (*end_process)(int signal);
+
+void signals_set_end(void (*end)(int signal))
+{
+	end_process = end;
+}
+
+struct signals_copy {
+	struct action actions[SIGNALS + 1];
+	uint64_t pending;
+};
+
+struct signals_copy *signals_copy(void)
+{
+	struct signals_copy *copy = heap_alloc(sizeof(*copy));
+	if (!copy)
+		return NULL;
+	memcpy(copy->actions, actions, sizeof(actions));
+	copy->pending = thread_pending_process;
+	thread_pending_process = 0;
+	return copy;
+}
+
+void signals_put_back(struct signals_copy *copy)
+{
+	memcpy(actions, copy->actions, sizeof(actions));
+	thread_pending_process = copy->pending;
+	heap_free(copy);
+}
+
+void signals_reset(void)
+{
+	for (int i = 1; i <= SIGNALS; i++)
+		if (actions[i].handler != (uint64_t)(uintptr_t)SIG_IGN)
+			actions[i] = (struct action){};
+}
+
 static void end_by(int signal)
 {
+	if (end_process)
+		end_process(signal);
 	platform_exit(128 + signal);
 }
 
@@ -391,7 +430,8 @@ int64_t signals_kill(struct registers *r)
 	int pid = (int)r->rdi;
 	if (r->rsi > SIGNALS)
 		return -EINVAL;
-	if (pid != 1 && pid != 0 && pid != -1)
+	if (pid != (int)current_thread->group && pid != (thread_group() ? 0 : 1) && pid != 0 &&
+		pid != -1)
 		return -ESRCH;
 	if (r->rsi)
 		signals_raise(NULL, (int)r->rsi);

@@ -30,6 +30,16 @@ bool signals_deliver(struct registers *registers);
 /* A fault: its handler or the end, whatever is blocked. */
 void signals_fault(struct registers *registers, int signal, int code, uint64_t address);
 
+/* Called before a signal ends the program: returns if it ends all of it. */
+void signals_set_end(void (*end)(int signal));
+
+/* What is done with each signal and what waits: a copy, which heap_free() ends, and its return. */
+struct signals_copy *signals_copy(void);
+void signals_put_back(struct signals_copy *copy);
+
+/* As exec does: handlers are gone, what is ignored stays so. */
+void signals_reset(void);
+
 int64_t signals_action(struct registers *r);
 int64_t signals_mask(struct registers *r);
 int64_t signals_pending(struct registers *r);

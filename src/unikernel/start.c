@@ -8,6 +8,7 @@
 #include "unikernel/missed.h"
 #include "unikernel/net/net.h"
 #include "unikernel/proc.h"
+#include "unikernel/process.h"
 #include "unikernel/signals.h"
 #include "unikernel/volume.h"
 
@@ -118,7 +119,7 @@ void kernel_main(const struct boot *given)
 	uint64_t stack_bytes =
 		boot->memory_bytes / 4 < STACK_BYTES ? boot->memory_bytes / 4 : STACK_BYTES;
 	stack_bytes &= ~(uint64_t)(KERNEL_PAGE - 1);
-	uint64_t stack = memory_alloc(stack_bytes);
+	uint64_t stack = memory_alloc_program(stack_bytes);
 	uint64_t kernel_stack = memory_alloc(KERNEL_STACK);
 	if (!stack || !kernel_stack)
 		kernel_panic("there is not enough memory for the program's stack");
@@ -138,6 +139,7 @@ void kernel_main(const struct boot *given)
 		at(boot->words_address), arguments_bytes(boot), "/.berth/program" };
 	if (proc_init(&place) < 0)
 		kernel_panic("there is not enough memory for /proc");
+	process_init(boot, stack, stack + stack_bytes);
 	name_thread(at(boot->words_address));
 	if (platform_lock() < 0)
 		kernel_panic("the process could not be locked");

@@ -23,6 +23,7 @@ static void (*device_poll)(void);
 static bool (*wants_console)(void);
 static void (*has_console)(void);
 static uint64_t last_look;
+static uint32_t running_group;
 static bool uses_fsgsbase;
 static int32_t last_id = 1;
 static uint64_t vector_size;
@@ -130,6 +131,7 @@ struct thread *thread_new(const struct registers *registers)
 	for (int i = 0; i < 6; i++)
 		*--sp = 0;
 	thread->switch_sp = address_of(sp);
+	thread->group = current_thread->group;
 	thread->next = all_threads;
 	all_threads = thread;
 	return thread;
@@ -148,13 +150,34 @@ void thread_ready(struct thread *thread)
 	ready_last = thread;
 }
 
+uint32_t thread_set_group(uint32_t group)
+{
+	uint32_t before = running_group;
+	running_group = group;
+	return before;
+}
+
+uint32_t thread_group(void)
+{
+	return running_group;
+}
+
 static struct thread *take_ready(void)
 {
-	struct thread *thread = ready_first;
-	if (thread) {
-		ready_first = thread->next_ready;
-		thread->is_ready = false;
+	struct thread *before = NULL, *thread = ready_first;
+	while (thread && thread->group != running_group) {
+		before = thread;
+		thread = thread->next_ready;
 	}
+	if (!thread)
+		return NULL;
+	if (before)
+		before->next_ready = thread->next_ready;
+	else
+		ready_first = thread->next_ready;
+	if (ready_last == thread)
+		ready_last = before;
+	thread->is_ready = false;
 	return thread;
 }
 
@@ -255,6 +278,12 @@ static struct thread *next_thread(void)
 		timer_run();
 		look();
 	}
+}
+
+int thread_wait_frozen(void)
+{
+	switch_to(next_thread());
+	return 0;
 }
 
 void thread_yield(void)

@@ -43,6 +43,7 @@ struct thread {
 	uint64_t switch_sp;
 	void *vector_state;
 	struct thread *next_ready;
+	uint32_t group; /* of the process it belongs to; only one group runs */
 	bool is_ready;
 	bool is_waiting; /* in thread_wait() */
 	bool has_timed_out;
@@ -80,6 +81,13 @@ uint64_t thread_fs(void);
 
 void thread_ready(struct thread *thread);
 bool thread_has_signal(const struct thread *thread);
+
+/* From now on threads of this group run, and no others. Returns the group before. */
+uint32_t thread_set_group(uint32_t group);
+uint32_t thread_group(void);
+
+/* Waits although the own group does not run: until somebody makes this thread ready and its group run. */
+int thread_wait_frozen(void);
 
 /* Lets the others run. */
 void thread_yield(void);

@@ -105,6 +105,23 @@ alone() { in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev/
 	[[ $output == *"unreachable"* ]]
 }
 
+@test "a server that forks for every connection serves" {
+	mkdir -p "$WORK/root/www"
+	cp "$WORK/www/data" "$WORK/root/www/data"
+	"$TENDER" --build "$WORK/root" /bin/busybox "$WORK/httpd" busybox
+	ip netns exec "$NS" timeout 30 "$TENDER" --root="$WORK/httpd" --net=tap0 --address=10.9.0.2/24 -- \
+		busybox httpd -f -p 80 -h /www </dev/null >"$WORK/log" 2>&1 3>&- &
+	local pid=$! i
+	for i in $(seq 50); do
+		in_ns ping -c 1 -W 1 10.9.0.2 >/dev/null && break
+	done
+	for i in 1 2 3 4 5; do
+		[ "$(in_ns curl -sS -m 5 http://10.9.0.2/data | sha256sum)" = "$(sha256sum <"$WORK/www/data")" ]
+	done
+	[ "$(in_ns curl -sS -m 5 -o /dev/null -w '%{http_code}' http://10.9.0.2/none)" = 404 ]
+	kill "$pid"
+}
+
 @test "loss and delay do not change what arrives" {
 	in_ns tc qdisc add dev tap0 root netem loss 2% delay 1ms 2>/dev/null || skip "this kernel has no netem"
 	local sum

@@ -38,7 +38,8 @@ static void make_root(void)
 		"seq 1 5000 > root/etc/numbers && ln root/etc/numbers root/etc/same && "
 		"ln -s ../etc/numbers root/deep/link && touch root/deep/er/empty && "
 		"for i in $(seq 1 600); do echo $i > root/deep/file-with-a-long-name-$i; done && "
-		"cp /bin/busybox root/bin/busybox && touch -d @1700000000 root/etc/numbers",
+		"cp /bin/busybox root/bin/busybox && for a in sh sort head wc cat env; do ln -s busybox root/bin/$a; done && "
+		"printf '#!/bin/sh -e\necho script $1 $0; false; echo never\n' > root/bin/script && chmod +x root/bin/script && touch -d @1700000000 root/etc/numbers",
 		directory);
 	expect_equal(run(output, sizeof(output), command), 0);
 }
@@ -111,6 +112,16 @@ static void busybox_is_as_on_linux(void)
 		"sleep 0.01",
 		"false",
 		"cat /no/such/file",
+		"sh -c '(exit 3); echo $?; x=$(echo sub; exit 5); echo $x $?; echo a b | cat'",
+		"sh -c 'x=1; (x=2; cd /deep; echo $x $PWD); echo $x $PWD; (exit 9) && echo no'",
+		"sh -c 'PATH=/bin; /bin/sort -rn /etc/numbers | /bin/head -n 3; /bin/wc -l < /etc/numbers'",
+		"sh -c '/bin/script one; echo $?; /bin/nothere; echo $?; /etc/numbers; echo $?'",
+		"sh -c '/bin/env -i A=b /bin/sh -c \"echo \\$A \\$0 \\$#\" x y z; echo $?'",
+		"sh -c 'trap \"echo bye\" EXIT; cat /etc/numbers | /bin/wc'",
+		"sh -c 'i=0; while [ $i -lt 30 ]; do /bin/cat /etc/same > /tmp/x$i; i=$((i+1)); done; cat /tmp/x* | "
+		"wc'",
+		"xargs -n 7 echo",
+		"find /etc -type f -exec /bin/wc {} ;",
 		"sh -c 'cd /deep; for i in 1 2 3; do echo $i; done; pwd; exit 3'",
 	};
 	static char wanted[1 << 22], got[1 << 22];

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * process.c - fork and exec: a child runs on to its end while its parent waits.
+ *
+ * Theory of operation. A fork copies all of the program's memory aside, and everything a process has of its own:
+ * descriptors, working directory, what it does with signals. The child is a thread of another group in the same
+ * memory; threads of the parent's group do not run. At the child's end memory and the rest are put back and the parent
+ * goes on. vfork and its kind copy only when the child executes, since until then they share by design. What is executed
+ * can only be the program itself (busybox is many programs): nothing new can become executable once the process is
+ * locked.
+ */
+#include "unikernel/process.h"
+
+#include <linux/sched.h>
+#include <sys/stat.h>
+
+#include "unikernel/descriptors.h"
+#include "unikernel/heap.h"
+#include "unikernel/path.h"
+#include "unikernel/signals.h"
+
+#define WORDS_MOST  65536u
+#define DEPTH_MOST  16
+#define SCRIPT_LINE 256u
+
+struct ended {
+	struct ended *next;
+	int32_t id;
+	int status;
+};
+
+struct process {
+	struct process *parent;
+	int32_t id;
+	struct ended *ended; /* children that nobody has waited for */
+	/* What the parent gets back at the end of this one. */
+	struct thread *waiting;
+	struct memory_copy *memory; /* NULL while it is shared */
+	struct descriptors *descriptors;
+	struct signals_copy *signals;
+	struct node *working;
+	uint32_t umask;
+	bool has_ended;
+};
+
+static struct process first = { .id = 1 };
+static struct process *current = &first;
+static int depth;
+static struct boot boot;
+static uint64_t stack_start, stack_end;
+
+static void end_by_signal(int signal)
+{
+	process_end(signal);
+}
+
+void process_init(const struct boot *given, uint64_t start, uint64_t end)
+{
+	boot = *given;
+	stack_start = start;
+	stack_end = end;
+	signals_set_end(end_by_signal);
+}
+
+int32_t process_id(void)
+{
+	return current->id;
+}
+
+int32_t process_parent(void)
+{
+	return current->parent ? current->parent->id : 0;
+}
+
+/* Below the stack pointer nothing of the caller's is worth a copy. */
+static struct memory_copy *copy_memory(uint64_t sp)
+{
+	bool is_main = sp > stack_start && sp <= stack_end;
+	return memory_copy(is_main ? stack_start : 0, is_main ? (sp - 4096) & ~UINT64_C(4095) : 0);
+}
+
+static void free_child(struct process *child)
+{
+	if (child->memory)
+		memory_copy_free(child->memory);
+	if (child->descriptors)
+		descriptors_free(child->descriptors);
+	heap_free(child->signals);
+	heap_free(child);
+}
+
+static struct process *new_child(const struct registers *r, uint64_t flags)
+{
+	struct process *child = heap_alloc(sizeof(*child));
+	if (!child)
+		return NULL;
+	child->parent = current;
+	child->waiting = current_thread;
+	child->descriptors = descriptors_copy();
+	child->signals = signals_copy();
+	child->working = path_working;
+	child->umask = path_umask;
+	if (!(flags & CLONE_VM))
+		child->memory = copy_memory(r->rsp);
+	if (!child->descriptors || !child->signals || (!child->memory && !(flags & CLONE_VM))) {
+		free_child(child);
+		return NULL;
+	}
+	return child;
+}
+
+static void put_back(struct process *child)
+{
+	descriptors_put_back(child->descriptors);
+	child->descriptors = NULL;
+	signals_put_back(child->signals);
+	child->signals = NULL;
+	node_drop(path_working);
+	path_working = child->working;
+	path_umask = child->umask;
+	if (child->memory)
+		memory_put_back(child->memory);
+	child->memory = NULL;
+}
+
+int64_t process_fork(const struct registers *r, const struct fork_request *request)
+{
+	if (depth >= DEPTH_MOST)
+		return -EAGAIN;
+	struct registers begin = *r;
+	begin.rax = 0;
+	if (request->stack)
+		begin.rsp = request->stack;
+	struct process *child = new_child(r, request->flags);
+	struct thread *thread = child ? thread_new(&begin) : NULL;
+	if (!thread) {
+		if (child)
+			free_child(child);
+		return child ? -EAGAIN : -ENOMEM;
+	}
+	child->id = thread->id;
+	thread->group = (uint32_t)child->id;
+	thread->fs = request->flags & CLONE_SETTLS ? request->fs : thread_fs();
+	thread->blocked = current_thread->blocked;
+	thread->other_stack = current_thread->other_stack;
+	memcpy(thread->name, current_thread->name, sizeof(thread->name));
+	if (request->flags & CLONE_CHILD_SETTID)
+		*(int32_t *)at(request->child_tid) = thread->id;
+	if (request->flags & CLONE_PARENT_SETTID)
+		*(int32_t *)at(request->parent_tid) = thread->id;
+	node_hold(path_working);
+	depth++;
+	current = child;
+	uint32_t group = thread_set_group(thread->group);
+	thread_ready(thread);
+	while (!child->has_ended)
+		(void)thread_wait_frozen();
+	/* The child has put everything back and is gone. */
+	(void)group;
+	int64_t id = child->id;
+	heap_free(child);
+	return id;
+}
+
+void process_end(int status)
+{
+	struct process *child = current;
+	struct process *parent = child->parent;
+	if (!parent)
+		return;
+	struct ended *ended = heap_alloc(sizeof(*ended));
+	put_back(child);
+	if (ended) {
+		*ended = (struct ended){ parent->ended, child->id, status };
+		parent->ended = ended;
+	}
+	while (child->ended) {
+		struct ended *next = child->ended->next;
+		heap_free(child->ended);
+		child->ended = next;
+	}
+	depth--;
+	current = parent;
+	child->has_ended = true;
+	(void)thread_set_group(child->waiting->group);
+	thread_ready(child->waiting);
+	signals_raise(child->waiting, SIGCHLD);
+	thread_exit();
+}
+
+int64_t process_wait(int32_t wanted, int *ret_status)
+{
+	if (!current->ended)
+		return -ECHILD;
+	for (struct ended **link = &current->ended; *link; link = &(*link)->next) {
+		struct ended *one = *link;
+		if (wanted > 0 && one->id != wanted)
+			continue;
+		/* The oldest first: it stands last. */
+		if (wanted <= 0 && one->next)
+			continue;
+		int32_t id = one->id;
+		*ret_status = one->status;
+		*link = one->next;
+		heap_free(one);
+		return id;
+	}
+	return wanted > 0 ? -ECHILD : 0;
+}
+
+/* Words one behind the other, as struct boot has them. */
+struct words {
+	char *bytes;
+	uint64_t length;
+	uint32_t count;
+};
+
+static int add_word(struct words *words, const char *word)
+{
+	size_t length = strlen(word) + 1;
+	if (words->length + length > WORDS_MOST)
+		return -E2BIG;
+	memcpy(words->bytes + words->length, word, length);
+	words->length += length;
+	words->count++;
+	return 0;
+}
+
+static int add_words(struct words *words, char *const *list)
+{
+	int r = 0;
+	for (uint32_t i = 0; r == 0 && list && list[i]; i++)
+		r = add_word(words, list[i]);
+	return r;
+}
+
+/* "#!INTERPRETER [WORD]": 1 with both, the second may be empty; 0 if it is no script. */
+static int read_script(struct node *node, char *line, const char **ret_word)
+{
+	memset(line, 0, SCRIPT_LINE);
+	int64_t got = node_read(node, line, SCRIPT_LINE - 1, 0);
+	if (got < 4 || line[0] != '#' || line[1] != '!')
+		return 0;
+	char *c = line + 2;
+	while (*c == ' ' || *c == '\t')
+		c++;
+	char *start = c;
+	while (*c && *c != ' ' && *c != '\t' && *c != '\n')
+		c++;
+	char *word = c;
+	while (*word == ' ' || *word == '\t')
+		*word++ = '\0';
+	char *end = word;
+	while (*end && *end != '\n')
+		end++;
+	if (*c == '\n')
+		*c = '\0';
+	*end = '\0';
+	memmove(line, start, strlen(start) + 1);
+	*ret_word = word == c ? "" : word;
+	return 1;
+}
+
+static int find_program(struct words *words, const char *path, char *const *list)
+{
+	char line[SCRIPT_LINE];
+	const char *word = NULL;
+	struct node *node = NULL;
+	int r = path_find(path_working, path, true, &node);
+	if (r < 0)
+		return r;
+	if (!S_ISREG(node->mode) || !(node->mode & 0111))
+		return -EACCES;
+	if (!read_script(node, line, &word))
+		return load_is_program(node) ? add_words(words, list) : -ENOSYS;
+	r = path_find(path_working, line, true, &node);
+	if (r == 0 && !load_is_program(node))
+		r = -ENOSYS;
+	if (r == 0)
+		r = add_word(words, line);
+	if (r == 0 && *word)
+		r = add_word(words, word);
+	if (r == 0)
+		r = add_word(words, path);
+	return r == 0 && list && list[0] ? add_words(words, list + 1) : r;
+}
+
+static void begin_anew(struct registers *r, const struct words *words, uint32_t arguments)
+{
+	struct program program;
+	struct boot start = boot;
+	struct thread *self = current_thread;
+	start.words_address = address_of(words->bytes);
+	start.words_bytes = (uint32_t)words->length;
+	start.argument_count = arguments;
+	start.environment_count = words->count - arguments;
+	load_again(&program);
+	memory_reset(stack_start, stack_end);
+	*r = (struct registers){ .cs = r->cs, .ss = r->ss, .rflags = 0x202, .number = UINT64_MAX };
+	r->rip = program.entry;
+	r->rsp = load_stack(&start, &program, stack_end);
+	thread_set_fs(0);
+	self->clear_child_tid = self->robust_list = 0;
+	self->other_stack = (stack_t){};
+	self->has_blocked_before = false;
+	memset(self->name, 0, sizeof(self->name));
+	const char *name = words->bytes;
+	for (const char *c = name; *c; c++)
+		if (*c == '/')
+			name = c + 1;
+	memcpy(self->name, name, strlen(name) < 15 ? strlen(name) : 15);
+	signals_reset();
+	descriptors_close_on_exec();
+}
+
+int64_t process_execute(
+	struct registers *r, const char *path, char *const *list, char *const *settings)
+{
+	struct words words = { .bytes = heap_alloc_raw(WORDS_MOST) };
+	int e = words.bytes ? find_program(&words, path, list) : -ENOMEM;
+	uint32_t arguments = words.count;
+	if (e == 0)
+		e = add_words(&words, settings);
+	if (e == 0 && current->parent && !current->memory) {
+		/* Until here it was shared with the parent, which must find it as it is now. */
+		current->memory = copy_memory(current->waiting == current_thread ? 0 : r->rsp);
+		e = current->memory ? 0 : -ENOMEM;
+	}
+	if (e == 0)
+		begin_anew(r, &words, arguments);
+	heap_free(words.bytes);
+	return e < 0 ? e : 0;
+}

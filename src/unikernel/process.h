@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * process.h - fork and exec: a child runs on to its end while its parent waits.
+ *
+ * One address space: what the child changes of the program's memory is put back when it ends. Files, pipes and sockets
+ * are shared as on Linux. Programs that fork and go on beside the child have no place here.
+ */
+#pragma once
+
+#include "unikernel/thread.h"
+
+struct fork_request {
+	uint64_t flags; /* CLONE_ */
+	uint64_t stack; /* 0: the caller's */
+	uint64_t parent_tid, child_tid, fs;
+};
+
+void process_init(const struct boot *boot, uint64_t stack_start, uint64_t stack_end);
+
+/* The child's number, in the parent, after the child's end; -ENOMEM, -EAGAIN. */
+int64_t process_fork(const struct registers *registers, const struct fork_request *request);
+
+/* Ends the process with a status of wait(2). Returns if it is the first one, which nobody waits for. */
+void process_end(int status);
+
+int32_t process_id(void);
+int32_t process_parent(void);
+
+/* wait4's answer: the number of a child that has ended and its status; -ECHILD, or 0 with no such child. */
+int64_t process_wait(int32_t wanted, int *ret_status);
+
+/* Starts the program anew; only the one that the image was built for. -ENOENT, -EACCES, -ENOSYS: it is another one. */
+int64_t process_execute(
+	struct registers *registers, const char *path, char *const *words, char *const *settings);
