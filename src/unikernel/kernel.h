@@ -67,6 +67,9 @@ struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end);
 void memory_put_back(struct memory_copy *copy); /* the copy is gone */
 void memory_copy_free(struct memory_copy *copy);
 
+/* A writable segment of the program, which memory_copy() takes along; false if there are too many. */
+bool memory_add_segment(uint64_t start, uint64_t end);
+
 /* Unmaps all of the program's but its stack, which is emptied. */
 void memory_reset(uint64_t stack_start, uint64_t stack_end);
 

@@ -33,7 +33,13 @@ static struct {
 	uint64_t cursor;                 /* the page below which the next search starts */
 } region;
 
+#define SEGMENTS_MOST 8u
+
 static struct memory_copy *last_copy;
+static struct {
+	uint64_t start, end;
+} segments[SEGMENTS_MOST];
+static uint32_t segment_count;
 
 static uint64_t page_of(uint64_t address)
 {
@@ -282,11 +288,20 @@ static bool is_copied(const struct memory_copy *copy, uint64_t page)
 		!(address >= copy->skip_start && address < copy->skip_end);
 }
 
+bool memory_add_segment(uint64_t start, uint64_t end)
+{
+	if (segment_count == SEGMENTS_MOST)
+		return false;
+	segments[segment_count].start = start;
+	segments[segment_count++].end = end;
+	return true;
+}
+
 static uint64_t segments_bytes(void)
 {
-	uint64_t start, end, bytes = 0;
-	for (uint32_t i = 0; load_writable(i, &start, &end); i++)
-		bytes += end - start;
+	uint64_t bytes = 0;
+	for (uint32_t i = 0; i < segment_count; i++)
+		bytes += segments[i].end - segments[i].start;
 	return bytes;
 }
 
@@ -315,10 +330,9 @@ struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end)
 			to += KERNEL_PAGE;
 		}
 	copy->segments = to;
-	uint64_t start, end;
-	for (uint32_t i = 0; load_writable(i, &start, &end); i++) {
-		memcpy(to, at(start), end - start);
-		to += end - start;
+	for (uint32_t i = 0; i < segment_count; i++) {
+		memcpy(to, at(segments[i].start), segments[i].end - segments[i].start);
+		to += segments[i].end - segments[i].start;
 	}
 	copy->before = last_copy;
 	last_copy = copy;
@@ -337,9 +351,8 @@ void memory_copy_free(struct memory_copy *copy)
 /* Pages that never changed are left alone: they may be read-only, as what a linker protects is. */
 static void put_segments_back(const uint8_t *from)
 {
-	uint64_t start, end;
-	for (uint32_t i = 0; load_writable(i, &start, &end); i++)
-		while (start < end) {
+	for (uint32_t i = 0; i < segment_count; i++)
+		for (uint64_t start = segments[i].start, end = segments[i].end; start < end;) {
 			uint64_t page = start & ~(uint64_t)(KERNEL_PAGE - 1);
 			uint64_t next = page + KERNEL_PAGE < end ? page + KERNEL_PAGE : end;
 			if (memcmp(at(start), from, next - start) != 0) {

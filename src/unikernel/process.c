@@ -59,6 +59,10 @@ void process_init(const struct boot *given, uint64_t start, uint64_t end)
 	boot = *given;
 	stack_start = start;
 	stack_end = end;
+	uint64_t from, to;
+	for (uint32_t i = 0; load_writable(i, &from, &to); i++)
+		if (!memory_add_segment(from, to))
+			kernel_panic("the program has too many segments");
 	signals_set_end(end_by_signal);
 }
 
