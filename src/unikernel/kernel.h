@@ -85,7 +85,7 @@ struct program {
 	uint32_t header_count;
 	uint64_t start, end; /* of all its segments */
 };
-int load_program(const struct boot *boot, struct program *ret);
+int load_program(const struct boot *boot, uint64_t entry, struct program *ret);
 /* The writable segments as they were at the start, the others untouched. */
 void load_again(struct program *ret);
 bool load_is_program(struct node *node);

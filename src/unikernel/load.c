@@ -21,6 +21,7 @@
 /* What was loaded, to load it again. */
 static struct boot loaded_boot;
 static struct program loaded;
+static uint64_t call_entry;
 
 static uint64_t page_down(uint64_t address)
 {
@@ -85,7 +86,7 @@ static int load_segments(const struct boot *boot, const Elf64_Phdr *segments, ui
 		if (!is_good(boot, segment))
 			return -ENOEXEC;
 		if (segment->p_type == PT_BERTH_SLOT) {
-			*(uint64_t *)at(segment->p_vaddr) = (uint64_t)(uintptr_t)unikernel_entry;
+			*(uint64_t *)at(segment->p_vaddr) = call_entry;
 			continue;
 		}
 		int r = load_segment(boot, segment);
@@ -115,8 +116,9 @@ static uint64_t headers_address(const Elf64_Ehdr *header, const Elf64_Phdr *segm
 	return 0;
 }
 
-int load_program(const struct boot *boot, struct program *ret)
+int load_program(const struct boot *boot, uint64_t entry, struct program *ret)
 {
+	call_entry = entry;
 	const Elf64_Ehdr *header = at(boot->program_address);
 	if (boot->program_bytes < sizeof(*header) ||
 		memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_type != ET_EXEC ||
@@ -175,7 +177,7 @@ void load_again(struct program *ret)
 	const Elf64_Phdr *segments = at(loaded_boot.program_address + header->e_phoff);
 	for (uint32_t i = 0; i < header->e_phnum; i++)
 		if (segments[i].p_type == PT_BERTH_SLOT)
-			*(uint64_t *)at(segments[i].p_vaddr) = (uint64_t)(uintptr_t)unikernel_entry;
+			*(uint64_t *)at(segments[i].p_vaddr) = call_entry;
 	*ret = loaded;
 }
 

@@ -128,7 +128,7 @@ void kernel_main(const struct boot *given)
 	if (net_init(boot) < 0)
 		kernel_panic("there is not enough memory for the network");
 	find_program(boot);
-	if (load_program(boot, &program) < 0)
+	if (load_program(boot, address_of((void *)(uintptr_t)unikernel_entry), &program) < 0)
 		kernel_panic("the program is no static x86-64 executable that could be loaded");
 	calls_init();
 	thread_set_outside(signals_take_outside);
