@@ -54,7 +54,7 @@ static void end_by_signal(int signal)
 	process_end(signal);
 }
 
-void process_init(const struct boot *given, uint64_t start, uint64_t end)
+int process_init(const struct boot *given, uint64_t start, uint64_t end)
 {
 	boot = *given;
 	stack_start = start;
@@ -62,8 +62,9 @@ void process_init(const struct boot *given, uint64_t start, uint64_t end)
 	uint64_t from, to;
 	for (uint32_t i = 0; load_writable(i, &from, &to); i++)
 		if (!memory_add_segment(from, to))
-			kernel_panic("the program has too many segments");
+			return -E2BIG;
 	signals_set_end(end_by_signal);
+	return 0;
 }
 
 int32_t process_id(void)

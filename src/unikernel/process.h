@@ -15,7 +15,8 @@ struct fork_request {
 	uint64_t parent_tid, child_tid, fs;
 };
 
-void process_init(const struct boot *boot, uint64_t stack_start, uint64_t stack_end);
+/* 0, or -E2BIG: the program has too many segments. */
+int process_init(const struct boot *boot, uint64_t stack_start, uint64_t stack_end);
 
 /* The child's number, in the parent, after the child's end; -ENOMEM, -EAGAIN. */
 int64_t process_fork(const struct registers *registers, const struct fork_request *request);

@@ -139,7 +139,8 @@ void kernel_main(const struct boot *given)
 		at(boot->words_address), arguments_bytes(boot), "/.berth/program" };
 	if (proc_init(&place) < 0)
 		kernel_panic("there is not enough memory for /proc");
-	process_init(boot, stack, stack + stack_bytes);
+	if (process_init(boot, stack, stack + stack_bytes) < 0)
+		kernel_panic("the program has too many segments");
 	name_thread(at(boot->words_address));
 	if (platform_lock() < 0)
 		kernel_panic("the process could not be locked");
