@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -19,7 +20,9 @@
 #include "agent/power.h"
 #include "agent/tune.h"
 #include "agent/usage.h"
+#include "base/file.h"
 
+#define GROUP                "/sys/fs/cgroup/berth-agent"
 #define ADDRESS_FAMILY_VSOCK 40
 #define CID_ANY              UINT32_MAX
 
@@ -157,6 +160,25 @@ void serve_connection(int fd)
 	free(frame);
 }
 
+/*
+ * A systemd that we started beside ends all that is in its own group when one of it is killed for want of
+ * memory: programs of exec, and us with them.
+ */
+static void leave_group_of_init(void)
+{
+	static bool has_left;
+	char line[4096];
+	if (has_left || access("/run/systemd/system", F_OK) < 0 ||
+		file_read_line(AT_FDCWD, "/proc/self/cgroup", line, sizeof(line)) <= 0)
+		return;
+	if (strstr(line, "/init.scope")) {
+		(void)!mkdir(GROUP, 0755);
+		if (file_write_value_f(AT_FDCWD, GROUP "/cgroup.procs", "%d", getpid()) < 0)
+			return;
+	}
+	has_left = true;
+}
+
 void serve_run(int listener)
 {
 	signal(SIGCHLD, SIG_IGN);
@@ -164,6 +186,7 @@ void serve_run(int listener)
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0)
 			continue;
+		leave_group_of_init();
 		pid_t pid = fork();
 		if (pid == 0) {
 			signal(SIGCHLD, SIG_DFL);

@@ -63,7 +63,8 @@ static const char unit[] = "[Unit]\n"
 			   "ExecStart=/var/lib/berth/berth-agent\n"
 			   "Restart=always\n"
 			   "RestartSec=1\n"
-			   "KillMode=process\n";
+			   "KillMode=process\n"
+			   "OOMPolicy=continue\n";
 
 static int write_file(
 	int folder, const char *name, const void *bytes, size_t count, struct error *e)
