@@ -68,7 +68,7 @@ static int read_exit_port(struct plan *plan, char *value)
 	return 0;
 }
 
-/* FILE[,ro][,id=ID][,bps=BYTES][,iops=COUNT] */
+/* FILE[,ro][,sata][,id=ID][,bps=BYTES][,iops=COUNT] */
 static int read_disk(struct plan *plan, char *value)
 {
 	if (plan->disk_count == PLAN_DISKS_MAX)
@@ -82,6 +82,8 @@ static int read_disk(struct plan *plan, char *value)
 		int r = 0;
 		if (strcmp(part, "ro") == 0)
 			disk.read_only = true;
+		else if (strcmp(part, "sata") == 0)
+			disk.is_sata = true;
 		else if (text_starts(part, "id="))
 			disk.id = part + 3;
 		else if (text_starts(part, "bps="))
@@ -97,7 +99,7 @@ static int read_disk(struct plan *plan, char *value)
 	return 0;
 }
 
-/* NAME[,mac=MAC][,queues=COUNT] */
+/* NAME[,e1000][,mac=MAC][,queues=COUNT] */
 static int read_tap(struct plan *plan, char *value)
 {
 	if (plan->nic_count == PLAN_NICS_MAX)
@@ -110,6 +112,8 @@ static int read_tap(struct plan *plan, char *value)
 	for (char *part = strtok_r(NULL, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
 		if (text_starts(part, "mac="))
 			nic.mac = part + 4;
+		else if (strcmp(part, "e1000") == 0)
+			nic.is_e1000 = true;
 		else if (!text_starts(part, "queues=") ||
 			read_small(part + 7, 1, 8, &nic.queues) < 0)
 			return -EINVAL;
@@ -196,8 +200,10 @@ static const struct option options[] = {
 	{ "firmware-log", "FILE", "what the firmware says at its debug port", read_firmware_log },
 	{ "cache", "DIR", "where unpacked kernels are kept", read_cache },
 	{ "restore", "FILE", "go on from the state that this file holds", read_restore },
-	{ "disk", "FILE[,ro][,id=ID][,bps=SIZE][,iops=N]", "a virtio disk", read_disk },
-	{ "tap", "NAME[,mac=MAC][,queues=N]", "a virtio network card on a tap device", read_tap },
+	{ "disk", "FILE[,ro][,sata][,id=ID][,bps=SIZE][,iops=N]", "a virtio or SATA disk",
+		read_disk },
+	{ "tap", "NAME[,e1000][,mac=MAC][,queues=N]",
+		"a virtio or e1000 network card on a tap device", read_tap },
 	{ "vsock", "CID,DIR", "a virtio socket; its unix sockets are in DIR", read_vsock },
 	{ "balloon", NULL, "a memory balloon", read_balloon },
 	{ "console", "none|stdio", "where the console goes (stdio)", read_console },

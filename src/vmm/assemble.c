@@ -13,7 +13,10 @@
 #include "base/text.h"
 #include "disk/disk.h"
 #include "host/process.h"
+#include "vmm/ahci/ahci.h"
+#include "vmm/e1000/e1000.h"
 #include "vmm/firmware.h"
+#include "vmm/pflash.h"
 #include "vmm/suspend.h"
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/block.h"
@@ -63,16 +66,28 @@ static int read_firmware(struct assembly *assembly, struct error *e)
 	return r;
 }
 
+static int add_part(struct machine *machine, struct part *part, struct error *e)
+{
+	int r = machine_add_part(machine, part, e);
+	if (r < 0)
+		part->driver->free(part);
+	return r;
+}
+
 static int add_variables(struct assembly *assembly, struct error *e)
 {
 	struct image file;
 	int r = open_image(assembly->plan.firmware_vars, O_RDWR, &file, e);
 	if (r < 0 || file.fd < 0)
 		return r;
-	r = machine_add_variables(assembly->machine, &file, e);
-	if (r < 0)
+	struct pflash *pflash;
+	r = pflash_new(&assembly->machine->bus, &file, LAYOUT_ABOVE_4G - assembly->firmware_bytes,
+		&pflash, e);
+	if (r < 0) {
 		close(file.fd);
-	return r;
+		return r;
+	}
+	return add_part(assembly->machine, &pflash->part, e);
 }
 
 static int add_debug_port(struct assembly *assembly, struct error *e)
@@ -130,6 +145,41 @@ int assembly_make_disk(struct assembly *assembly, const struct plan_disk *plan, 
 	return r;
 }
 
+static int add_sata_disk(
+	struct assembly *assembly, const struct plan_disk *plan, int fd, struct error *e)
+{
+	struct machine *machine = assembly->machine;
+	struct disk *disk;
+	uint32_t port;
+	int r = raw_open_fd(fd, plan->file, plan->read_only, &disk, e);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	if (!assembly->ahci) {
+		r = ahci_new(&machine->pci, CHIPSET_LPC_SLOT, CHIPSET_SATA_FUNCTION, machine->guest,
+			machine->loop, &machine->bus, &assembly->ahci, e);
+		if (r == 0)
+			r = add_part(machine, ahci_part(assembly->ahci), e);
+	}
+	const struct ahci_options options = {
+		.id = plan->id,
+		.bytes_per_second = plan->bytes_per_second,
+		.operations_per_second = plan->operations_per_second,
+		.stalled = machine_stall,
+		.data = machine,
+	};
+	if (r == 0)
+		r = ahci_add(assembly->ahci, disk, &options, &port, e);
+	if (r < 0) {
+		disk_close(disk);
+		return r;
+	}
+	text_printf(&assembly->boot_order, "/pci@i0cf8/pci8086,2922@%x,%x/drive@%x/disk@0\n",
+		CHIPSET_LPC_SLOT, CHIPSET_SATA_FUNCTION, port);
+	return 0;
+}
+
 static int add_disk(struct assembly *assembly, uint32_t index, struct error *e)
 {
 	struct plan_disk *plan = &assembly->plan.disks[index];
@@ -141,6 +191,8 @@ static int add_disk(struct assembly *assembly, uint32_t index, struct error *e)
 	int fd = open_file(plan->file, plan->read_only ? O_RDONLY : O_RDWR, e);
 	if (fd < 0)
 		return fd;
+	if (plan->is_sata)
+		return add_sata_disk(assembly, &named, fd, e);
 	struct virtio_device *device;
 	int r = assembly_make_disk(assembly, &named, fd, &device, e);
 	if (r < 0)
@@ -202,11 +254,38 @@ int assembly_make_nic(struct assembly *assembly, const struct plan_nic *plan, in
 	return r;
 }
 
+static int add_e1000(
+	struct assembly *assembly, const struct plan_nic *plan, int tap, struct error *e)
+{
+	struct machine *machine = assembly->machine;
+	struct e1000_options options = {
+		.tap = tap,
+		.slot = PCI_FIXED_NICS,
+		.function = (uint8_t)assembly->e1000_count,
+	};
+	struct part *part;
+	int r = plan->queues > 1
+		? error_set(e, -EINVAL, "an e1000 has one queue, not %u", plan->queues)
+		: plan->mac ? read_mac(plan->mac, options.mac, e)
+			    : 0;
+	if (!plan->mac)
+		make_mac(plan->tap, options.mac);
+	if (r == 0)
+		r = e1000_new(&machine->pci, machine->guest, machine->loop, &machine->bus, &options,
+			&part, e);
+	if (r < 0) {
+		close(tap);
+		return error_prefix(e, r, "%s", plan->tap);
+	}
+	assembly->e1000_count++;
+	return add_part(machine, part, e);
+}
+
 static int add_nic(struct assembly *assembly, const struct plan_nic *plan, struct error *e)
 {
 	char name[MACHINE_NAME_BYTES];
 	int taps[NET_PAIRS_MAX];
-	uint32_t pairs = plan->queues ? plan->queues : 1;
+	uint32_t pairs = plan->queues && !plan->is_e1000 ? plan->queues : 1;
 	int r = 0;
 	if (text_starts(plan->tap, "fd:")) {
 		pairs = 1;
@@ -217,6 +296,8 @@ static int add_nic(struct assembly *assembly, const struct plan_nic *plan, struc
 	}
 	if (r < 0)
 		return r;
+	if (plan->is_e1000)
+		return add_e1000(assembly, plan, taps[0], e);
 	struct virtio_device *device;
 	r = assembly_make_nic(assembly, plan, taps, pairs, &device, e);
 	if (r < 0)

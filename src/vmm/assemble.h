@@ -23,6 +23,8 @@ struct assembly {
 	struct debug_port *debug_port; /* or NULL */
 	int firmware_log;              /* -1: none */
 	struct text boot_order;
+	uint32_t e1000_count;
+	struct ahci *ahci;                       /* the machine's, once it has a SATA disk */
 	struct virtio_device *balloon, *console; /* the machine's; balloon may be NULL */
 };
 

@@ -74,6 +74,6 @@ int chipset_init(struct chipset *chipset, struct pci *pci, struct error *e)
 	int r = pci_add(pci, host, 0, 0, e);
 	if (r == 0)
 		r = pci_add(pci, lpc, CHIPSET_LPC_SLOT, 0, e);
-	host->config[0x3d] = lpc->config[0x3d] = 0;
+	host->config[PCI_INTERRUPT_PIN] = lpc->config[PCI_INTERRUPT_PIN] = 0;
 	return r;
 }

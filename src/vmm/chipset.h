@@ -7,7 +7,8 @@
 
 #include "vmm/pci.h"
 
-#define CHIPSET_LPC_SLOT 31
+#define CHIPSET_LPC_SLOT      31u
+#define CHIPSET_SATA_FUNCTION 2u /* of that slot, if there are SATA disks */
 
 struct chipset {
 	struct pci_device host, lpc;

@@ -13,7 +13,6 @@
 
 #include "vmm/acpi.h"
 #include "vmm/firmware.h"
-#include "vmm/pflash.h"
 #include "vmm/test_device.h"
 
 #define SERIAL_PORT      0x3f8
@@ -302,7 +301,8 @@ void machine_free(struct machine *machine)
 	for (uint32_t i = 0; i < machine->device_count; i++)
 		virtio_pci_free(machine->devices[i]);
 	hotplug_done(&machine->hotplug);
-	pflash_free(machine->pflash);
+	for (uint32_t i = 0; i < machine->part_count; i++)
+		machine->parts[i]->driver->free(machine->parts[i]);
 	pci_done(&machine->pci);
 	power_done(&machine->power);
 	rtc_done(&machine->rtc);
@@ -317,10 +317,13 @@ void machine_free(struct machine *machine)
 	free(machine);
 }
 
-int machine_add_variables(struct machine *machine, const struct image *file, struct error *e)
+int machine_add_part(struct machine *machine, struct part *part, struct error *e)
 {
-	return pflash_new(&machine->bus, file, LAYOUT_ABOVE_4G - machine->firmware_bytes,
-		&machine->pflash, e);
+	if (machine->part_count == MACHINE_PARTS_MAX)
+		return error_set(e, -ENOSPC, "more than %d devices that are not virtio's",
+			MACHINE_PARTS_MAX);
+	machine->parts[machine->part_count++] = part;
+	return 0;
 }
 
 int machine_add(
@@ -495,6 +498,8 @@ void machine_pause(struct machine *machine)
 	for (uint32_t i = 0; i < machine->device_count; i++)
 		if (machine->devices[i])
 			virtio_pci_pause(machine->devices[i], true);
+	for (uint32_t i = 0; i < machine->part_count; i++)
+		machine->parts[i]->driver->pause(machine->parts[i], true);
 }
 
 void machine_resume(struct machine *machine)
@@ -504,6 +509,8 @@ void machine_resume(struct machine *machine)
 	for (uint32_t i = 0; i < machine->device_count; i++)
 		if (machine->devices[i])
 			virtio_pci_pause(machine->devices[i], false);
+	for (uint32_t i = 0; i < machine->part_count; i++)
+		machine->parts[i]->driver->pause(machine->parts[i], false);
 	bool stalled = machine->stalls > 0;
 	bus_leave(&machine->bus);
 	if (!stalled)
@@ -543,8 +550,8 @@ int machine_reset(struct machine *machine, struct error *e)
 	pci_reset(&machine->pci);
 	power_reset(&machine->power);
 	serial_reset(&machine->serial);
-	if (machine->pflash)
-		pflash_reset(machine->pflash);
+	for (uint32_t i = 0; i < machine->part_count; i++)
+		machine->parts[i]->driver->reset(machine->parts[i]);
 	bus_leave(&machine->bus);
 	int r = forget_memory(machine, e);
 	if (r == 0)
@@ -620,14 +627,14 @@ int machine_save(struct machine *machine, struct state *state, struct error *e)
 		for (uint32_t i = 0; i < machine->device_count; i++)
 			if (machine->devices[i])
 				virtio_pci_save(machine->devices[i], state);
+		for (uint32_t i = 0; i < machine->part_count; i++)
+			machine->parts[i]->driver->save(machine->parts[i], state);
 		pci_save(&machine->pci, state);
 		power_save(&machine->power, state);
 		hotplug_save(&machine->hotplug, state);
 		rtc_save(&machine->rtc, state);
 		serial_save(&machine->serial, state);
 		fw_cfg_save(&machine->fw_cfg, state);
-		if (machine->pflash)
-			pflash_save(machine->pflash, state);
 	}
 	return save_cpus(machine, state, e);
 }
@@ -659,8 +666,8 @@ int machine_load(struct machine *machine, const struct state *state, struct erro
 		r = serial_load(&machine->serial, state, e);
 	if (r == 0)
 		r = fw_cfg_load(&machine->fw_cfg, state, e);
-	if (r == 0 && machine->pflash)
-		r = pflash_load(machine->pflash, state, e);
+	for (uint32_t i = 0; r == 0 && i < machine->part_count; i++)
+		r = machine->parts[i]->driver->load(machine->parts[i], state, e);
 	for (uint32_t i = 0; r == 0 && i < machine->device_count; i++)
 		if (machine->devices[i])
 			r = virtio_pci_load(machine->devices[i], state, e);

@@ -14,6 +14,7 @@
 #include "vmm/cpu/engine.h"
 #include "vmm/fw_cfg.h"
 #include "vmm/hotplug.h"
+#include "vmm/part.h"
 #include "vmm/pci.h"
 #include "vmm/power.h"
 #include "vmm/rtc.h"
@@ -21,6 +22,7 @@
 #include "vmm/vcpus.h"
 #include "vmm/virtio/pci.h"
 
+#define MACHINE_PARTS_MAX   16
 #define MACHINE_MEMORY_MIN  (1 * MIB)
 #define MACHINE_MEMORY_MAX  (1024 * GIB)
 #define MACHINE_NAME_BYTES  72
@@ -59,7 +61,8 @@ struct machine {
 	uint64_t rsdp_at;               /* in guest memory, if the tables are there */
 	const uint8_t *firmware;        /* the caller's; NULL: the machine boots a kernel */
 	uint32_t firmware_bytes;
-	struct pflash *pflash; /* the firmware's variables, or NULL */
+	struct part *parts[MACHINE_PARTS_MAX]; /* what is no virtio device */
+	uint32_t part_count;
 	const char
 		*boot_order; /* the caller's: paths for the firmware, one a line; NULL: its own */
 	struct cpu_state boot_state;
@@ -102,9 +105,8 @@ int machine_new(const struct machine_options *options, struct loop *loop, struct
 void machine_free(struct machine *machine);
 DEFINE_CLEANUP(struct machine *, machine_free);
 
-/* Firmware's variables, below it: see pflash_new(). */
-int machine_add_variables(
-	struct machine *machine, const struct image *file, struct error *e) must_use;
+/* Adds a device that has its place already, before the CPUs run. On success the machine owns it. */
+int machine_add_part(struct machine *machine, struct part *part, struct error *e) must_use;
 
 /* Adds a device in the next slot, called `name` (NULL: nothing). On success the machine owns it. */
 int machine_add(struct machine *machine, struct virtio_device *device, const char *name,

@@ -329,7 +329,7 @@ int pci_add(
 	device->pci = pci;
 	device->slot = slot;
 	device->function = function;
-	device->config[0x3d] = function == 0 ? 1 : 0; /* INTA# */
+	device->config[PCI_INTERRUPT_PIN] = function == 0 ? 1 : 0; /* INTA# */
 	device->config[PCI_INTERRUPT_LINE] = (uint8_t)(PCI_LINE_GSI + pci_slot_line(slot));
 	pci->devices[slot][function] = device;
 	if (function != 0 && pci->devices[slot][0])

@@ -17,6 +17,7 @@
 #define PCI_BARS            6
 #define PCI_PLUG_FIRST      1 /* slots of devices that come and go */
 #define PCI_PLUG_LAST       28
+#define PCI_FIXED_NICS      29 /* the slot of up to eight cards that do not */
 #define PCI_SLOTS           32
 #define PCI_FUNCTIONS       8
 #define PCI_MSIX_MAX        128
@@ -35,6 +36,7 @@
 #define PCI_COMMAND_NO_LINE 0x400u
 #define PCI_STATUS          0x06
 #define PCI_INTERRUPT_LINE  0x3c
+#define PCI_INTERRUPT_PIN   0x3d
 
 struct pci;
 struct pci_device;

@@ -213,34 +213,14 @@ static int read_file(struct pflash *pflash, const struct image *file, struct err
 	return r;
 }
 
-int pflash_new(struct bus *bus, const struct image *file, uint64_t end, struct pflash **ret,
-	struct error *e)
+static struct pflash *pflash_of(struct part *part)
 {
-	struct pflash *pflash = alloc(struct pflash);
-	pflash->fd = -1;
-	int r = read_file(pflash, file, e);
-	if (r == 0) {
-		pflash->region =
-			(struct region){ &pflash_calls, pflash, end - file->bytes, file->bytes };
-		r = bus_add(bus, BUS_MEMORY, &pflash->region);
-		if (r < 0)
-			error_code(e, r, "%s: below the firmware", file->name);
-	}
-	if (r < 0) {
-		pflash_free(pflash);
-		return r;
-	}
-	describe(pflash);
-	pflash->bus = bus;
-	pflash->fd = file->fd;
-	*ret = pflash;
-	return 0;
+	return container_of(part, struct pflash, part);
 }
 
-void pflash_free(struct pflash *pflash)
+static void pflash_free(struct part *part)
 {
-	if (!pflash)
-		return;
+	struct pflash *pflash = pflash_of(part);
 	if (pflash->bus)
 		bus_remove(pflash->bus, BUS_MEMORY, &pflash->region);
 	if (pflash->fd >= 0)
@@ -249,10 +229,18 @@ void pflash_free(struct pflash *pflash)
 	free(pflash);
 }
 
-void pflash_reset(struct pflash *pflash)
+static void pflash_reset(struct part *part)
 {
+	struct pflash *pflash = pflash_of(part);
 	pflash->mode = PFLASH_ARRAY;
 	pflash->status = 0;
+}
+
+/* What it is told to keep is in the file at once: nothing is ever under way. */
+static void pflash_pause(struct part *part, bool is_paused)
+{
+	(void)part;
+	(void)is_paused;
 }
 
 struct pflash_saved {
@@ -262,8 +250,10 @@ struct pflash_saved {
 };
 static_assert(sizeof(struct pflash_saved) == 24 + PFLASH_BUFFER, "layout");
 
-void pflash_save(const struct pflash *pflash, struct state *state)
+static void pflash_save(const struct part *part, struct state *state)
 {
+	const struct pflash *pflash = (const void *)part;
+	static_assert(offsetof(struct pflash, part) == 0, "layout");
 	struct pflash_saved saved = {
 		.buffer_at = pflash->buffer_at,
 		.mode = pflash->mode,
@@ -275,8 +265,9 @@ void pflash_save(const struct pflash *pflash, struct state *state)
 	state_put(state, "pflash", 1, &saved, sizeof(saved));
 }
 
-int pflash_load(struct pflash *pflash, const struct state *state, struct error *e)
+static int pflash_load(struct part *part, const struct state *state, struct error *e)
 {
+	struct pflash *pflash = pflash_of(part);
 	struct pflash_saved saved;
 	int r = state_get(state, "pflash", 1, &saved, sizeof(saved), e);
 	if (r < 0)
@@ -291,5 +282,38 @@ int pflash_load(struct pflash *pflash, const struct state *state, struct error *
 	pflash->buffer_count = saved.buffer_count;
 	pflash->buffer_expected = saved.buffer_expected;
 	memcpy(pflash->buffer, saved.buffer, sizeof(saved.buffer));
+	return 0;
+}
+
+static const struct part_driver driver = {
+	.reset = pflash_reset,
+	.pause = pflash_pause,
+	.save = pflash_save,
+	.load = pflash_load,
+	.free = pflash_free,
+};
+
+int pflash_new(struct bus *bus, const struct image *file, uint64_t end, struct pflash **ret,
+	struct error *e)
+{
+	struct pflash *pflash = alloc(struct pflash);
+	pflash->part.driver = &driver;
+	pflash->fd = -1;
+	int r = read_file(pflash, file, e);
+	if (r == 0) {
+		pflash->region =
+			(struct region){ &pflash_calls, pflash, end - file->bytes, file->bytes };
+		r = bus_add(bus, BUS_MEMORY, &pflash->region);
+		if (r < 0)
+			error_code(e, r, "%s: below the firmware", file->name);
+	}
+	if (r < 0) {
+		pflash_free(&pflash->part);
+		return r;
+	}
+	describe(pflash);
+	pflash->bus = bus;
+	pflash->fd = file->fd;
+	*ret = pflash;
 	return 0;
 }

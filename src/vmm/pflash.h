@@ -8,7 +8,7 @@
 
 #include "vmm/boot/image.h"
 #include "vmm/bus.h"
-#include "vmm/state.h"
+#include "vmm/part.h"
 
 #define PFLASH_BLOCK      4096u
 #define PFLASH_BYTES_MAX  (8 * MIB)
@@ -28,6 +28,7 @@ enum pflash_mode {
 };
 
 struct pflash {
+	struct part part;
 	struct bus *bus;
 	struct region region;
 	uint8_t *data;
@@ -46,8 +47,3 @@ struct pflash {
  */
 int pflash_new(struct bus *bus, const struct image *file, uint64_t end, struct pflash **ret,
 	struct error *e) must_use;
-void pflash_free(struct pflash *pflash);
-
-void pflash_reset(struct pflash *pflash);
-void pflash_save(const struct pflash *pflash, struct state *state);
-int pflash_load(struct pflash *pflash, const struct state *state, struct error *e) must_use;

@@ -93,6 +93,30 @@ static int read_object(const struct member *members, size_t count, const json_t 
 	return 0;
 }
 
+/* A member that is "virtio" or the one other word. */
+static int read_model(
+	const json_t *value, const char *other, const char *path, bool *ret, struct error *e)
+{
+	const char *text = json_string_value(value);
+	if (!text || (strcmp(text, "virtio") != 0 && strcmp(text, other) != 0))
+		return error_set(
+			e, -EINVAL, "plan: %s: neither \"virtio\" nor \"%s\"", path, other);
+	*ret = strcmp(text, other) == 0;
+	return 0;
+}
+
+static int read_disk_bus(void *object, const json_t *value, const char *path, struct error *e)
+{
+	struct plan_disk *disk = object;
+	return read_model(value, "sata", path, &disk->is_sata, e);
+}
+
+static int read_nic_model(void *object, const json_t *value, const char *path, struct error *e)
+{
+	struct plan_nic *nic = object;
+	return read_model(value, "e1000", path, &nic->is_e1000, e);
+}
+
 #define DISK(name, type, field, max) \
 	{ \
 		name, type, offsetof(struct plan_disk, field), max, NULL \
@@ -101,6 +125,7 @@ static const struct member disk_members[] = {
 	DISK("file", TEXT, file, 0),
 	DISK("id", TEXT, id, 0),
 	DISK("readonly", FLAG, read_only, 0),
+	{ "bus", READ, 0, 0, read_disk_bus },
 	DISK("bytes_per_second", NUMBER64, bytes_per_second, INT64_MAX),
 	DISK("operations_per_second", NUMBER64, operations_per_second, INT64_MAX),
 };
@@ -131,6 +156,7 @@ static const struct member nic_members[] = {
 	NIC("mac", TEXT, mac, 0),
 	NIC("id", TEXT, id, 0),
 	NIC("queues", NUMBER32, queues, 8),
+	{ "model", READ, 0, 0, read_nic_model },
 };
 
 static int read_nics(void *object, const json_t *value, const char *path, struct error *e)

@@ -20,6 +20,7 @@ struct plan_disk {
 	const char *file;
 	const char *id; /* NULL: "disk0", ... */
 	bool read_only;
+	bool is_sata; /* behind an AHCI controller, not virtio's */
 	uint64_t bytes_per_second, operations_per_second; /* 0: no limit */
 };
 
@@ -28,6 +29,7 @@ struct plan_nic {
 	const char *mac; /* NULL: made from the tap's name */
 	const char *id;  /* what it is unplugged by; NULL: the tap's name */
 	uint32_t queues;
+	bool is_e1000; /* Intel's 82540EM, not virtio's */
 };
 
 struct plan {
