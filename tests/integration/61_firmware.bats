@@ -19,6 +19,11 @@ setup_file() {
 }
 
 teardown_file() {
+	for name in bios uefi old; do
+		[ ! -f "$BASE/$name.pid" ] || kill -KILL "$(cat "$BASE/$name.pid")" 2>/dev/null || true
+	done
+	[ ! -f "$BASE/http" ] || kill "$(cat "$BASE/http")" 2>/dev/null || true
+	[ ! -f "$BASE/netns" ] || ip netns del "$(cat "$BASE/netns")"
 	rm -rf "$BASE"
 }
 
@@ -49,11 +54,6 @@ vm_ends() {
 	exec 7>&-
 }
 
-vm_kill() {
-	exec 7>&-
-	kill -KILL "$(cat "$BASE/$1.pid")" 2>/dev/null || true
-}
-
 @test "a Debian disk boots by SeaBIOS and GRUB to a login, and turns itself off" {
 	cp --sparse=always "$DISK" "$BASE/disk"
 	vm_start bios --firmware "$SEABIOS" --firmware-log "$BASE/bios.debug" --disk "$BASE/disk"
@@ -68,6 +68,80 @@ vm_kill() {
 	vm_says 'systemctl poweroff'
 	vm_ends bios 90
 	grep 'reason=off status=0' "$BASE/bios.log"
+}
+
+# Puts FILE at PATH of the disk's root file system.
+disk_put() {
+	printf 'rm %s\nwrite %s %s\nset_inode_field %s mode 0100755\n' "$3" "$2" "$3" "$3" >"$BASE/debugfs"
+	debugfs -w -f "$BASE/debugfs" "$1?offset=18874368" >/dev/null 2>&1
+}
+
+@test "the same disk boots by OVMF; the firmware's variables stay; a reset by the guest starts the firmware again" {
+	cp --sparse=always "$DISK" "$BASE/disk"
+	cp "$VARS" "$BASE/vars"
+	# In place of systemd: the first time it leaves a variable and resets, the second time it reads it.
+	cat >"$BASE/probe" <<-'PROBE'
+		#!/bin/sh
+		mount -t proc none /proc
+		mount -t sysfs none /sys
+		mount -t efivarfs none /sys/firmware/efi/efivars
+		v=/sys/firmware/efi/efivars/Berth-11111111-2222-3333-4444-555555555555
+		if [ -e $v ]; then
+			echo "SECOND $(tail -c 5 $v) UEFI=$(ls -d /sys/firmware/efi) ACPI=$(ls /sys/firmware/acpi/tables | tr '\n' ' ')"
+			echo o >/proc/sysrq-trigger
+		else
+			printf '\007\000\000\000berth' >$v && echo FIRST
+			echo b >/proc/sysrq-trigger
+		fi
+		sleep 60
+	PROBE
+	printf 'set timeout=0\nmenuentry x {\nlinux /vmlinuz root=PARTUUID=%s rw console=ttyS0 quiet init=/probe\ninitrd /initrd.img\n}\n' \
+		6e5b5c5e-3c9f-4f43-9c0f-0b5b6a3c1d01 >"$BASE/grub.cfg"
+	disk_put "$BASE/disk" "$BASE/probe" /probe
+	disk_put "$BASE/disk" "$BASE/grub.cfg" /boot/grub/grub.cfg
+	vm_start uefi --firmware "$OVMF" --firmware-vars "$BASE/vars" --disk "$BASE/disk"
+	vm_sees uefi 200 'FIRST'
+	vm_sees uefi 200 'SECOND berth UEFI=/sys/firmware/efi ACPI=APIC .*FACP FACS MCFG'
+	vm_ends uefi 30
+	grep 'machine starts again name=uefi reason=reset' "$BASE/uefi.log"
+	grep 'reason=off status=0' "$BASE/uefi.log"
+	[ "$(grep -a -c 'starting Boot' "$BASE/uefi.out")" -eq 2 ]
+	grep -a -q 'B.e.r.t.h' "$BASE/vars"
+}
+
+@test "a machine with a SATA disk and an e1000 card, no virtio, works: Debian's kernel reads, writes, sends, receives" {
+	local kernel netns
+	kernel=$("$TOP/tests/images/kernel" amd64)
+	netns=$(basename "$BASE")
+	"$TOP/tests/images/initramfs-old" "$kernel" "$BASE/initrd"
+	head -c 16000000 /dev/urandom >"$BASE/old.disk"
+	first=$(head -c 4000000 "$BASE/old.disk" | md5sum | cut -d' ' -f1)
+	mkdir "$BASE/served"
+	head -c 8000000 /dev/urandom >"$BASE/served/served"
+	ip netns add "$netns"
+	echo "$netns" >"$BASE/netns"
+	ip netns exec "$netns" sh -c 'ip link set lo up; ip tuntap add dev vt0 mode tap vnet_hdr; ip addr add 10.9.7.1/24 dev vt0; ip link set vt0 up'
+	(cd "$BASE/served" && exec nsenter --net="/run/netns/$netns" python3 -m http.server 8000 >/dev/null 2>&1 3>&-) &
+	echo $! >"$BASE/http"
+	nsenter --net="/run/netns/$netns" "$VMM" --name old --engine "${ENGINE:-soft}" --uid 65534 --memory 256MiB \
+		--kernel "$kernel"/boot/vmlinuz-* --initrd "$BASE/initrd" --cache "$HOME/.cache/berth/unpacked" \
+		--append "console=ttyS0 panic=-1 quiet guest=10.9.7.2/24 host=10.9.7.1" --exit-on-reset \
+		--disk "$BASE/old.disk,sata,id=one" --tap vt0,e1000,mac=02:00:00:00:00:07 </dev/null >"$BASE/old.out" 2>"$BASE/old.log" 3>&- &
+	echo $! >"$BASE/old.pid"
+	vm_sees old 120 'RESULT serving'
+	grep -a "RESULT disk BERTH DISK *31250 32" "$BASE/old.out"
+	grep -a "RESULT first $first" "$BASE/old.out"
+	wrote=$(sed -n 's/.*RESULT wrote \([0-9a-f]*\).*/\1/p' "$BASE/old.out")
+	grep -a "RESULT again $wrote" "$BASE/old.out"
+	grep -a 'RESULT card 02:00:00:00:00:07 1000' "$BASE/old.out"
+	grep -a 'RESULT ping ok' "$BASE/old.out"
+	grep -a "RESULT got $(md5sum <"$BASE/served/served" | cut -d' ' -f1)" "$BASE/old.out"
+	[ "$(nsenter --net="/run/netns/$netns" curl -s -m 30 http://10.9.7.2/random | md5sum | cut -d' ' -f1)" = "$wrote" ]
+	: >"$BASE/served/done"
+	timeout 60 tail --pid="$(cat "$BASE/old.pid")" -f /dev/null
+	grep -a 'RESULT errors 0' "$BASE/old.out"
+	grep 'reason=off status=0' "$BASE/old.log"
+	[ "$(tail -c +4194305 "$BASE/old.disk" | head -c 4194304 | md5sum | cut -d' ' -f1)" = "$wrote" ]
 }
 
 @test "a file that is no firmware is one line that names it and says what is wrong, status 1" {
