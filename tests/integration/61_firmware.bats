@@ -57,16 +57,16 @@ vm_ends() {
 @test "a Debian disk boots by SeaBIOS and GRUB to a login, and turns itself off" {
 	cp --sparse=always "$DISK" "$BASE/disk"
 	vm_start bios --firmware "$SEABIOS" --firmware-log "$BASE/bios.debug" --disk "$BASE/disk"
-	vm_sees bios 200 'login:'
+	vm_sees bios 400 'login:'
 	grep -a -q 'SeaBIOS (version' "$BASE/bios.out"
 	grep -a -q 'GRUB' "$BASE/bios.out"
 	grep -q 'Running on QEMU (q35)' "$BASE/bios.debug"
 	vm_says root
-	vm_sees bios 60 'root@debian:'
+	vm_sees bios 120 'root@debian:'
 	vm_says 'echo BOOT=$(test -d /sys/firmware/efi && echo uefi || echo bios) CPUS=$(nproc) ACPI=$(ls /sys/firmware/acpi/tables | tr "\n" " ")'
-	vm_sees bios 60 'BOOT=bios CPUS=1 ACPI=APIC DSDT FACP FACS MCFG'
+	vm_sees bios 120 'BOOT=bios CPUS=1 ACPI=APIC DSDT FACP FACS MCFG'
 	vm_says 'systemctl poweroff'
-	vm_ends bios 90
+	vm_ends bios 180
 	grep 'reason=off status=0' "$BASE/bios.log"
 }
 
@@ -100,8 +100,8 @@ disk_put() {
 	disk_put "$BASE/disk" "$BASE/probe" /probe
 	disk_put "$BASE/disk" "$BASE/grub.cfg" /boot/grub/grub.cfg
 	vm_start uefi --firmware "$OVMF" --firmware-vars "$BASE/vars" --disk "$BASE/disk"
-	vm_sees uefi 200 'FIRST'
-	vm_sees uefi 200 'SECOND berth UEFI=/sys/firmware/efi ACPI=APIC .*FACP FACS MCFG'
+	vm_sees uefi 400 'FIRST'
+	vm_sees uefi 400 'SECOND berth UEFI=/sys/firmware/efi ACPI=APIC .*FACP FACS MCFG'
 	vm_ends uefi 30
 	grep 'machine starts again name=uefi reason=reset' "$BASE/uefi.log"
 	grep 'reason=off status=0' "$BASE/uefi.log"
@@ -128,7 +128,7 @@ disk_put() {
 		--append "console=ttyS0 panic=-1 quiet guest=10.9.7.2/24 host=10.9.7.1" --exit-on-reset \
 		--disk "$BASE/old.disk,sata,id=one" --tap vt0,e1000,mac=02:00:00:00:00:07 </dev/null >"$BASE/old.out" 2>"$BASE/old.log" 3>&- &
 	echo $! >"$BASE/old.pid"
-	vm_sees old 120 'RESULT serving'
+	vm_sees old 240 'RESULT serving'
 	grep -a "RESULT disk BERTH DISK *31250 32" "$BASE/old.out"
 	grep -a "RESULT first $first" "$BASE/old.out"
 	wrote=$(sed -n 's/.*RESULT wrote \([0-9a-f]*\).*/\1/p' "$BASE/old.out")
