@@ -187,14 +187,14 @@ static void save_and_load(struct board *board)
 	rtc_save(&board->rtc, &state);
 	serial_save(&board->serial, &state);
 	fw_cfg_save(&board->fw_cfg, &state);
-	pflash_save(board->flash, &state);
+	board->flash->part.driver->save(&board->flash->part, &state);
 	pci_save(&board->pci, &state);
 	virtio_pci_save(board->transport, &state);
 	must(power_load(&board->power, &state, &e));
 	must(rtc_load(&board->rtc, &state, &e));
 	must(serial_load(&board->serial, &state, &e));
 	must(fw_cfg_load(&board->fw_cfg, &state, &e));
-	must(pflash_load(board->flash, &state, &e));
+	must(board->flash->part.driver->load(&board->flash->part, &state, &e));
 	must(pci_load(&board->pci, &state, &e));
 	must(virtio_pci_load(board->transport, &state, &e));
 	bus_leave(&board->bus);
@@ -226,7 +226,7 @@ static void host(struct board *board)
 		pci_reset(&board->pci);
 		power_reset(&board->power);
 		serial_reset(&board->serial);
-		pflash_reset(board->flash);
+		board->flash->part.driver->reset(&board->flash->part);
 		virtio_pci_reset(board->transport);
 	}
 	bus_leave(&board->bus);
@@ -307,7 +307,7 @@ static void build(struct board *board)
 static void take_apart(struct board *board)
 {
 	virtio_pci_free(board->transport);
-	pflash_free(board->flash);
+	board->flash->part.driver->free(&board->flash->part);
 	fw_cfg_done(&board->fw_cfg);
 	serial_done(&board->serial);
 	rtc_done(&board->rtc);
