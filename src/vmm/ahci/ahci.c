@@ -30,18 +30,18 @@
 
 struct ahci {
 	struct part part;
+	struct ahci_owner owner;
 	struct pci_device pci;
-	struct guest *guest;
 	struct loop *loop;
 	struct bus *bus;
-	struct source *wake;
+	struct source *waker;
 	bool is_paused;
 	uint32_t control, interrupt;
 	uint32_t port_count;
 	struct ahci_port ports[AHCI_PORTS_MAX];
 };
 
-void ahci_update(struct ahci *ahci)
+static void update(struct ahci *ahci)
 {
 	for (uint32_t i = 0; i < ahci->port_count; i++)
 		if (ahci->ports[i].is & ahci->ports[i].ie)
@@ -49,14 +49,9 @@ void ahci_update(struct ahci *ahci)
 	pci_line(&ahci->pci, (ahci->control & CONTROL_INTERRUPT) && ahci->interrupt);
 }
 
-void ahci_wake(struct ahci *ahci)
+static void wake(struct ahci *ahci)
 {
-	loop_wake(ahci->wake);
-}
-
-struct guest *ahci_guest(const struct ahci *ahci)
-{
-	return ahci->guest;
+	loop_wake(ahci->waker);
 }
 
 static void reset_all(struct ahci *ahci)
@@ -65,7 +60,7 @@ static void reset_all(struct ahci *ahci)
 		ahci_port_reset(&ahci->ports[i]);
 	ahci->control = CONTROL_AHCI;
 	ahci->interrupt = 0;
-	ahci_update(ahci);
+	update(ahci);
 }
 
 static uint32_t read_global(const struct ahci *ahci, uint32_t offset)
@@ -109,10 +104,10 @@ static void write_register(struct ahci *ahci, uint32_t offset, uint32_t value)
 		reset_all(ahci);
 	} else if (offset == CONTROL) {
 		ahci->control = CONTROL_AHCI | (value & CONTROL_INTERRUPT);
-		ahci_update(ahci);
+		update(ahci);
 	} else if (offset == INTERRUPT) {
 		ahci->interrupt &= ~value;
-		ahci_update(ahci);
+		update(ahci);
 	}
 }
 
@@ -192,7 +187,7 @@ static void part_pause(struct part *part, bool is_paused)
 	for (uint32_t i = 0; is_paused && i < ahci->port_count; i++)
 		ahci_port_settle(&ahci->ports[i]);
 	if (!is_paused)
-		loop_wake(ahci->wake);
+		loop_wake(ahci->waker);
 }
 
 struct ahci_saved {
@@ -223,7 +218,7 @@ static int part_load(struct part *part, const struct state *state, struct error 
 		r = ahci_port_load(&ahci->ports[i], state, e);
 	ahci->control = CONTROL_AHCI | (saved.control & CONTROL_INTERRUPT);
 	ahci->interrupt = saved.interrupt;
-	ahci_update(ahci);
+	update(ahci);
 	return r;
 }
 
@@ -233,7 +228,7 @@ static void part_free(struct part *part)
 	for (uint32_t i = 0; i < ahci->port_count; i++)
 		ahci_port_done(&ahci->ports[i]);
 	pci_remove(&ahci->pci);
-	source_free(ahci->wake);
+	source_free(ahci->waker);
 	free(ahci);
 }
 
@@ -245,19 +240,19 @@ int ahci_new(struct pci *pci, uint8_t slot, uint8_t function, struct guest *gues
 {
 	struct ahci *ahci = alloc(struct ahci);
 	ahci->part.driver = &driver;
-	ahci->guest = guest;
+	ahci->owner = (struct ahci_owner){ guest, update, wake };
 	ahci->loop = loop;
 	ahci->bus = bus;
 	ahci->control = CONTROL_AHCI;
 	pci_identify(&ahci->pci, 0x8086, 0x2922, 0x010601, 2, 0x1af4, 0x1100);
 	pci_bar(&ahci->pci, BAR, false, BAR_BYTES, &bar_calls, ahci);
-	int r = loop_add_wake(loop, serve, ahci, &ahci->wake);
+	int r = loop_add_wake(loop, serve, ahci, &ahci->waker);
 	if (r < 0)
 		error_code(e, r, "watch the SATA controller");
 	if (r == 0)
 		r = pci_add(pci, &ahci->pci, slot, function, e);
 	if (r < 0) {
-		source_free(ahci->wake);
+		source_free(ahci->waker);
 		free(ahci);
 		return r;
 	}
@@ -277,7 +272,7 @@ int ahci_add(struct ahci *ahci, struct disk *disk, const struct ahci_options *op
 	if (ahci->port_count == AHCI_PORTS_MAX)
 		return error_set(e, -ENOSPC, "more than %d SATA disks", AHCI_PORTS_MAX);
 	struct ahci_port *port = &ahci->ports[ahci->port_count];
-	ahci_port_init(port, ahci, ahci->port_count);
+	ahci_port_init(port, ahci, &ahci->owner, &ata_calls, ahci->port_count);
 	int r = loop_add_fd(ahci->loop, disk->event_fd, EPOLLIN, ended, port, &port->ended);
 	if (r < 0)
 		return error_code(e, r, "watch a disk");

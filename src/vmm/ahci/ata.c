@@ -51,7 +51,7 @@ enum {
 	READ_MAX = 0xf8,
 };
 
-bool ata_is_queued(const uint8_t *fis)
+static bool is_queued(const uint8_t *fis)
 {
 	return fis[2] == READ_QUEUED || fis[2] == WRITE_QUEUED;
 }
@@ -224,8 +224,8 @@ static void done(struct disk_request *request, int result)
 	}
 	if (request->operation == DISK_READ)
 		for (uint32_t i = 0; i < command->piece_count; i++)
-			guest_wrote(ahci_guest(port->ahci), command->places[i],
-				command->pieces[i].iov_len);
+			guest_wrote(
+				port->owner->guest, command->places[i], command->pieces[i].iov_len);
 	if (request->operation == DISK_DISCARD)
 		next_range(command);
 	else
@@ -392,7 +392,7 @@ static bool begin_transfer(struct ahci_command *command)
 	}
 }
 
-void ata_begin(struct ahci_command *command)
+static void begin(struct ahci_command *command)
 {
 	if (begin_transfer(command))
 		return;
@@ -438,3 +438,5 @@ void ata_begin(struct ahci_command *command)
 		ahci_command_end(command, ATA_ABORT);
 	}
 }
+
+const struct ahci_device_calls ata_calls = { is_queued, begin };

@@ -118,9 +118,12 @@ void ahci_port_reset(struct ahci_port *port)
 	port->is = 0;
 }
 
-void ahci_port_init(struct ahci_port *port, struct ahci *ahci, uint32_t number)
+void ahci_port_init(struct ahci_port *port, struct ahci *ahci, const struct ahci_owner *owner,
+	const struct ahci_device_calls *device, uint32_t number)
 {
-	*port = (struct ahci_port){ .ahci = ahci, .number = number };
+	*port = (struct ahci_port){
+		.ahci = ahci, .owner = owner, .device = device, .number = number
+	};
 	free_commands(port);
 	ahci_port_reset(port);
 }
@@ -241,19 +244,19 @@ void ahci_port_write(struct ahci_port *port, uint32_t offset, uint32_t value)
 		if (!(port->cmd & CMD_START))
 			break;
 		port->issue |= value;
-		ahci_wake(port->ahci);
+		port->owner->wake(port->ahci);
 		break;
 	default:
 		break;
 	}
-	ahci_update(port->ahci);
+	port->owner->update(port->ahci);
 }
 
 static void leave_frame(struct ahci_port *port, uint32_t at, const void *frame, uint64_t bytes)
 {
 	if (!(port->cmd & CMD_RECEIVE))
 		return;
-	if (guest_write(ahci_guest(port->ahci), port->received_at + at, frame, bytes) < 0)
+	if (guest_write(port->owner->guest, port->received_at + at, frame, bytes) < 0)
 		port->is |= IS_MEMORY_FAULT;
 }
 
@@ -307,7 +310,7 @@ static void succeed(struct ahci_command *command)
 	struct ahci_port *port = command->port;
 	uint32_t bit = 1u << command->slot, done = (uint32_t)command->request.bytes;
 	port->tfd = ATA_READY;
-	if (guest_write(ahci_guest(port->ahci), command->header_at + 4, &done, sizeof(done)) < 0)
+	if (guest_write(port->owner->guest, command->header_at + 4, &done, sizeof(done)) < 0)
 		port->is |= IS_MEMORY_FAULT;
 	switch (command->answer) {
 	case AHCI_ANSWER_QUEUED:
@@ -335,7 +338,7 @@ void ahci_command_end(struct ahci_command *command, uint8_t error)
 		fail(command, error);
 	else
 		succeed(command);
-	ahci_update(port->ahci);
+	port->owner->update(port->ahci);
 }
 
 uint64_t ahci_command_give(struct ahci_command *command, const void *data, uint64_t bytes)
@@ -347,7 +350,7 @@ uint64_t ahci_command_give(struct ahci_command *command, const void *data, uint6
 		if (part > bytes - done)
 			part = bytes - done;
 		memcpy(command->pieces[i].iov_base, from + done, part);
-		guest_wrote(ahci_guest(command->port->ahci), command->places[i], part);
+		guest_wrote(command->port->owner->guest, command->places[i], part);
 		done += part;
 	}
 	return done;
@@ -370,7 +373,7 @@ uint64_t ahci_command_take(const struct ahci_command *command, void *data, uint6
 /* The guest's list of pieces of memory, checked. */
 static int read_pieces(struct ahci_command *command, guest_addr table, uint32_t count)
 {
-	const struct guest *guest = ahci_guest(command->port->ahci);
+	const struct guest *guest = command->port->owner->guest;
 	if (count > AHCI_PIECES_MAX)
 		return -E2BIG;
 	struct piece *pieces = alloc_array(count + 1, struct piece);
@@ -399,7 +402,7 @@ static int read_pieces(struct ahci_command *command, guest_addr table, uint32_t 
 static int read_command(struct ahci_command *command)
 {
 	const struct ahci_port *port = command->port;
-	const struct guest *guest = ahci_guest(port->ahci);
+	const struct guest *guest = port->owner->guest;
 	struct header header;
 	command->header_at = port->list_at + (uint64_t)command->slot * HEADER_BYTES;
 	if (guest_read(guest, command->header_at, &header, sizeof(header)) < 0)
@@ -423,7 +426,7 @@ static void control(struct ahci_command *command)
 		leave_registers(port, signature);
 	}
 	port->in_reset = is_reset;
-	ahci_update(port->ahci);
+	port->owner->update(port->ahci);
 }
 
 static void memory_fault(struct ahci_command *command)
@@ -433,7 +436,7 @@ static void memory_fault(struct ahci_command *command)
 	port->is_stopped = true;
 	port->tfd = ATA_FAILED | ATA_ABORT << 8;
 	port->is |= IS_MEMORY_FAULT;
-	ahci_update(port->ahci);
+	port->owner->update(port->ahci);
 }
 
 static uint64_t wait_for_tokens(struct ahci_port *port)
@@ -449,7 +452,7 @@ static bool begin(struct ahci_port *port, uint32_t slot)
 	struct ahci_command *command = &port->commands[slot];
 	int r = read_command(command);
 	bool is_command = command->fis[0] == FIS_COMMAND && (command->fis[1] & FIS_IS_COMMAND);
-	bool is_queued = r == 0 && is_command && ata_is_queued(command->fis);
+	bool is_queued = r == 0 && is_command && port->device->is_queued(command->fis);
 	if (port->begun && (!is_queued || !port->is_queue))
 		return false;
 	port->begun |= 1u << slot;
@@ -468,7 +471,7 @@ static bool begin(struct ahci_port *port, uint32_t slot)
 	if (is_queued) /* the device has taken it; it ends by its bit of `sactive` */
 		port->issue &= ~(1u << slot);
 	throttle_take(&port->operations, 1);
-	ata_begin(command);
+	port->device->begin(command);
 	return true;
 }
 

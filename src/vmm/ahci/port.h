@@ -4,7 +4,10 @@
  */
 #pragma once
 
-#include "vmm/ahci/ahci.h"
+#include "base/loop.h"
+#include "disk/disk.h"
+#include "vmm/guest.h"
+#include "vmm/state.h"
 #include "vmm/throttle.h"
 
 #define AHCI_SLOTS      32
@@ -26,6 +29,8 @@ struct ahci_range {
 	uint32_t sectors;
 };
 
+struct ahci; /* the controller */
+
 struct ahci_command {
 	struct ahci_port *port;
 	struct ahci_command *next; /* of those that wait for room */
@@ -43,8 +48,27 @@ struct ahci_command {
 	uint32_t range_count, range_next;
 };
 
+/* What the port's device does: the disk's commands, in ata.c. */
+struct ahci_device_calls {
+	/* Whether the frame is of a command that may run beside others. */
+	bool (*is_queued)(const uint8_t *fis);
+	/* Carries a command out; it ends with ahci_command_end(), now or later. */
+	void (*begin)(struct ahci_command *command);
+};
+
+/* What a port is part of. */
+struct ahci_owner {
+	struct guest *guest;
+	/* The port's interrupt causes have changed. */
+	void (*update)(struct ahci *ahci);
+	/* Commands were issued: the I/O thread calls ahci_port_serve(). */
+	void (*wake)(struct ahci *ahci);
+};
+
 struct ahci_port {
 	struct ahci *ahci;
+	const struct ahci_owner *owner;
+	const struct ahci_device_calls *device;
 	uint32_t number;
 	struct disk *disk;
 	struct source *ended, *timer;
@@ -68,7 +92,8 @@ struct ahci_port {
 	struct ahci_command commands[AHCI_SLOTS];
 };
 
-void ahci_port_init(struct ahci_port *port, struct ahci *ahci, uint32_t number);
+void ahci_port_init(struct ahci_port *port, struct ahci *ahci, const struct ahci_owner *owner,
+	const struct ahci_device_calls *device, uint32_t number);
 void ahci_port_done(struct ahci_port *port);
 /* As after a reset of the link. */
 void ahci_port_reset(struct ahci_port *port);
@@ -81,18 +106,11 @@ void ahci_port_settle(struct ahci_port *port);
 void ahci_port_save(const struct ahci_port *port, struct state *state);
 int ahci_port_load(struct ahci_port *port, const struct state *state, struct error *e) must_use;
 
-/* ata.c: carries a command out; ends with ahci_command_end(), now or later. */
-void ata_begin(struct ahci_command *command);
-/* Whether the FIS is of a command that may run beside others. */
-bool ata_is_queued(const uint8_t *fis);
+/* ata.c */
+extern const struct ahci_device_calls ata_calls;
 
 /* For ata.c. `error` is 0 or ATA_*. */
 void ahci_command_end(struct ahci_command *command, uint8_t error);
 /* Copies into / out of the guest's memory; the bytes that found room, or were there. */
 uint64_t ahci_command_give(struct ahci_command *command, const void *data, uint64_t bytes);
 uint64_t ahci_command_take(const struct ahci_command *command, void *data, uint64_t bytes);
-
-/* For port.c: the controller's interrupt, and its I/O thread. */
-void ahci_update(struct ahci *ahci);
-void ahci_wake(struct ahci *ahci);
-struct guest *ahci_guest(const struct ahci *ahci);

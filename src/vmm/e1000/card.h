@@ -5,7 +5,10 @@
  */
 #pragma once
 
-#include "vmm/e1000/e1000.h"
+#include "base/loop.h"
+#include "vmm/guest.h"
+#include "vmm/part.h"
+#include "vmm/pci.h"
 
 #define E1000_REGISTERS     (0x5a00u / 4)
 #define E1000_FRAME_MAX     (65536 + 256)
@@ -117,7 +120,9 @@ static inline void e1000_put(struct e1000 *card, enum e1000_register at, uint32_
 /* Adds to a counter that stops at its end (32 bits), or to a pair of registers. */
 void e1000_count(struct e1000 *card, enum e1000_register at, uint32_t more);
 void e1000_count_octets(struct e1000 *card, enum e1000_register at, uint32_t more);
+/* Adds causes. / The line, as causes and their mask say. */
 void e1000_interrupt(struct e1000 *card, uint32_t causes);
+void e1000_update(struct e1000 *card);
 
 /* serial.c */
 void e1000_serial_init(struct e1000 *card);

@@ -26,31 +26,6 @@
 #define TAIL_MASK     0xffffu
 #define LENGTH_MASK   0xfff80u
 
-void e1000_count(struct e1000 *card, enum e1000_register at, uint32_t more)
-{
-	uint32_t value = e1000_get(card, at);
-	e1000_put(card, at, value > UINT32_MAX - more ? UINT32_MAX : value + more);
-}
-
-void e1000_count_octets(struct e1000 *card, enum e1000_register at, uint32_t more)
-{
-	uint32_t *low = &card->registers[at / 4];
-	uint64_t value = (low[0] | (uint64_t)low[1] << 32) + more;
-	low[0] = (uint32_t)value;
-	low[1] = (uint32_t)(value >> 32);
-}
-
-static void update(struct e1000 *card)
-{
-	pci_line(&card->pci, e1000_get(card, E1000_ICR) & e1000_get(card, E1000_IMS));
-}
-
-void e1000_interrupt(struct e1000 *card, uint32_t causes)
-{
-	e1000_put(card, E1000_ICR, e1000_get(card, E1000_ICR) | causes);
-	update(card);
-}
-
 static void reset(struct e1000 *card)
 {
 	uint32_t words[2] = {};
@@ -68,7 +43,7 @@ static void reset(struct e1000 *card)
 	card->frame_sums = 0;
 	card->context = (struct e1000_context){};
 	e1000_phy_reset(card);
-	update(card);
+	e1000_update(card);
 }
 
 static uint32_t read_register(struct e1000 *card, uint32_t at)
@@ -84,7 +59,7 @@ static uint32_t read_register(struct e1000 *card, uint32_t at)
 	case E1000_ICR:
 		value |= value & e1000_get(card, E1000_IMS) ? ASSERTED : 0;
 		e1000_put(card, E1000_ICR, 0);
-		update(card);
+		e1000_update(card);
 		return value;
 	case E1000_ICS:
 	case E1000_IMC:
@@ -133,18 +108,18 @@ static void write_register(struct e1000 *card, uint32_t at, uint32_t value)
 		return;
 	case E1000_ICR:
 		e1000_put(card, at, e1000_get(card, E1000_ICR) & ~value);
-		update(card);
+		e1000_update(card);
 		return;
 	case E1000_ICS:
 		e1000_interrupt(card, value & ~ASSERTED);
 		return;
 	case E1000_IMS:
 		e1000_put(card, E1000_IMS, e1000_get(card, E1000_IMS) | (value & ~ASSERTED));
-		update(card);
+		e1000_update(card);
 		return;
 	case E1000_IMC:
 		e1000_put(card, E1000_IMS, e1000_get(card, E1000_IMS) & ~value);
-		update(card);
+		e1000_update(card);
 		return;
 	case E1000_RDLEN:
 	case E1000_TDLEN:
@@ -348,7 +323,7 @@ static int part_load(struct part *part, const struct state *state, struct error 
 	card->context = saved->context;
 	memcpy(card->phy, saved->phy, sizeof(card->phy));
 	memcpy(card->registers, saved->registers, sizeof(card->registers));
-	update(card);
+	e1000_update(card);
 	return 0;
 }
 
