@@ -516,7 +516,8 @@ int process_run(
 	setrlimit(RLIMIT_CORE, &none);
 	/* A file behind the volume does not grow. */
 	const struct rlimit volume = { options->volume_bytes, options->volume_bytes };
-	setrlimit(RLIMIT_FSIZE, &volume);
+	if (options->volume_bytes) /* without one nothing but the console is written, which may be a file */
+		setrlimit(RLIMIT_FSIZE, &volume);
 	prctl(PR_SET_DUMPABLE, 0);
 	r = settle_descriptors(options, e);
 	if (r < 0)
