@@ -31,8 +31,11 @@ wait_for() {
 	answer=$(api "$@")
 	operation=$(jq -r '.operation // ""' <<<"$answer")
 	[ -n "$operation" ] || { echo "$answer"; [ "$(jq -r .type <<<"$answer")" = sync ]; return; }
+	[ "$(jq -r .metadata.status_code <<<"$answer")" != 200 ] || return 0
 	while answer=$(api GET "$operation/wait?timeout=40") && [ "$(jq -r .metadata.status_code <<<"$answer")" = 103 ]; do :; done
 	echo "$answer"
+	# So slow a CPU may ask when it is over and forgotten; what comes next tells whether it was done.
+	[ "$(jq -r .error_code <<<"$answer")" != 404 ] || return 0
 	[ "$(jq -r .metadata.status_code <<<"$answer")" = 200 ]
 }
 run_in() { local name=$1; shift; BERTH_DIR=$DIR berth exec "$name" -- "$@"; }
