@@ -38,10 +38,10 @@ vm_start() {
 	exec 7>"$BASE/$name.in"
 }
 
-# vm_sees NAME SECONDS TEXT: waits until TEXT stands on the console.
+# vm_sees NAME SECONDS TEXT: waits until TEXT stands on the console; a prompt ends no line.
 vm_sees() {
-	timeout "$2" tail -n +1 -f --pid="$(cat "$BASE/$1.pid")" "$BASE/$1.out" 2>/dev/null 3>&- |
-		grep -a -m 1 -q -- "$3" || {
+	timeout "$2" bash -c 'until grep -a -q -- "$1" "$2"; do kill -0 "$3" || exit 1; sleep 0.2; done' - \
+		"$3" "$BASE/$1.out" "$(cat "$BASE/$1.pid")" || grep -a -q -- "$3" "$BASE/$1.out" || {
 		cat "$BASE/$1.out" "$BASE/$1.log"
 		return 1
 	}
