@@ -118,8 +118,8 @@ static void busybox_is_as_on_linux(void)
 		"sh -c '/bin/script one; echo $?; /bin/nothere; echo $?; /etc/numbers; echo $?'",
 		"sh -c '/bin/env -i A=b /bin/sh -c \"echo \\$A \\$0 \\$#\" x y z; echo $?'",
 		"sh -c 'trap \"echo bye\" EXIT; cat /etc/numbers | /bin/wc'",
-		"sh -c 'i=0; while [ $i -lt 30 ]; do /bin/cat /etc/same > /tmp/x$i; i=$((i+1)); done; cat /tmp/x* | "
-		"wc'",
+		("sh -c 'i=0; while [ $i -lt 30 ]; do /bin/cat /etc/same > /tmp/x$i; i=$((i+1)); done; "
+		 "cat /tmp/x* | wc'"),
 		"xargs -n 7 echo",
 		"find /etc -type f -exec /bin/wc {} ;",
 		"sh -c 'cd /deep; for i in 1 2 3; do echo $i; done; pwd; exit 3'",
