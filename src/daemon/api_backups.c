@@ -37,11 +37,16 @@ static int list_backups(struct service *service, struct request *request, struct
 	return reply_collection(request, json_deep_copy(instance->backups), base, "name", e);
 }
 
-/* An archive holds no snapshots: one that shall have them is refused. */
-static int snapshots_refuse(const struct instance *instance, const json_t *body, struct error *e)
+static int options_read(const json_t *body, struct backup_options *ret, struct error *e)
 {
 	bool is_only = false, is_container_only = false, is_optimized = false;
-	int r = json_read_bool(body, "", "instance_only", &is_only, e);
+	int r = json_read_text(body, "", "name", &ret->name, e);
+	if (r == 0)
+		r = json_read_text(body, "", "expires_at", &ret->expires_at, e);
+	if (r == 0)
+		r = json_read_text(body, "", "compression_algorithm", &ret->compression, e);
+	if (r == 0)
+		r = json_read_bool(body, "", "instance_only", &is_only, e);
 	if (r == 0)
 		r = json_read_bool(body, "", "container_only", &is_container_only, e);
 	if (r == 0)
@@ -50,27 +55,18 @@ static int snapshots_refuse(const struct instance *instance, const json_t *body,
 		return r;
 	if (is_optimized)
 		return error_set(e, -EINVAL, "optimized_storage: archives are always plain tars");
-	if (json_array_size(instance->snapshots) && !is_only && !is_container_only)
-		return error_set(e, -EINVAL,
-			"instance_only: must be true; snapshots are not put into archives");
+	ret->instance_only = is_only || is_container_only;
 	return 0;
 }
 
 static int create_backup(struct service *service, struct request *request, struct error *e)
 {
-	const json_t *body = request_json(request);
 	struct backup_options options = {};
 	cleanup(free) char *name = NULL;
 	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
-		r = json_read_text(body, "", "name", &options.name, e);
-	if (r == 0)
-		r = json_read_text(body, "", "expires_at", &options.expires_at, e);
-	if (r == 0)
-		r = json_read_text(body, "", "compression_algorithm", &options.compression, e);
-	if (r == 0)
-		r = snapshots_refuse(instance, body, e);
+		r = options_read(request_json(request), &options, e);
 	if (r < 0)
 		return r;
 	struct task *task = task_new(service);

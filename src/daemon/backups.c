@@ -6,34 +6,37 @@
  * so that the archive is of one moment.
  */
 #include "daemon/backups.h"
+#include "daemon/backup_index.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/create.h"
 #include "daemon/events.h"
-#include "daemon/images.h"
 #include "daemon/job.h"
 #include "daemon/remove.h"
 #include "daemon/snapshots.h"
 #include "daemon/storage.h"
 #include "model/json.h"
 
-#define BACKUPS_MAX     100 /* of one instance */
-#define INDEX_BYTES_MAX MIB
-#define NEVER           "0001-01-01T00:00:00Z"
+#define BACKUPS_MAX      100 /* of one instance */
+#define SNAPSHOT_LIFE_NS (UINT64_C(24) * 3600 * NS_PER_SEC)
+#define NEVER            "0001-01-01T00:00:00Z"
 
 struct packing {
 	struct service *service;
 	char *project, *instance, *name;
 	char *snapshot; /* made for it; NULL if it did not run */
+	bool with_snapshots;
+	bool is_claimed, is_counted; /* the instance keeps its snapshots meanwhile */
 	json_t *record;
 	char *compression;
+	int archive; /* has no name before it is whole */
 	int code;
 	struct error error;
 	backup_done *done;
@@ -43,11 +46,6 @@ struct packing {
 static char *backups_path(const char *project, const char *instance)
 {
 	return alloc_printf("backups/%s/%s", project, instance);
-}
-
-static char *part_name(const char *name)
-{
-	return alloc_printf(".%s.part", name);
 }
 
 static int backups_open_dir(struct service *service, const char *project, const char *instance,
@@ -125,6 +123,8 @@ static void packing_free(struct packing *packing)
 	free(packing->name);
 	free(packing->snapshot);
 	free(packing->compression);
+	if (packing->archive >= 0)
+		close(packing->archive);
 	json_decref(packing->record);
 	free(packing);
 }
@@ -147,6 +147,10 @@ static void packing_end(struct packing *packing, int code, const struct error *e
 	packing->code = code;
 	if (e)
 		packing->error = *e;
+	if (instance && packing->is_claimed)
+		instance_release(instance);
+	if (instance && packing->is_counted)
+		instance->exports--;
 	int r = -ENOENT;
 	if (instance && packing->snapshot)
 		r = snapshot_delete(instance, packing->snapshot, packing_over, packing, &error);
@@ -158,14 +162,15 @@ static int archive_keep(struct packing *packing, struct error *e)
 {
 	struct instance *instance = NULL;
 	cleanup(close) int dir = -1;
-	cleanup(free) char *part = part_name(packing->name);
+	char from[40];
 	int r = instance_get(packing->service, packing->project, packing->instance, &instance, e);
 	if (r == 0)
 		r = backups_open_dir(
 			packing->service, packing->project, packing->instance, &dir, e);
 	if (r < 0)
 		return r;
-	if (renameat(dir, part, dir, packing->name) < 0)
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", packing->archive);
+	if (linkat(AT_FDCWD, from, dir, packing->name, AT_SYMLINK_FOLLOW) < 0)
 		return error_errno(e, "keep the archive");
 	r = backup_store(instance, packing->record, e);
 	if (r < 0)
@@ -187,43 +192,94 @@ static void packed(void *data, int code, json_t *result, const struct error *e)
 	packing_end(packing, code, e);
 }
 
-/* What the instance was asked to be; what belongs to it alone is chosen anew at the import. */
-static char *index_text(const struct instance *instance)
+static void add_file(json_t *files, const char *name, char *text)
 {
-	static const char *const fields[] = { "name", "type", "description", "architecture",
-		"config", "devices", "profiles", "ephemeral" };
-	json_t *index = json_object();
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		json_object_set(index, fields[i], json_object_get(instance->object, fields[i]));
-	char *text = json_dumps(index, JSON_INDENT(1) | JSON_SORT_KEYS);
-	json_decref(index);
-	return text;
+	if (text)
+		json_array_append_new(files, json_pack("{s:s, s:s}", "name", name, "text", text));
+	free(text);
+}
+
+/* The templates' files, one each, beside metadata.yaml. */
+static void add_templates(json_t *files, const struct instance *instance)
+{
+	const char *path;
+	json_t *template;
+	add_file(files, "backup/container/metadata.yaml", backup_metadata_write(instance));
+	json_object_foreach(json_object_get(instance->object, "templates"), path, template)
+	{
+		const char *file = json_text(template, "template");
+		cleanup(free) char *name =
+			file ? alloc_printf("backup/container/templates/%s", file) : NULL;
+		if (name)
+			add_file(files, name, alloc_text(json_text(template, "content") ?: ""));
+	}
+}
+
+static json_t *files_of(const struct packing *packing, const struct instance *instance)
+{
+	json_t *files = json_array();
+	char *index, *config;
+	bool is_machine = instance->kind->can & KIND_IS_MACHINE;
+	backup_index_write(instance, packing->with_snapshots, packing->snapshot, &index, &config);
+	add_file(files, "backup/index.yaml", index);
+	add_file(files,
+		is_machine ? "backup/virtual-machine/backup.yaml" : "backup/container/backup.yaml",
+		config);
+	add_templates(files, instance);
+	return files;
+}
+
+/* `snapshot` NULL: the root itself, from the snapshot that was made of it. */
+static int add_tree(json_t *trees, struct packing *packing, struct instance *instance,
+	const char *snapshot, struct error *e)
+{
+	struct volume_ref ref;
+	json_t *root = NULL;
+	instance_volume(instance, snapshot ?: packing->snapshot, &ref);
+	int r = storage_root_plan(packing->service->storage, &ref, &root, e);
+	if (r < 0)
+		return r;
+	/* A machine's snapshots are disks; what they stand on goes with the root. */
+	if (snapshot && (instance->kind->can & KIND_IS_MACHINE))
+		json_object_del(root, "layers");
+	cleanup(free) char *prefix = backup_prefix(instance->kind, false, snapshot);
+	json_array_append_new(trees, json_pack("{s:s, s:o}", "prefix", prefix, "root", root));
+	return 0;
+}
+
+static int trees_of(
+	struct packing *packing, struct instance *instance, json_t *trees, struct error *e)
+{
+	const json_t *snapshots = packing->with_snapshots ? instance->snapshots : NULL;
+	for (size_t i = 0; i < json_array_size(snapshots); i++) {
+		const char *name = json_text(json_array_get(snapshots, i), "name");
+		if (text_equal(name, packing->snapshot))
+			continue;
+		int r = add_tree(trees, packing, instance, name, e);
+		if (r < 0)
+			return r;
+	}
+	return add_tree(trees, packing, instance, NULL, e);
 }
 
 static int pack(struct packing *packing, struct instance *instance, struct error *e)
 {
-	struct volume_ref ref;
-	json_t *root = NULL;
-	cleanup(close) int dir = -1, archive = -1;
-	cleanup(free) char *part = part_name(packing->name);
-	instance_volume(instance, packing->snapshot, &ref);
-	int r = storage_root_plan(packing->service->storage, &ref, &root, e);
+	cleanup(json_decref) json_t *trees = json_array();
+	cleanup(close) int dir = -1;
+	int r = trees_of(packing, instance, trees, e);
+	if (r == 0)
+		r = backups_open_dir(
+			packing->service, packing->project, packing->instance, &dir, e);
 	if (r < 0)
 		return r;
-	cleanup(free) char *text = index_text(instance);
-	cleanup(json_decref) json_t *task = json_pack("{s:s, s:s, s:[{s:s, s:s}], s:[{s:s, s:o}]}",
-		"task", "pack", "compression", packing->compression, "files", "name",
-		"backup/meta/index.yaml", "text", text, "trees", "prefix", "backup/container",
-		"root", root);
-	r = backups_open_dir(packing->service, packing->project, packing->instance, &dir, e);
-	if (r < 0)
-		return r;
-	archive = openat(dir, part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (archive < 0)
+	packing->archive = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (packing->archive < 0)
 		return error_errno(e, "make the archive");
+	json_t *task = json_pack("{s:s, s:s, s:o, s:O}", "task", "pack", "compression",
+		packing->compression, "files", files_of(packing, instance), "trees", trees);
 	return job_start(packing->service,
-		&(struct job_options){ .task = TAKE_PTR(task),
-			.fds = { archive },
+		&(struct job_options){ .task = task,
+			.fds = { packing->archive },
 			.fd_count = 1,
 			.done = packed,
 			.data = packing },
@@ -238,8 +294,11 @@ static void snapshot_taken(void *data, int code, const struct error *e)
 		instance_find(packing->service, packing->project, packing->instance);
 	if (code == 0 && !instance)
 		code = error_set(&error, -ENOENT, "The instance is gone");
-	if (code == 0)
+	if (code == 0) {
+		instance->exports++;
+		packing->is_counted = true;
 		code = pack(packing, instance, &error);
+	}
 	if (code < 0)
 		packing_end(packing, code, error.text[0] ? &error : e);
 }
@@ -274,19 +333,30 @@ int backup_create(struct instance *instance, const struct backup_options *option
 		.instance = alloc_text(instance->name),
 		.name = alloc_text(name),
 		.compression = alloc_text(compression),
+		.archive = -1,
+		.with_snapshots = !options->instance_only,
 		.done = done,
 		.data = data };
 	packing->record = json_pack("{s:s, s:s, s:s, s:b, s:b, s:b}", "name", name, "created_at",
 		text_format_time(loop_wall_clock(), now), "expires_at",
 		options->expires_at && options->expires_at[0] ? options->expires_at : NEVER,
-		"instance_only", true, "container_only", true, "optimized_storage", false);
+		"instance_only", options->instance_only, "container_only", options->instance_only,
+		"optimized_storage", false);
 	if (instance->live) {
 		cleanup(free) char *hex = text_random_hex(4);
 		cleanup(free) char *snapshot = alloc_printf("backup-%s", hex);
-		r = snapshot_create(instance, snapshot, NULL, false, snapshot_taken, packing,
+		char expiry[TEXT_TIME_SIZE];
+		/* If this daemon is killed before it can remove it. */
+		text_format_time(loop_wall_clock() + SNAPSHOT_LIFE_NS, expiry);
+		r = snapshot_create(instance, snapshot, expiry, false, snapshot_taken, packing,
 			&packing->snapshot, e);
 	} else {
-		r = pack(packing, instance, e);
+		r = instance_claim(instance, "exporting", e);
+		packing->is_claimed = r == 0;
+		if (r == 0)
+			r = pack(packing, instance, e);
+		if (r < 0 && packing->is_claimed)
+			instance_release(instance);
 	}
 	if (r < 0)
 		packing_free(packing);
@@ -357,242 +427,6 @@ int backup_open(const struct instance *instance, const char *name, int *ret, str
 	*ret = fd;
 	backup_event(instance, "instance-backup-retrieved", name, NULL);
 	return 0;
-}
-
-/* From an archive to an instance: its index is read, the instance made, its root filled. */
-struct import {
-	struct service *service;
-	char *project, *name, *pool;
-	char *stage;   /* in tmp/ */
-	json_t *index; /* what the instance shall be */
-	char *layer;   /* of a microVM: what its disk stands on */
-	int archive;
-	struct instance *instance;
-	int code;
-	struct error error;
-	backup_done *done;
-	void *data;
-};
-
-static void import_free(struct import *import)
-{
-	if (import->stage && file_remove_tree(import->service->tmp_dir, import->stage) < 0)
-		log_error("not removed tmp/%s", import->stage);
-	if (import->archive >= 0)
-		close(import->archive);
-	free(import->project);
-	free(import->name);
-	free(import->pool);
-	free(import->stage);
-	free(import->layer);
-	json_decref(import->index);
-	free(import);
-}
-
-static void import_end(struct import *import, int code, const struct error *e)
-{
-	import->done(import->data, code, e);
-	import_free(import);
-}
-
-static void import_discarded(void *data, int code, const struct error *e)
-{
-	struct import *import = data;
-	if (code < 0)
-		log_error("a half imported instance is left: %s", e->text);
-	import_end(import, import->code, &import->error);
-}
-
-static void root_filled(void *data, int code, json_t *result, const struct error *e)
-{
-	struct import *import = data;
-	struct error error = {};
-	(void)result;
-	instance_release(import->instance);
-	if (code == 0) {
-		import_end(import, 0, NULL);
-		return;
-	}
-	import->code = code;
-	import->error = *e;
-	int r = instance_remove(import->instance, import_discarded, import, &error);
-	if (r < 0)
-		import_discarded(import, r, &error);
-}
-
-static int root_fill(struct import *import, struct error *e)
-{
-	struct volume_ref ref;
-	json_t *volume = NULL;
-	instance_volume(import->instance, NULL, &ref);
-	if (lseek(import->archive, 0, SEEK_SET) < 0) /* the job before has read it */
-		return error_errno(e, "read the archive again");
-	int r = instance_claim(import->instance, "importing", e);
-	if (r < 0)
-		return r;
-	r = storage_volume_plan(import->service->storage, &ref, &volume, e);
-	if (r == 0)
-		r = job_start(import->service,
-			&(struct job_options){ .task = json_pack("{s:s, s:s, s:s, s:o}", "task",
-						       "unpack", "prefix", "backup/container",
-						       "below", "rootfs", "volume", volume),
-				.fds = { import->archive },
-				.fd_count = 1,
-				.done = root_filled,
-				.data = import },
-			NULL, e);
-	if (r < 0)
-		instance_release(import->instance);
-	return r;
-}
-
-static void instance_made(void *data, struct instance *instance, int code, const struct error *e)
-{
-	struct import *import = data;
-	struct error error = {};
-	if (code < 0) {
-		import_end(import, code, e);
-		return;
-	}
-	import->instance = instance;
-	import->code = root_fill(import, &error);
-	if (import->code == 0)
-		return;
-	import->error = error;
-	int r = instance_remove(instance, import_discarded, import, &error);
-	if (r < 0)
-		import_discarded(import, r, &error);
-}
-
-/* In another pool: the root is a device of its own then. */
-static void pool_apply(json_t *index, const char *pool)
-{
-	json_t *devices = json_object_get(index, "devices");
-	if (!json_is_object(devices)) {
-		devices = json_object();
-		json_object_set_new(index, "devices", devices);
-	}
-	json_object_set_new(devices, "root",
-		json_pack("{s:s, s:s, s:s}", "type", "disk", "path", "/", "pool", pool));
-}
-
-/* A name that no image gives: the archive's word for what it holds is not taken. */
-static int layer_use(struct import *import, struct error *e)
-{
-	struct instance *instance = NULL;
-	cleanup(free) char *from = alloc_printf("%s/layer", import->stage);
-	cleanup(free) char *to = images_layer_path(import->service->images, import->layer);
-	cleanup(json_decref) json_t *layers = json_pack("[s]", import->layer);
-	if (renameat(import->service->tmp_dir, from, AT_FDCWD, to) < 0)
-		return error_errno(e, "name the layer");
-	/* The volume's record names the layer before the next sweep. */
-	return instance_create_on(import->service, import->project, import->index, layers,
-		instance_made, import, &instance, e);
-}
-
-static void layer_unpacked(void *data, int code, json_t *result, const struct error *e)
-{
-	struct import *import = data;
-	struct error error = {};
-	(void)result;
-	if (code == 0) {
-		code = layer_use(import, &error);
-		e = &error;
-	}
-	if (code < 0)
-		import_end(import, code, e);
-}
-
-static int layer_unpack(struct import *import, struct error *e)
-{
-	cleanup(free) char *path =
-		alloc_printf("%s/tmp/%s/layer", import->service->dir_path, import->stage);
-	import->layer = text_random_hex(32);
-	if (mkdir(path, 0755) < 0 || lseek(import->archive, 0, SEEK_SET) < 0)
-		return error_errno(e, "make room for the layer");
-	return job_start(import->service,
-		&(struct job_options){
-			.task = json_pack("{s:s, s:s, s:{s:s, s:s}}", "task", "unpack", "prefix",
-				"backup/container", "volume", "type", "directory", "path", path),
-			.fds = { import->archive },
-			.fd_count = 1,
-			.done = layer_unpacked,
-			.data = import },
-		NULL, e);
-}
-
-static int index_use(struct import *import, struct error *e)
-{
-	cleanup(free) char *path = alloc_printf("%s/index.yaml", import->stage);
-	cleanup(free) char *text = NULL;
-	cleanup(json_decref) json_t *index = NULL;
-	size_t length;
-	struct instance *instance = NULL;
-	int r = file_read(import->service->tmp_dir, path, INDEX_BYTES_MAX, &text, &length, e);
-	if (r < 0)
-		return error_set(e, -EINVAL, "the archive is no backup that berth made");
-	r = json_parse(text, length, &index, e);
-	if (r < 0)
-		return error_prefix(e, r, "the backup's index.yaml");
-	if (!json_is_object(index))
-		return error_set(e, -EINVAL, "the backup's index.yaml: is no object");
-	if (import->name && import->name[0])
-		json_set_text(index, "name", import->name);
-	if (import->pool && import->pool[0])
-		pool_apply(index, import->pool);
-	json_object_set_new(index, "source", json_pack("{s:s}", "type", "none"));
-	import->index = TAKE_PTR(index);
-	if (text_equal(json_text(import->index, "type"), "microvm"))
-		return layer_unpack(import, e);
-	return instance_create(import->service, import->project, import->index, instance_made,
-		import, &instance, e);
-}
-
-static void index_unpacked(void *data, int code, json_t *result, const struct error *e)
-{
-	struct import *import = data;
-	struct error error = {};
-	(void)result;
-	if (code == 0) {
-		code = index_use(import, &error);
-		e = &error;
-	}
-	if (code < 0)
-		import_end(import, code, e);
-}
-
-int backup_import(struct service *service, const char *project, int fd, const char *name,
-	const char *pool, backup_done *done, void *data, struct error *e)
-{
-	cleanup(free) char *hex = text_random_hex(8);
-	struct import *import = alloc(struct import);
-	*import = (struct import){ .service = service,
-		.project = alloc_text(project),
-		.name = alloc_text(name),
-		.pool = alloc_text(pool),
-		.stage = alloc_printf("import-%s", hex),
-		.archive = fcntl(fd, F_DUPFD_CLOEXEC, 3),
-		.done = done,
-		.data = data };
-	cleanup(free) char *path = alloc_printf("%s/tmp/%s", service->dir_path, import->stage);
-	int r = file_make_dirs(service->tmp_dir, import->stage, 0700);
-	if (r < 0)
-		error_code(e, r, "make tmp/%s", import->stage);
-	else if (import->archive < 0)
-		r = error_errno(e, "keep the archive");
-	if (r == 0)
-		r = job_start(service,
-			&(struct job_options){ .task = json_pack("{s:s, s:s, s:{s:s, s:s}}", "task",
-						       "unpack", "prefix", "backup/meta", "volume",
-						       "type", "directory", "path", path),
-				.fds = { import->archive },
-				.fd_count = 1,
-				.done = index_unpacked,
-				.data = import },
-			NULL, e);
-	if (r < 0)
-		import_free(import);
-	return r;
 }
 
 static void expire_one(void *data, struct instance *instance)

@@ -2,8 +2,8 @@
 /*
  * backups.h - an instance as one archive, and back.
  *
- * The archive is a tar: backup/meta/index.yaml (JSON, which is YAML) says what the instance was asked to be,
- * backup/container holds its whole root. Snapshots are not in it.
+ * The archive is a tar as LXD and Incus make and read it (backup_index.h), with the snapshots if they are wanted.
+ * While it is made of a stopped instance that can't be changed; while of a running one, its snapshots can't.
  */
 #pragma once
 
@@ -15,6 +15,7 @@ struct backup_options {
 	const char *name;        /* NULL or "": the next "backupN" */
 	const char *expires_at;  /* NULL: never */
 	const char *compression; /* NULL or "": gzip */
+	bool instance_only;      /* without its snapshots */
 };
 
 /* *ret is the backup's name, which the caller owns. */
@@ -33,7 +34,7 @@ int backup_open(
 
 /*
  * Makes an instance of the archive in `fd`, which is borrowed for the time of the call. `name` and `pool` NULL
- * or "": as they were.
+ * or "": as they were. The archive is read once for its index, once for each snapshot and once for the root.
  */
 int backup_import(struct service *service, const char *project, int fd, const char *name,
 	const char *pool, backup_done *done, void *data, struct error *e) must_use;

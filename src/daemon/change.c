@@ -482,7 +482,9 @@ int instance_rename(struct instance *instance, const char *name, struct error *e
 		return error_set(e, -EINVAL, "A running instance keeps its name; stop it first");
 	if (instance_find(service, instance->project, name))
 		return error_set(e, -EEXIST, "Instance \"%s\" already exists", name);
-	r = instance_claim(instance, "renaming", e);
+	r = instance_check_exports(instance, e);
+	if (r == 0)
+		r = instance_claim(instance, "renaming", e);
 	if (r < 0)
 		return r;
 	cleanup(free) char *old = alloc_text(instance->name);

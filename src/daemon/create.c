@@ -50,6 +50,7 @@ struct creation {
 	bool is_paused;
 	bool is_without_snapshots;
 	size_t next_snapshot;
+	void (*fill)(void *data, struct instance *instance, struct creation *creation);
 	int code;
 	struct error error;
 };
@@ -456,8 +457,18 @@ static void volume_made(void *data, int code, const struct error *e)
 	struct creation *creation = data;
 	if (code < 0)
 		creation_failed(creation, code, e);
+	else if (creation->fill)
+		creation->fill(creation->data, creation->instance, creation);
 	else
 		snapshot_copy(creation);
+}
+
+void creation_filled(struct creation *creation, int code, const struct error *e)
+{
+	if (code < 0)
+		creation_failed(creation, code, e);
+	else
+		creation_finish(creation);
 }
 
 /* The server is its own from now on, whatever happens to the daemon. */
@@ -542,17 +553,21 @@ static void forget(struct instance *instance)
 int instance_create(struct service *service, const char *project, const json_t *body,
 	create_done *done, void *data, struct instance **ret, struct error *e)
 {
-	return instance_create_on(service, project, body, NULL, done, data, ret, e);
+	static const struct create_more nothing = {};
+	return instance_create_with(service, project, body, &nothing, done, data, ret, e);
 }
 
-int instance_create_on(struct service *service, const char *project, const json_t *body,
-	json_t *layers, create_done *done, void *data, struct instance **ret, struct error *e)
+int instance_create_with(struct service *service, const char *project, const json_t *body,
+	const struct create_more *more, create_done *done, void *data, struct instance **ret,
+	struct error *e)
 {
 	cleanup(wish_done) struct wish wish = {};
 	struct instance *instance = NULL;
 	int r = wish_read(service, project, body, &wish, e);
-	if (layers)
-		wish.layers = layers;
+	if (more->layers)
+		wish.layers = more->layers;
+	if (r == 0 && more->templates)
+		json_object_set_new(wish.object, "templates", json_deep_copy(more->templates));
 	if (r == 0)
 		r = instance_wish(service, &wish, &instance, e);
 	if (r < 0)
@@ -574,7 +589,9 @@ int instance_create_on(struct service *service, const char *project, const json_
 		return r;
 	}
 	struct creation *creation = alloc(struct creation);
-	*creation = (struct creation){ .instance = instance, .done = done, .data = data };
+	*creation = (struct creation){
+		.instance = instance, .fill = more->fill, .done = done, .data = data
+	};
 	r = volume_make(creation, &wish, e);
 	if (r < 0) {
 		free(creation);

@@ -15,10 +15,23 @@ typedef void create_done(void *data, struct instance *instance, int code, const 
 int instance_create(struct service *service, const char *project, const json_t *body,
 	create_done *done, void *data, struct instance **ret, struct error *e) must_use;
 
-/* The same on these layers (array of names, borrowed), of which the source says nothing. */
-int instance_create_on(struct service *service, const char *project, const json_t *body,
-	json_t *layers, create_done *done, void *data, struct instance **ret,
+struct creation;
+
+/* What an import adds to a request, of which its source says nothing; all borrowed. */
+struct create_more {
+	json_t *layers;    /* names; NULL: none */
+	json_t *templates; /* NULL: none */
+	/*
+	 * Called with the `data` of `done` when the volume is there and the instance still half made, so that a
+	 * daemon that is killed now takes it away again. It ends with creation_filled().
+	 */
+	void (*fill)(void *data, struct instance *instance, struct creation *creation);
+};
+
+int instance_create_with(struct service *service, const char *project, const json_t *body,
+	const struct create_more *more, create_done *done, void *data, struct instance **ret,
 	struct error *e) must_use;
+void creation_filled(struct creation *creation, int code, const struct error *e);
 
 /*
  * The instance as it would be made, half made, without a volume or a record, for a plan; the caller frees it

@@ -262,6 +262,13 @@ bool instance_is_ephemeral(const struct instance *instance)
 	return json_is_true(json_object_get(instance->object, "ephemeral"));
 }
 
+int instance_check_exports(const struct instance *instance, struct error *e)
+{
+	return instance->exports
+		? error_set(e, -EBUSY, "Instance \"%s\" is being exported", instance->name)
+		: 0;
+}
+
 int instance_claim(struct instance *instance, const char *doing, struct error *e)
 {
 	if (instance->doing)

@@ -36,6 +36,7 @@ struct instance {
 	json_t *backups;          /* array, as stored */
 	enum instance_state state;
 	const char *doing;      /* "starting": what keeps others from changing it; NULL: nothing */
+	uint32_t exports;       /* that read its snapshots just now */
 	struct live *live;      /* while it has a runner */
 	bool is_half_made;      /* being created: others do not see it */
 	uint64_t storage_bytes; /* promised in the ledger, with the pool: */
@@ -100,6 +101,9 @@ bool instance_config_is(const struct instance *instance, const char *key);
 /* Sets or with NULL removes a key of its own config. */
 void instance_set(struct instance *instance, const char *key, const char *value);
 bool instance_is_ephemeral(const struct instance *instance);
+
+/* -EBUSY while it is exported: for what changes its snapshots or its name. */
+int instance_check_exports(const struct instance *instance, struct error *e) must_use;
 
 /* -EBUSY if somebody else changes it just now. */
 int instance_claim(struct instance *instance, const char *doing, struct error *e) must_use;

@@ -11,9 +11,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "base/channel.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "daemon/service.h"
@@ -191,11 +193,31 @@ static void on_end(void *data, pid_t pid, int status)
 	finish(job);
 }
 
+/* More than a message holds goes along as a file. */
+static int send_elsewhere(struct job *job, const char *text, size_t length, struct error *e)
+{
+	int fds[JOB_FDS_MAX + 1];
+	cleanup(close) int file = memfd_create("task", MFD_CLOEXEC);
+	if (file < 0)
+		return error_errno(e, "send the task");
+	int r = file_write_all(file, text, length);
+	if (r < 0)
+		return error_code(e, r, "send the task");
+	cleanup(free) char *message = alloc_printf("{\"elsewhere\": %zu}", length);
+	for (size_t i = 0; i < job->fd_count; i++)
+		fds[i] = job->fds[i];
+	fds[job->fd_count] = file;
+	r = channel_send(job->channel, message, strlen(message), fds, job->fd_count + 1);
+	return r < 0 ? error_code(e, r, "send the task") : 0;
+}
+
 static int send_task(struct job *job, struct error *e)
 {
 	cleanup(free) char *text = json_dumps(job->task, JSON_COMPACT);
 	if (!text)
 		return error_set(e, -EINVAL, "the task can't be written");
+	if (strlen(text) > CHANNEL_MESSAGE_MAX)
+		return send_elsewhere(job, text, strlen(text), e);
 	int r = channel_send(job->channel, text, strlen(text), job->fds, job->fd_count);
 	return r < 0 ? error_code(e, r, "send the task") : 0;
 }

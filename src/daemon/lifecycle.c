@@ -264,7 +264,7 @@ static void remove_again(void *data)
 {
 	struct life *life = data;
 	struct instance *instance = life->instance;
-	if (instance->doing) {
+	if (instance->doing || instance->exports) {
 		timer_set_after(life->timer, REMOVE_AGAIN_NS);
 		return;
 	}

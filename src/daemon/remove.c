@@ -123,7 +123,9 @@ int instance_remove(struct instance *instance, remove_done *done, void *data, st
 	if (instance_config_is(instance, "security.protection.delete"))
 		return error_set(e, -EPERM,
 			"The instance is protected from being deleted (security.protection.delete)");
-	int r = instance_claim(instance, "deleting", e);
+	int r = instance_check_exports(instance, e);
+	if (r == 0)
+		r = instance_claim(instance, "deleting", e);
 	if (r < 0)
 		return r;
 	r = instance_discard(instance, done, data, e);

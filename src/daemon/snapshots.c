@@ -337,6 +337,8 @@ int snapshot_delete(struct instance *instance, const char *name, snapshot_done *
 	struct volume_ref ref;
 	int r = snapshot_get(instance, name, &snapshot, e);
 	if (r == 0)
+		r = instance_check_exports(instance, e);
+	if (r == 0)
 		r = instance_claim(instance, "deleting a snapshot", e);
 	if (r < 0)
 		return r;
@@ -363,7 +365,9 @@ int snapshot_rename(
 	if (snapshot_find(instance, new_name))
 		return error_set(
 			e, -EEXIST, "Snapshot \"%s/%s\" already exists", instance->name, new_name);
-	r = instance_claim(instance, "renaming a snapshot", e);
+	r = instance_check_exports(instance, e);
+	if (r == 0)
+		r = instance_claim(instance, "renaming a snapshot", e);
 	if (r < 0)
 		return r;
 	instance_volume(instance, name, &ref);
@@ -499,6 +503,8 @@ int snapshot_restore(struct instance *instance, const char *name, bool is_statef
 	const char *slash = strrchr(name, '/');
 	json_t *snapshot = NULL;
 	int r = snapshot_get(instance, slash ? slash + 1 : name, &snapshot, e);
+	if (r == 0)
+		r = instance_check_exports(instance, e);
 	if (r < 0)
 		return r;
 	if (is_stateful && !machine_state_exists(instance, slash ? slash + 1 : name))
@@ -531,7 +537,9 @@ static void expired_deleted(void *data, int code, const struct error *e)
 static void expire_one(void *data, struct instance *instance)
 {
 	const char *now = data;
-	for (size_t i = 0; i < json_array_size(instance->snapshots) && !instance->doing; i++) {
+	for (size_t i = 0;
+		i < json_array_size(instance->snapshots) && !instance->doing && !instance->exports;
+		i++) {
 		const json_t *snapshot = json_array_get(instance->snapshots, i);
 		const char *expires = json_text(snapshot, "expires_at");
 		struct error e = {};

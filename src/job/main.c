@@ -30,6 +30,7 @@ static const struct {
 	{ "fetch", task_fetch },
 	{ "pack", task_pack },
 	{ "unpack", task_unpack },
+	{ "backup-index", task_backup_index },
 	{ "join", task_join },
 	{ "digest", task_digest },
 	{ "remove", task_remove },

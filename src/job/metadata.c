@@ -11,7 +11,7 @@
 #include "base/text.h"
 
 #define DEPTH_MAX  20
-#define VALUES_MAX 20000
+#define VALUES_MAX 200000
 
 struct reader {
 	yaml_parser_t parser;
@@ -24,8 +24,7 @@ static int next_event(struct reader *reader, yaml_event_t *event)
 {
 	if (yaml_parser_parse(&reader->parser, event))
 		return 0;
-	return error_set(reader->e, -EINVAL, "metadata.yaml: line %zu: %s",
-		reader->parser.problem_mark.line + 1,
+	return error_set(reader->e, -EINVAL, "line %zu: %s", reader->parser.problem_mark.line + 1,
 		reader->parser.problem ? reader->parser.problem : "this is no YAML");
 }
 
@@ -42,7 +41,7 @@ static int scalar_text(struct reader *reader, const yaml_event_t *event, json_t 
 	}
 	*ret = memchr(text, '\0', length) ? NULL : json_stringn(text, length);
 	if (!*ret)
-		return error_set(reader->e, -EINVAL, "metadata.yaml: line %zu: no text in UTF-8",
+		return error_set(reader->e, -EINVAL, "line %zu: no text in UTF-8",
 			event->start_mark.line + 1);
 	return 0;
 }
@@ -74,8 +73,8 @@ static int read_sequence(struct reader *reader, json_t **ret)
 static int read_member(struct reader *reader, yaml_event_t *key, json_t *object)
 {
 	if (key->type != YAML_SCALAR_EVENT)
-		return error_set(reader->e, -EINVAL,
-			"metadata.yaml: line %zu: a key must be a text", key->start_mark.line + 1);
+		return error_set(reader->e, -EINVAL, "line %zu: a key must be a text",
+			key->start_mark.line + 1);
 	yaml_event_t event;
 	int r = next_event(reader, &event);
 	if (r < 0)
@@ -86,7 +85,7 @@ static int read_member(struct reader *reader, yaml_event_t *key, json_t *object)
 		return r;
 	yaml_event_delete(&event);
 	if (json_object_set_new(object, (const char *)key->data.scalar.value, value) < 0)
-		return error_set(reader->e, -EINVAL, "metadata.yaml: line %zu: a key is no UTF-8",
+		return error_set(reader->e, -EINVAL, "line %zu: a key is no UTF-8",
 			key->start_mark.line + 1);
 	return 0;
 }
@@ -119,7 +118,7 @@ static int read_value(struct reader *reader, yaml_event_t *event, json_t **ret)
 {
 	int r;
 	if (++reader->values > VALUES_MAX || reader->depth >= DEPTH_MAX) {
-		r = error_set(reader->e, -EINVAL, "metadata.yaml: too many values or too deep");
+		r = error_set(reader->e, -EINVAL, "too many values or too deep");
 	} else {
 		reader->depth++;
 		if (event->type == YAML_SCALAR_EVENT)
@@ -130,7 +129,7 @@ static int read_value(struct reader *reader, yaml_event_t *event, json_t **ret)
 			r = read_mapping(reader, ret);
 		else
 			r = error_set(reader->e, -EINVAL,
-				"metadata.yaml: line %zu: a value was expected; references are refused",
+				"line %zu: a value was expected; references are refused",
 				event->start_mark.line + 1);
 		reader->depth--;
 	}
@@ -156,16 +155,13 @@ static int read_document(struct reader *reader, json_t **ret)
 			event.type == YAML_DOCUMENT_START_EVENT;
 		yaml_event_delete(&event);
 		if (!is_before)
-			return error_set(reader->e, -EINVAL,
-				"metadata.yaml: it must be a mapping of keys to values");
+			return error_set(
+				reader->e, -EINVAL, "it must be a mapping of keys to values");
 	}
 }
 
 int metadata_read(const char *yaml, size_t length, json_t **ret, struct error *e)
 {
-	if (length > METADATA_BYTES_MAX)
-		return error_set(
-			e, -E2BIG, "metadata.yaml: more than %d bytes", (int)METADATA_BYTES_MAX);
 	struct reader reader = { .e = e };
 	if (!yaml_parser_initialize(&reader.parser))
 		return error_set(e, -ENOMEM, "no memory to read YAML");

@@ -9,9 +9,29 @@
 #include <string.h>
 
 #include "base/channel.h"
+#include "base/file.h"
 #include "base/loop.h"
 
-#define REPORT_EVERY_NS (100 * NS_PER_MS)
+#define REPORT_EVERY_NS    (100 * NS_PER_MS)
+#define DOCUMENT_BYTES_MAX (16 * (json_int_t)MIB)
+
+/* The document that did not fit into the message. */
+static int read_elsewhere(struct task *task, json_int_t length, struct error *e)
+{
+	if (length <= 0 || length > DOCUMENT_BYTES_MAX || task->fd_count == 0)
+		return error_set(e, -EINVAL, "the task stands nowhere");
+	cleanup(close) int fd = task->fds[--task->fd_count];
+	cleanup(free) char *text = alloc_zeroed(1, (size_t)length + 1);
+	int r = file_read_at(fd, text, (size_t)length, 0);
+	if (r < 0)
+		return error_code(e, r, "read the task");
+	json_decref(task->document);
+	json_error_t why;
+	task->document = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &why);
+	if (!json_is_object(task->document))
+		return error_set(e, -EINVAL, "the task is not a JSON object: %s", why.text);
+	return 0;
+}
 
 int task_receive(int channel, struct task *task, struct error *e)
 {
@@ -31,7 +51,8 @@ int task_receive(int channel, struct task *task, struct error *e)
 	task->document = json_loadb(message, (size_t)length, JSON_REJECT_DUPLICATES, &why);
 	if (!json_is_object(task->document))
 		return error_set(e, -EINVAL, "the task is not a JSON object: %s", why.text);
-	return 0;
+	const json_t *elsewhere = json_object_get(task->document, "elsewhere");
+	return elsewhere ? read_elsewhere(task, json_integer_value(elsewhere), e) : 0;
 }
 
 void task_done(struct task *task)

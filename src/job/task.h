@@ -3,7 +3,8 @@
  * task.h - one task: what berthd asked for, the descriptors it gave, and what is told back.
  *
  * The first message on the channel is a JSON object with the name in "task" and the descriptors with it; their
- * order is the task's. Messages back are {"progress": {...}}, then one {"result": ...} or
+ * order is the task's. An object that is too long for a message stands in one descriptor more, the last, and the
+ * message is {"elsewhere": its length}. Messages back are {"progress": {...}}, then one {"result": ...} or
  * {"error": {"code": 22, "text": "..."}}.
  */
 #pragma once
@@ -13,7 +14,7 @@
 #include "base/base.h"
 #include "base/error.h"
 
-#define TASK_FDS_MAX 8
+#define TASK_FDS_MAX 9
 
 struct task {
 	json_t *document;

@@ -15,11 +15,11 @@
 #include "job/jail.h"
 #include "job/metadata.h"
 #include "job/tasks.h"
+#include "job/template_files.h"
 #include "job/unpack.h"
 #include "model/json.h"
 
-#define TEMPLATES_BYTES_MAX (32 * KIB)   /* what fits into an answer */
-#define INNER_DISK          "rootfs.img" /* of a machine's image in one archive */
+#define INNER_DISK "rootfs.img" /* of a machine's image in one archive */
 
 static bool wants_unified(const char *name)
 {
@@ -69,7 +69,8 @@ static int read_metadata(int stage, json_t **ret, struct error *e)
 	int r = file_read_at(fd, yaml, length, 0);
 	if (r < 0)
 		return error_code(e, r, "read metadata.yaml");
-	return metadata_read(yaml, length, ret, e);
+	r = metadata_read(yaml, length, ret, e);
+	return r < 0 ? error_prefix(e, r, "metadata.yaml") : 0;
 }
 
 static int check_metadata(const json_t *metadata, struct error *e)
@@ -201,40 +202,6 @@ static int find_form(const struct task *task, struct image *image, struct error 
 	return is_disk(image) ? disk_image_check(root, image->form, &image->disk_bytes, e) : 0;
 }
 
-/* Each template's file becomes its `content`: they are few and short. */
-static int read_templates(int stage, json_t *metadata, struct error *e)
-{
-	size_t total = 0;
-	const char *path;
-	json_t *template;
-	json_object_foreach(json_object_get(metadata, "templates"), path, template)
-	{
-		const char *name = json_text(template, "template");
-		if (!name || !*name || strchr(name, '/'))
-			return error_set(e, -EINVAL,
-				"metadata.yaml: templates.%.80s: template must name a file of templates/",
-				path);
-		cleanup(free) char *below = alloc_printf("templates/%s", name);
-		cleanup(free) char *content = NULL;
-		cleanup(close) int fd = file_open_beneath(stage, below, O_RDONLY | O_NONBLOCK, 0);
-		struct stat status;
-		if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
-			return error_set(
-				e, -EINVAL, "templates/%.80s: there is no such file", name);
-		total += (size_t)status.st_size;
-		if (status.st_size > (off_t)TEMPLATES_BYTES_MAX || total > TEMPLATES_BYTES_MAX)
-			return error_set(e, -E2BIG, "templates/: more than %d bytes",
-				(int)TEMPLATES_BYTES_MAX);
-		content = alloc_zeroed(1, (size_t)status.st_size + 1);
-		int r = file_read_at(fd, content, (size_t)status.st_size, 0);
-		json_t *text = r < 0 ? NULL : json_stringn(content, (size_t)status.st_size);
-		if (!text || strlen(content) != (size_t)status.st_size)
-			return error_set(e, -EINVAL, "templates/%.80s: no text in UTF-8", name);
-		json_object_set_new(template, "content", text);
-	}
-	return 0;
-}
-
 /* A disk that came alone says nothing about itself. */
 static int find_metadata(const struct image *image, json_t **ret, struct error *e)
 {
@@ -246,7 +213,7 @@ static int find_metadata(const struct image *image, json_t **ret, struct error *
 	int r = read_metadata(image->stage, ret, e);
 	if (r == 0)
 		r = check_metadata(*ret, e);
-	return r < 0 ? r : read_templates(image->stage, *ret, e);
+	return r < 0 ? r : template_files_read(image->stage, json_object_get(*ret, "templates"), e);
 }
 
 /* What an archive brought along beside its metadata. */

@@ -17,7 +17,7 @@
 #include "job/tasks.h"
 #include "job/unpack.h"
 
-#define TREES_MAX 64
+#define TREES_MAX 1100 /* an instance and its snapshots */
 
 static void report(void *data, uint64_t bytes)
 {
@@ -42,7 +42,7 @@ struct trees {
 	size_t disk_count;
 };
 
-static void trees_done_cleanup(struct trees *trees)
+static void trees_free(struct trees *trees)
 {
 	for (size_t i = 0; i < trees->count; i++)
 		close(trees->dirs[i]);
@@ -50,7 +50,9 @@ static void trees_done_cleanup(struct trees *trees)
 		close(trees->disks[i]);
 		free(trees->names[i]);
 	}
+	free(trees);
 }
+DEFINE_CLEANUP(struct trees *, trees_free);
 
 /* A machine's: the disk as PREFIX.img; the layers it stands on as the tree. */
 static int open_disk(const json_t *tree, const char *prefix, struct trees *trees,
@@ -118,10 +120,10 @@ int task_pack(struct task *task, json_t **ret, struct error *e)
 	int output = task_fd(task, 0, e);
 	if (output < 0)
 		return output;
-	cleanup(trees_done) struct trees trees = {};
-	int r = open_trees(task, &trees, e);
+	cleanup(trees_free) struct trees *trees = alloc(struct trees);
+	int r = open_trees(task, trees, e);
 	if (r == 0)
-		r = jail_files(trees.dirs, trees.count, e);
+		r = jail_files(trees->dirs, trees->count, e);
 	cleanup(pack_free) struct pack *pack = NULL;
 	if (r == 0)
 		r = pack_new(output, task_text_or(task, "compression", "gzip"), &pack, e);
@@ -129,10 +131,10 @@ int task_pack(struct task *task, json_t **ret, struct error *e)
 		pack_set_report(pack, report, task);
 		r = add_files(task, pack, e);
 	}
-	for (size_t i = 0; r == 0 && i < trees.count; i++)
-		r = pack_add_tree(pack, trees.prefixes[i], trees.dirs[i], e);
-	for (size_t i = 0; r == 0 && i < trees.disk_count; i++)
-		r = pack_add_open_file(pack, trees.names[i], trees.disks[i], e);
+	for (size_t i = 0; r == 0 && i < trees->count; i++)
+		r = pack_add_tree(pack, trees->prefixes[i], trees->dirs[i], e);
+	for (size_t i = 0; r == 0 && i < trees->disk_count; i++)
+		r = pack_add_open_file(pack, trees->names[i], trees->disks[i], e);
 	char digest[DIGEST_HEX_SIZE];
 	uint64_t size = 0;
 	if (r == 0)
@@ -140,6 +142,15 @@ int task_pack(struct task *task, json_t **ret, struct error *e)
 	if (r == 0)
 		*ret = json_pack("{sssI}", "digest", digest, "size", (json_int_t)size);
 	return r;
+}
+
+/* What stood there before the archive's bytes do. */
+static int clean_tree(int volume, const char *below, struct error *e)
+{
+	int r = file_remove_tree(volume, below);
+	if (r < 0)
+		return error_code(e, r, "empty the volume");
+	return mkdirat(volume, below, 0755) < 0 ? error_errno(e, "make %s anew", below) : 0;
 }
 
 /* The entry PREFIX.img to a volume of bytes, which keeps its size if it is larger. */
@@ -153,6 +164,9 @@ static int unpack_block(
 		return disk;
 	if (fstat(disk, &before) < 0)
 		return error_errno(e, "stat the volume");
+	/* Holes of the archive must not show what stood there. */
+	if (task_flag(task, "clean") && ftruncate(disk, 0) < 0)
+		return error_errno(e, "empty the volume");
 	cleanup(free) char *prefix = alloc_printf("%s.img", task_text_or(task, "prefix", ""));
 	struct unpack_options options = { .prefix = prefix, .has_file = true, .file = disk };
 	int r = jail_files(NULL, 0, e);
@@ -180,11 +194,15 @@ int task_unpack(struct task *task, json_t **ret, struct error *e)
 		source_open_volume(json_object_get(task->document, "volume"), false, e);
 	if (volume < 0)
 		return volume;
-	cleanup(close) int to = file_open_beneath(
-		volume, task_text_or(task, "below", "."), O_RDONLY | O_DIRECTORY, 0);
+	const char *below = task_text_or(task, "below", ".");
+	bool is_cleaned = task_flag(task, "clean") && !text_equal(below, ".");
+	int r = is_cleaned ? clean_tree(volume, below, e) : 0;
+	if (r < 0)
+		return r;
+	cleanup(close) int to = file_open_beneath(volume, below, O_RDONLY | O_DIRECTORY, 0);
 	if (to < 0)
 		return error_code(e, to, "open the volume");
-	int r = jail_files(&to, 1, e);
+	r = jail_files(&to, 1, e);
 	if (r < 0)
 		return r;
 	struct unpack_options options = { .prefix = task_text_or(task, "prefix", NULL) };

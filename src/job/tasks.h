@@ -43,9 +43,16 @@ int task_fetch(struct task *task, json_t **ret, struct error *e) must_use;
 int task_pack(struct task *task, json_t **ret, struct error *e) must_use;
 
 /*
- * "unpack": fds [archive]; unpacks what stands below `prefix` into the `volume` (a source of a mount), at `below`.
+ * "unpack": fds [archive]; unpacks what stands below `prefix` into the `volume` (a source of a mount), at `below`;
+ * `clean`: what is there goes first. Of a volume of bytes the entry PREFIX.img.
  */
 int task_unpack(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "backup-index": fds [archive, stage, out]; writes {"index", "metadata", "is_old"} of an instance's backup to `out`:
+ * its index.yaml, and if it has one its metadata.yaml with the templates' texts.
+ */
+int task_backup_index(struct task *task, json_t **ret, struct error *e) must_use;
 
 /*
  * "join": fds [out, file, ...]; writes `pieces` one after the other: a text as it stands, a number the whole

@@ -178,7 +178,7 @@ early" ]
 @test "an instance goes into an archive and comes back, running or not, by both clients" {
 	inside c1 sh -c 'echo exported >/root/x'
 	lxc export c1 "$BERTH_BASE/c1.tar.gz" --instance-only
-	tar tzf "$BERTH_BASE/c1.tar.gz" | grep -q backup/container/root/x
+	tar tzf "$BERTH_BASE/c1.tar.gz" | grep -q backup/container/rootfs/root/x
 	lxc import "$BERTH_BASE/c1.tar.gz" c7
 	lxc start c7
 	[ "$(inside c7 cat /root/x)" = exported ]
@@ -194,6 +194,163 @@ early" ]
 	[ "$(api GET /1.0/instances/c1/backups | json '.metadata | length')" = 0 ]
 }
 
+@test "snapshots go along into the archive and come back: by both clients, stopped and running" {
+	lxc init box s1 -p plain -c user.odd=$'tab\tdel\x7f' -s default
+	lxc start s1
+	inside s1 sh -c 'echo one >/root/word; echo first >/root/only-one'
+	lxc snapshot s1 one
+	inside s1 sh -c 'echo two >/root/word; rm /root/only-one; mkdir /root/dir; echo d >/root/dir/d'
+	lxc config set s1 user.when=two
+	lxc snapshot s1 two
+	inside s1 sh -c 'echo three >/root/word; rm -r /root/dir'
+	lxc config set s1 user.when=three
+	# Of a running one; the snapshot that is made for it does not go along.
+	lxc export s1 "$BERTH_BASE/running.tar.gz"
+	lxc stop -f s1
+	incus export s1 "$BERTH_BASE/stopped.tar" --compression none
+	[ "$(api GET /1.0/instances/s1/snapshots | json '.metadata | length')" = 2 ]
+	lxc delete s1
+	local from=lxc archive
+	for archive in running.tar.gz stopped.tar; do
+		$from import "$BERTH_BASE/$archive" s2
+		[ "$(api GET '/1.0/instances/s2/snapshots?recursion=1' | json '[.metadata[].name] | join(" ")')" = "one two" ]
+		[ "$(lxc config get s2 user.odd)" = $'tab\tdel\x7f' ]
+		lxc start s2
+		[ "$(inside s2 cat /root/word)" = three ]
+		run inside s2 ls /root/dir /root/only-one
+		[ "$status" -ne 0 ]
+		lxc restore s2 one
+		[ "$(inside s2 cat /root/word /root/only-one | tr '\n' ' ')" = "one first " ]
+		[ "$(lxc config get s2 user.when)" = "" ]
+		lxc restore s2 two
+		[ "$(inside s2 cat /root/word /root/dir/d | tr '\n' ' ')" = "two d " ]
+		[ "$(lxc config get s2 user.when)" = two ]
+		run inside s2 ls /root/only-one
+		[ "$status" -ne 0 ]
+		lxc delete -f s2
+		from=incus
+	done
+}
+
+# foreign_archive FILE [YAML...]: as LXD and Incus lay it out, made by hand.
+foreign_archive() {
+	local file=$1 dir=$BERTH_BASE/foreign
+	shift
+	rm -rf "$dir"
+	mkdir -p "$dir/backup/container/templates" "$dir/backup/container/rootfs" "$dir/backup/snapshots/old/rootfs"
+	tar -C "$dir/backup/container" -xf "$BERTH_BASE/image.tar" rootfs
+	cp -a "$dir/backup/container/rootfs/." "$dir/backup/snapshots/old/rootfs"
+	echo new >"$dir/backup/container/rootfs/etc/age"
+	echo old >"$dir/backup/snapshots/old/rootfs/etc/age"
+	echo 'I am {{ container.name }}' >"$dir/backup/container/templates/who.tpl"
+	printf '%s\n' 'architecture: x86_64' 'creation_date: 1' 'properties: {}' 'templates:' '  /etc/who:' \
+		'    when:' '    - start' '    create_only: false' '    template: who.tpl' '    properties: {}' \
+		>"$dir/backup/container/metadata.yaml"
+	cat >"$dir/backup/index.yaml"
+	tar -C "$dir" -cf "$file" backup
+	rm -rf "$dir"
+}
+
+foreign_index() {
+	cat <<-END
+		name: foreign
+		backend: zfs
+		pool: default
+		snapshots:
+		- ${2:-old}
+		optimized: ${1:-false}
+		optimized_header: false
+		type: container
+		config:
+		  ${3:-container}:
+		    architecture: x86_64
+		    config:
+		      image.os: Busybox
+		      user.age: "1"
+		      volatile.eth0.hwaddr: 00:16:3e:00:00:01
+		      volatile.last_state.power: STOPPED
+		    devices: {}
+		    ephemeral: false
+		    profiles:
+		    - plain
+		    stateful: false
+		    description: ""
+		    created_at: 2024-05-01T10:00:00.123456789Z
+		    expanded_config: {}
+		    name: foreign
+		    status: Stopped
+		    status_code: 102
+		  snapshots:
+		  - architecture: x86_64
+		    config:
+		      user.age: "0"
+		      volatile.uuid: 5f2c
+		    created_at: 2024-04-01T10:00:00Z
+		    expires_at: 0001-01-01T00:00:00Z
+		    devices: {}
+		    ephemeral: false
+		    profiles:
+		    - ${4:-plain}
+		    stateful: false
+		    name: old
+	END
+}
+
+@test "an archive of LXD and one of Incus come in with snapshots and templates" {
+	local key
+	for key in container instance; do
+		foreign_index false old $key | foreign_archive "$BERTH_BASE/foreign.tar"
+		lxc import "$BERTH_BASE/foreign.tar"
+		[ "$(lxc config get foreign user.age)" = 1 ]
+		[ "$(api GET /1.0/instances/foreign | json '.metadata.config["volatile.eth0.hwaddr"]')" != 00:16:3e:00:00:01 ]
+		[ "$(api GET /1.0/instances/foreign/snapshots/old | json .metadata.created_at)" = 2024-04-01T10:00:00Z ]
+		lxc start foreign
+		[ "$(inside foreign cat /etc/age /etc/who | tr '\n' ' ')" = "new I am foreign " ]
+		lxc restore foreign old
+		[ "$(inside foreign cat /etc/age)" = old ]
+		[ "$(lxc config get foreign user.age)" = 0 ]
+		lxc delete -f foreign
+	done
+}
+
+@test "an archive that asks for the impossible is refused, and nothing of it is left" {
+	local before
+	before=$(find "$BERTH_DIR" -path '*foreign*' | wc -l)
+	refused() {
+		foreign_archive "$BERTH_BASE/foreign.tar"
+		run lxc import "$BERTH_BASE/foreign.tar"
+		echo "${output: -300}"
+		[ "$status" -ne 0 ]
+		[[ $output == *"$1"* ]]
+		[ "$(api_status GET /1.0/instances/foreign)" = 404 ]
+	}
+	foreign_index true | refused optimized-storage
+	foreign_index false ../../up | refused 'name: "../../up"'
+	foreign_index false old containers | refused 'config.container: is missing'
+	foreign_index | sed 's/user.age: "0"/limits.cpu: "none"/' | refused limits.cpu
+	foreign_index | sed 's/^  snapshots:/  snapshots: {a: [/' | refused 'backup/index.yaml: line'
+	foreign_index | sed 's/^- old/- old\n- old/' | refused 'stands there twice'
+	[ "$(find "$BERTH_DIR" -path '*foreign*' | wc -l)" = "$before" ]
+	[ -z "$(ls "$BERTH_DIR/tmp")" ]
+}
+
+@test "killed with -9 while it exports or imports, a daemon leaves no half of either" {
+	foreign_index | foreign_archive "$BERTH_BASE/foreign.tar"
+	curl -sS --max-time 20 --unix-socket "$BERTH_DIR/unix.socket" -X POST -H 'Content-Type: application/octet-stream' \
+		--data-binary "@$BERTH_BASE/foreign.tar" http://berth/1.0/instances >/dev/null
+	api POST /1.0/instances/c1/backups '{"name":"cut"}' >/dev/null
+	berthd_restart KILL
+	# The import is whole or is not there.
+	eventually 10 sh -c '[ -z "$(ls "$BERTH_DIR/tmp")" ]'
+	if [ "$(api_status GET /1.0/instances/foreign)" = 200 ]; then
+		[ "$(api GET /1.0/instances/foreign/snapshots | json '.metadata | length')" = 1 ]
+		lxc delete foreign
+	fi
+	[ "$(api GET /1.0/instances/c1/backups | json '.metadata | length')" = "$(find "$BERTH_DIR/backups" -type f | wc -l)" ]
+	[ "$(api_status DELETE /1.0/instances/c1/backups/cut)" != 500 ]
+	lxc list -f csv -c n | grep -qx c1
+}
+
 @test "backups are kept, renamed, deleted; what is no archive is refused and leaves nothing" {
 	api_wait POST /1.0/instances/c1/backups '{"name":"b","instance_only":true,"compression_algorithm":"zstd"}'
 	[ "$(api_status POST /1.0/instances/c1/backups '{"name":"b"}')" = 409 ]
@@ -204,9 +361,7 @@ early" ]
 	[ "$(api_status GET /1.0/instances/c1/backups/b)" = 404 ]
 	[ "$(api_status GET /1.0/instances/c1/backups/c/export)" = 200 ]
 	api_wait DELETE /1.0/instances/c1/backups/c
-	lxc snapshot c1 s
-	[ "$(api_status POST /1.0/instances/c1/backups '{"name":"d"}')" = 400 ]
-	lxc delete c1/s
+	[ "$(api_status POST /1.0/instances/c1/backups '{"name":"d","optimized_storage":true}')" = 400 ]
 	head -c 100000 /dev/urandom >"$BERTH_BASE/noise"
 	run lxc import "$BERTH_BASE/noise" c8
 	[ "$status" -ne 0 ]

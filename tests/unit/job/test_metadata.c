@@ -45,7 +45,7 @@ static void names_the_line(void)
 {
 	json_t *got = NULL;
 	expect_equal(read_yaml("a: 1\nb: [\n", &got), -EINVAL);
-	expect_contains(failure.text, "metadata.yaml: line 3");
+	expect_contains(failure.text, "line 3");
 	expect_equal(read_yaml("- a\n- b\n", &got), -EINVAL);
 	expect_contains(failure.text, "mapping");
 	expect_equal(read_yaml("", &got), -EINVAL);
