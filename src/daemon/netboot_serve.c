@@ -17,6 +17,8 @@
 #include "base/text.h"
 #include "daemon/config.h"
 #include "daemon/netboot.h"
+#include "daemon/server_agent.h"
+#include "daemon/server_boot.h"
 #include "daemon/server_work.h"
 #include "http/server.h"
 #include "model/address.h"
@@ -92,6 +94,17 @@ static void reply_path(struct http_request *request, const char *path)
 		request, 200, "application/octet-stream", TAKE_FD(fd), 0, (uint64_t)status.st_size);
 }
 
+/* "10.77.0.12", or "". */
+static void peer_of(const struct http_request *request, char text[INET6_ADDRSTRLEN])
+{
+	struct sockaddr_in address;
+	socklen_t size = sizeof(address);
+	text[0] = '\0';
+	if (getpeername(http_request_socket(request), (struct sockaddr *)&address, &size) == 0 &&
+		address.sin_family == AF_INET)
+		inet_ntop(AF_INET, &address.sin_addr, text, INET6_ADDRSTRLEN);
+}
+
 static void serve_file(struct service *service, struct http_request *request, const char *name)
 {
 	const struct netboot *netboot = service->netboot;
@@ -102,21 +115,14 @@ static void serve_file(struct service *service, struct http_request *request, co
 		http_reply_file(
 			request, 200, "application/octet-stream", fd, 0, netboot->initial_bytes);
 	} else if (text_equal(name, "ipxe.efi")) {
+		char peer[INET6_ADDRSTRLEN];
+		peer_of(request, peer);
+		if (text_equal(http_request_method(request), "GET"))
+			log_info("a node's firmware boots over HTTP address=%s", peer);
 		reply_path(request, "/usr/lib/ipxe/ipxe.efi");
 	} else {
 		reply(request, 404, "there is no such file\n");
 	}
-}
-
-/* "10.77.0.12", or "". */
-static void peer_of(const struct http_request *request, char text[INET6_ADDRSTRLEN])
-{
-	struct sockaddr_in address;
-	socklen_t size = sizeof(address);
-	text[0] = '\0';
-	if (getpeername(http_request_socket(request), (struct sockaddr *)&address, &size) == 0 &&
-		address.sin_family == AF_INET)
-		inet_ntop(AF_INET, &address.sin_addr, text, INET6_ADDRSTRLEN);
 }
 
 static void reply_script(struct service *service, struct http_request *request, const char *token,

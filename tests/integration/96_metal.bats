@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # Whole servers: two fake ones are enrolled, inspected, erased, given to instances, restarted, rescued, given back,
-# with real firmware, real network boot and IPMI.
+# with real firmware (SeaBIOS in one, OVMF in the other), real network boot and IPMI.
 
 load common
 load image
@@ -13,7 +13,7 @@ setup_file() {
 	berthd_start || return 1
 	provision_network
 	node_make 1
-	node_make 2 DISK_DEVICE=nvme MEMORY=448 # the smaller one is given first
+	node_make 2 DISK_DEVICE=nvme MEMORY=512 FIRMWARE=uefi # the smaller one is given first
 	"$TOP/tests/images/tenant" "$KERNEL" "$BERTH_BASE/tenant.raw"
 	qemu-img convert -O qcow2 "$BERTH_BASE/tenant.raw" "$BERTH_BASE/tenant.qcow2"
 	disk_metadata "$BERTH_BASE/metadata.tar.xz"
@@ -72,6 +72,8 @@ answers() { eventually "$3" served "$1" "$2"; }
 	[ "$(api GET /1.0/berth/servers/m2 | json '.metadata.inventory.disks[0].kind')" = nvme ]
 	[[ $(api GET /1.0/berth/servers/m2 | json '.metadata.erased[0].method') == nvme-* ]]
 	[ "$(api GET /1.0/berth/servers/m1 | json '.metadata.inventory.system.serial')" = SN-1 ]
+	[ "$(api GET /1.0/berth/servers/m1 | json '.metadata.inventory.firmware')" = bios ]
+	[ "$(api GET /1.0/berth/servers/m2 | json '.metadata.inventory.firmware')" = uefi ]
 	berth server list | grep m2 | grep -q 'available'
 }
 
@@ -87,20 +89,24 @@ answers() { eventually "$3" served "$1" "$2"; }
 	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
 }
 
-@test "launched, an instance has a server of its own and answers at its address" {
+@test "launched, instances have servers of their own and answer at their addresses" {
 	SECONDS=0
+	berth launch small db2 --type bare-metal --memory 500MiB &
+	second=$!
 	berth launch small db1 --type bare-metal -c user.ssh-keys='ssh-ed25519 AAAA test'
+	wait $second
 	echo "# started after $SECONDS s" >&3
-	server=$(api GET /1.0/instances/db1 | json '.metadata.config["volatile.berth.server"]')
-	[ "$server" = m1 ]
-	server_stages m1 >&3
-	server_is m1 active
-	answers m1 name 180
-	[ "$(served m1 name)" = db1 ]
+	for n in 1 2; do
+		[ "$(api GET /1.0/instances/db$n | json '.metadata.config["volatile.berth.server"]')" = m$n ]
+		server_stages m$n >&3
+		server_is m$n active
+		answers m$n name 180
+		[ "$(served m$n name)" = db$n ]
+		[ "$(served m$n kib)" -gt 80000 ]
+		lxc list -f csv | grep -F "db$n,RUNNING,$(address m$n) (eth0)"
+		echo "# m$n answers after $SECONDS s" >&3
+	done
 	[[ $(served m1 keys) == *"AAAA test"* ]]
-	[ "$(served m1 kib)" -gt 80000 ]
-	lxc list -f csv | grep -F "db1,RUNNING,$(address m1) (eth0)"
-	echo "# answers after $SECONDS s" >&3
 }
 
 @test "its console has a login, and a log" {
@@ -122,15 +128,17 @@ answers() { eventually "$3" served "$1" "$2"; }
 	[[ $output == *"nothing here"* ]]
 }
 
-@test "stopped by force it is off; started it boots from its disk; the daemon may be killed meanwhile" {
-	lxc stop db1 --force
-	[ "$(lxc list -f csv -c s)" = STOPPED ]
+@test "stopped by force they are off; started they boot from their disks; the daemon may be killed meanwhile" {
+	lxc stop db1 db2 --force
+	[ "$(lxc list -f csv -c s | sort -u)" = STOPPED ]
 	[ "$(berth server power m1)" = off ]
-	lxc start db1
+	lxc start db1 db2
 	berthd_restart KILL
-	[ "$(lxc list -f csv -c s)" = RUNNING ]
-	answers m1 boots 180
-	[ "$(served m1 boots | wc -l)" = 2 ]
+	[ "$(lxc list -f csv -c s | sort -u)" = RUNNING ]
+	for n in 1 2; do
+		answers m$n boots 180
+		[ "$(served m$n boots | wc -l)" = 2 ]
+	done
 }
 
 @test "rescued, the server runs another system with a shell on its console; its disk is untouched" {
@@ -145,25 +153,31 @@ answers() { eventually "$3" served "$1" "$2"; }
 	[ "$status" -ne 0 ]
 	berth rescue db1 --end
 	server_is m1 active
-	[ "$(lxc list -f csv -c s)" = STOPPED ]
+	[ "$(lxc list -f csv -c s db1)" = STOPPED ]
 	berth rescue db1 --end && false
 	berth metrics | grep -q 'berth_server_power{server="m1"} 0'
 }
 
-@test "deleted its disk is erased, and read as zeros, before it is anybody's again" {
+@test "deleted their disks are erased, and read as zeros, before they are anybody's again" {
+	# What its firmware loads over TFTP else.
+	echo NETBOOT=http >>"$BERTH_BASE/node2/settings"
 	berth delete db1 --force
-	server_wait m1 available 240
-	cmp -n 134217728 "$BERTH_BASE/node1/disk" /dev/zero
-	[ "$(api GET /1.0/berth/servers/m1 | json '.metadata.used_by | length')" = 0 ]
+	berth delete db2 --force
+	for n in 1 2; do
+		server_wait m$n available 240
+		cmp -n 134217728 "$BERTH_BASE/node$n/disk" /dev/zero
+		[ "$(api GET /1.0/berth/servers/m$n | json '.metadata.used_by | length')" = 0 ]
+	done
 	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
+	grep -q 'firmware boots over HTTP' "$BERTHD_LOG"
 }
 
 @test "killed in the midst of a deployment the daemon carries on, and the instance runs" {
-	api POST /1.0/instances '{"name":"db2","type":"bare-metal","start":true,"source":{"type":"image","alias":"small"},
+	api POST /1.0/instances '{"name":"db3","type":"bare-metal","start":true,"source":{"type":"image","alias":"small"},
 		"config":{}}' >/dev/null
 	eventually 30 sh -c 'grep -q "state=deploying" "$BERTHD_LOG" && ls '"$BERTH_DIR"'/instances >/dev/null'
 	eventually 20 eval 'api GET "/1.0/berth/servers?recursion=1" | json ".metadata[].progress.stage // empty" | grep -q image'
 	berthd_restart KILL
 	eventually 180 eval '[ "$(lxc list -f csv -c s)" = RUNNING ]'
-	berth delete db2 --force
+	berth delete db3 --force
 }
