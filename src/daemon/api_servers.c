@@ -14,6 +14,7 @@
 #include "daemon/secret.h"
 #include "daemon/server_bmc.h"
 #include "daemon/server_console.h"
+#include "daemon/server_power.h"
 #include "daemon/server_switch.h"
 #include "daemon/server_work.h"
 #include "daemon/task.h"
@@ -378,7 +379,7 @@ static int post_console(struct service *service, struct request *request, struct
 	if (r == 0)
 		r = json_read_bool(request_json(request), "", "force", &is_forced, e);
 	if (r == 0)
-		r = server_console_start(server, NULL, is_forced, &operation, e);
+		r = server_console_start(server, NULL, NULL, is_forced, &operation, e);
 	return r < 0 ? r : reply_operation(request, operation);
 }
 

@@ -7,6 +7,6 @@
 #include "daemon/operation.h"
 #include "daemon/servers.h"
 
-/* *ret is the operation, whose sockets are 0 and control. `project` is whose it is. */
-int server_console_start(struct server *server, const char *project, bool is_forced,
-	struct operation **ret, struct error *e) must_use;
+/* *ret is the operation, whose sockets are 0 and control. `project` is whose it is; `resources` is stolen. */
+int server_console_start(struct server *server, const char *project, json_t *resources,
+	bool is_forced, struct operation **ret, struct error *e) must_use;

@@ -12,8 +12,10 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/job.h"
+#include "daemon/server_agent.h"
 #include "daemon/server_console.h"
 #include "daemon/server_metrics.h"
+#include "daemon/server_power.h"
 #include "daemon/server_seed.h"
 #include "model/json.h"
 
@@ -522,7 +524,12 @@ int server_instance_console(
 {
 	struct server *server;
 	int r = own_server(instance, &server, e);
-	return r < 0 ? r : server_console_start(server, instance->project, is_forced, ret, e);
+	if (r == 0)
+		r = server_console_start(
+			server, instance->project, instance_resources(instance), is_forced, ret, e);
+	if (r == 0)
+		instance_event(instance, "instance-console", NULL);
+	return r;
 }
 
 int server_instance_log(const struct instance *instance)
@@ -607,7 +614,8 @@ int server_instances_start(struct service *service, struct error *e)
 {
 	(void)e;
 	server_metrics_start(service);
-	server_work_listen(power_changed, deployed_alone);
+	server_power_listen(power_changed);
+	server_agent_listen(deployed_alone);
 	instances_each(service, NULL, adopt, NULL);
 	return 0;
 }

@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "daemon/metrics.h"
 #include "daemon/server_bmc.h"
-#include "daemon/server_work.h"
+#include "daemon/server_power.h"
 #include "model/json.h"
 
 struct families {

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * server_agent.c - the agent's words, and what follows from each.
+ */
+#include "daemon/server_agent.h"
+
+#include <errno.h>
+
+#include "base/text.h"
+#include "daemon/server_boot.h"
+#include "daemon/server_power.h"
+#include "daemon/server_task.h"
+#include "daemon/server_work.h"
+#include "model/json.h"
+
+static void (*deployed_listener)(struct server *server);
+
+static int inspected(struct server *server, json_t *inventory, struct error *e)
+{
+	struct server_facts facts;
+	server_facts(inventory, &facts);
+	json_object_set(server->object, "inventory", inventory);
+	if (!server_text(server, "class")) {
+		cleanup(free) char *class = server_class(&facts);
+		json_set_text(server->object, "class", class);
+	}
+	if (text_equal(json_text(inventory, "firmware"), "uefi"))
+		json_set_text(server->object, "firmware", "uefi");
+	return server_go(server, SERVER_INSPECTED, server->work->done, server->work->data, e);
+}
+
+int server_agent_hello(struct server *server, const json_t *told, struct error *e)
+{
+	cleanup(json_decref) json_t *inventory = NULL;
+	json_t *boot = json_object_get(server->object, "boot");
+	int r = server_inventory_read(told, &inventory, e);
+	if (r < 0)
+		return r;
+	if (server_has_failed(server))
+		return error_set(e, -EBUSY, "the server has failed");
+	server_agent_is_here(server);
+	timer_stop(server->work->late);
+	if (json_is_true(json_object_get(boot, "has_called")) &&
+		text_equal(json_text(server_task_of(server), "state"), "handed")) {
+		/* It restarted in the midst: what it had begun is begun anew. */
+		if (++server->work->boots > SERVER_BOOTS_MAX) {
+			server_fail(server, -EIO, "the server restarted in the midst of its work");
+			return error_set(e, -EBUSY, "too often");
+		}
+		json_set_text(json_object_get(server->object, "task"), "state", "open");
+	}
+	json_set_bool(boot, "has_called", true);
+	server_stage(server, "agent");
+	if (server->state == SERVER_INSPECTING)
+		return inspected(server, inventory, e);
+	int pcr = server_measures_differ(json_object_get(server->object, "inventory"), inventory);
+	if (pcr >= 0) {
+		server_fail(server, -EPERM,
+			"the TPM's measurement %d is another one than at the inspection", pcr);
+		return error_set(e, -EBUSY, "the measurements differ");
+	}
+	server_keep(server);
+	return 0;
+}
+
+void server_agent_progress(
+	struct server *server, uint64_t serial, const char *stage, uint64_t done, uint64_t total)
+{
+	json_t *task = json_object_get(server->object, "task");
+	if ((uint64_t)json_integer_value(json_object_get(task, "serial")) != serial)
+		return;
+	server_agent_is_here(server);
+	server_stage(server, stage);
+	json_object_set_new(server->object, "progress",
+		json_pack("{s:s, s:I, s:I}", "stage", stage, "done", (json_int_t)(done & INT64_MAX),
+			"total", (json_int_t)(total & INT64_MAX)));
+}
+
+static void erased(struct server *server, const char *lines)
+{
+	struct error e = {};
+	cleanup(json_decref) json_t *record = server_task_erased(lines);
+	json_object_set(server->object, "erased", record);
+	int r = server_go(server, SERVER_CLEANED, server->work->done, server->work->data, &e);
+	if (r < 0)
+		server_fail(server, r, "%s", e.text);
+}
+
+static void deployed(struct server *server, const char *lines)
+{
+	struct error e = {};
+	cleanup(free) char *disk = server_task_word(lines, "disk");
+	json_set_text(server->object, "disk", disk);
+	server_stage(server, "deployed");
+	json_object_del(server->object, "progress");
+	uint64_t seen = server->work->agent_seen_ns;
+	int r = server_next(server->state, SERVER_DEPLOYED, &server->state, &e);
+	if (r < 0) {
+		server_fail(server, r, "%s", e.text);
+		return;
+	}
+	server_enter(server, server->state);
+	/* It waits beside the image until the owner starts it. */
+	server_task_set(server, "wait");
+	json_set_text(json_object_get(server->object, "task"), "state", "warm");
+	server->work->agent_seen_ns = seen;
+	server_keep(server);
+	bool is_awaited = server->work->done;
+	server_finished(server, 0, NULL);
+	if (!is_awaited && deployed_listener)
+		deployed_listener(server);
+}
+
+static void booted(struct server *server, const char *lines)
+{
+	cleanup(free) char *how = server_task_word(lines, "how");
+	server_stage(server, text_equal(how, "kexec") ? "kexec" : "restart");
+	timer_stop(server->work->late);
+	server_agent_is_gone(server);
+	json_object_del(server->object, "task");
+	server_keep(server);
+	server_plug(server, server_owner_vlan(server), NULL);
+	server_switched(server, 0, NULL);
+}
+
+void server_agent_done(
+	struct server *server, uint64_t serial, const char *failed, const char *lines)
+{
+	json_t *task = json_object_get(server->object, "task");
+	cleanup(free) char *name = alloc_text(json_text(task, "name"));
+	/* What comes twice, or late, is of a task that is over. */
+	if ((uint64_t)json_integer_value(json_object_get(task, "serial")) != serial ||
+		text_equal(json_text(task, "state"), "done") || server_has_failed(server))
+		return;
+	server_agent_is_here(server);
+	timer_stop(server->work->late);
+	if (failed) {
+		server_fail(server, -EIO, "%s: %s", name, failed);
+		return;
+	}
+	json_set_text(task, "state", "done");
+	if (text_equal(name, "erase"))
+		erased(server, lines);
+	else if (text_equal(name, "deploy"))
+		deployed(server, lines);
+	else if (text_equal(name, "boot"))
+		booted(server, lines);
+	else {
+		server_keep(server);
+		server_finished(server, 0, NULL);
+	}
+}
+
+bool server_wants_agent(const struct server *server)
+{
+	return json_is_object(json_object_get(server->object, "boot"));
+}
+
+void server_agent_listen(void (*is_deployed)(struct server *server))
+{
+	deployed_listener = is_deployed;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * server_agent.h - what a server's deploy agent says (netboot_serve.c hears it).
+ *
+ * An answer counts for the serial that it names, and once: what comes twice or late changes nothing.
+ */
+#pragma once
+
+#include "daemon/servers.h"
+
+/* It has booted. `told` is its inventory, not yet checked. -EINVAL, -EBUSY. */
+int server_agent_hello(struct server *server, const json_t *told, struct error *e) must_use;
+void server_agent_progress(
+	struct server *server, uint64_t serial, const char *stage, uint64_t done, uint64_t total);
+/* `failed` NULL: it is done; `lines` more about it. */
+void server_agent_done(
+	struct server *server, uint64_t serial, const char *failed, const char *lines);
+/* Whether it shall boot the agent, if it asks the network now. */
+bool server_wants_agent(const struct server *server);
+
+/* Who is told of a deployment's end for which nobody waits. One a process. */
+void server_agent_listen(void (*deployed)(struct server *server));
