@@ -32,6 +32,11 @@ const struct option restore_options[] = {
 	{ "stateful", '\0', NULL, "with the state of a machine that the snapshot has" },
 	{},
 };
+const struct option rebuild_options[] = {
+	{ "empty", '\0', NULL, "without an image: an empty root" },
+	{ "force", 'f', NULL, "if it runs, kill it first and start it afterwards" },
+	{},
+};
 const struct option delete_options[] = {
 	{ "force", 'f', NULL, "stop it first if it runs" },
 	{},
@@ -267,4 +272,40 @@ int instance_restore(struct context *context, struct error *e)
 		json_pack("{s:s, s:b}", "restore", context_argument(context, 1), "stateful",
 			options_flag(&context->options, "stateful")),
 		NULL, what, NULL, e);
+}
+
+static int is_running(struct context *context, const char *name, bool *ret, struct error *e)
+{
+	cleanup(free) char *path = path_format("/1.0/instances/%s", name);
+	cleanup(json_decref) json_t *instance = NULL;
+	int r = context_get(context, path, &instance, NULL, e);
+	if (r < 0)
+		return r;
+	*ret = !text_equal(object_text(instance, "status"), "Stopped");
+	return 0;
+}
+
+int instance_rebuild(struct context *context, struct error *e)
+{
+	const char *name = context_argument(context, 0), *image = context_argument(context, 1);
+	bool is_empty = options_flag(&context->options, "empty"), was_running = false;
+	if (is_empty == (image != NULL))
+		return error_set(
+			e, -EINVAL, "berth rebuild needs an image, or --empty and no image");
+	int r = 0;
+	if (options_flag(&context->options, "force"))
+		r = is_running(context, name, &was_running, e);
+	if (r == 0 && was_running)
+		r = change_state(context, name, "stop", "stop", e);
+	if (r < 0)
+		return r;
+	cleanup(free) char *path = path_format("/1.0/instances/%s/rebuild", name);
+	cleanup(free) char *line = alloc_printf("rebuild %s", name);
+	json_t *body = is_empty
+		? json_pack("{s:{s:s}}", "source", "type", "none")
+		: json_pack("{s:{s:s, s:s}}", "source", "type", "image", "alias", image);
+	r = context_change(context, "POST", path, body, NULL, line, NULL, e);
+	if (r == 0 && was_running && !is_empty)
+		r = change_state(context, name, "start", "start", e);
+	return r;
 }

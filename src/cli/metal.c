@@ -227,16 +227,6 @@ int instance_rescue(struct context *context, struct error *e)
 		context, "POST", path, json_pack("{s:b}", "end", is_end), NULL, line, NULL, e);
 }
 
-int instance_rebuild(struct context *context, struct error *e)
-{
-	const char *name = context_argument(context, 0), *image = context_argument(context, 1);
-	cleanup(free) char *path = path_format("/1.0/instances/%s/rebuild", name);
-	cleanup(free) char *line = alloc_printf("rebuild %s", name);
-	return context_change(context, "POST", path,
-		json_pack("{s:{s:s, s:s}}", "source", "type", "image", "alias", image), NULL, line,
-		NULL, e);
-}
-
 static int print_power(struct context *context, const char *name, struct error *e)
 {
 	cleanup(free) char *path = path_format(SERVERS "/%s/power", name);

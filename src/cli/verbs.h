@@ -17,8 +17,8 @@ int instance_copy(struct context *context, struct error *e);
 int instance_restore(struct context *context, struct error *e);
 int instance_rescue(struct context *context, struct error *e);
 int instance_rebuild(struct context *context, struct error *e);
-extern const struct option rescue_options[], start_options[], stop_options[], restart_options[],
-	restore_options[], delete_options[], copy_options[];
+extern const struct option rebuild_options[], rescue_options[], start_options[], stop_options[],
+	restart_options[], restore_options[], delete_options[], copy_options[];
 
 int list_run(struct context *context, struct error *e);
 int info_run(struct context *context, struct error *e);

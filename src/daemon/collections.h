@@ -17,6 +17,7 @@ extern const struct route networks_routes[];         /* api_networks.c */
 extern const struct route operations_routes[];       /* api_operations.c */
 extern const struct route profiles_routes[];         /* api_profiles.c */
 extern const struct route projects_routes[];         /* api_projects.c */
+extern const struct route rebuild_routes[];          /* api_rebuild.c */
 extern const struct route resources_routes[];        /* api_resources.c */
 extern const struct route storage_routes[];          /* api_storage.c */
 extern const struct route volume_backups_routes[];   /* api_volume_backups.c */

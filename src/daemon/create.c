@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/from_image.h"
 #include "daemon/images.h"
 #include "daemon/kinds.h"
 #include "daemon/lifecycle.h"
@@ -31,11 +32,7 @@ struct wish {
 	const json_t *source;
 	json_t *object; /* owned: the new instance's */
 	const struct kind *kind;
-	/* From an image: borrowed until the next turn of the loop. */
-	json_t *layers;
-	char *disk; /* path of a machine's first bytes, owned; NULL: none */
-	uint64_t disk_bytes;
-	const char *fingerprint;
+	struct image_parts image;
 	/* From an instance or a snapshot of one. */
 	struct instance *original;
 	char *snapshot;
@@ -59,7 +56,7 @@ static void wish_done(struct wish *wish)
 {
 	json_decref(wish->object);
 	free(wish->snapshot);
-	free(wish->disk);
+	free(wish->image.disk);
 }
 
 static void wish_done_cleanup(struct wish *wish)
@@ -77,17 +74,6 @@ static void volatile_remove(json_t *config)
 	{
 		if (text_starts(key, "volatile."))
 			json_object_del(config, key);
-	}
-}
-
-/* Takes over keys that are not there yet. */
-static void config_default(json_t *config, const json_t *more, const char *prefix)
-{
-	json_t *all = json_mutable(more);
-	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
-		cleanup(free) char *key = alloc_printf("%s%s", prefix, json_object_iter_key(at));
-		if (!json_object_get(config, key))
-			json_object_set(config, key, json_object_iter_value(at));
 	}
 }
 
@@ -141,7 +127,7 @@ static int flavour_apply(const char *flavour, json_t *config, struct error *e)
 			"instance_type: \"%.80s\" is none like c2-m4 (CPUs and GiB)", flavour);
 	json_t *limits = json_pack(
 		"{s:s, s:o}", "limits.cpu", cpus, "limits.memory", json_sprintf("%sGiB", dash + 2));
-	config_default(config, limits, "");
+	image_config_default(config, limits, "");
 	json_decref(limits);
 	return 0;
 }
@@ -156,38 +142,11 @@ static int class_apply(const char *class, json_t *config)
 
 static int image_read(struct service *service, struct wish *wish, struct error *e)
 {
-	const char *server = json_text(wish->source, "server");
-	const char *name = json_text(wish->source, "fingerprint");
 	json_t *image = NULL;
-	if (server && server[0])
-		return error_set(e, -EINVAL,
-			"source.server: images come from this daemon; import or copy the image first");
-	if (!name || !name[0])
-		name = json_text(wish->source, "alias");
-	if (!name || !name[0])
-		return error_set(e, -EINVAL, "source: needs a fingerprint or an alias of an image");
-	int r = images_find(service->images, wish->project, name, &image, e);
-	if (r < 0)
-		return r;
-	const char *type = json_text(image, "type") ?: "container";
-	/* A microVM's root is a container's image, or what was published of one. */
-	if (!text_equal(type, wish->kind->image) && !text_equal(type, wish->kind->name))
-		return error_set(e, -EINVAL, "type: the image is of type %s, not of type %s", type,
-			wish->kind->name);
-	json_t *config = json_object_get(wish->object, "config");
-	wish->layers = json_object_get(image, "layers");
-	wish->disk = images_disk_path(service->images, image);
-	wish->disk_bytes = (uint64_t)json_integer_value(json_object_get(image, "disk_bytes"));
-	wish->fingerprint = json_text(image, "fingerprint");
-	config_default(config, json_object_get(image, "properties"), "image.");
-	config_default(config, json_object_get(image, "config"), "");
-	json_set_text(config, "volatile.base_image", wish->fingerprint);
-	json_set_text(config, "volatile.apply_template", "create");
-	if (json_object_get(image, "templates"))
-		json_object_set(wish->object, "templates", json_object_get(image, "templates"));
-	if (json_text(image, "architecture"))
-		json_set_text(wish->object, "architecture", json_text(image, "architecture"));
-	return 0;
+	int r = image_of_source(service, wish->project, wish->source, wish->kind, &image, e);
+	if (r == 0)
+		image_apply(service, image, wish->object, &wish->image);
+	return r;
 }
 
 static int copy_read(
@@ -228,8 +187,8 @@ static int copy_read(
 	const json_t *templates = json_object_get(wish->original->object, "templates");
 	if (templates)
 		json_object_set_new(wish->object, "templates", json_deep_copy(templates));
-	config_default(config, kept, "");
-	config_default(
+	image_config_default(config, kept, "");
+	image_config_default(
 		json_object_get(wish->object, "devices"), json_object_get(from, "devices"), "");
 	if (!json_is_array(json_object_get(body, "profiles")))
 		json_object_set_new(wish->object, "profiles",
@@ -322,10 +281,10 @@ static int instance_check(struct instance *instance, struct error *e)
 static int disk_check(const struct instance *instance, const struct wish *wish, struct error *e)
 {
 	char has[TEXT_SIZE_MAX];
-	if (!instance->storage_bytes || instance->storage_bytes >= wish->disk_bytes)
+	if (!instance->storage_bytes || instance->storage_bytes >= wish->image.disk_bytes)
 		return 0;
 	return error_set(e, -EINVAL, "devices.root.size: the image's disk has %s",
-		text_format_bytes(wish->disk_bytes, has));
+		text_format_bytes(wish->image.disk_bytes, has));
 }
 
 static int instance_wish(
@@ -492,16 +451,16 @@ static int volume_make(struct creation *creation, const struct wish *wish, struc
 	struct storage *storage = instance->service->storage;
 	struct volume_ref to, from;
 	if (instance->kind->can & KIND_IS_SERVER)
-		return server_instance_make(instance, wish->disk, wish->disk_bytes,
-			wish->fingerprint, server_taken, volume_made, creation, e);
+		return server_instance_make(instance, wish->image.disk, wish->image.disk_bytes,
+			wish->image.fingerprint, server_taken, volume_made, creation, e);
 	instance_volume(instance, NULL, &to);
 	if (!wish->original) {
 		struct volume_options options = { .size_bytes = instance->storage_bytes,
-			.layers = wish->layers,
-			.fill = wish->disk };
-		if (wish->disk && options.size_bytes == 0)
-			options.size_bytes = wish->disk_bytes > BLOCK_DEFAULT_BYTES
-				? wish->disk_bytes
+			.layers = wish->image.layers,
+			.fill = wish->image.disk };
+		if (wish->image.disk && options.size_bytes == 0)
+			options.size_bytes = wish->image.disk_bytes > BLOCK_DEFAULT_BYTES
+				? wish->image.disk_bytes
 				: BLOCK_DEFAULT_BYTES;
 		return storage_volume_create(storage, &to, &options, volume_made, creation, e);
 	}
@@ -565,7 +524,7 @@ int instance_create_with(struct service *service, const char *project, const jso
 	struct instance *instance = NULL;
 	int r = wish_read(service, project, body, &wish, e);
 	if (more->layers)
-		wish.layers = more->layers;
+		wish.image.layers = more->layers;
 	if (r == 0 && more->templates)
 		json_object_set_new(wish.object, "templates", json_deep_copy(more->templates));
 	if (r == 0)
@@ -600,8 +559,8 @@ int instance_create_with(struct service *service, const char *project, const jso
 		forget(instance);
 		return r;
 	}
-	if (wish.fingerprint)
-		images_touch(service->images, project, wish.fingerprint);
+	if (wish.image.fingerprint)
+		images_touch(service->images, project, wish.image.fingerprint);
 	*ret = instance;
 	return 0;
 }

@@ -55,6 +55,7 @@ static const struct {
 	{ "instance_get_full", "so does ?recursion=1 of one instance" },
 	{ "instance_all_projects", "?all-projects=true" },
 	{ "instance_create_start", "`start` of POST /1.0/instances" },
+	{ "instances_rebuild", "POST /1.0/instances/{name}/rebuild, also empty" },
 	{ "instance_bulk_state_change", "PUT /1.0/instances" },
 	{ "container_exec_user_group_cwd", "`user`, `group` and `cwd` of exec" },
 	{ "container_exec_recording", "`record-output` of exec" },

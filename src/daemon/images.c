@@ -269,6 +269,7 @@ static void name_of_volume(void *data, const struct volume_ref *ref, json_t *rec
 {
 	(void)ref;
 	name_layers(data, json_object_get(record, "layers"));
+	name_layers(data, json_object_get(json_object_get(record, "next"), "layers"));
 	const char *name;
 	json_t *snapshot;
 	json_t *snapshots = json_object_get(record, "snapshots");

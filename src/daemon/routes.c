@@ -24,6 +24,7 @@ const struct route *const routes[] = {
 	operations_routes,
 	profiles_routes,
 	projects_routes,
+	rebuild_routes,
 	resources_routes,
 	servers_routes,
 	snapshots_routes,

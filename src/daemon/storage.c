@@ -114,17 +114,6 @@ static json_t *new_record(uint64_t size_bytes, const json_t *layers)
 		"created_at", now_text());
 }
 
-/* The file's bytes, from the beginning of the volume. */
-static void add_fill(
-	struct volume_work *work, const char *file, const char *place, uint64_t size_bytes)
-{
-	cleanup(free) char *path = pool_block_path(work->pool->pool, place);
-	volume_work_add(work, "transfer", place, NULL, size_bytes);
-	json_t *step = json_array_get(work->steps, json_array_size(work->steps) - 1);
-	json_object_set_new(step, "source", json_pack("{ssss}", "type", "block", "path", file));
-	json_object_set_new(step, "target", json_pack("{ssss}", "type", "block", "path", path));
-}
-
 int storage_volume_create(struct storage *storage, const struct volume_ref *ref,
 	const struct volume_options *options, storage_done *done, void *data, struct error *e)
 {
@@ -146,7 +135,7 @@ int storage_volume_create(struct storage *storage, const struct volume_ref *ref,
 	work->use = use;
 	volume_work_add(work, "create", place, NULL, size_bytes);
 	if (options->fill)
-		add_fill(work, options->fill, place, size_bytes);
+		volume_work_fill(work, options->fill, place, size_bytes);
 	json_t *record = new_record(size_bytes, options->layers);
 	if (options->is_block)
 		json_set_text(record, "content", "block");
@@ -276,7 +265,7 @@ static int add_transfer(struct volume_work *work, const struct volume_ref *from,
 	bool is_image = pool->driver->stands_as(pool, place) == VOLUME_IMAGE;
 	volume_work_add(work, "create", place, NULL, size_bytes);
 	if (work->use == VOLUME_BLOCK) {
-		add_fill(work, json_text(source, "path"), place, size_bytes);
+		volume_work_fill(work, json_text(source, "path"), place, size_bytes);
 		json_decref(source);
 		return 0;
 	}
@@ -328,49 +317,6 @@ bool storage_volume_needs_pause(struct storage *storage, const struct volume_ref
 	struct storage_pool *pool;
 	return pool_find(storage, ref->pool, &pool, NULL) == 0 &&
 		!(pool->pool->can & POOL_CAN_FREEZE);
-}
-
-static void end_of_restore(struct volume_work *work, int code)
-{
-	struct volume_ref ref = volume_work_ref(work);
-	ref.snapshot = NULL;
-	json_t *record = volume_record(work->storage, &ref);
-	struct error e = {};
-	if (!record || code < 0)
-		return;
-	json_t *snapshot = json_object_get(json_object_get(record, "snapshots"), work->snapshot);
-	json_t *layers = json_object_get(snapshot, "layers");
-	if (layers)
-		json_object_set(record, "layers", layers);
-	work->code = volume_record_put(work->storage, &ref, record, &e);
-	work->why = e;
-}
-
-int storage_volume_restore(struct storage *storage, const struct volume_ref *ref,
-	storage_done *done, void *data, struct error *e)
-{
-	json_t *snapshot;
-	struct storage_pool *pool;
-	int r = volume_find(storage, ref, &snapshot, e);
-	if (r == 0)
-		r = pool_find(storage, ref->pool, &pool, e);
-	if (r < 0)
-		return r;
-	struct volume_ref volume = *ref;
-	volume.snapshot = NULL;
-	uint64_t size_bytes = record_size(volume_record(storage, &volume));
-	cleanup(free) char *from = volume_place(ref);
-	cleanup(free) char *place = volume_place(&volume);
-	/* Found and put in place at start if we are killed between the last two steps. */
-	cleanup(free) char *next = alloc_printf("restoring/%s", place);
-	struct volume_work *work = volume_work_new(storage, pool, ref, end_of_restore, done, data);
-	if (pool_has_volume(pool->pool, next))
-		volume_work_add(work, "remove", next, NULL, 0);
-	volume_work_add(work, "copy", next, from, size_bytes);
-	volume_work_add(work, "remove", place, NULL, 0);
-	volume_work_add(work, "rename", place, next, 0);
-	volume_work_start(work);
-	return 0;
 }
 
 static int rename_snapshot(struct storage *storage, struct storage_pool *pool,

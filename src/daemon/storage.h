@@ -67,6 +67,14 @@ bool storage_volume_needs_pause(struct storage *storage, const struct volume_ref
 int storage_volume_restore(struct storage *storage, const struct volume_ref *ref,
 	storage_done *done, void *data, struct error *e) must_use;
 
+/*
+ * Puts in place of the volume's content what `options` say, as for a new one; its size and its snapshots stay.
+ * Nobody may use it meanwhile.
+ */
+int storage_volume_rebuild(struct storage *storage, const struct volume_ref *ref,
+	const struct volume_options *options, storage_done *done, void *data,
+	struct error *e) must_use;
+
 /* Renames a volume with its snapshots, or a snapshot. At once. */
 int storage_volume_rename(struct storage *storage, const struct volume_ref *ref, const char *name,
 	struct error *e) must_use;

@@ -15,6 +15,7 @@
 #include "daemon/job.h"
 #include "daemon/pools.h"
 #include "daemon/storage.h"
+#include "daemon/storage_replace.h"
 #include "model/json.h"
 
 #define DEFAULT_POOL_NAME "default"
@@ -130,7 +131,7 @@ static void mend_snapshots(struct storage *storage, const struct volume_ref *ref
 	}
 }
 
-/* Made or removed half-way: goes. Restored half-way: the new content gets its name. */
+/* Made or removed half-way: goes. Replaced half-way: the old content stays, or the new one gets its name. */
 static void mend_volume(void *data, const struct volume_ref *ref, json_t *record)
 {
 	struct storage *storage = data;
@@ -141,16 +142,9 @@ static void mend_volume(void *data, const struct volume_ref *ref, json_t *record
 		remove_again(storage, ref);
 		return;
 	}
-	cleanup(free) char *place = volume_place(ref);
-	cleanup(free) char *restoring = alloc_printf("restoring/%s", place);
 	struct error e = {};
-	if (!pool_has_volume(pool->pool, place)) {
-		int r = pool_has_volume(pool->pool, restoring)
-			? pool->pool->driver->rename(pool->pool, restoring, place, &e)
-			: error_set(&e, -ENOENT, "its files are not there");
-		if (r < 0)
-			log_error("volume pool=%s name=%s: %s", ref->pool, ref->name, e.text);
-	}
+	if (storage_replace_mend(storage, pool, ref, record, &e) < 0)
+		log_error("volume pool=%s name=%s: %s", ref->pool, ref->name, e.text);
 	mend_snapshots(storage, ref, record);
 }
 

@@ -243,6 +243,16 @@ void volume_work_add(struct volume_work *work, const char *operation, const char
 	json_array_append_new(work->steps, step);
 }
 
+void volume_work_fill(
+	struct volume_work *work, const char *file, const char *place, uint64_t size_bytes)
+{
+	cleanup(free) char *path = pool_block_path(work->pool->pool, place);
+	volume_work_add(work, "transfer", place, NULL, size_bytes);
+	json_t *step = json_array_get(work->steps, json_array_size(work->steps) - 1);
+	json_object_set_new(step, "source", json_pack("{ssss}", "type", "block", "path", file));
+	json_object_set_new(step, "target", json_pack("{ssss}", "type", "block", "path", path));
+}
+
 static uint32_t slow_bit(const char *operation)
 {
 	static const struct {

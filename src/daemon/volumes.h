@@ -4,7 +4,8 @@
  *
  * A volume's record: {"size": bytes, "layers": [...], "content": "block" (absent: files), "description", "config": {}, "created_at",
  * "snapshots": {NAME: {"created_at", "description", "expires_at", "size"}}, "backups": {NAME: {...}},
- * "state": "making" | "removing" (absent: it is whole)}. Records stand in the store before their volumes are
+ * "state": "making" | "removing" (absent: it is whole), "next": {"layers", "is_whole"}: what takes the content's place
+ * (storage_replace.c)}. Records stand in the store before their volumes are
  * made and after they are removed: a killed daemon finds what was left half done.
  */
 #pragma once
@@ -98,6 +99,9 @@ struct volume_ref volume_work_ref(const struct volume_work *work);
 /* Adds a step; `from` may be NULL. */
 void volume_work_add(struct volume_work *work, const char *operation, const char *place,
 	const char *from, uint64_t size_bytes);
+/* Adds a step: the bytes of the file, from the beginning of a volume that was made of bytes. */
+void volume_work_fill(
+	struct volume_work *work, const char *file, const char *place, uint64_t size_bytes);
 /* Frees work that was not started. */
 void volume_work_drop(struct volume_work *work);
 /* Takes the work over; it may have ended when this returns. */

@@ -186,6 +186,60 @@ clean() {
 	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
 }
 
+# replaced STATE: a daemon is killed while the root of r is replaced: its volume's record has `next`, with is_whole STATE.
+replaced() {
+	berthd_end KILL
+	python3 - "$BERTH_DIR/berth.db" "$1" <<-'EDIT'
+		import json, sqlite3, sys
+		db = sqlite3.connect(sys.argv[1])
+		rows = db.execute("SELECT collection, name, object FROM objects WHERE name LIKE '%container/r'").fetchall()
+		(collection, name, text), = rows
+		record = json.loads(text)
+		record["next"] = {"layers": ["new"], "is_whole": sys.argv[2] == "true"}
+		db.execute("UPDATE objects SET object = ? WHERE collection = ? AND name = ?",
+		           (json.dumps(record), collection, name))
+		db.commit()
+	EDIT
+}
+layers() {
+	berthd_end
+	python3 -c 'import json, sqlite3, sys
+rows = sqlite3.connect(sys.argv[1]).execute("SELECT object FROM objects WHERE name LIKE \"%container/r\"").fetchall()
+record = json.loads(rows[0][0])
+print(record["layers"][0][:3], "next" in record)' "$BERTH_DIR/berth.db"
+	berthd_run --test-hooks
+}
+
+@test "a daemon killed while a root is replaced has the old one with its layers, or the new one with those" {
+	api_wait POST /1.0/storage-pools '{"name":"dirs","driver":"dir","config":{}}'
+	api_wait POST /1.0/instances '{"name":"r","profiles":[],"source":{"type":"image","alias":"box"},"devices":{"root":{"type":"disk","path":"/","pool":"dirs"}}}'
+	old=$(layers)
+	place=$BERTH_DIR/pools/dirs/containers/default
+	next=$BERTH_DIR/pools/dirs/restoring/containers/default
+	[ -d "$place/r" ]
+	mkdir -p "$next"
+	# Half made.
+	replaced false
+	mkdir "$next/r"
+	berthd_run --test-hooks
+	eventually 5 test ! -e "$next/r"
+	[ "$(layers)" = "$old" ]
+	# Whole, and the old one still there.
+	replaced true
+	mkdir "$next/r"
+	berthd_run --test-hooks
+	eventually 5 test ! -e "$next/r"
+	[ "$(layers)" = "$old" ]
+	# The old one away.
+	replaced true
+	mv "$place/r" "$next/r"
+	berthd_run --test-hooks
+	[ -d "$place/r" ] && [ ! -e "$next/r" ]
+	[ "$(layers)" = "new False" ]
+	api_wait DELETE /1.0/instances/r
+	api_wait DELETE /1.0/storage-pools/dirs
+}
+
 @test "an image whose first process is missing says so and is stopped" {
 	made c1 '"config":{"oci.entrypoint":"/nowhere"}'
 	run api_wait PUT /1.0/instances/c1/state '{"action":"start"}'

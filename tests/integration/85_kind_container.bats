@@ -117,6 +117,30 @@ teardown_file() { berthd_stop; }
 	berthd_restart KILL
 	[ "$(lxc list -f csv -c s)" = RUNNING ]
 	[ "$(lxc exec d -- echo there)" = there ]
+}
+
+@test "rebuilt it has a new root, and keeps its name, config and address" {
+	address=$(api GET /1.0/instances/d | json '.metadata.config["volatile.eth0.ipv4.address"]')
+	lxc config set d user.word kept
+	run berth rebuild d image
+	[ "$status" -ne 0 ]
+	[[ $output == *"stop it first"* ]]
+	berth rebuild d image --force
+	run lxc exec d -- cat /root/word
+	[ "$status" -ne 0 ]
+	[ "$(lxc config get d user.word)" = kept ]
+	[ "$(lxc config get d image.os)" = busybox ]
+	[ "$(api GET /1.0/instances/d | json '.metadata.config["volatile.eth0.ipv4.address"]')" = "$address" ]
+	in_net ping -c 1 -W 5 "${address%/*}" >/dev/null
+	lxc stop -f d
+	run berth rebuild d none-such
+	[ "$status" -ne 0 ]
+	run berth rebuild d
+	[ "$status" -ne 0 ]
+	incus rebuild --empty d
+	[ "$(lxc config get d image.os)" = "" ]
+	incus rebuild image d
+	[ "$(lxc config get d image.os)" = busybox ]
 	lxc delete -f d
 	[ -z "$(ls "$BERTH_DIR/instances/default" 2>/dev/null)" ]
 }
