@@ -158,19 +158,25 @@ static uint32_t tlb_of(uint32_t mode)
 	return kinds[mode];
 }
 
+struct host_operand block_tag(uint32_t kind, uint32_t access)
+{
+	size_t entries = AT(tlbs) + kind * sizeof(struct tlb) + offsetof(struct tlb, entries);
+	return (struct host_operand){ .base = HOST_RSP,
+		.index = HOST_T2,
+		.disp = (int32_t)(entries +
+			(access & ACCESS_WRITE ? offsetof(struct tlb_entry, write)
+					       : offsetof(struct tlb_entry, read))) };
+}
+
 void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one)
 {
 	static_assert(sizeof(struct tlb_entry) == 32 && TLB_SIZE == 1024, "the slot's mask");
 	struct emitter *to = &w->to;
-	bool is_write = access & ACCESS_WRITE;
 	uint32_t kind = tlb_of(w->mode);
-	size_t entries = AT(tlbs) + kind * sizeof(struct tlb) + offsetof(struct tlb, entries);
-	struct host_operand at = { .base = HOST_RSP, .index = HOST_T2 };
+	struct host_operand at = block_tag(kind, access);
 
 	/* rorx r11d, r14d, 7; and r11d, 0x7fe0 */
 	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, 0x07, 0x41, 0x81, 0xe3, 0xe0, 0x7f, 0, 0);
-	at.disp = (int32_t)(entries +
-		(is_write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read)));
 	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &at); /* sub */
 	EMIT(to, 0x49, 0x81, 0xfe);                 /* cmp r14, imm32 */
 	emit_32(to, (uint32_t)GUEST_PAGE - bytes);
@@ -181,11 +187,13 @@ void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_al
 	w->native->sites[site].retry = (uint32_t)(w->retry - w->native->writable);
 	struct cold *cold = block_cold(w, emit_jcc(to, 7), site); /* ja */
 	cold->tlb = (uint8_t)kind;
+	cold->found = to->at;
 	if (is_aligned) {
 		EMIT(to, 0x41, 0xf6, 0xc6, (uint8_t)(bytes - 1)); /* test r14b, imm8 */
 		block_callout_if(w, 5);
 	}
-	at.disp = (int32_t)(entries + offsetof(struct tlb_entry, host));
+	at = block_tag(kind, ACCESS_READ);
+	at.disp += (int32_t)(offsetof(struct tlb_entry, host) - offsetof(struct tlb_entry, read));
 	emit_op(to, EMIT_WIDE, in_one ? 0x03 : 0x8b, in_one ? HOST_T1 : HOST_T2, &at);
 }
 

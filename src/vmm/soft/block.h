@@ -38,6 +38,7 @@ struct cold {
 	bool restores;    /* MEMORY: flags to the host's register before it goes on */
 	uint8_t *back;    /* where it goes on */
 	uint8_t tlb;      /* MEMORY */
+	uint8_t *found;   /* MEMORY: where the check has passed */
 	/* Another operand near the last one is not in its page: all of the check. */
 	bool is_again;
 	uint8_t bytes, access, now, live;
@@ -105,6 +106,9 @@ void block_set(struct writing *w, uint32_t guest, uint32_t source);
 /* T1 = address of the operand in the guest; the other one without the segment's base. */
 void block_address(struct writing *w, const struct insn *insn);
 void block_address_to(struct writing *w, const struct insn *insn, uint32_t target);
+
+/* The tag of the TLB's entry at T2. */
+struct host_operand block_tag(uint32_t kind, uint32_t access);
 
 /*
  * With the guest's address in T1: finds host memory for an access of `bytes`, or leaves. Then T1 + T2 is

@@ -162,13 +162,15 @@ enum {
 #define ATTENTION_STEP  0x40u /* single-step, shadow: one instruction at a time */
 #define ATTENTION_LATER 0x80u /* a TLB or code cache flush to do between instructions */
 
-#define TLB_SIZE 1024
-#define TLB_LOG  2048
+#define TLB_SIZE   1024
+#define TLB_BESIDE 128 /* differs between the two slots of a page */
+#define TLB_LOG    2048
 
 /*
- * A tag is the page's linear address. TAG_SLOW in it says that accesses take the slow path; it and the
- * tag of an entry that holds nothing are the addresses of pages that belong in another slot, so neither
- * `linear - tag < GUEST_PAGE` nor equality ever holds for them.
+ * A page is in the slot of its number or in the one beside it. A tag is the page's linear address. TAG_SLOW
+ * in it says that accesses take the slow path; it and the tag of an entry that holds nothing are the
+ * addresses of pages that belong in other slots, so neither `linear - tag < GUEST_PAGE` nor equality ever
+ * holds for them.
  */
 struct tlb_entry {
 	uint64_t read, write;
@@ -188,6 +190,8 @@ struct tlb_entry {
 struct tlb {
 	struct tlb_entry entries[TLB_SIZE];
 	uint16_t log[TLB_LOG]; /* the entries in use, so that a flush touches no other */
+	uint16_t newest
+		[TLB_SIZE]; /* of the slot and the one beside, which was filled last; half are used */
 	uint32_t count;
 	bool has_large;
 };
@@ -200,6 +204,17 @@ struct fetch_entry {
 	const uint8_t *host;
 	bool is_global;
 };
+
+/* A table of pages that a walk has found. */
+struct walk_table {
+	uint64_t linear; /* >> 21, or WALK_NONE */
+	guest_addr at;
+	uint64_t rights;
+	uint64_t *entries; /* in this process; NULL: no RAM */
+};
+
+#define WALK_TABLES 64
+#define WALK_NONE   UINT64_MAX
 
 #define FETCH_SIZE 256
 #define JUMP_SIZE  4096
@@ -349,6 +364,7 @@ struct cpu {
 	uint16_t native_log[NATIVE_MODES][NATIVE_LOG];
 	struct native_jump native_jumps[NATIVE_MODES][NATIVE_JUMPS];
 
+	struct walk_table walk_tables[WALK_TABLES];
 	struct fetch_entry fetch[FETCH_SIZE];
 	struct jump_entry jumps[JUMP_SIZE];
 	struct tlb tlbs[TLB_KINDS];

@@ -320,10 +320,25 @@ static void leave_by(struct writing *w, uint32_t site)
 	emit_set_target(emit_jump(&w->to), w->native->writable + w->native->pieces.leave);
 }
 
+/* The page may be in the slot beside, at T2 then. */
+static void look_beside(struct writing *w, const struct cold *cold, const struct site *site)
+{
+	struct emitter *to = &w->to;
+	struct host_operand tag = block_tag(cold->tlb, site->access);
+	emit_op(to, EMIT_WIDE, 0x03, HOST_T1, &tag); /* add */
+	emit_op_reg(to, 0, 0x81, 6, HOST_T2);        /* xor */
+	emit_32(to, TLB_BESIDE * sizeof(struct tlb_entry));
+	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &tag);  /* sub */
+	emit_op_reg(to, EMIT_WIDE, 0x81, 7, HOST_T1); /* cmp */
+	emit_32(to, (uint32_t)GUEST_PAGE - site->bytes);
+	emit_set_target(emit_jcc(to, 6), cold->found); /* jbe */
+}
+
 static void finish_memory(struct writing *w, struct cold *cold, struct site *site)
 {
 	const struct native *native = w->native;
 	bool is_write = site->access & ACCESS_WRITE;
+	look_beside(w, cold, site);
 	emit_store_imm_32(&w->to, AT(native_site), cold->site);
 	emit_set_target(
 		emit_jump(&w->to), native->writable + native->pieces.miss[cold->tlb][is_write]);

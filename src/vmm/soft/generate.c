@@ -178,11 +178,15 @@ static bool on_memory(struct writing *w)
 	block_begin_checks(w);
 	if (effect->needs)
 		need_live(w, effect->needs);
-	block_address(w, insn);
-	if (effect->needs & LIVE_X87)
+	uint32_t access = effect->memory_is_written ? ACCESS_WRITE : ACCESS_READ;
+	if (effect->needs & LIVE_X87) {
+		block_address(w, insn);
 		emit_store(&w->to, AT(x87_rdp), HOST_T1);
-	block_access(w, effect->memory_bytes,
-		effect->memory_is_written ? ACCESS_WRITE : ACCESS_READ, effect->is_aligned, in_one);
+		block_access(w, effect->memory_bytes, access, effect->is_aligned, in_one);
+		w->reach.has = false;
+	} else {
+		block_operand(w, insn, effect->memory_bytes, access, effect->is_aligned, in_one);
+	}
 	if (takes_flags)
 		block_need_flags(w, HOST_T2);
 	if (!choose_reg(w, step, &at) || !choose_vvvv(w, step, &at))

@@ -18,6 +18,7 @@
 #include "vmm/soft/effects.h"
 #include "vmm/soft/fallback.h"
 #include "vmm/soft/memory.h"
+#include "vmm/soft/tlb.h"
 #include "vmm/soft/translate.h"
 
 #define PAGES_MAX 160
@@ -155,7 +156,11 @@ static bool fill(struct cpu *cpu, struct lockstep *all, const struct site *site)
 		tlb_slow_writes(cpu); /* the new entry may be for writes, too */
 		return true;
 	}
-	uint8_t *host = (uint8_t *)(uintptr_t)tlb_at(cpu->tlb, linear)->host;
+	uint32_t code;
+	const struct tlb_entry *entry = tlb_find(cpu, cpu->tlb, linear, ACCESS_WRITE, &code);
+	if (!entry)
+		return false;
+	uint8_t *host = (uint8_t *)entry->host;
 	for (uint32_t i = 0; i < all->count; i++)
 		if (all->pages[i].host == host)
 			return true;

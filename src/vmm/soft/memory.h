@@ -2,9 +2,9 @@
 /*
  * memory.h - loads and stores of the guest at linear addresses, through the software TLB.
  *
- * The inline parts find RAM that the TLB knows. The rest - page walks, accesses over the end of a
- * page, devices, pages with decoded code, breakpoints - is in paging.c. Each may end the instruction
- * with a page fault or leave run() for a device.
+ * The inline parts find RAM that the TLB knows. The rest - accesses over the end of a page, devices,
+ * pages with decoded code, breakpoints - is in paging.c, what the TLB holds in tlb.c, page walks in walk.c.
+ * Each may end the instruction with a page fault or leave run() for a device.
  */
 #pragma once
 
@@ -77,6 +77,12 @@ void tlb_slow_writes(struct cpu *cpu);
 /* Reads the four PDPTEs of PAE paging; false if one has a reserved bit set. */
 bool paging_load_pdptes(struct cpu *cpu, uint64_t cr3, uint64_t pdpte[4]);
 
+/* Outside of long mode linear addresses are 32 bits wide. */
+static inline uint64_t memory_wrap(const struct cpu *cpu, uint64_t linear)
+{
+	return is_long(cpu) ? linear : (uint32_t)linear;
+}
+
 static inline const struct tlb_entry *tlb_at(const struct tlb *tlb, uint64_t linear)
 {
 	return &tlb->entries[linear >> 12 & (TLB_SIZE - 1)];
@@ -125,12 +131,14 @@ static inline void rmw_finish(struct cpu *cpu, const struct op *op)
 static inline void *memory_direct(
 	const struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t access)
 {
-	const struct tlb_entry *entry = tlb_at(cpu->tlb, linear);
 	uint64_t tag = (linear + bytes - 1) & PAGE_MASK;
-	if (((access & ACCESS_READ) && entry->read != tag) ||
-		((access & ACCESS_WRITE) && entry->write != tag))
-		return NULL;
-	return (void *)(entry->host + (linear & 0xfff));
+	for (uint32_t beside = 0; beside <= TLB_BESIDE; beside += TLB_BESIDE) {
+		const struct tlb_entry *entry = tlb_at(cpu->tlb, linear ^ beside * GUEST_PAGE);
+		if ((!(access & ACCESS_READ) || entry->read == tag) &&
+			(!(access & ACCESS_WRITE) || entry->write == tag))
+			return (void *)(entry->host + (linear & 0xfff));
+	}
+	return NULL;
 }
 
 /* The linear address of an op's memory operand. */

@@ -180,7 +180,7 @@ static struct next follow(struct cpu *cpu, uint32_t number)
 static struct next memory_missed(struct cpu *cpu, const struct site *site)
 {
 	cpu->rip = cpu->r[R_CODE] + site->offset;
-	if (!site->has_two && memory_fill(cpu, cpu->native_linear, site->bytes, site->access))
+	if (memory_fill(cpu, cpu->native_linear, site->bytes, site->access))
 		return at_offset(cpu, site->retry, site->live);
 	uint64_t flushes = cpu->native->flushes, next = cpu->rip;
 	const struct op *op = cache_find_one(cpu), *after = op->run(cpu, op);

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tlb.c - the software TLB: what is in it, what fills it, what is forgotten when. Likewise for code.
+ */
+#include "vmm/soft/tlb.h"
+
+#include <string.h>
+
+#include "vmm/soft/walk.h"
+
+/* What no page has in fetch_entry.linear. */
+#define FETCH_NONE UINT64_MAX
+
+_Noreturn void tlb_page_fault(struct cpu *cpu, const struct op *op, uint64_t linear, uint32_t code)
+{
+	cpu->cr2 = linear;
+	cpu_fault(cpu, op, FAULT_PF, code);
+}
+
+/* Bit 0 marks the tag of nothing; the page number belongs in another slot than TAG_SLOW's. */
+static uint64_t tag_none(uint32_t slot)
+{
+	return (uint64_t)(slot ^ 256) << 12 | 1;
+}
+
+static bool tag_is_none(uint64_t tag)
+{
+	return tag & 1;
+}
+
+static bool tag_is_fast(uint64_t tag, uint32_t slot)
+{
+	return !tag_is_none(tag) && (((tag >> 12) ^ slot) & (TLB_SIZE - 1) & ~TLB_BESIDE) == 0;
+}
+
+static void entry_clear(struct tlb_entry *entry, uint32_t slot)
+{
+	*entry = (struct tlb_entry){ .read = tag_none(slot), .write = tag_none(slot) };
+}
+
+/* The linear address of the page; the entry holds one. */
+static uint64_t entry_page(const struct tlb_entry *entry, uint32_t slot)
+{
+	return tag_is_fast(entry->read, slot) ? entry->read : entry->read ^ TAG_SLOW;
+}
+
+void tlb_set_tags(struct cpu *cpu, struct tlb_entry *entry, uint64_t page)
+{
+	const struct guest_region *region = guest_region(cpu->guest, entry->physical & PAGE_MASK);
+	uint64_t read_slow = 0, write_slow = 0;
+	entry->physical &= ~(uint64_t)(TLB_NO_RAM | TLB_CODE);
+	if (!region) {
+		entry->physical |= TLB_NO_RAM;
+		read_slow = write_slow = TAG_SLOW;
+	} else if (region->access == GUEST_ROM) {
+		write_slow = TAG_SLOW;
+	} else {
+		uint64_t at = ((entry->physical & PAGE_MASK) - region->at) / GUEST_PAGE;
+		if (atomic_load(&region->watched[at]) != 0) {
+			entry->physical |= TLB_CODE;
+			write_slow = TAG_SLOW;
+		}
+	}
+	if (cpu->has_data_breakpoints)
+		for (int i = 0; i < BREAKPOINTS; i++)
+			if ((cpu->dr[7] >> (2 * i) & 3) && (cpu->dr[i] & PAGE_MASK) == page)
+				read_slow = write_slow = TAG_SLOW;
+	entry->read = page ^ read_slow;
+	entry->write = entry->physical & TLB_WRITE ? page ^ write_slow
+						   : tag_none(page >> 12 & (TLB_SIZE - 1));
+	entry->host =
+		region ? (uintptr_t)region->host + ((entry->physical & PAGE_MASK) - region->at) : 0;
+}
+
+static bool entry_has(const struct tlb_entry *entry, uint64_t page, uint32_t access)
+{
+	uint64_t tag = access & ACCESS_WRITE ? entry->write : entry->read;
+	return tag == page || tag == (page ^ TAG_SLOW);
+}
+
+static void tlb_log(struct tlb *tlb, uint32_t slot, const struct tlb_entry *before)
+{
+	/* An entry that holds something is in the log already. */
+	if (!tag_is_none(before->read))
+		return;
+	if (tlb->count < TLB_LOG)
+		tlb->log[tlb->count++] = (uint16_t)slot;
+}
+
+/* Where the page is or will be. The two pages of a pair of slots that were filled last are always there. */
+static struct tlb_entry *make_room(struct tlb *tlb, uint64_t page)
+{
+	uint32_t slot = page >> 12 & (TLB_SIZE - 1);
+	uint16_t *newest = &tlb->newest[slot & ~TLB_BESIDE];
+	if (entry_has(&tlb->entries[slot ^ TLB_BESIDE], page, ACCESS_READ))
+		slot ^= TLB_BESIDE; /* with fewer rights than are wanted now */
+	else if (*newest == slot && !entry_has(&tlb->entries[slot], page, ACCESS_READ) &&
+		!tag_is_none(tlb->entries[slot].read))
+		slot ^= TLB_BESIDE;
+	*newest = (uint16_t)slot;
+	tlb_log(tlb, slot, &tlb->entries[slot]);
+	return &tlb->entries[slot];
+}
+
+struct tlb_entry *tlb_find(
+	struct cpu *cpu, struct tlb *tlb, uint64_t linear, uint32_t access, uint32_t *code)
+{
+	uint64_t page = linear & PAGE_MASK;
+	uint32_t slot = linear >> 12 & (TLB_SIZE - 1);
+	struct tlb_entry *entry = &tlb->entries[slot];
+	if (entry_has(entry, page, access))
+		return entry;
+	entry = &tlb->entries[slot ^ TLB_BESIDE];
+	if (entry_has(entry, page, access))
+		return entry;
+	if (!is_canonical(linear))
+		return NULL;
+	struct walk found;
+	struct wanted want = { .access = access,
+		.is_user = tlb == &cpu->tlbs[TLB_USER],
+		.keeps_off_user = tlb == &cpu->tlbs[TLB_SMAP] };
+	if (!walk(cpu, linear, &want, &found, code))
+		return NULL;
+	entry = make_room(tlb, page);
+	entry->physical = found.physical | (found.is_global ? TLB_GLOBAL : 0) | found.size_flag |
+		(found.is_writable ? TLB_WRITE : 0);
+	tlb->has_large |= found.size_flag != 0;
+	tlb_set_tags(cpu, entry, page);
+	return entry;
+}
+
+bool memory_fill(struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t access)
+{
+	uint32_t code = 0;
+	if ((linear & 0xfff) + bytes > GUEST_PAGE)
+		return false;
+	const struct tlb_entry *entry = tlb_find(cpu, cpu->tlb, linear, access, &code);
+	uint64_t page = linear & PAGE_MASK;
+	return entry && (access & ACCESS_WRITE ? entry->write : entry->read) == page;
+}
+
+void tlb_slow_writes(struct cpu *cpu)
+{
+	for (int kind = 0; kind < TLB_KINDS; kind++) {
+		struct tlb *tlb = &cpu->tlbs[kind];
+		for (uint32_t i = 0; i < tlb->count; i++)
+			tlb->entries[tlb->log[i]].write = tag_none(tlb->log[i]);
+	}
+}
+
+static void forget_jumps(struct cpu *cpu, enum native_mode mode)
+{
+	struct native_jump *jumps = cpu->native_jumps[mode];
+	uint32_t count = cpu->native_log_count[mode];
+	/* An address of ~i is no entry's own. */
+	for (uint64_t i = 0; i < NATIVE_JUMPS && count > NATIVE_LOG; i++)
+		jumps[i] = (struct native_jump){ .rip = ~i };
+	for (uint32_t i = 0; i < count && count <= NATIVE_LOG; i++) {
+		uint64_t at = cpu->native_log[mode][i];
+		jumps[at] = (struct native_jump){ .rip = ~at };
+	}
+	cpu->native_log_count[mode] = 0;
+}
+
+/* Forgets where code was found: of the user, or of all. */
+static void forget_fetches(struct cpu *cpu, bool with_global)
+{
+	for (int i = 0; i < FETCH_SIZE; i++)
+		if (with_global || !cpu->fetch[i].is_global)
+			cpu->fetch[i].linear = FETCH_NONE;
+	cpu->generation++;
+	cpu->native_links[1]++;
+	forget_jumps(cpu, NATIVE_USER);
+	if (!with_global && !cpu->has_local_kernel)
+		return;
+	cpu->native_links[0]++;
+	forget_jumps(cpu, NATIVE_KERNEL);
+	forget_jumps(cpu, NATIVE_SMAP);
+	forget_jumps(cpu, NATIVE_KERNEL_AC);
+	cpu->has_local_kernel = false;
+	if (!with_global)
+		return;
+	memset(cpu->fetched, 0, sizeof(cpu->fetched));
+	cpu->fetched_large = 0;
+}
+
+void tlb_init(struct cpu *cpu)
+{
+	for (int kind = 0; kind < TLB_KINDS; kind++) {
+		for (uint32_t i = 0; i < TLB_SIZE; i++)
+			entry_clear(&cpu->tlbs[kind].entries[i], i);
+		cpu->tlbs[kind].count = 0;
+	}
+	for (int i = 0; i < FETCH_SIZE; i++)
+		cpu->fetch[i].linear = FETCH_NONE;
+	for (int mode = 0; mode < NATIVE_MODES; mode++)
+		cpu->native_log_count[mode] = NATIVE_LOG + 1;
+	cpu->tlb = &cpu->tlbs[TLB_KERNEL];
+	walk_forget(cpu);
+	forget_fetches(cpu, true);
+}
+
+static void flush_one(struct tlb *tlb, bool with_global)
+{
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < tlb->count; i++) {
+		struct tlb_entry *entry = &tlb->entries[tlb->log[i]];
+		if (!with_global && (entry->physical & TLB_GLOBAL))
+			tlb->log[kept++] = tlb->log[i];
+		else
+			entry_clear(entry, tlb->log[i]);
+	}
+	tlb->count = kept;
+}
+
+void tlb_flush(struct cpu *cpu, bool with_global)
+{
+	walk_forget(cpu);
+	for (int kind = 0; kind < TLB_KINDS; kind++)
+		flush_one(&cpu->tlbs[kind], with_global);
+	forget_fetches(cpu, with_global);
+}
+
+void tlb_forget_code(struct cpu *cpu)
+{
+	forget_fetches(cpu, true);
+}
+
+static uint32_t page_bit(uint64_t linear)
+{
+	return (uint32_t)(linear >> 12) & 4095;
+}
+
+void tlb_flush_page(struct cpu *cpu, uint64_t linear)
+{
+	uint64_t page = linear & PAGE_MASK;
+	walk_forget(cpu);
+	for (int kind = 0; kind < TLB_KINDS; kind++) {
+		struct tlb *tlb = &cpu->tlbs[kind];
+		uint32_t kept = 0;
+		for (uint32_t i = 0; i < tlb->count; i++) {
+			struct tlb_entry *entry = &tlb->entries[tlb->log[i]];
+			uint64_t size = entry->physical & TLB_HUGE ? GIB
+				: entry->physical & TLB_LARGE      ? 4 * MIB
+								   : GUEST_PAGE;
+			uint64_t at = entry_page(entry, tlb->log[i]);
+			if (((at ^ page) & ~(size - 1)) == 0)
+				entry_clear(entry, tlb->log[i]);
+			else
+				tlb->log[kept++] = tlb->log[i];
+		}
+		tlb->count = kept;
+	}
+	uint32_t bit = page_bit(page);
+	bool has_code = (cpu->fetched[bit / 64] >> (bit % 64) & 1) ||
+		(cpu->fetched_large >> (page >> 21 & 63) & 1);
+	if (!has_code)
+		return;
+	forget_fetches(cpu, true);
+}
+
+bool tlb_protect(struct cpu *cpu, guest_addr page)
+{
+	bool was_fast = false;
+	for (int kind = 0; kind < TLB_KINDS; kind++) {
+		struct tlb *tlb = &cpu->tlbs[kind];
+		for (uint32_t i = 0; i < tlb->count; i++) {
+			struct tlb_entry *entry = &tlb->entries[tlb->log[i]];
+			if ((entry->physical & PAGE_MASK) != page ||
+				!tag_is_fast(entry->write, tlb->log[i]))
+				continue;
+			was_fast = true;
+			entry->write ^= TAG_SLOW;
+			entry->physical |= TLB_CODE;
+		}
+	}
+	return was_fast;
+}
+
+uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
+{
+	linear = memory_wrap(cpu, linear);
+	uint64_t page = linear & PAGE_MASK;
+	bool is_user = cpu->cpl == 3;
+	struct fetch_entry *entry = &cpu->fetch[(linear >> 12 ^ is_user) & (FETCH_SIZE - 1)];
+	if (entry->linear != (page | is_user)) {
+		if (!is_canonical(linear))
+			cpu_fault(cpu, NULL, FAULT_GP, 0);
+		uint32_t code = 0;
+		struct walk found;
+		struct wanted want = { .access = ACCESS_EXECUTE, .is_user = is_user };
+		if (!walk(cpu, linear, &want, &found, &code))
+			tlb_page_fault(cpu, NULL, linear, code);
+		entry->linear = page | is_user;
+		entry->physical = found.physical;
+		entry->host =
+			(const uint8_t *)guest_slice_const(cpu->guest, found.physical, GUEST_PAGE);
+		entry->is_global = found.is_global;
+		cpu->has_local_kernel |= !is_user && !found.is_global;
+		if (found.size_flag & TLB_HUGE)
+			cpu->fetched_large = UINT64_MAX;
+		else if (found.size_flag)
+			cpu->fetched_large |= UINT64_C(3) << (page >> 21 & 62); /* 4 MiB */
+		cpu->fetched[page_bit(page) / 64] |= UINT64_C(1) << (page_bit(page) % 64);
+	}
+	*host = entry->host;
+	return entry->physical | (linear & 0xfff);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * walk.h - from linear to physical addresses by the guest's page tables.
+ */
+#pragma once
+
+#include "vmm/soft/memory.h"
+
+struct walk {
+	uint64_t physical;           /* of the 4 KiB page */
+	bool is_global, is_writable; /* writable now, and dirty */
+	uint32_t size_flag;          /* TLB_LARGE, TLB_HUGE or 0 */
+};
+
+struct wanted {
+	uint32_t access;
+	bool is_user, keeps_off_user; /* SMAP counts */
+};
+
+/* False, and the error code in *code, where that would be a page fault. */
+bool walk(struct cpu *cpu, uint64_t linear, const struct wanted *want, struct walk *ret,
+	uint32_t *code);
+
+/* Forgets which tables of pages were found: with every flush of the TLB, of one page too. */
+void walk_forget(struct cpu *cpu);
