@@ -7,7 +7,10 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define BOOT_VERSION 4
+#define BOOT_VERSION 5
+
+/* Where every rewritten program and library finds the address of the library OS's entry (PT_BERTH_SLOT). */
+#define BOOT_SLOT 0x20000u
 
 #define BOOT_IN_TERMINAL  1u  /* console input is a terminal */
 #define BOOT_OUT_TERMINAL 2u  /* so is its output */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * task_unikernel.c - the image that a unikernel starts from: the layers of a container's image and, beside
- * them, its program with the system calls rewritten.
+ * them, its program and what else of them makes system calls, rewritten.
  *
  * Theory of operation. The layers are laid over each other in a mount namespace of the task, below a file
- * system in memory that holds /.berth. The program is hostile: a child that has nothing but its bytes reads and
- * rewrites it. So are the names in the layers: mkfs.erofs reads them in a jail, too. What is left for the task
- * itself is to give the finished file its name.
+ * system in memory that holds /.berth. What stands in them is hostile: a child that reaches nothing else reads and
+ * rewrites it, and mkfs.erofs reads it in a jail, too. What is left for the task itself is to give the finished file its
+ * name.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +25,7 @@
 #include "job/digest.h"
 #include "job/jail.h"
 #include "job/tasks.h"
+#include "rewrite/collect.h"
 #include "rewrite/prepare.h"
 
 #define MEMORY "/run" /* of the task's mount namespace */
@@ -132,43 +133,29 @@ static int open_program(const struct making *making, int root, int *ret, struct 
 }
 
 struct rewriting {
-	int from, to;
+	int from, to; /* directories */
+	int program;
 };
 
 static int rewrite_in_jail(void *data, struct error *e)
 {
-	const struct rewriting *files = data;
-	struct stat status;
-	void *prepared = NULL;
-	size_t size = 0;
-	int r = jail_files(NULL, 0, e);
-	if (r < 0)
-		return r;
-	if (fstat(files->from, &status) < 0)
-		return error_errno(e, "look at it");
-	void *bytes = status.st_size
-		? mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, files->from, 0)
-		: NULL;
-	if (bytes == MAP_FAILED)
-		return error_errno(e, "map it");
-	r = prepare_program(bytes ?: "", (size_t)status.st_size, &prepared, &size, e);
-	if (r == 0)
-		r = file_write_all(files->to, prepared, size);
-	return r < 0 && !e->text[0] ? error_code(e, r, "write it") : r;
+	const struct rewriting *work = data;
+	const int dirs[] = { work->from, work->to };
+	int r = jail_files(dirs, ARRAY_SIZE(dirs), e);
+	return r < 0 ? r : collect_programs(work->from, work->to, work->program, e);
 }
 
-static int write_program(const struct making *making, struct error *e)
+static int write_programs(const struct making *making, struct error *e)
 {
-	cleanup(close) int root = open(MERGED, O_RDONLY | O_DIRECTORY | O_CLOEXEC), from = -1;
-	cleanup(close) int to =
-		open(OWN "/.berth/program", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
-	if (root < 0 || to < 0)
+	cleanup(close) int root = open(MERGED, O_RDONLY | O_DIRECTORY | O_CLOEXEC), program = -1;
+	cleanup(close) int own = open(OWN "/.berth", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0 || own < 0)
 		return error_errno(e, "open a place for the program");
-	int r = open_program(making, root, &from, e);
+	int r = open_program(making, root, &program, e);
 	if (r < 0)
 		return r;
-	struct rewriting files = { from, to };
-	r = in_child(rewrite_in_jail, &files, e);
+	struct rewriting work = { root, own, program };
+	r = in_child(rewrite_in_jail, &work, e);
 	return r < 0 ? error_prefix(e, r, "%.200s", making->program) : 0;
 }
 
@@ -196,7 +183,7 @@ static int pack(const struct making *making, struct error *e)
 	cleanup(close) int to = open(stage, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r == 0 && (from < 0 || to < 0))
 		r = error_errno(e, "open the image's place");
-	struct rewriting dirs = { from, to };
+	struct rewriting dirs = { from, to, -1 };
 	if (r == 0)
 		r = in_child(pack_in_jail, &dirs, e);
 	if (r == 0 && (chmod(image, 0444) < 0 || rename(image, making->to) < 0))
@@ -246,7 +233,7 @@ int task_unikernel(struct task *task, json_t **ret, struct error *e)
 		if (r == 0)
 			r = lay_over(&making, e);
 		if (r == 0)
-			r = write_program(&making, e);
+			r = write_programs(&making, e);
 		if (r == 0)
 			r = pack(&making, e);
 	}

@@ -20,6 +20,7 @@
 #define MEMORY_USUAL (128 * MIB)
 #define TENDER_BYTES (16 * MIB)
 #define PAGE_BYTES   4096
+#define IMAGE_FORMAT "2" /* another one is made anew: what stands in /.berth, and how programs are rewritten */
 
 static int refuse(struct error *e, const char *field, const char *why)
 {
@@ -122,6 +123,7 @@ char *unikernel_image(const json_t *layers, const char *program, const char *pat
 	if (!top || !program)
 		return NULL;
 	json_array_foreach(layers, i, layer) sum = sum_up(sum, json_string_value(layer) ?: "");
+	sum = sum_up(sum, IMAGE_FORMAT);
 	sum = sum_up(sum, program);
 	if (!strchr(program, '/'))
 		sum = sum_up(sum, path ?: UNIKERNEL_PATH);

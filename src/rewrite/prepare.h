@@ -10,9 +10,13 @@
 #define PREPARE_PROGRAM_MAX (512 * MIB)
 
 /*
- * Refuses what cannot run with -ENOEXEC and why: a script, a program that is truncated, for another machine,
- * dynamic or not at a fixed address. Else rewrites it and fills its last page up, so that an image has it in one
- * run of whole pages. The caller frees *ret.
+ * Refuses what cannot run with -ENOEXEC and why: a script, a program that is truncated or for another machine. Else
+ * rewrites it and fills its last page up, so that an image has it in one run of whole pages. Who loads it (PT_INTERP) is
+ * copied to *ret_interpreter, or NULL. The caller frees both.
  */
-int prepare_program(
-	const void *data, size_t size, void **ret, size_t *ret_size, struct error *e) must_use;
+int prepare_program(const void *data, size_t size, void **ret, size_t *ret_size,
+	char **ret_interpreter, struct error *e) must_use;
+
+/* The same for any file; -ENOENT if it makes no system calls. A library is what is to be loaded by a program. */
+int prepare_any(const void *data, size_t size, void **ret, size_t *ret_size, bool *ret_is_library,
+	struct error *e) must_use;

@@ -15,15 +15,17 @@
  * no branches; a displacement relative to RIP is adjusted. A trampoline is
  *
  *	[leaders]  lea -128(%rsp), %rsp    (the red zone of the interrupted function stays whole)
- *	           call *slot(%rip)
+ *	           call *slot
  *	           lea 128(%rsp), %rsp
  *	[followers]  jmp back
  *
  * The calls that come back with another stack, twice, or not at all (clone, clone3, vfork, rt_sigreturn) are
  * kept as they are where the number shows them: the handler of the trap sees, and can set, every register.
  *
- * Moved instructions run with the stack pointer they expect; `lea` changes no flag. The trampolines, the new
- * program headers and, on a page of its own, the slot are a new segment behind the last one.
+ * Moved instructions run with the stack pointer they expect; `lea` changes no flag. The new program headers and the
+ * trampolines are a new segment behind the last one; where the program can be anywhere its offset is its address, since
+ * a loader finds its own headers that way. The slot is at BOOT_SLOT, the same for a program and its libraries; of a
+ * program that forwards it is a page of its own before that segment.
  */
 #include "rewrite/rewrite.h"
 
@@ -32,20 +34,24 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "abi/boot.h"
 #include "base/text.h"
 #include "rewrite/sites.h"
 
 #define PAGE_BYTES   4096u
 #define JUMP_LENGTH  5u
-#define NEW_SEGMENTS 3u /* trampolines, the page of the slot, the name of the slot */
+#define NEW_SEGMENTS 3u /* the page of a slot that forwards, trampolines, the name of the slot */
+#define SLOT_BYTES   8u
 #define IMAGE_MAX    (1024 * MIB)
 
 struct rewriter {
 	const struct elf *elf;
 	const struct sites *sites;
 	uint8_t *image;
-	uint64_t code_address; /* of the first trampoline */
-	uint64_t slot_address;
+	uint64_t new_address, new_offset; /* of the new segments; whole pages */
+	uint64_t table_address;           /* of the program headers */
+	uint64_t code_address;            /* of the first trampoline */
+	bool forwards;                    /* the slot's page stands before the table */
 	struct text code;
 	struct rewrite_count count;
 };
@@ -100,8 +106,14 @@ static void put_moved(struct rewriter *rewriter, const struct instruction *instr
 static void put_call(struct rewriter *rewriter)
 {
 	put(rewriter, "\x48\x8d\x64\x24\x80", 5); /* lea -128(%rsp), %rsp */
-	put(rewriter, "\xff\x15", 2);             /* call *slot(%rip) */
-	put_relative(rewriter, rewriter->slot_address);
+	if (rewriter->forwards) {
+		put(rewriter, "\xff\x15", 2); /* call *slot(%rip) */
+		put_relative(rewriter, rewriter->new_address);
+	} else {
+		const uint32_t slot = BOOT_SLOT;
+		put(rewriter, "\xff\x14\x25", 3); /* call *slot */
+		put(rewriter, (const char *)&slot, sizeof(slot));
+	}
 	put(rewriter, "\x48\x8d\xa4\x24\x80\x00\x00\x00", 8); /* lea 128(%rsp), %rsp */
 }
 
@@ -255,73 +267,76 @@ static uint64_t start_of_program(const struct elf *elf)
 	return start;
 }
 
-/* The slot's page stands first in the new segments, then the headers and trampolines. */
-static void write_headers(
-	const struct rewriter *rewriter, uint8_t *file, uint64_t file_offset, uint64_t slot_value)
+static Elf64_Phdr new_segment(
+	const struct rewriter *rewriter, uint32_t flags, uint64_t address, uint64_t end)
+{
+	return (Elf64_Phdr){ .p_type = PT_LOAD,
+		.p_flags = flags,
+		.p_offset = rewriter->new_offset + (address - rewriter->new_address),
+		.p_vaddr = address,
+		.p_paddr = address,
+		.p_filesz = end - address,
+		.p_memsz = end - address,
+		.p_align = PAGE_BYTES };
+}
+
+static uint32_t new_segments(const struct rewriter *rewriter, Elf64_Phdr added[NEW_SEGMENTS])
+{
+	uint32_t count = 0;
+	const uint64_t slot = rewriter->forwards ? rewriter->new_address : BOOT_SLOT;
+	if (rewriter->forwards)
+		added[count++] = new_segment(rewriter, PF_R | PF_W, slot, slot + PAGE_BYTES);
+	added[count++] =
+		new_segment(rewriter, PF_R | PF_X, rewriter->table_address, here(rewriter));
+	added[count++] = (Elf64_Phdr){ .p_type = PT_BERTH_SLOT,
+		.p_flags = PF_R,
+		.p_vaddr = slot,
+		.p_paddr = slot,
+		.p_memsz = SLOT_BYTES };
+	return count;
+}
+
+static void write_headers(const struct rewriter *rewriter, uint8_t *file)
 {
 	const struct elf *elf = rewriter->elf;
+	Elf64_Phdr added[NEW_SEGMENTS];
 	Elf64_Ehdr header;
+	uint32_t added_count = new_segments(rewriter, added);
+	uint32_t count = elf->segment_count + added_count;
 	memcpy(&header, file, sizeof(header));
-	uint64_t table_offset = file_offset + PAGE_BYTES;
-	uint64_t table_address = rewriter->slot_address + PAGE_BYTES;
-	uint32_t count = elf->segment_count + NEW_SEGMENTS;
-	uint64_t table_size = count * sizeof(Elf64_Phdr);
-	const Elf64_Phdr added[NEW_SEGMENTS] = {
-		{ .p_type = PT_LOAD,
-			.p_flags = PF_R | PF_W,
-			.p_offset = file_offset,
-			.p_vaddr = rewriter->slot_address,
-			.p_paddr = rewriter->slot_address,
-			.p_filesz = PAGE_BYTES,
-			.p_memsz = PAGE_BYTES,
-			.p_align = PAGE_BYTES },
-		{ .p_type = PT_LOAD,
-			.p_flags = PF_R | PF_X,
-			.p_offset = table_offset,
-			.p_vaddr = table_address,
-			.p_paddr = table_address,
-			.p_filesz = here(rewriter) - table_address,
-			.p_memsz = here(rewriter) - table_address,
-			.p_align = PAGE_BYTES },
-		{ .p_type = PT_BERTH_SLOT,
-			.p_flags = PF_R,
-			.p_offset = file_offset,
-			.p_vaddr = rewriter->slot_address,
-			.p_paddr = rewriter->slot_address,
-			.p_filesz = sizeof(slot_value),
-			.p_memsz = sizeof(slot_value) },
-	};
-	header.e_phoff = table_offset;
+	header.e_phoff = rewriter->new_offset + (rewriter->table_address - rewriter->new_address);
 	header.e_phnum = (uint16_t)count;
 	memcpy(file, &header, sizeof(header));
-	memcpy(file + file_offset, &slot_value, sizeof(slot_value));
 
-	uint8_t *table = file + table_offset;
+	uint8_t *table = file + header.e_phoff;
 	for (uint32_t i = 0; i < elf->segment_count; i++) {
 		Elf64_Phdr segment = elf->segments[i];
 		if (segment.p_type == PT_PHDR) {
-			segment.p_offset = table_offset;
-			segment.p_vaddr = segment.p_paddr = table_address;
-			segment.p_filesz = segment.p_memsz = table_size;
+			segment.p_offset = header.e_phoff;
+			segment.p_vaddr = segment.p_paddr = rewriter->table_address;
+			segment.p_filesz = segment.p_memsz = count * sizeof(Elf64_Phdr);
 		}
 		memcpy(table + i * sizeof(segment), &segment, sizeof(segment));
 	}
-	memcpy(table + elf->segment_count * sizeof(Elf64_Phdr), added, sizeof(added));
+	memcpy(table + elf->segment_count * sizeof(Elf64_Phdr), added,
+		added_count * sizeof(Elf64_Phdr));
 }
 
-static int assemble(struct rewriter *rewriter, uint64_t slot_value, void **ret, size_t *ret_size,
+static int assemble(struct rewriter *rewriter, uint64_t forwarder, void **ret, size_t *ret_size,
 	struct error *e)
 {
 	const struct elf *elf = rewriter->elf;
-	uint64_t file_offset = page_up(elf->size);
-	uint64_t code_offset = file_offset + (rewriter->code_address - rewriter->slot_address);
+	uint64_t code_offset =
+		rewriter->new_offset + (rewriter->code_address - rewriter->new_address);
 	size_t size = code_offset + rewriter->code.length;
 	uint8_t *file = alloc_try(size, 1, IMAGE_MAX + 64 * MIB);
 	if (!file)
 		return error_set(e, -E2BIG, "the rewritten program would have %zu bytes", size);
 	memcpy(file, rewriter->image, elf->size);
 	memcpy(file + code_offset, text_str(&rewriter->code), rewriter->code.length);
-	write_headers(rewriter, file, file_offset, slot_value);
+	if (rewriter->forwards)
+		memcpy(file + rewriter->new_offset, &forwarder, sizeof(forwarder));
+	write_headers(rewriter, file);
 	*ret = file;
 	*ret_size = size;
 	return 0;
@@ -362,18 +377,24 @@ int rewrite_program(const void *data, size_t size, const struct rewrite_options 
 	memcpy(image, data, size);
 	struct sites sites;
 	sites_find(&elf, &sites);
-	uint64_t slot = end_of_program(&elf);
 	struct rewriter rewriter = {
 		.elf = &elf,
 		.sites = &sites,
 		.image = image,
-		.slot_address = slot,
-		.code_address =
-			slot + PAGE_BYTES + (elf.segment_count + NEW_SEGMENTS) * sizeof(Elf64_Phdr),
+		.forwards = options->forwards,
+		.new_address = end_of_program(&elf),
+		.new_offset = page_up(size),
 	};
-	uint64_t slot_value = options->forwards ? put_forwarder(&rewriter) : 0;
+	if (elf.type == ET_DYN && rewriter.new_address < rewriter.new_offset)
+		rewriter.new_address = rewriter.new_offset;
+	else if (elf.type == ET_DYN)
+		rewriter.new_offset = rewriter.new_address;
+	rewriter.table_address = rewriter.new_address + (options->forwards ? PAGE_BYTES : 0);
+	rewriter.code_address =
+		rewriter.table_address + (elf.segment_count + NEW_SEGMENTS) * sizeof(Elf64_Phdr);
+	uint64_t forwarder = options->forwards ? put_forwarder(&rewriter) : 0;
 	rewrite_sites(&rewriter);
-	r = assemble(&rewriter, slot_value, ret, ret_size, e);
+	r = assemble(&rewriter, forwarder, ret, ret_size, e);
 	if (r == 0)
 		*ret_count = rewriter.count;
 	text_done(&rewriter.code);

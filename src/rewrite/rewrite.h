@@ -12,8 +12,8 @@
 #include "base/error.h"
 
 /*
- * The program header of this type names the slot: 8 bytes at p_vaddr that hold the address of the function
- * that trampolines call. It is reached by `call` with the caller's stack pointer 128 bytes lower than at
+ * The program header of this type names the slot: 8 bytes at p_vaddr, absolute, that hold the address of the function
+ * that trampolines call (BOOT_SLOT unless the program forwards). That is reached by `call` with the caller's stack pointer 128 bytes lower than at
  * the system call; it must return with every register but rax, rcx and r11 as it was, flags included.
  */
 #define PT_BERTH_SLOT 0x62746872u

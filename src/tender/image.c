@@ -15,7 +15,7 @@
 #include "abi/boot.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "rewrite/prepare.h"
+#include "rewrite/collect.h"
 
 #define PAGE_BYTES 4096u
 
@@ -28,20 +28,6 @@ static int write_pages(
 	memcpy(pages, data, size);
 	memset(pages + size, 0, whole - size);
 	return file_replace(directory, name, pages, whole, 0755, e);
-}
-
-static int write_program(int directory, const char *path, struct error *e)
-{
-	cleanup(free) char *data = NULL;
-	cleanup(free) void *prepared = NULL;
-	size_t size, prepared_size;
-	int r = file_read(AT_FDCWD, path, PREPARE_PROGRAM_MAX, &data, &size, e);
-	if (r < 0)
-		return r;
-	r = prepare_program(data, size, &prepared, &prepared_size, e);
-	if (r < 0)
-		return error_prefix(e, r, "%s", path);
-	return file_replace(directory, "program", prepared, prepared_size, 0755, e);
 }
 
 static bool is_setting(const char *word)
@@ -102,8 +88,12 @@ int image_build(const char *directory, const char *program, const char *image, c
 		openat(root, ".berth", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (own < 0)
 		return error_errno(e, "open %s/.berth", directory);
-	int r = write_program(own, program, e);
-	if (r == 0)
-		r = write_words(own, program, words, count, e);
+	cleanup(close) int file = open(program, O_RDONLY | O_CLOEXEC);
+	if (file < 0)
+		return error_errno(e, "open %s", program);
+	int r = collect_programs(root, own, file, e);
+	if (r < 0)
+		return error_prefix(e, r, "%s", program);
+	r = write_words(own, program, words, count, e);
 	return r < 0 ? r : make_erofs(directory, image, e);
 }

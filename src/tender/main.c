@@ -39,7 +39,9 @@ static const char usage[] =
 	"  --ring=auto|0|3                where a unikernel of the target hvt runs (auto: measured)\n"
 	"  --version, --help\n";
 
-static int map_file(const char *path, const void **ret, size_t *ret_size, struct error *e)
+/* `ret_fd` may be NULL: then the file does not stay open. */
+static int map_file(
+	const char *path, const void **ret, size_t *ret_size, int *ret_fd, struct error *e)
 {
 	cleanup(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat status;
@@ -55,6 +57,8 @@ static int map_file(const char *path, const void **ret, size_t *ret_size, struct
 		return error_errno(e, "map");
 	*ret = data;
 	*ret_size = (size_t)status.st_size;
+	if (ret_fd)
+		*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
@@ -179,8 +183,9 @@ static int run_program(const struct program_options *options, const void *data, 
 {
 	const void *root = NULL;
 	size_t root_bytes = 0;
+	int root_fd = 0;
 	if (options->root) {
-		int r = map_file(options->root, &root, &root_bytes, e);
+		int r = map_file(options->root, &root, &root_bytes, &root_fd, e);
 		if (r < 0)
 			return error_prefix(e, r, "%s", options->root);
 	}
@@ -192,6 +197,7 @@ static int run_program(const struct program_options *options, const void *data, 
 			.environment_count = count_words(environ),
 			.root = root,
 			.root_bytes = root_bytes,
+			.root_fd = root_fd,
 			.card = &options->card,
 			.is_verbose = options->is_verbose },
 		e);
@@ -234,7 +240,7 @@ static int run(int count, char **words, struct error *e)
 	}
 	if (kernel >= count)
 		return error_set(e, -EINVAL, "%s", usage);
-	int r = map_file(words[kernel], &data, &size, e);
+	int r = map_file(words[kernel], &data, &size, NULL, e);
 	if (r == 0)
 		r = elf_open(data, size, &elf, e);
 	bool is_program = r == 0 && is_rewritten(&elf);

@@ -72,7 +72,7 @@ __asm__(".text\n"
 static bool is_locked;
 static struct report *report;
 
-/* So does the root's image, so that pages of it can be mapped once more. */
+/* The root's image, of which pages can be mapped; nothing else of it. */
 #define IMAGE_FD 6
 static struct {
 	uint64_t address, bytes;
@@ -98,22 +98,37 @@ static uint64_t number_of(const void *pointer)
 
 #define CALL(number, a, b, c, d) platform_syscall(number, a, b, c, d, 0, 0)
 
-int platform_map(uint64_t address, uint64_t size)
+#define MEMORY_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+static int map(uint64_t address, uint64_t size, int rights, int flags, int fd, uint64_t offset)
 {
-	void *wanted = (void *)(uintptr_t)address;
-	void *got = mmap(wanted, size, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	return got == MAP_FAILED ? -errno : 0;
+	int64_t r = platform_syscall(SYS_mmap, address, size, (uint64_t)rights, (uint64_t)flags,
+		(uint64_t)(int64_t)fd, offset);
+	return r < 0 && r > -4096 ? (int)r : 0;
 }
 
-int platform_map_image(uint64_t address, uint64_t size, uint64_t from)
+int platform_map(uint64_t address, uint64_t size)
+{
+	return map(
+		address, size, PROT_READ | PROT_WRITE, MEMORY_FLAGS | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+void platform_unmap(uint64_t address, uint64_t size)
+{
+	(void)CALL(SYS_munmap, address, size, 0, 0);
+}
+
+int platform_renew(uint64_t address, uint64_t size)
+{
+	return map(address, size, PROT_READ | PROT_WRITE, MEMORY_FLAGS | MAP_FIXED, -1, 0);
+}
+
+int platform_map_image(uint64_t address, uint64_t size, uint64_t from, int rights)
 {
 	if (!image.has_fd || from < image.address || from - image.address > image.bytes ||
 		size > image.bytes - (from - image.address))
 		return -ENOTSUP;
-	void *got = mmap((void *)(uintptr_t)address, size, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_FIXED_NOREPLACE, IMAGE_FD, (off_t)(from - image.address));
-	return got == MAP_FAILED ? -errno : 0;
+	return map(address, size, rights, MAP_PRIVATE | MAP_FIXED, IMAGE_FD, from - image.address);
 }
 
 int platform_protect(uint64_t address, uint64_t size, int rights)
@@ -371,6 +386,20 @@ int platform_lock(void)
 	}
 	ONLY(&filter, SYS_mprotect, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE });
 	ONLY(&filter, SYS_madvise, { 2, FILTER_EQUAL, MADV_DONTNEED });
+	ONLY(&filter, SYS_mmap, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE },
+		{ 3, FILTER_EQUAL, MEMORY_FLAGS | MAP_FIXED });
+	ONLY(&filter, SYS_mmap, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE },
+		{ 3, FILTER_EQUAL, MEMORY_FLAGS | MAP_FIXED_NOREPLACE });
+	filter_allow(&filter, SYS_munmap, NULL, 0);
+	if (image.has_fd) {
+		/* Nothing else can become executable, and that not writable. */
+		ONLY(&filter, SYS_mmap, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE },
+			{ 3, FILTER_EQUAL, MAP_PRIVATE | MAP_FIXED },
+			{ 4, FILTER_EQUAL, IMAGE_FD });
+		ONLY(&filter, SYS_mmap, { 2, FILTER_EQUAL, PROT_READ | PROT_EXEC },
+			{ 3, FILTER_EQUAL, MAP_PRIVATE | MAP_FIXED },
+			{ 4, FILTER_EQUAL, IMAGE_FD });
+	}
 	ONLY(&filter, SYS_arch_prctl, { 0, FILTER_EQUAL, ARCH_SET_FS_CODE });
 	filter_allow(&filter, SYS_rt_sigreturn, NULL, 0);
 	filter_allow(&filter, SYS_exit_group, NULL, 0);
@@ -380,7 +409,6 @@ int platform_lock(void)
 	if (report)
 		report->started_ns = platform_clock_monotonic();
 	(void)close(READY_FD);
-	(void)close(IMAGE_FD);
 	is_locked = true;
 	return filter_lock(&filter);
 }

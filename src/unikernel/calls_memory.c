@@ -2,7 +2,7 @@
 /*
  * calls_memory.c - brk, mmap and their kind.
  *
- * A mapping of a file is a copy of its bytes; shared.c takes those back that were written to be shared.
+ * A mapping of a file shows the image's own pages or is a copy of its bytes; shared.c takes those back that were written to be shared.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 
 #include "unikernel/call.h"
 #include "unikernel/descriptors.h"
-#include "unikernel/node.h"
+#include "unikernel/map.h"
 #include "unikernel/shared.h"
 
 static int64_t serve_brk(struct registers *r)
@@ -18,7 +18,7 @@ static int64_t serve_brk(struct registers *r)
 	return memory_brk(r->rdi);
 }
 
-static int64_t map_file(struct registers *r)
+static int64_t map_descriptor(struct registers *r)
 {
 	struct file *file = descriptor_file(r->r8);
 	if (!file)
@@ -34,13 +34,15 @@ static int64_t map_file(struct registers *r)
 		return -EINVAL;
 	if (r->r10 & MAP_FIXED)
 		shared_end(r->rdi, r->rsi);
-	int64_t address = memory_map(r->rdi, r->rsi, r->rdx | PROT_READ | PROT_WRITE, r->r10);
-	if (address < 0)
+	/* What is to be written back must be the mapping's own. */
+	if (is_shared && (r->rdx & PROT_EXEC))
+		return -EACCES;
+	int64_t address = is_shared ? memory_map(r->rdi, r->rsi, PROT_READ | PROT_WRITE, r->r10)
+				    : map_file(r->rdi, r->rsi, r->rdx, r->r10, file->node, r->r9);
+	if (address < 0 || !is_shared)
 		return address;
 	int64_t got = node_read(file->node, at((uint64_t)address), r->rsi, r->r9);
-	if (got >= 0 && !(r->rdx & PROT_WRITE))
-		got = memory_protect((uint64_t)address, r->rsi, r->rdx);
-	if (got >= 0 && is_shared)
+	if (got >= 0)
 		got = shared_add((uint64_t)address, r->rsi, file->node, r->r9);
 	return got < 0 ? got : address;
 }
@@ -49,7 +51,7 @@ static int64_t serve_mmap(struct registers *r)
 {
 	if (r->r10 & MAP_ANONYMOUS)
 		return memory_map(r->rdi, r->rsi, r->rdx, r->r10);
-	return map_file(r);
+	return map_descriptor(r);
 }
 
 static int64_t serve_munmap(struct registers *r)

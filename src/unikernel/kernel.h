@@ -57,6 +57,9 @@ int64_t memory_move(
 	uint64_t address, uint64_t old_size, uint64_t size, uint64_t flags, uint64_t to);
 int64_t memory_brk(uint64_t address);
 int64_t memory_map(uint64_t address, uint64_t size, uint64_t rights, uint64_t flags);
+/* The same, showing what stands at `from`, whole pages of the root's image; -ENOTSUP where the platform cannot. */
+int64_t memory_map_image(
+	uint64_t address, uint64_t size, uint64_t rights, uint64_t flags, uint64_t from);
 int64_t memory_unmap(uint64_t address, uint64_t size);
 int64_t memory_protect(uint64_t address, uint64_t size, uint64_t rights);
 int64_t memory_advise(uint64_t address, uint64_t size, uint64_t advice);
@@ -67,31 +70,15 @@ struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end);
 void memory_put_back(struct memory_copy *copy); /* the copy is gone */
 void memory_copy_free(struct memory_copy *copy);
 
-/* A writable segment of the program, which memory_copy() takes along; false if there are too many. */
+/* A writable segment of a program at a fixed address, which memory_copy() takes along; false if there are too many. */
 bool memory_add_segment(uint64_t start, uint64_t end);
+void memory_forget_segments(void);
 
 /* Unmaps all of the program's but its stack, which is emptied. */
 void memory_reset(uint64_t stack_start, uint64_t stack_end);
 
 /* Memory of the program that the library OS sets up: as memory_alloc(), and part of memory_copy(). */
 uint64_t memory_alloc_program(uint64_t bytes);
-
-struct node;
-
-/* load.c: maps the program; its entry and end of data. -ENOEXEC with a sentence on the console. */
-struct program {
-	uint64_t entry;
-	uint64_t headers; /* address of the program headers */
-	uint32_t header_count;
-	uint64_t start, end; /* of all its segments */
-};
-int load_program(const struct boot *boot, uint64_t entry, struct program *ret);
-/* The writable segments as they were at the start, the others untouched. */
-void load_again(struct program *ret);
-bool load_is_program(struct node *node);
-/* The writable segment of this number; false if there is none. */
-bool load_writable(uint32_t index, uint64_t *ret_start, uint64_t *ret_end);
-uint64_t load_stack(const struct boot *boot, const struct program *program, uint64_t top);
 
 /* string.c: what a compiler takes for granted, and a little more */
 void *memcpy(void *to, const void *from, size_t size);

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * load.c - puts the program into memory and its arguments onto its stack, as Linux does.
+ * load.c - puts a program and its loader into memory and its arguments onto its stack, as Linux does.
  *
- * The file was rewritten when its image was built (src/rewrite): its slot gets the address of our entry.
+ * Theory of operation. What can be anywhere (position-independent programs, loaders) lies in the memory like any
+ * mapping; what is linked to an address lies there, outside the memory. Text and data are the image's own pages until
+ * they are written to. Files were rewritten when the image was built (src/rewrite) and call what stands in BOOT_SLOT.
  */
+#include "unikernel/load.h"
+
 #include <elf.h>
+#include <sys/mman.h>
 
-#include "unikernel/heap.h"
-#include "unikernel/node.h"
+#include "unikernel/map.h"
+#include "unikernel/path.h"
 
-#define PT_BERTH_SLOT   0x62746872u
 #define HWCAP2_FSGSBASE 2
+#define SEGMENTS_MOST   64u
+#define ADDRESS_END     (UINT64_C(1) << 47)
 
 /* A signal frame with all of the vector state there can be. */
 #define SIGNAL_STACK_MIN 4096
@@ -18,10 +24,20 @@
 #define AT_MINSIGSTKSZ 51
 #endif
 
-/* What was loaded, to load it again. */
-static struct boot loaded_boot;
-static struct program loaded;
-static uint64_t call_entry;
+/* The headers of one file, checked. */
+struct headers {
+	Elf64_Ehdr file;
+	Elf64_Phdr segments[SEGMENTS_MOST];
+	uint64_t start, end;       /* of what is loaded, whole pages */
+	char loader[PROGRAM_PATH]; /* "" if it asks for none */
+};
+
+static bool is_locked;
+
+void load_locked(void)
+{
+	is_locked = true;
+}
 
 static uint64_t page_down(uint64_t address)
 {
@@ -33,173 +49,257 @@ static uint64_t page_up(uint64_t address)
 	return page_down(address + KERNEL_PAGE - 1);
 }
 
-/* Whoever built the image has checked the file; a reader that trusts nobody costs little. */
-static bool is_good(const struct boot *boot, const Elf64_Phdr *segment)
+static int rights_of(const Elf64_Phdr *segment)
 {
-	return segment->p_offset <= boot->program_bytes &&
-		segment->p_filesz <= boot->program_bytes - segment->p_offset &&
-		segment->p_filesz <= segment->p_memsz && segment->p_vaddr < (UINT64_C(1) << 47) &&
-		segment->p_memsz < (UINT64_C(1) << 40);
+	return (segment->p_flags & PF_R ? PLATFORM_READ : 0) |
+		(segment->p_flags & PF_W ? PLATFORM_WRITE : 0) |
+		(segment->p_flags & PF_X ? PLATFORM_EXECUTE : 0);
 }
 
-static int load_segment(const struct boot *boot, const Elf64_Phdr *segment)
+static bool is_good_segment(const struct node *node, const Elf64_Phdr *segment)
 {
-	uint64_t start = page_down(segment->p_vaddr);
+	return segment->p_offset <= node->size &&
+		segment->p_filesz <= node->size - segment->p_offset &&
+		segment->p_filesz <= segment->p_memsz && segment->p_vaddr < ADDRESS_END &&
+		segment->p_memsz < ADDRESS_END - segment->p_vaddr &&
+		(segment->p_offset ^ segment->p_vaddr) % KERNEL_PAGE == 0 &&
+		(segment->p_flags & (PF_W | PF_X)) != (PF_W | PF_X);
+}
+
+static int read_loader(struct node *node, const Elf64_Phdr *segment, struct headers *ret)
+{
+	if (segment->p_filesz == 0 || segment->p_filesz > sizeof(ret->loader) ||
+		node_read(node, ret->loader, segment->p_filesz, segment->p_offset) !=
+			(int64_t)segment->p_filesz)
+		return -ENOEXEC;
+	ret->loader[segment->p_filesz - 1] = '\0';
+	return 0;
+}
+
+static struct node *what_runs(struct node *node)
+{
+	return S_ISREG(node->mode) && node->regular.prepared ? node->regular.prepared : node;
+}
+
+static int read_headers(struct node *node, struct headers *ret)
+{
+	Elf64_Ehdr *file = &ret->file;
+	ret->start = UINT64_MAX;
+	ret->end = 0;
+	ret->loader[0] = '\0';
+	if (!S_ISREG(node->mode) || node_read(node, file, sizeof(*file), 0) != sizeof(*file) ||
+		memcmp(file->e_ident, ELFMAG, SELFMAG) != 0 ||
+		file->e_ident[EI_CLASS] != ELFCLASS64 ||
+		(file->e_type != ET_EXEC && file->e_type != ET_DYN) ||
+		file->e_machine != EM_X86_64 || file->e_phentsize != sizeof(Elf64_Phdr) ||
+		file->e_phnum > SEGMENTS_MOST)
+		return -ENOEXEC;
+	int64_t bytes = (int64_t)(file->e_phnum * sizeof(Elf64_Phdr));
+	if (node_read(node, ret->segments, (uint64_t)bytes, file->e_phoff) != bytes)
+		return -ENOEXEC;
+	for (uint32_t i = 0; i < file->e_phnum; i++) {
+		const Elf64_Phdr *segment = &ret->segments[i];
+		if (segment->p_type == PT_INTERP && read_loader(node, segment, ret) < 0)
+			return -ENOEXEC;
+		if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
+			continue;
+		if (!is_good_segment(node, segment))
+			return -ENOEXEC;
+		uint64_t end = page_up(segment->p_vaddr + segment->p_memsz);
+		if (page_down(segment->p_vaddr) < ret->start)
+			ret->start = page_down(segment->p_vaddr);
+		if (end > ret->end)
+			ret->end = end;
+	}
+	return ret->end ? 0 : -ENOEXEC;
+}
+
+/* Behind the file's last byte of a writable segment there is zero, in its last page, too. */
+static void clear_end(const Elf64_Phdr *segment, uint64_t base)
+{
+	uint64_t data_end = base + segment->p_vaddr + segment->p_filesz;
+	if ((segment->p_flags & PF_W) && segment->p_memsz > segment->p_filesz)
+		memset(at(data_end), 0, page_up(data_end) - data_end);
+}
+
+static int map_segment(struct node *node, const Elf64_Phdr *segment, uint64_t base)
+{
+	uint64_t start = base + page_down(segment->p_vaddr);
+	uint64_t data_end = base + segment->p_vaddr + segment->p_filesz;
+	uint64_t end = page_up(base + segment->p_vaddr + segment->p_memsz);
+	uint64_t rights = (uint64_t)rights_of(segment);
+	int64_t r = 0;
+	if (segment->p_filesz) {
+		r = map_file(start, data_end - start, rights, MAP_FIXED, node,
+			page_down(segment->p_offset));
+		start = page_up(data_end);
+	}
+	if (r >= 0)
+		clear_end(segment, base);
+	if (r >= 0 && start < end)
+		r = memory_map(start, end - start, rights & ~(uint64_t)PROT_EXEC, MAP_FIXED);
+	return r < 0 ? (int)r : 0;
+}
+
+/* Outside the memory, at its own address. */
+static int map_fixed_segment(struct node *node, const Elf64_Phdr *segment)
+{
+	uint64_t start = page_down(segment->p_vaddr), from = 0;
 	uint64_t data_end = segment->p_vaddr + segment->p_filesz;
 	uint64_t end = page_up(segment->p_vaddr + segment->p_memsz);
-	uint64_t from = boot->program_address + segment->p_offset;
-	/* Where the platform can, pages of the image are the program's until it writes to them. */
-	if ((from ^ segment->p_vaddr) % KERNEL_PAGE == 0 && segment->p_filesz &&
-		platform_map_image(start, page_up(data_end) - start, page_down(from)) == 0) {
-		if (segment->p_memsz > segment->p_filesz)
-			memset(at(data_end), 0, page_up(data_end) - data_end);
-		return page_up(data_end) < end
-			? platform_map(page_up(data_end), end - page_up(data_end))
-			: 0;
-	}
+	uint64_t offset = page_down(segment->p_offset), bytes = data_end - start;
+	int rights = rights_of(segment);
 	int r = platform_map(start, end - start);
 	if (r < 0)
 		return r;
-	memcpy(at(segment->p_vaddr), at(from), segment->p_filesz);
+	uint64_t shown = segment->p_filesz ? map_image_bytes(node, offset, &from) : 0;
+	if (shown > page_up(bytes))
+		shown = page_up(bytes);
+	if (shown && platform_map_image(start, shown, from, rights) < 0)
+		shown = 0;
+	if (shown < bytes) {
+		if ((rights & PLATFORM_EXECUTE) && is_locked)
+			return -EACCES;
+		(void)node_read(node, at(start + shown), bytes - shown, offset + shown);
+	}
+	clear_end(segment, 0);
+	if (end > start + shown && rights != (PLATFORM_READ | PLATFORM_WRITE))
+		r = platform_protect(start + shown, end - start - shown,
+			is_locked ? rights & ~PLATFORM_EXECUTE : rights);
+	if (r == 0 && (rights & PLATFORM_WRITE) &&
+		!memory_add_segment(segment->p_vaddr, segment->p_vaddr + segment->p_memsz))
+		r = -E2BIG;
+	return r;
+}
+
+static int map_fixed(struct node *node, const struct headers *headers)
+{
+	int r = 0;
+	memory_forget_segments();
+	for (uint32_t i = 0; r == 0 && i < headers->file.e_phnum; i++)
+		if (headers->segments[i].p_type == PT_LOAD && headers->segments[i].p_memsz)
+			r = map_fixed_segment(node, &headers->segments[i]);
+	return r;
+}
+
+/* Where its addresses become real, in *ret_base. */
+static int map_all(struct node *node, const struct headers *headers, uint64_t *ret_base)
+{
+	uint64_t span = headers->end - headers->start;
+	int64_t place = memory_map(0, span, PROT_NONE, MAP_PRIVATE);
+	int r = place < 0 ? (int)place : 0;
+	*ret_base = (uint64_t)place - headers->start;
+	for (uint32_t i = 0; r == 0 && i < headers->file.e_phnum; i++)
+		if (headers->segments[i].p_type == PT_LOAD && headers->segments[i].p_memsz)
+			r = map_segment(node, &headers->segments[i], *ret_base);
+	return r;
+}
+
+static uint64_t headers_address(const struct headers *headers)
+{
+	uint64_t offset = headers->file.e_phoff;
+	for (uint32_t i = 0; i < headers->file.e_phnum; i++) {
+		const Elf64_Phdr *segment = &headers->segments[i];
+		if (segment->p_type == PT_LOAD && offset >= segment->p_offset &&
+			offset - segment->p_offset < segment->p_filesz)
+			return segment->p_vaddr + (offset - segment->p_offset);
+	}
 	return 0;
 }
 
-static int protect_segment(const Elf64_Phdr *segment)
+static int find_loader(const char *path, struct node **ret, struct headers *headers)
 {
-	int rights = (segment->p_flags & PF_R ? PLATFORM_READ : 0) |
-		(segment->p_flags & PF_W ? PLATFORM_WRITE : 0) |
-		(segment->p_flags & PF_X ? PLATFORM_EXECUTE : 0);
-	uint64_t start = page_down(segment->p_vaddr);
-	if ((rights & PLATFORM_WRITE) && (rights & PLATFORM_EXECUTE))
-		return -ENOEXEC;
-	return platform_protect(
-		start, page_up(segment->p_vaddr + segment->p_memsz) - start, rights);
-}
-
-static int load_segments(const struct boot *boot, const Elf64_Phdr *segments, uint32_t count,
-	struct program *program)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		const Elf64_Phdr *segment = &segments[i];
-		if (segment->p_type != PT_LOAD && segment->p_type != PT_BERTH_SLOT)
-			continue;
-		if (!is_good(boot, segment))
-			return -ENOEXEC;
-		if (segment->p_type == PT_BERTH_SLOT) {
-			*(uint64_t *)at(segment->p_vaddr) = call_entry;
-			continue;
-		}
-		int r = load_segment(boot, segment);
-		if (r < 0)
-			return r;
-		if (segment->p_vaddr < program->start)
-			program->start = segment->p_vaddr;
-		if (segment->p_vaddr + segment->p_memsz > program->end)
-			program->end = segment->p_vaddr + segment->p_memsz;
-	}
-	for (uint32_t i = 0; i < count; i++) {
-		int r = segments[i].p_type == PT_LOAD ? protect_segment(&segments[i]) : 0;
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static uint64_t headers_address(const Elf64_Ehdr *header, const Elf64_Phdr *segments)
-{
-	for (uint32_t i = 0; i < header->e_phnum; i++) {
-		const Elf64_Phdr *segment = &segments[i];
-		if (segment->p_type == PT_LOAD && header->e_phoff >= segment->p_offset &&
-			header->e_phoff - segment->p_offset < segment->p_filesz)
-			return segment->p_vaddr + (header->e_phoff - segment->p_offset);
-	}
-	return 0;
-}
-
-int load_program(const struct boot *boot, uint64_t entry, struct program *ret)
-{
-	call_entry = entry;
-	const Elf64_Ehdr *header = at(boot->program_address);
-	if (boot->program_bytes < sizeof(*header) ||
-		memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_type != ET_EXEC ||
-		header->e_machine != EM_X86_64 || header->e_phentsize != sizeof(Elf64_Phdr) ||
-		header->e_phoff % 8 != 0 || header->e_phoff > boot->program_bytes ||
-		header->e_phnum * sizeof(Elf64_Phdr) > boot->program_bytes - header->e_phoff)
-		return -ENOEXEC;
-	const Elf64_Phdr *segments = at(boot->program_address + header->e_phoff);
-	struct program program = {
-		.entry = header->e_entry,
-		.headers = headers_address(header, segments),
-		.header_count = header->e_phnum,
-		.start = UINT64_MAX,
-	};
-	int r = load_segments(boot, segments, header->e_phnum, &program);
+	int r = path_find(path_root, path, true, ret);
 	if (r < 0)
 		return r;
-	*ret = loaded = program;
-	loaded_boot = *boot;
-	return 0;
+	*ret = what_runs(*ret);
+	r = read_headers(*ret, headers);
+	if (r == 0 && (headers->file.e_type != ET_DYN || headers->loader[0]))
+		r = -ENOEXEC;
+	return r;
 }
 
-static const Elf64_Phdr *writable_segment(uint32_t index)
+/* Only what shows the image becomes executable. */
+static bool can_execute(const struct node *node, const struct headers *headers)
 {
-	const Elf64_Ehdr *header = at(loaded_boot.program_address);
-	const Elf64_Phdr *segments = at(loaded_boot.program_address + header->e_phoff);
-	for (uint32_t i = 0; i < header->e_phnum; i++)
-		if (segments[i].p_type == PT_LOAD && (segments[i].p_flags & PF_W) && index-- == 0)
-			return &segments[i];
-	return NULL;
-}
-
-bool load_writable(uint32_t index, uint64_t *ret_start, uint64_t *ret_end)
-{
-	const Elf64_Phdr *segment = writable_segment(index);
-	if (!segment)
-		return false;
-	*ret_start = segment->p_vaddr;
-	*ret_end = segment->p_vaddr + segment->p_memsz;
+	for (uint32_t i = 0; i < headers->file.e_phnum; i++) {
+		const Elf64_Phdr *segment = &headers->segments[i];
+		uint64_t offset = page_down(segment->p_offset), from;
+		if (segment->p_type == PT_LOAD && (segment->p_flags & PF_X) &&
+			map_image_bytes(node, offset, &from) <
+				segment->p_offset + segment->p_filesz - offset)
+			return false;
+	}
 	return true;
 }
 
-void load_again(struct program *ret)
+int load_check(struct node *node)
 {
-	const Elf64_Phdr *segment;
-	for (uint32_t i = 0; (segment = writable_segment(i)); i++) {
-		uint64_t start = page_down(segment->p_vaddr);
-		platform_protect(start, page_up(segment->p_vaddr + segment->p_memsz) - start,
-			PLATFORM_READ | PLATFORM_WRITE);
-		memcpy(at(segment->p_vaddr), at(loaded_boot.program_address + segment->p_offset),
-			segment->p_filesz);
-		memset(at(segment->p_vaddr + segment->p_filesz), 0,
-			segment->p_memsz - segment->p_filesz);
-	}
-	const Elf64_Ehdr *header = at(loaded_boot.program_address);
-	const Elf64_Phdr *segments = at(loaded_boot.program_address + header->e_phoff);
-	for (uint32_t i = 0; i < header->e_phnum; i++)
-		if (segments[i].p_type == PT_BERTH_SLOT)
-			*(uint64_t *)at(segments[i].p_vaddr) = call_entry;
-	*ret = loaded;
+	struct headers headers;
+	char path[PROGRAM_PATH];
+	node = what_runs(node);
+	int r = read_headers(node, &headers);
+	if (r == 0 && !can_execute(node, &headers))
+		r = -EACCES;
+	if (r < 0 || !headers.loader[0])
+		return r;
+	memcpy(path, headers.loader, sizeof(path));
+	r = find_loader(path, &node, &headers);
+	return r == 0 && !can_execute(node, &headers) ? -EACCES : r;
 }
 
-/*
- * The image has the program as it was and as it was rewritten. Rewriting leaves the entry and what is writable
- * alone, and no two programs have both in common.
- */
-bool load_is_program(struct node *node)
+int load_program(struct node *node, const char *path, struct program *ret)
 {
-	const Elf64_Phdr *segment = writable_segment(0);
-	uint64_t bytes = segment ? segment->p_filesz : 0;
-	Elf64_Ehdr header;
-	if (node_read(node, &header, sizeof(header), 0) != sizeof(header) ||
-		memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_entry != loaded.entry ||
-		!bytes)
-		return false;
-	uint8_t *content = heap_alloc_raw(bytes);
-	bool is_same = content &&
-		node_read(node, content, bytes, segment->p_offset) == (int64_t)bytes &&
-		memcmp(content, at(loaded_boot.program_address + segment->p_offset), bytes) == 0;
-	heap_free(content);
-	return is_same;
+	struct headers headers;
+	struct node *loader;
+	char loader_path[PROGRAM_PATH];
+	node = what_runs(node);
+	int r = read_headers(node, &headers);
+	if (r < 0)
+		return r;
+	struct program program = { .node = node,
+		.header_count = headers.file.e_phnum,
+		.is_fixed = headers.file.e_type == ET_EXEC };
+	r = program.is_fixed ? map_fixed(node, &headers) : map_all(node, &headers, &program.base);
+	if (r < 0)
+		return r;
+	program.entry = program.first = program.base + headers.file.e_entry;
+	program.headers = program.base + headers_address(&headers);
+	program.start = program.base + headers.start;
+	program.end = program.base + headers.end;
+	if (strlen(path) < sizeof(program.path))
+		memcpy(program.path, path, strlen(path));
+	if (headers.loader[0]) {
+		memcpy(loader_path, headers.loader, sizeof(loader_path));
+		r = find_loader(loader_path, &loader, &headers);
+		if (r == 0)
+			r = map_all(loader, &headers, &program.loader);
+		program.first = program.loader + headers.file.e_entry;
+	}
+	*ret = program;
+	return r;
+}
+
+void load_unmap(const struct program *program)
+{
+	struct headers headers;
+	if (!program->is_fixed || read_headers(program->node, &headers) < 0)
+		return;
+	for (uint32_t i = 0; i < headers.file.e_phnum; i++) {
+		const Elf64_Phdr *segment = &headers.segments[i];
+		uint64_t start = page_down(segment->p_vaddr);
+		if (segment->p_type == PT_LOAD && segment->p_memsz)
+			platform_unmap(start, page_up(segment->p_vaddr + segment->p_memsz) - start);
+	}
+}
+
+int load_again(const struct program *program)
+{
+	struct headers headers;
+	if (!program->is_fixed)
+		return 0;
+	int r = read_headers(program->node, &headers);
+	return r < 0 ? r : map_fixed(program->node, &headers);
 }
 
 static uint32_t cpuid_features(void)
@@ -238,7 +338,7 @@ uint64_t load_stack(const struct boot *boot, const struct program *program, uint
 		{ AT_PHENT, sizeof(Elf64_Phdr) },
 		{ AT_PHNUM, program->header_count },
 		{ AT_PAGESZ, KERNEL_PAGE },
-		{ AT_BASE, 0 },
+		{ AT_BASE, program->loader },
 		{ AT_FLAGS, 0 },
 		{ AT_ENTRY, program->entry },
 		{ AT_UID, 0 },

@@ -274,6 +274,7 @@ int64_t node_write(struct node *node, const void *from, uint64_t size, uint64_t 
 	int r = grow_pages(node, (offset + size + KERNEL_PAGE - 1) / KERNEL_PAGE);
 	if (r < 0)
 		return r;
+	node->regular.prepared = NULL;
 	uint64_t done = 0;
 	while (done < size) {
 		uint64_t start = offset % KERNEL_PAGE;
@@ -308,6 +309,7 @@ int node_truncate(struct node *node, uint64_t size)
 {
 	if (size > FILE_PAGES_MAX * KERNEL_PAGE)
 		return -EFBIG;
+	node->regular.prepared = NULL;
 	if (size < node->size) {
 		cut_image(&node->regular.image, size);
 		uint64_t page = size / KERNEL_PAGE, start = size % KERNEL_PAGE;

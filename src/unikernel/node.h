@@ -58,6 +58,7 @@ struct node {
 			uint8_t **pages; /* NULL: still in the image, or a hole */
 			uint64_t page_count;
 			struct image_bytes image;
+			struct node *prepared; /* what is run in its place; NULL: itself */
 		} regular;
 		char *target; /* of a symbolic link */
 	};

@@ -17,14 +17,19 @@
 #define PLATFORM_WRITE   2
 #define PLATFORM_EXECUTE 4
 
-/* Before platform_lock() only: memory at exactly this address, zeroed, readable and writable. */
+/* Memory at exactly this address, where nothing is yet: zero, readable and writable. -EEXIST if something is. */
 int platform_map(uint64_t address, uint64_t size);
+void platform_unmap(uint64_t address, uint64_t size);
+
+/* Memory that was made by the platform, or shows the image, becomes as platform_map() makes it. */
+int platform_renew(uint64_t address, uint64_t size);
 
 /*
- * Before platform_lock() only: as platform_map(), with what stands at `from`, an address of the root's image, until
- * it is written to. Negative where the platform cannot.
+ * The same memory shows what stands at `from`, whole pages of the root's image, until it is written to. Negative where
+ * the platform cannot (-ENOTSUP) or `from` is not in the image. Only so does anything become executable after
+ * platform_lock(); what is executable is not writable.
  */
-int platform_map_image(uint64_t address, uint64_t size, uint64_t from);
+int platform_map_image(uint64_t address, uint64_t size, uint64_t from, int rights);
 
 /* Sets the rights of pages; PLATFORM_EXECUTE only before platform_lock(). */
 int platform_protect(uint64_t address, uint64_t size, int rights);

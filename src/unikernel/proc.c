@@ -7,6 +7,7 @@
 #include "unikernel/descriptors.h"
 #include "unikernel/heap.h"
 #include "unikernel/net/net.h"
+#include "unikernel/process.h"
 #include "unikernel/writer.h"
 
 static struct program_place program;
@@ -57,7 +58,8 @@ static void write_version(struct writer *w)
 
 static void write_maps(struct writer *w)
 {
-	writer_put(w, "#-# r-xp 00000000 00:01 1 @\n", program.start, program.end, program.path);
+	const struct program *now = process_program();
+	writer_put(w, "#-# r-xp 00000000 00:01 1 @\n", now->start, now->end, now->path);
 	writer_put(w, "#-# rw-p 00000000 00:00 0 [heap]\n", memory_start(), program.stack_start);
 	writer_put(
 		w, "#-# rw-p 00000000 00:00 0 [stack]\n", program.stack_start, program.stack_end);
@@ -68,8 +70,8 @@ static void write_self_stat(struct writer *w)
 	writer_put(w,
 		"1 (@) R 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 0 $ $ 18446744073709551615 $ $ $",
 		current_thread->name, memory_total(),
-		(memory_total() - memory_left()) / KERNEL_PAGE, program.start, program.end,
-		program.stack_end);
+		(memory_total() - memory_left()) / KERNEL_PAGE, process_program()->start,
+		process_program()->end, program.stack_end);
 	writer_put(w, " 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
 }
 
@@ -168,7 +170,7 @@ static int64_t generate_exe(struct node *node, char *to, uint64_t size)
 {
 	struct writer writer = { to, size, 0 };
 	(void)node;
-	writer_put(&writer, "@", program.path);
+	writer_put(&writer, "@", process_program()->path);
 	return (int64_t)writer.length;
 }
 

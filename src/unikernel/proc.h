@@ -7,11 +7,9 @@
 #include "unikernel/path.h"
 
 struct program_place {
-	uint64_t start, end; /* of the program's segments */
 	uint64_t stack_start, stack_end;
 	const char *arguments; /* each with its NUL */
 	uint64_t arguments_bytes;
-	const char *path;
 };
 
 int proc_init(const struct program_place *program);

@@ -6,12 +6,12 @@
  * descriptors, working directory, what it does with signals. The child is a thread of another group in the same
  * memory; threads of the parent's group do not run. At the child's end memory and the rest are put back and the parent
  * goes on. vfork and its kind copy only when the child executes, since until then they share by design. What is executed
- * can only be the program itself (busybox is many programs): nothing new can become executable once the process is
- * locked.
+ * is any program of the image; what the program itself has written cannot become executable.
  */
 #include "unikernel/process.h"
 
 #include <linux/sched.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include "unikernel/descriptors.h"
@@ -39,14 +39,16 @@ struct process {
 	struct descriptors *descriptors;
 	struct signals_copy *signals;
 	struct node *working;
+	struct program program;
 	uint32_t umask;
-	bool has_ended;
+	bool has_executed, has_ended;
 };
 
 static struct process first = { .id = 1 };
 static struct process *current = &first;
 static int depth;
 static struct boot boot;
+static struct program program;
 static uint64_t stack_start, stack_end;
 
 static void end_by_signal(int signal)
@@ -54,17 +56,20 @@ static void end_by_signal(int signal)
 	process_end(signal);
 }
 
-int process_init(const struct boot *given, uint64_t start, uint64_t end)
+void process_init(
+	const struct boot *given, const struct program *first_program, uint64_t start, uint64_t end)
 {
 	boot = *given;
+	program = *first_program;
+	node_hold(program.node);
 	stack_start = start;
 	stack_end = end;
-	uint64_t from, to;
-	for (uint32_t i = 0; load_writable(i, &from, &to); i++)
-		if (!memory_add_segment(from, to))
-			return -E2BIG;
 	signals_set_end(end_by_signal);
-	return 0;
+}
+
+const struct program *process_program(void)
+{
+	return &program;
 }
 
 int32_t process_id(void)
@@ -91,6 +96,7 @@ static void free_child(struct process *child)
 	if (child->descriptors)
 		descriptors_free(child->descriptors);
 	heap_free(child->signals);
+	node_drop(child->program.node);
 	heap_free(child);
 }
 
@@ -105,6 +111,8 @@ static struct process *new_child(const struct registers *r, uint64_t flags)
 	child->signals = signals_copy();
 	child->working = path_working;
 	child->umask = path_umask;
+	child->program = program;
+	node_hold(program.node);
 	if (!(flags & CLONE_VM))
 		child->memory = copy_memory(r->rsp);
 	if (!child->descriptors || !child->signals || (!child->memory && !(flags & CLONE_VM))) {
@@ -123,6 +131,13 @@ static void put_back(struct process *child)
 	node_drop(path_working);
 	path_working = child->working;
 	path_umask = child->umask;
+	if (child->has_executed) {
+		load_unmap(&program);
+		if (load_again(&child->program) < 0)
+			kernel_panic("a program cannot be mapped again");
+	}
+	node_drop(program.node);
+	program = child->program;
 	if (child->memory)
 		memory_put_back(child->memory);
 	child->memory = NULL;
@@ -266,54 +281,95 @@ static int read_script(struct node *node, char *line, const char **ret_word)
 	return 1;
 }
 
-static int find_program(struct words *words, const char *path, char *const *list)
+static int find_file(const char *path, struct node **ret)
 {
-	char line[SCRIPT_LINE];
-	const char *word = NULL;
-	struct node *node = NULL;
-	int r = path_find(path_working, path, true, &node);
+	int r = path_find(path_working, path, true, ret);
+	if (r == 0 && (!S_ISREG((*ret)->mode) || !((*ret)->mode & 0111)))
+		r = -EACCES;
+	return r;
+}
+
+/* The program itself, or for a script the one that reads it; *path becomes its name. */
+static int find_program(
+	struct words *words, const char **path, char *const *list, char *line, struct node **ret)
+{
+	const char *word = NULL, *script = *path;
+	int r = find_file(*path, ret);
 	if (r < 0)
 		return r;
-	if (!S_ISREG(node->mode) || !(node->mode & 0111))
-		return -EACCES;
-	if (!read_script(node, line, &word))
-		return load_is_program(node) ? add_words(words, list) : -ENOSYS;
-	r = path_find(path_working, line, true, &node);
-	if (r == 0 && !load_is_program(node))
-		r = -ENOSYS;
+	if (!read_script(*ret, line, &word))
+		return add_words(words, list);
+	*path = line;
+	r = find_file(line, ret);
 	if (r == 0)
 		r = add_word(words, line);
 	if (r == 0 && *word)
 		r = add_word(words, word);
 	if (r == 0)
-		r = add_word(words, path);
+		r = add_word(words, script);
 	return r == 0 && list && list[0] ? add_words(words, list + 1) : r;
 }
 
-static void begin_anew(struct registers *r, const struct words *words, uint32_t arguments)
+static void name_thread(struct thread *thread, const char *path)
 {
-	struct program program;
+	const char *name = path;
+	memset(thread->name, 0, sizeof(thread->name));
+	for (const char *c = name; *c; c++)
+		if (*c == '/')
+			name = c + 1;
+	memcpy(thread->name, name, strlen(name) < 15 ? strlen(name) : 15);
+}
+
+/* `to` has PROGRAM_PATH bytes; what is longer has no name. */
+static void make_absolute(const char *path, char *to)
+{
+	int64_t length = path[0] == '/' ? 1 : path_of(path_working, to, PROGRAM_PATH);
+	size_t start = length > 2 ? (size_t)length - 1 : 0; /* none for the root */
+	bool has_slash = path[0] == '/';
+	if (length < 0 || start + !has_slash + strlen(path) >= PROGRAM_PATH) {
+		to[0] = '\0';
+		return;
+	}
+	if (!has_slash)
+		to[start++] = '/';
+	memcpy(to + start, path, strlen(path) + 1);
+}
+
+/* There is no way back from here: what goes wrong ends the process. */
+static void begin_anew(struct registers *r, const struct words *words, uint32_t arguments,
+	struct node *node, const char *path)
+{
 	struct boot start = boot;
 	struct thread *self = current_thread;
+	struct program fresh;
+	char name[PROGRAM_PATH]; /* the caller's memory goes */
+	make_absolute(path, name);
 	start.words_address = address_of(words->bytes);
 	start.words_bytes = (uint32_t)words->length;
 	start.argument_count = arguments;
 	start.environment_count = words->count - arguments;
-	load_again(&program);
+	load_unmap(&program);
 	memory_reset(stack_start, stack_end);
+	current->has_executed = true;
+	struct node *before = program.node;
+	node_hold(node);
+	program = (struct program){ .node = node }; /* should that fail */
+	if (load_program(node, name, &fresh) < 0) {
+		process_end(SIGKILL);
+		kernel_panic("there is not enough memory for the program that was executed");
+	}
+	node_drop(node);
+	program = fresh;
+	node_hold(program.node);
+	node_drop(before);
 	*r = (struct registers){ .cs = r->cs, .ss = r->ss, .rflags = 0x202, .number = UINT64_MAX };
-	r->rip = program.entry;
+	r->rip = program.first;
 	r->rsp = load_stack(&start, &program, stack_end);
 	thread_set_fs(0);
 	self->clear_child_tid = self->robust_list = 0;
 	self->other_stack = (stack_t){};
 	self->has_blocked_before = false;
-	memset(self->name, 0, sizeof(self->name));
-	const char *name = words->bytes;
-	for (const char *c = name; *c; c++)
-		if (*c == '/')
-			name = c + 1;
-	memcpy(self->name, name, strlen(name) < 15 ? strlen(name) : 15);
+	name_thread(self, name);
 	signals_reset();
 	descriptors_close_on_exec();
 }
@@ -322,17 +378,21 @@ int64_t process_execute(
 	struct registers *r, const char *path, char *const *list, char *const *settings)
 {
 	struct words words = { .bytes = heap_alloc_raw(WORDS_MOST) };
-	int e = words.bytes ? find_program(&words, path, list) : -ENOMEM;
+	struct node *node = NULL;
+	char line[SCRIPT_LINE];
+	int e = words.bytes ? find_program(&words, &path, list, line, &node) : -ENOMEM;
 	uint32_t arguments = words.count;
 	if (e == 0)
 		e = add_words(&words, settings);
+	if (e == 0)
+		e = load_check(node);
 	if (e == 0 && current->parent && !current->memory) {
 		/* Until here it was shared with the parent, which must find it as it is now. */
 		current->memory = copy_memory(current->waiting == current_thread ? 0 : r->rsp);
 		e = current->memory ? 0 : -ENOMEM;
 	}
 	if (e == 0)
-		begin_anew(r, &words, arguments);
+		begin_anew(r, &words, arguments, node, path);
 	heap_free(words.bytes);
 	return e < 0 ? e : 0;
 }

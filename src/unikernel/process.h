@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "unikernel/load.h"
 #include "unikernel/thread.h"
 
 struct fork_request {
@@ -15,8 +16,11 @@ struct fork_request {
 	uint64_t parent_tid, child_tid, fs;
 };
 
-/* 0, or -E2BIG: the program has too many segments. */
-int process_init(const struct boot *boot, uint64_t stack_start, uint64_t stack_end);
+void process_init(const struct boot *boot, const struct program *program, uint64_t stack_start,
+	uint64_t stack_end);
+
+/* What runs now. */
+const struct program *process_program(void);
 
 /* The child's number, in the parent, after the child's end; -ENOMEM, -EAGAIN. */
 int64_t process_fork(const struct registers *registers, const struct fork_request *request);
@@ -30,6 +34,6 @@ int32_t process_parent(void);
 /* wait4's answer: the number of a child that has ended and its status; -ECHILD, or 0 with no such child. */
 int64_t process_wait(int32_t wanted, int *ret_status);
 
-/* Starts the program anew; only the one that the image was built for. -ENOENT, -EACCES, -ENOSYS: it is another one. */
+/* Runs another program, or the same anew, as it stands in the image. -ENOENT, -EACCES, -ENOEXEC. */
 int64_t process_execute(
 	struct registers *registers, const char *path, char *const *words, char *const *settings);

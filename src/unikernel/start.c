@@ -5,6 +5,7 @@
 #include "unikernel/calls.h"
 #include "unikernel/devices.h"
 #include "unikernel/erofs.h"
+#include "unikernel/heap.h"
 #include "unikernel/missed.h"
 #include "unikernel/net/net.h"
 #include "unikernel/proc.h"
@@ -67,16 +68,73 @@ static bool find_bytes(const char *path, uint64_t *ret_address, uint64_t *ret_si
 	return true;
 }
 
+/* What was rewritten takes the place of what it was made of (src/rewrite/collect.h); the path of the program, or "". */
+static const char *put_prepared(void)
+{
+	static const char own[] = "/.berth/";
+	const char *found = "";
+	struct node *list = NULL;
+	if (path_find(path_root, "/.berth/prepared", true, &list) < 0 || !S_ISREG(list->mode))
+		return found;
+	char *text = heap_alloc(list->size + 2);
+	if (!text || node_read(list, text, list->size, 0) != (int64_t)list->size)
+		kernel_panic("there is not enough memory for the list of programs");
+	for (const char *name = text, *path, *end = text + list->size; name < end;
+		name = path + strlen(path) + 1) {
+		char full[32] = {};
+		struct node *prepared = NULL, *original = NULL;
+		path = name + strlen(name) + 1;
+		if (path >= end)
+			break;
+		if (text_is(name, "program"))
+			found = path;
+		if (strlen(name) >= sizeof(full) - sizeof(own) || !*path)
+			continue;
+		memcpy(full, own, sizeof(own) - 1);
+		memcpy(full + sizeof(own) - 1, name, strlen(name));
+		if (path_find(path_root, full, false, &prepared) < 0 || !S_ISREG(prepared->mode) ||
+			path_find(path_root, path, false, &original) < 0 ||
+			!S_ISREG(original->mode))
+			continue;
+		if (name[0] == 'l') {
+			original->size = prepared->size;
+			original->regular.image = prepared->regular.image;
+		} else {
+			original->regular.prepared = prepared;
+			node_hold(prepared);
+		}
+	}
+	return found; /* of a list that stays */
+}
+
+/* What the platform was given, as a file that has no name. */
+static struct node *given_program(const struct boot *boot)
+{
+	struct node *node = node_new(S_IFREG | 0755);
+	if (!node)
+		kernel_panic("there is not enough memory for the program");
+	node->regular.image.first = at(boot->program_address);
+	node->regular.image.first_bytes = node->size = boot->program_bytes;
+	return node;
+}
+
 /* What the platform was not given is in the image. */
-static void find_program(struct boot *boot)
+static struct node *find_program(struct boot *boot, const char **ret_path)
 {
 	uint64_t address = 0, size = 0;
 	struct boot_words words;
-	if (!boot->program_address &&
-		!find_bytes("/.berth/program", &boot->program_address, &boot->program_bytes))
+	struct node *node = NULL;
+	*ret_path = put_prepared();
+	if (boot->program_address) {
+		node = given_program(boot);
+		*ret_path = "";
+	} else if (path_find(path_root, "/.berth/program", true, &node) < 0) {
 		kernel_panic("the image has no /.berth/program");
+	}
+	if (!**ret_path)
+		*ret_path = "/.berth/program";
 	if (boot->argument_count)
-		return;
+		return node;
 	if (!find_bytes("/.berth/words", &address, &size) || size < sizeof(words))
 		kernel_panic("the image has no /.berth/words");
 	memcpy(&words, at(address), sizeof(words));
@@ -87,6 +145,29 @@ static void find_program(struct boot *boot)
 	boot->environment_count = words.environment_count;
 	boot->words_address = address + sizeof(words);
 	boot->words_bytes = words.words_bytes;
+	return node;
+}
+
+/* Where trampolines find us. */
+static void make_slot(void)
+{
+	if (platform_map(BOOT_SLOT, KERNEL_PAGE) < 0)
+		kernel_panic("the address of the library OS's entry is taken");
+	*(uint64_t *)at(BOOT_SLOT) = address_of((void *)(uintptr_t)unikernel_entry);
+	if (platform_protect(BOOT_SLOT, KERNEL_PAGE, PLATFORM_READ) < 0)
+		kernel_panic("the address of the library OS's entry cannot be protected");
+}
+
+static void load_first(struct node *node, const char *path, struct program *ret)
+{
+	int r = load_program(node, path, ret);
+	if (r == -ENOENT)
+		kernel_panic("the image has not the loader that the program asks for");
+	if (r == -ENOMEM)
+		kernel_panic("there is not enough memory for the program");
+	if (r < 0)
+		kernel_panic("the program is no x86-64 executable that could be loaded");
+	load_locked();
 }
 
 static uint64_t arguments_bytes(const struct boot *boot)
@@ -127,22 +208,22 @@ void kernel_main(const struct boot *given)
 	make_tree(boot);
 	if (net_init(boot) < 0)
 		kernel_panic("there is not enough memory for the network");
-	find_program(boot);
-	if (load_program(boot, address_of((void *)(uintptr_t)unikernel_entry), &program) < 0)
-		kernel_panic("the program is no static x86-64 executable that could be loaded");
+	const char *path;
+	struct node *node = find_program(boot, &path);
+	make_slot();
+	load_first(node, path, &program);
 	calls_init();
 	thread_set_outside(signals_take_outside);
 	signals_set_entry(address_of((void *)(uintptr_t)unikernel_entry));
 	missed_say_at_end((boot->flags & BOOT_VERBOSE) != 0);
 	uint64_t sp = load_stack(boot, &program, stack + stack_bytes);
-	const struct program_place place = { program.start, program.end, stack, stack + stack_bytes,
-		at(boot->words_address), arguments_bytes(boot), "/.berth/program" };
+	const struct program_place place = { stack, stack + stack_bytes, at(boot->words_address),
+		arguments_bytes(boot) };
 	if (proc_init(&place) < 0)
 		kernel_panic("there is not enough memory for /proc");
-	if (process_init(boot, stack, stack + stack_bytes) < 0)
-		kernel_panic("the program has too many segments");
+	process_init(boot, &program, stack, stack + stack_bytes);
 	name_thread(at(boot->words_address));
 	if (platform_lock() < 0)
 		kernel_panic("the process could not be locked");
-	unikernel_start(program.entry, sp);
+	unikernel_start(program.first, sp);
 }

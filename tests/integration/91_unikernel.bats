@@ -58,8 +58,8 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	done
 	[ -z "$(ls -A "/proc/$pid/root")" ]
 	grep "berth-$BERTH_ID/default_u3" "/proc/$pid/cgroup"
-	# The console and its storage; it has no card.
-	[ "$(ls "/proc/$pid/fd" | wc -l)" = 4 ]
+	# The console, its storage and its image; it has no card.
+	[ "$(ls "/proc/$pid/fd" | wc -l)" = 5 ]
 }
 
 @test "what its program missed is told by name, after its end, too" {
@@ -161,10 +161,27 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	lxc delete -f u5 u6 u7
 }
 
+@test "dynamic programs of an image run by its own loader, and run each other" {
+	local library
+	mkdir -p "$BERTH_BASE/dynamic/bin" "$BERTH_BASE/dynamic/etc"
+	cp /bin/bash /bin/ls /usr/bin/sort "$BERTH_BASE/dynamic/bin/"
+	for library in $(ldd /bin/bash /bin/ls /usr/bin/sort | grep -o '/lib[^ :]*' | sort -u); do
+		mkdir -p "$BERTH_BASE/dynamic${library%/*}"
+		cp -L "$library" "$BERTH_BASE/dynamic$library"
+	done
+	berth image build "$BERTH_BASE/dynamic" --type unikernel --alias dyn \
+		--entrypoint "/bin/bash -c 'PATH=/bin; ls / | sort -r; echo of a dynamic program'"
+	lxc launch dyn u14 -p plain
+	eventually 5 sh -c 'lxc console u14 --show-log | grep "of a dynamic program"'
+	lxc console u14 --show-log | tr -d '\r' | grep -x -A 1 lib64 | grep -x lib
+	lxc delete -f u14
+	lxc image delete dyn
+}
+
 @test "a program that cannot run makes no image" {
 	run berth image build /bin/true --type unikernel
 	[ "$status" -ne 0 ]
-	[[ $output == *"true: it is dynamic (it wants /lib64/ld-linux-x86-64.so.2); a unikernel is one static program"* ]]
+	[[ $output == *"true: it is dynamic: it wants /lib64/ld-linux-x86-64.so.2, which is not in the image"* ]]
 	head -c 3000 "$(command -v busybox)" >"$BERTH_BASE/cut"
 	run berth image build "$BERTH_BASE/cut" --type unikernel
 	[[ $status -ne 0 && $output == *"cut: "* ]]

@@ -51,16 +51,25 @@ static void remove_root(void)
 	expect_equal(run(output, sizeof(output), command), 0);
 }
 
-static void every_area_is_as_on_linux(void)
+/* The loader and the libraries of the host's own programs, where those look for them. */
+static void add_libraries(const char *programs)
+{
+	char output[4096];
+	cleanup(free) char *command =
+		alloc_printf("ldd %s | grep -o '/[^ :]*' | sort -u | while read -r l; do "
+			     "mkdir -p %s/root${l%%/*} && cp -L $l %s/root$l; done",
+			programs, directory, directory);
+	expect_equal(run(output, sizeof(output), command), 0);
+}
+
+static void every_area_of(const char *program)
 {
 	static const char *const areas[] = { "files", "waiting", "threads", "signals", "memory",
 		"sockets" };
 	static char wanted[65536], got[65536];
-	make_root();
-	expect_equal(build(getenv("AREAS"), "areas", got, sizeof(got)), 0);
+	expect_equal(build(program, "areas", got, sizeof(got)), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(areas); i++) {
-		cleanup(free) char *native =
-			alloc_printf("timeout 20 %s %s", getenv("AREAS"), areas[i]);
+		cleanup(free) char *native = alloc_printf("timeout 20 %s %s", program, areas[i]);
 		cleanup(free) char *alone =
 			alloc_printf("timeout 20 %s --root=%s/image -- areas %s",
 				getenv("BERTH_TENDER"), directory, areas[i]);
@@ -69,6 +78,52 @@ static void every_area_is_as_on_linux(void)
 		expect_equal(run(got, sizeof(got), alone), 0);
 		expect_text(got, wanted);
 	}
+}
+
+static void every_area_is_as_on_linux(void)
+{
+	make_root();
+	every_area_of(getenv("AREAS"));
+	every_area_of(getenv("AREAS_PIE"));
+	add_libraries(getenv("AREAS_DYNAMIC"));
+	every_area_of(getenv("AREAS_DYNAMIC"));
+	remove_root();
+}
+
+static void dynamic_programs_run_each_other(void)
+{
+	static const char script[] =
+		"PATH=/usr/bin:/bin; for i in 1 2 3; do echo $i; done | sort -r | cat; "
+		"x=$(busybox echo static); echo $x; busybox sh -c \"ls /deep | busybox wc -l; script one\"; "
+		"script two; echo $?; (cd /etc; ../usr/bin/ls -l same); busybox readlink /proc/self/exe; "
+		"sha256sum /usr/bin/ls /bin/busybox; /bin/nothere; echo $?; exec busybox expr 6 \"*\" 7";
+	static char wanted[65536], got[65536];
+	make_root();
+	cleanup(free) char *fill = alloc_printf(
+		"cd %s/root && rm bin/cat bin/sort && mkdir -p usr/bin && "
+		"cp /bin/bash /bin/ls /bin/cat /usr/bin/sort /usr/bin/sha256sum usr/bin/",
+		directory);
+	expect_equal(run(got, sizeof(got), fill), 0);
+	add_libraries("/bin/bash /bin/ls /bin/cat /usr/bin/sort /usr/bin/sha256sum");
+	cleanup(free) char *program = alloc_printf("%s/root/usr/bin/bash", directory);
+	expect_equal(build(program, "/usr/bin/bash", got, sizeof(got)), 0);
+	cleanup(free) char *native = alloc_printf(
+		"mkdir %s/root/proc; mount -t proc none %s/root/proc && "
+		"chroot %s/root /usr/bin/bash -c '%s' 2>/dev/null; umount %s/root/proc",
+		directory, directory, directory, script, directory);
+	cleanup(free) char *alone =
+		alloc_printf("timeout 20 %s --root=%s/image -- /usr/bin/bash -c '%s' 2>/dev/null",
+			getenv("BERTH_TENDER"), directory, script);
+	expect_equal(run(wanted, sizeof(wanted), native), 0);
+	expect_equal(run(got, sizeof(got), alone), 0);
+	expect_text(got, wanted);
+	/* Not with what the program itself wrote. */
+	cleanup(free) char *own = alloc_printf(
+		"timeout 20 %s --root=%s/image -- /usr/bin/bash -c '/usr/bin/cat /usr/bin/ls > /tmp/ls; "
+		"/bin/busybox chmod +x /tmp/ls; /tmp/ls; echo $?' 2>/dev/null",
+		getenv("BERTH_TENDER"), directory);
+	expect_equal(run(got, sizeof(got), own), 0);
+	expect_text(got, "126\n");
 	remove_root();
 }
 
@@ -159,7 +214,8 @@ static void what_cannot_run_is_refused_by_name(void)
 	static const struct {
 		const char *make, *sentence;
 	} cases[] = {
-		{ "cp /bin/true $P", "it is dynamic" },
+		{ "cp /bin/true $P",
+			"it is dynamic: it wants /lib64/ld-linux-x86-64.so.2, which is not in the image" },
 		{ "head -c 3000 /bin/busybox > $P", "program: " },
 		{ "{ head -c 18 /bin/busybox; printf '\\267\\000'; tail -c +21 /bin/busybox; } > $P",
 			"x86-64" },
@@ -182,6 +238,8 @@ static void what_cannot_run_is_refused_by_name(void)
 static const struct test tests[] = {
 	{ "files, waiting, threads, signals, memory and sockets are as on Linux",
 		every_area_is_as_on_linux },
+	{ "dynamic programs of Debian run, and run each other and static ones",
+		dynamic_programs_run_each_other },
 	{ "applets of the stock busybox say what they say on Linux", busybox_is_as_on_linux },
 	{ "every register and flag is kept around every call, seen or hidden",
 		every_register_is_kept },

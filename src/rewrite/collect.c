@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * collect.c - finds the programs and libraries of a tree and rewrites those that make system calls.
+ */
+#include "rewrite/collect.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "rewrite/prepare.h"
+
+#define DEPTH_MOST 128
+#define HEAD_BYTES 20 /* of an ELF file, with its machine */
+
+struct collecting {
+	int own, root;
+	struct stat program; /* which file that is */
+	struct text path;    /* of what is looked at, from the root */
+	struct text index;
+	uint32_t count;
+	bool has_program; /* in the tree */
+};
+
+static int map_all(int fd, const struct stat *status, const void **ret, struct error *e)
+{
+	if (!S_ISREG(status->st_mode))
+		return error_set(e, -ENOEXEC, "it is no file");
+	if (status->st_size <= 0)
+		return error_set(e, -ENOEXEC, "0 bytes are no ELF file");
+	if ((uint64_t)status->st_size > PREPARE_PROGRAM_MAX)
+		return error_set(
+			e, -ENOEXEC, "it is larger than %d MiB", (int)(PREPARE_PROGRAM_MAX / MIB));
+	void *data = mmap(NULL, (size_t)status->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return error_errno(e, "map it");
+	*ret = data;
+	return 0;
+}
+
+static int write_out(int own, const char *name, const void *data, size_t size, struct error *e)
+{
+	cleanup(close) int fd =
+		openat(own, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0755);
+	int r = fd < 0 ? -errno : file_write_all(fd, data, size);
+	return r < 0 ? error_code(e, r, "write %s", name) : 0;
+}
+
+static void note(struct collecting *collecting, const char *name, const char *path)
+{
+	text_add_n(&collecting->index, name, strlen(name) + 1);
+	text_add_n(&collecting->index, path, strlen(path) + 1);
+}
+
+static bool is_program(const struct collecting *collecting, const struct stat *status)
+{
+	return status->st_dev == collecting->program.st_dev &&
+		status->st_ino == collecting->program.st_ino;
+}
+
+static bool has_head(int fd)
+{
+	uint8_t head[HEAD_BYTES];
+	return pread(fd, head, sizeof(head), 0) == sizeof(head) &&
+		memcmp(head,
+			"\x7f"
+			"ELF\x02\x01",
+			6) == 0 &&
+		head[18] == EM_X86_64 && head[19] == 0;
+}
+
+static int take_file(
+	struct collecting *collecting, int fd, const struct stat *status, struct error *e)
+{
+	const void *data = NULL;
+	cleanup(free) void *prepared = NULL;
+	size_t size;
+	char name[16];
+	bool is_library;
+	if (is_program(collecting, status)) {
+		/* By its first name, should it have several. */
+		if (!collecting->has_program)
+			note(collecting, "program", text_str(&collecting->path));
+		collecting->has_program = true;
+		return 0;
+	}
+	if (!has_head(fd) || map_all(fd, status, &data, NULL) < 0)
+		return 0;
+	int r = prepare_any(data, (size_t)status->st_size, &prepared, &size, &is_library, NULL);
+	munmap((void *)(uintptr_t)data, (size_t)status->st_size);
+	if (r == -ENOMEM)
+		return error_set(e, r, "%s: not enough memory", text_str(&collecting->path));
+	if (r < 0)
+		return 0;
+	snprintf(name, sizeof(name), "%c%u", is_library ? 'l' : 'p', collecting->count++);
+	note(collecting, name, text_str(&collecting->path));
+	return write_out(collecting->own, name, prepared, size, e);
+}
+
+static int take_directory(struct collecting *collecting, int fd, int depth, struct error *e);
+
+static int take_entry(
+	struct collecting *collecting, int directory, const char *name, int depth, struct error *e)
+{
+	struct stat status;
+	if (depth == 0 && text_equal(name, ".berth"))
+		return 0;
+	if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+		return error_errno(e, "look at %s/%s", text_str(&collecting->path), name);
+	bool is_directory = S_ISDIR(status.st_mode);
+	if (!is_directory && !S_ISREG(status.st_mode))
+		return 0;
+	cleanup(close) int fd = openat(directory, name,
+		O_RDONLY | O_NOFOLLOW | O_CLOEXEC | (is_directory ? O_DIRECTORY : O_NONBLOCK));
+	if (fd < 0)
+		return error_errno(e, "open %s/%s", text_str(&collecting->path), name);
+	size_t length = collecting->path.length;
+	text_printf(&collecting->path, "/%s", name);
+	int r = is_directory ? take_directory(collecting, TAKE_FD(fd), depth + 1, e)
+			     : take_file(collecting, fd, &status, e);
+	collecting->path.length = length;
+	collecting->path.data[length] = '\0';
+	return r;
+}
+
+static int take_directory(struct collecting *collecting, int fd, int depth, struct error *e)
+{
+	struct dirent *entry;
+	int r = 0;
+	if (depth > DEPTH_MOST) {
+		close(fd);
+		return error_set(
+			e, -ELOOP, "%.200s...: directories too deep", text_str(&collecting->path));
+	}
+	DIR *list = fdopendir(fd);
+	if (!list) {
+		close(fd);
+		return error_errno(e, "list %s", text_str(&collecting->path));
+	}
+	while (r == 0 && (errno = 0, entry = readdir(list)))
+		if (!text_equal(entry->d_name, ".") && !text_equal(entry->d_name, ".."))
+			r = take_entry(collecting, fd, entry->d_name, depth, e);
+	closedir(list);
+	return r;
+}
+
+static int take_program(const struct collecting *collecting, int program, struct error *e)
+{
+	const void *data = NULL;
+	cleanup(free) void *prepared = NULL;
+	cleanup(free) char *interpreter = NULL;
+	size_t size;
+	int r = map_all(program, &collecting->program, &data, e);
+	if (r == 0)
+		r = prepare_program(data, (size_t)collecting->program.st_size, &prepared, &size,
+			&interpreter, e);
+	if (r < 0)
+		return r;
+	if (interpreter) {
+		cleanup(close) int fd = file_open_in_root(collecting->root, interpreter, O_PATH, 0);
+		if (fd < 0)
+			return error_set(e, -ENOEXEC,
+				"it is dynamic: it wants %.200s, which is not in the image",
+				interpreter);
+	}
+	return write_out(collecting->own, "program", prepared, size, e);
+}
+
+int collect_programs(int root, int own, int program, struct error *e)
+{
+	struct collecting collecting = { .own = own, .root = root };
+	if (fstat(program, &collecting.program) < 0)
+		return error_errno(e, "look at the program");
+	int r = take_program(&collecting, program, e);
+	if (r < 0)
+		return r;
+	int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = fd < 0 ? error_errno(e, "open the tree") : take_directory(&collecting, fd, 0, e);
+	if (r == 0 && !collecting.has_program)
+		note(&collecting, "program", "");
+	if (r == 0)
+		r = write_out(
+			own, "prepared", text_str(&collecting.index), collecting.index.length, e);
+	text_done(&collecting.path);
+	text_done(&collecting.index);
+	return r;
+}
