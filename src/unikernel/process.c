@@ -134,7 +134,7 @@ static void put_back(struct process *child)
 	if (child->has_executed) {
 		load_unmap(&program);
 		if (load_again(&child->program) < 0)
-			kernel_panic("a program cannot be mapped again");
+			platform_exit(128 + SIGKILL);
 	}
 	node_drop(program.node);
 	program = child->program;
@@ -356,7 +356,7 @@ static void begin_anew(struct registers *r, const struct words *words, uint32_t 
 	program = (struct program){ .node = node }; /* should that fail */
 	if (load_program(node, name, &fresh) < 0) {
 		process_end(SIGKILL);
-		kernel_panic("there is not enough memory for the program that was executed");
+		platform_exit(128 + SIGKILL);
 	}
 	node_drop(node);
 	program = fresh;
