@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/calendar.h"
+
 static enum log_level log_level = LOG_LEVEL_INFO;
 static void (*log_tap)(void *data, enum log_level level, const char *line);
 static void *log_tap_data;
@@ -37,10 +39,9 @@ void log_line(enum log_level level, const char *format, ...)
 
 	char line[1024];
 	struct timespec now;
-	struct tm tm;
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	size_t start = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
+	calendar_text(now.tv_sec, line);
+	size_t start = CALENDAR_TEXT_SIZE - 1;
 	start += (size_t)snprintf(line + start, sizeof(line) - start, ".%03ldZ %s ",
 		now.tv_nsec / 1000000, names[level]);
 

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
+
+#include "base/calendar.h"
 
 void text_done(struct text *text)
 {
@@ -312,10 +313,8 @@ bool text_is_label(const char *text)
 
 char *text_format_time(uint64_t ns, char buffer[TEXT_TIME_SIZE])
 {
-	time_t seconds = (time_t)(ns / NS_PER_SEC);
-	struct tm tm;
-	gmtime_r(&seconds, &tm);
-	size_t length = strftime(buffer, TEXT_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	size_t length = CALENDAR_TEXT_SIZE - 1;
+	calendar_text((int64_t)(ns / NS_PER_SEC), buffer);
 	snprintf(buffer + length, TEXT_TIME_SIZE - length, ".%09" PRIu64 "Z", ns % NS_PER_SEC);
 	return buffer;
 }

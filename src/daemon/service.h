@@ -23,6 +23,7 @@ struct service {
 	char *dir_path;           /* absolute */
 	int dir;                  /* DIR */
 	int tmp_dir;              /* DIR/tmp, emptied at start */
+	int empty_network;        /* that of all runners that need none, or -1 */
 	char *libexec;            /* where our other programs are */
 	uint64_t started_ns;      /* CLOCK_REALTIME */
 	bool has_test_hooks;

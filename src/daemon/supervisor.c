@@ -322,7 +322,9 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 	cleanup(free) char *plan =
 		alloc_printf("%s/%s/%s", service->dir_path, path, RUNNER_PLAN_FILE);
 	const struct process_fd fds[] = { { "control", listener }, { "dir", dir },
-		{ "channel", ends[1] } };
+		{ "channel", ends[1] }, { "network", service->empty_network } };
+	bool has_network =
+		(live->instance->kind->can & KIND_IS_MACHINE) && service->empty_network >= 0;
 	const char *const args[] = { program, "run", plan, NULL };
 	struct process process = { .pidfd = -1 };
 	r = process_spawn(&(struct process_options){ .program = program,
@@ -331,7 +333,7 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 				  .stdout_fd = log,
 				  .stderr_fd = log,
 				  .fds = fds,
-				  .fd_count = ARRAY_SIZE(fds),
+				  .fd_count = ARRAY_SIZE(fds) - !has_network,
 				  .new_session = true },
 		&process, e);
 	close(ends[1]);

@@ -12,12 +12,15 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "host/mount.h"
 
 #define SYSTEM_CALLS_MAX 200 /* jumps of a filter reach 255 instructions */
+#define FEW_CALLS        6
 
 #if defined(__x86_64__)
 #define OUR_ARCHITECTURE AUDIT_ARCH_X86_64
@@ -44,8 +47,32 @@ int jail_drop_capabilities(struct error *e)
 	return 0;
 }
 
-static int enter_namespaces(uint64_t namespaces, struct error *e)
+int jail_empty_network(int *ret, struct error *e)
 {
+	static const char path[] = "/proc/thread-self/ns/net";
+	cleanup(close) int ours = open(path, O_RDONLY | O_CLOEXEC);
+	if (ours < 0)
+		return error_errno(e, "open %s", path);
+	if (unshare(CLONE_NEWNET) < 0)
+		return error_errno(e, "make an empty network");
+	cleanup(close) int made = open(path, O_RDONLY | O_CLOEXEC);
+	int code = errno;
+	/* In the wrong network nothing would be right. */
+	if (setns(ours, CLONE_NEWNET) < 0)
+		abort();
+	if (made < 0)
+		return error_code(e, -code, "open %s", path);
+	*ret = TAKE_FD(made);
+	return 0;
+}
+
+static int enter_namespaces(uint64_t namespaces, int network, struct error *e)
+{
+	if (network > 0 && (namespaces & CLONE_NEWNET)) {
+		if (setns(network, CLONE_NEWNET) < 0)
+			return error_errno(e, "enter the empty network");
+		namespaces &= ~(uint64_t)CLONE_NEWNET;
+	}
 	if (unshare((int)namespaces) < 0)
 		return error_errno(e, "unshare namespaces");
 	if (!(namespaces & CLONE_NEWNS))
@@ -111,27 +138,64 @@ static int load(const struct sock_filter *filter, size_t length, struct error *e
 	return 0;
 }
 
+struct program {
+	struct sock_filter code[SYSTEM_CALLS_MAX * 2];
+	size_t length;
+};
+
+static int compare(const void *a, const void *b)
+{
+	return *(const uint16_t *)a - *(const uint16_t *)b;
+}
+
+/*
+ * The kernel runs a filter once for every number when it is loaded, so few steps count: numbers are
+ * found by halves, and compared one by one only among the last few.
+ */
+static void find(struct program *program, const uint16_t *calls, size_t count)
+{
+	if (count > FEW_CALLS) {
+		size_t half = count / 2, at = program->length++;
+		find(program, calls, half);
+		size_t skip = program->length - at - 1;
+		assert(skip <= UINT8_MAX);
+		program->code[at] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JGE | BPF_K, calls[half], (uint8_t)skip, 0);
+		find(program, calls + half, count - half);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		program->code[program->length++] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, calls[i], (uint8_t)(count - i), 0);
+	program->code[program->length++] =
+		(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	program->code[program->length++] =
+		(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+}
+
 static int limit_system_calls(const uint16_t *calls, size_t count, struct error *e)
 {
 	assert(count <= SYSTEM_CALLS_MAX);
-	struct sock_filter filter[SYSTEM_CALLS_MAX + 8] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OUR_ARCHITECTURE, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	uint16_t sorted[SYSTEM_CALLS_MAX];
+	memcpy(sorted, calls, count * sizeof(*calls));
+	qsort(sorted, count, sizeof(*sorted), compare);
+	struct program program = {
+		.code = {
+			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OUR_ARCHITECTURE, 1, 0),
+			BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		},
+		.length = 4,
 	};
-	size_t length = 4;
-	for (size_t i = 0; i < count; i++)
-		filter[length++] = (struct sock_filter)BPF_JUMP(
-			BPF_JMP | BPF_JEQ | BPF_K, calls[i], (uint8_t)(count - i), 0);
-	filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-	filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-	return load(filter, length, e);
+	find(&program, sorted, count);
+	return load(program.code, program.length, e);
 }
 
 int jail_enter(const struct jail *jail, struct error *e)
 {
-	int r = jail->empty_namespaces ? enter_namespaces(jail->empty_namespaces, e) : 0;
+	int r = jail->empty_namespaces ? enter_namespaces(jail->empty_namespaces, jail->network, e)
+				       : 0;
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = error_errno(e, "forbid new privileges");
 	if (r == 0 && jail->drop_capabilities)

@@ -23,6 +23,7 @@ struct jail {
 	bool limit_paths; /* where the kernel has Landlock; else it is passed over */
 	uint64_t
 		empty_namespaces; /* CLONE_NEWNS, CLONE_NEWNET, ...: new ones with nothing in them */
+	int network; /* > 0: a namespace that is entered in place of a new CLONE_NEWNET */
 	const uint16_t *system_calls; /* the only ones allowed: SYS_*; NULL: all */
 	size_t system_call_count;
 	const struct sock_filter *filter; /* or a program made by somebody else */
@@ -31,6 +32,12 @@ struct jail {
 
 /* Carries out the members in this order: namespaces, capabilities, paths, system calls. */
 int jail_enter(const struct jail *jail, struct error *e) must_use;
+
+/*
+ * A network namespace with nothing in it, for many: one of its own takes a process longer to make than
+ * all else that jail_enter() does. The caller stays where it is. *ret is a descriptor.
+ */
+int jail_empty_network(int *ret, struct error *e) must_use;
 
 /* Drops every capability from all sets; from the bounding set too, unless no_new_privs makes it moot. */
 int jail_drop_capabilities(struct error *e) must_use;

@@ -50,9 +50,11 @@ static int pass(struct run *run, const char *name, int fd)
 
 static int pass_all(struct run *run, struct error *e)
 {
-	static const char *const names[] = { "control", "dir", "channel" };
+	static const char *const names[] = { "control", "dir", "channel", "network" };
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		int fd = process_named_fd(names[i]);
+		if (fd == -ENOENT && i == ARRAY_SIZE(names) - 1)
+			break;
 		if (fd < 0 || pass(run, names[i], fd) < 0)
 			return error_set(e, -EINVAL, "the descriptor %s is wanted", names[i]);
 	}

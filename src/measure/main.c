@@ -209,12 +209,15 @@ static int connect_to(const char *host, const char *port, int *ret, struct error
 	return 0;
 }
 
-/* Moves bytes for `seconds` after `settle` seconds that do not count (bursts of a shaper). */
+/*
+ * Moves bytes for `seconds` after `settle` seconds that do not count (bursts of a shaper). On a host so
+ * busy that nothing moves for longer than that, the time counts from when it does.
+ */
 static int transfer(int fd, bool is_sending, double settle, double seconds, uint64_t *ret_bits)
 {
 	static char block[TRANSFER_BLOCK];
 	uint64_t from = clock_ns(CLOCK_MONOTONIC), counted_from = 0, bytes = 0, now = from;
-	while (now - from < (uint64_t)((settle + seconds) * 1e9)) {
+	while (!counted_from || now - counted_from < (uint64_t)(seconds * 1e9)) {
 		ssize_t moved = is_sending ? send(fd, block, sizeof(block), MSG_NOSIGNAL)
 					   : recv(fd, block, sizeof(block), 0);
 		now = clock_ns(CLOCK_MONOTONIC);

@@ -158,10 +158,13 @@ static int leave_everything(const struct instance *instance, struct error *e)
 {
 	const struct jail namespaces = {
 		.empty_namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
+		.network = process_named_fd("network"),
 	};
 	const struct jail rights = { .drop_capabilities = true, .limit_paths = true };
 	uid_t uid = instance->plan->uid;
 	int r = jail_enter(&namespaces, e);
+	if (namespaces.network >= 0)
+		close(namespaces.network);
 	if (r < 0)
 		return r;
 	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)

@@ -128,6 +128,7 @@ int confine_process(const struct confine_options *options, struct error *e)
 		LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG };
 	const struct jail namespaces = {
 		.empty_namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
+		.network = options->network,
 	};
 	int r = geteuid() == 0 ? jail_enter(&namespaces, e) : 0;
 	if (r == 0)

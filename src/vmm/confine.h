@@ -10,6 +10,7 @@
 struct confine_options {
 	uint32_t uid; /* what it becomes, user and group; 0: it stays */
 	int dir;      /* where the file `exit` gets its name at the end; -1: nowhere */
+	int network;  /* a network namespace with nothing in it; < 0: it gets its own */
 };
 
 /*

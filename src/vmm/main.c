@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "host/process.h"
 #include "vmm/assemble.h"
 #include "vmm/attend.h"
 #include "vmm/confine.h"
@@ -150,8 +151,11 @@ static int let_go(struct monitor *monitor, struct error *e)
 	const struct confine_options options = {
 		.uid = plan->uid,
 		.dir = monitor->attendant.dir,
+		.network = process_named_fd("network"),
 	};
 	int r = plan->is_jailed ? confine_process(&options, e) : 0;
+	if (options.network >= 0)
+		close(options.network);
 	if (r == 0)
 		r = machine_start(machine, e);
 	if (r == 0 && plan->is_jailed)

@@ -5,7 +5,8 @@
 #include "vmm/rtc.h"
 
 #include <string.h>
-#include <time.h>
+
+#include "base/calendar.h"
 
 enum {
 	SECONDS,
@@ -63,8 +64,7 @@ static int decode_hour(const struct rtc *rtc, uint8_t value)
 
 static void guest_time(const struct rtc *rtc, struct tm *time)
 {
-	time_t seconds = (time_t)(loop_wall_clock() / NS_PER_SEC) + rtc->offset_seconds;
-	gmtime_r(&seconds, time);
+	calendar_split((int64_t)(loop_wall_clock() / NS_PER_SEC) + rtc->offset_seconds, time);
 }
 
 static void show_time(struct rtc *rtc)
@@ -95,9 +95,7 @@ static void take_time(struct rtc *rtc)
 		.tm_year = decode(rtc, rtc->memory[YEAR]) +
 			(decode(rtc, rtc->memory[CENTURY]) - 19) * 100,
 	};
-	time_t seconds = timegm(&time);
-	if (seconds != (time_t)-1)
-		rtc->offset_seconds = seconds - (time_t)(loop_wall_clock() / NS_PER_SEC);
+	rtc->offset_seconds = calendar_join(&time) - (int64_t)(loop_wall_clock() / NS_PER_SEC);
 }
 
 static void update(struct rtc *rtc)

@@ -52,7 +52,7 @@ static const struct engine *engine_or_skip(const char *name)
 	const struct engine *engine = NULL;
 	char reason[ENGINE_REASON_SIZE];
 	struct error e = {};
-	if (engine_choose(name, &engine, reason, &e) < 0)
+	if (engine_choose(name, &engine, reason, &e) < 0 || engine->probe(&e) < 0)
 		test_skip("%.200s", e.text);
 	return engine;
 }

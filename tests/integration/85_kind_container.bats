@@ -50,8 +50,9 @@ teardown_file() { berthd_stop; }
 	fi
 	kib=$(lxc exec a -- df -k / | awk 'END { print $2 }')
 	[ "$kib" -le $((64 * 1024 + 2048)) ] && [ "$kib" -gt 40000 ]
-	nsenter --net="/run/netns/$BERTH_NETNS" "$BERTH_BUILD/src/measure/berth-measure" serve 10.79.8.1 5201 >/dev/null 3>&- &
+	nsenter --net="/run/netns/$BERTH_NETNS" "$BERTH_BUILD/src/measure/berth-measure" serve 10.79.8.1 5201 >"$BATS_TEST_TMPDIR/serving" 3>&- &
 	server=$!
+	timeout 20 tail -n +1 -f "$BATS_TEST_TMPDIR/serving" 3>&- | grep -m 1 -q serving
 	rates=$(lxc exec a -- measure bandwidth 10.79.8.1 5201 2)
 	kill $server
 	echo "$rates"

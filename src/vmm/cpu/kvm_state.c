@@ -55,9 +55,11 @@ static const struct msr_field msr_fields[] = {
 };
 #define MTRR_VARIABLE 0x200
 
-struct one_msr {
+#define MSRS (ARRAY_SIZE(msr_fields) + ARRAY_SIZE(((struct cpu_state *)NULL)->mtrr_variable))
+
+struct msr_list {
 	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
+	struct kvm_msr_entry entries[MSRS];
 };
 
 static uint64_t *field_of(struct cpu_state *state, const struct msr_field *field)
@@ -65,27 +67,30 @@ static uint64_t *field_of(struct cpu_state *state, const struct msr_field *field
 	return (uint64_t *)(void *)((uint8_t *)state + field->offset);
 }
 
-static int msr_get(int fd, uint32_t number, uint64_t *value)
+/* In the order in which they are set. */
+static void list_msrs(
+	struct cpu_state *state, struct kvm_msr_entry entries[MSRS], uint64_t *fields[MSRS])
 {
-	struct one_msr msr = { .head = { .nmsrs = 1 }, .entry = { .index = number } };
-	int r = ioctl(fd, KVM_GET_MSRS, &msr);
-	if (r != 1)
-		return r < 0 ? -errno : -ENOENT;
-	*value = msr.entry.data;
-	return 0;
+	size_t n = 0;
+	for (uint32_t i = 0; i < ARRAY_SIZE(state->mtrr_variable); i++, n++) {
+		entries[n] = (struct kvm_msr_entry){ .index = MTRR_VARIABLE + i };
+		fields[n] = &state->mtrr_variable[i];
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(msr_fields); i++, n++) {
+		entries[n] = (struct kvm_msr_entry){ .index = msr_fields[i].number };
+		fields[n] = field_of(state, &msr_fields[i]);
+	}
 }
 
-static int msr_set(int fd, uint32_t number, uint64_t value)
+/* How many of `count` KVM took or gave before the first that it does not know; or -errno. */
+static int exchange_msrs(int fd, unsigned long request, struct kvm_msr_entry *entries, size_t count)
 {
-	struct one_msr msr = { .head = { .nmsrs = 1 },
-		.entry = { .index = number, .data = value } };
-	int r = ioctl(fd, KVM_SET_MSRS, &msr);
-	if (r == 1)
-		return 0;
-	/* A register that the host does not have need not be set to 0. */
-	if (value == 0)
-		return 0;
-	return r < 0 ? -errno : -EINVAL;
+	struct msr_list list = { .head = { .nmsrs = (uint32_t)count } };
+	memcpy(list.entries, entries, count * sizeof(*entries));
+	int r = ioctl(fd, request, &list);
+	if (r > 0)
+		memcpy(entries, list.entries, (size_t)r * sizeof(*entries));
+	return r < 0 ? -errno : r;
 }
 
 static struct kvm_segment to_kvm(const struct cpu_segment *segment)
@@ -332,17 +337,34 @@ static int save_lapic(int fd, struct cpu_state *state)
 static int load_msrs(int fd, const struct cpu_state *state)
 {
 	struct cpu_state copy = *state;
-	for (uint32_t i = 0; i < ARRAY_SIZE(copy.mtrr_variable); i++) {
-		int r = msr_set(fd, MTRR_VARIABLE + i, copy.mtrr_variable[i]);
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(msr_fields); i++) {
-		int r = msr_set(fd, msr_fields[i].number, *field_of(&copy, &msr_fields[i]));
-		if (r < 0)
-			return r;
+	struct kvm_msr_entry entries[MSRS];
+	uint64_t *fields[MSRS];
+	list_msrs(&copy, entries, fields);
+	for (size_t i = 0; i < MSRS; i++)
+		entries[i].data = *fields[i];
+	for (size_t done = 0; done < MSRS; done++) {
+		int r = exchange_msrs(fd, KVM_SET_MSRS, entries + done, MSRS - done);
+		done += r > 0 ? (size_t)r : 0;
+		/* A register that the host does not have need not be set to 0. */
+		if (done < MSRS && entries[done].data != 0)
+			return r < 0 ? r : -EINVAL;
 	}
 	return 0;
+}
+
+/* A register that the host does not have reads as 0. */
+static void save_msrs(int fd, struct cpu_state *state)
+{
+	struct kvm_msr_entry entries[MSRS];
+	uint64_t *fields[MSRS];
+	list_msrs(state, entries, fields);
+	for (size_t done = 0; done < MSRS; done++) {
+		int r = exchange_msrs(fd, KVM_GET_MSRS, entries + done, MSRS - done);
+		for (int i = 0; i < r; i++, done++)
+			*fields[done] = entries[done].data;
+		if (done < MSRS)
+			*fields[done] = 0;
+	}
 }
 
 int kvm_load_cpu(int vcpu_fd, const struct cpu_state *state)
@@ -376,13 +398,7 @@ int kvm_save_cpu(int vcpu_fd, struct cpu_state *state)
 		r = save_events(vcpu_fd, state);
 	if (r < 0)
 		return r;
-	/* A register that the host does not have reads as 0. */
-	for (size_t i = 0; i < ARRAY_SIZE(msr_fields); i++)
-		if (msr_get(vcpu_fd, msr_fields[i].number, field_of(state, &msr_fields[i])) < 0)
-			*field_of(state, &msr_fields[i]) = 0;
-	for (uint32_t i = 0; i < ARRAY_SIZE(state->mtrr_variable); i++)
-		if (msr_get(vcpu_fd, MTRR_VARIABLE + i, &state->mtrr_variable[i]) < 0)
-			state->mtrr_variable[i] = 0;
+	save_msrs(vcpu_fd, state);
 	return 0;
 }
 

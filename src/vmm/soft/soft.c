@@ -552,6 +552,9 @@ static int open_as(const struct engine *engine, enum how how, struct guest *gues
 {
 	if (count == 0 || count > CPUS_MAX)
 		return error_set(e, -EINVAL, "cpus: %u is not 1 to %d", count, CPUS_MAX);
+	int can = soft_probe(e);
+	if (can < 0)
+		return can;
 	struct soft *soft = alloc(struct soft);
 	soft->cpus = (struct cpus){ .engine = engine, .guest = guest, .count = count };
 	soft->start_ns = cpu_now();
