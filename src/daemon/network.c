@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/dnsmasq.h"
+#include "daemon/metadata.h"
 #include "daemon/network_bridge.h"
 #include "daemon/network_card.h"
 #include "daemon/network_forward.h"
@@ -460,6 +461,7 @@ void networks_stop(struct service *service)
 		struct network *network = networks->list;
 		networks->list = network->next;
 		dnsmasq_leave(network->dnsmasq);
+		metadata_leave(network);
 		network_free(network);
 	}
 	cards_free(networks);

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "daemon/dnsmasq.h"
+#include "daemon/metadata.h"
 #include "daemon/network_forward.h"
 #include "daemon/service.h"
 #include "host/route.h"
@@ -231,6 +232,7 @@ int network_up(struct networks *networks, struct network *network, struct error 
 void network_down(struct networks *networks, struct network *network)
 {
 	dnsmasq_stop(TAKE_PTR(network->dnsmasq));
+	metadata_stop(networks, network);
 	network->is_up = false;
 	if (!networks->route || !networks->firewall)
 		return;

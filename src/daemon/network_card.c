@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "daemon/metadata.h"
 #include "daemon/network_leave.h"
 #include "daemon/service.h"
 #include "host/nic.h"
@@ -60,6 +61,9 @@ static struct firewall_port port_of(const struct card *card)
 		port.addresses[port.address_count++] = card->ipv4;
 	if (card->ipv6.family)
 		port.addresses[port.address_count++] = card->ipv6;
+	/* A network of ours has the service, a bridge of the host's own has not. */
+	port.has_metadata = card->network != NULL;
+	port.metadata = card->ipv4;
 	struct address local = { .family = AF_INET6, .prefix = 64, .bytes = { 0xfe, 0x80 } };
 	port.addresses[port.address_count++] = address_from_mac(&local, card->mac);
 	const struct network_family *family = card->network ? &card->network->config.ipv6 : NULL;
@@ -103,8 +107,10 @@ int card_attach(struct networks *networks, struct card *card, struct error *e)
 		return r;
 	card->is_attached = true;
 	networks->attached_count++;
-	if (network)
+	if (network) {
 		network->attached++;
+		metadata_start(networks, network);
+	}
 	return 0;
 }
 
@@ -222,9 +228,10 @@ int network_card_tap(struct service *service, const struct network_card *wanted,
 
 static bool is_same(const struct firewall_port *a, const struct firewall_port *b)
 {
-	bool is_so = a->check_mac == b->check_mac && a->check_ipv4 == b->check_ipv4 &&
-		a->check_ipv6 == b->check_ipv6 && a->address_count == b->address_count &&
-		memcmp(a->mac, b->mac, MAC_SIZE) == 0;
+	bool is_so = a->has_metadata == b->has_metadata &&
+		address_compare(&a->metadata, &b->metadata) == 0 && a->check_mac == b->check_mac &&
+		a->check_ipv4 == b->check_ipv4 && a->check_ipv6 == b->check_ipv6 &&
+		a->address_count == b->address_count && memcmp(a->mac, b->mac, MAC_SIZE) == 0;
 	for (size_t i = 0; is_so && i < a->address_count; i++)
 		is_so = address_compare(&a->addresses[i], &b->addresses[i]) == 0;
 	return is_so;

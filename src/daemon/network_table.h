@@ -28,6 +28,7 @@ enum card_index {
 };
 
 struct dnsmasq;
+struct metadata;
 struct service;
 
 struct network {
@@ -40,6 +41,7 @@ struct network {
 	char bridge[LINK_NAME_SIZE];
 	struct firewall_network rules; /* in force while it is up */
 	struct dnsmasq *dnsmasq;       /* NULL: it needs none, or is down */
+	struct metadata *metadata;     /* NULL until an instance with an IPv4 address runs on it */
 	bool is_up;
 	size_t leased;   /* cards with a lease */
 	size_t attached; /* cards that are attached */

@@ -410,7 +410,7 @@ int firewall_delete_network(
 	return 0;
 }
 
-#define PORT_ELEMENTS_MAX (2 + 2 * FIREWALL_PORT_ADDRESSES_MAX)
+#define PORT_ELEMENTS_MAX (4 + 2 * FIREWALL_PORT_ADDRESSES_MAX)
 
 /* Checks of addresses need that of the sender, too: an address is bound to it. */
 static const char *chain_of(const struct firewall_port *port)
@@ -438,8 +438,12 @@ static size_t port_elements(
 {
 	size_t count = 0;
 	const char *chain = chain_of(port);
+	if (port->has_metadata && port->metadata.family)
+		add_address(elements, &count, "metadata", port, &port->metadata);
+	if (port->has_metadata)
+		key_add_link(add(elements, &count, NFPROTO_BRIDGE, "metadata_links"), port->link);
 	if (!chain)
-		return 0;
+		return count;
 	struct element *mac = add(elements, &count, NFPROTO_BRIDGE, "macs");
 	key_add_link(mac, port->link);
 	key_add(mac, port->mac, MAC_SIZE);
@@ -490,6 +494,37 @@ int firewall_replace_port(struct firewall *firewall, const struct firewall_port 
 	if (r < 0)
 		return error_prefix(e, r, "filter interface %s", port->link);
 	return 0;
+}
+
+static void metadata_elements(const char *bridge, uint16_t port, struct element elements[2])
+{
+	uint16_t number = htons(port);
+	elements[0] = (struct element){ .family = NFPROTO_INET, .set = "metadata" };
+	key_add_link(&elements[0], bridge);
+	value_add(&elements[0], &number, sizeof(number));
+	/* One that stands alone is not filled up. */
+	elements[0].value_length = sizeof(number);
+	elements[1] = (struct element){ .family = NFPROTO_INET, .set = "metadata_ports" };
+	key_add_link(&elements[1], bridge);
+	key_add(&elements[1], &number, sizeof(number));
+}
+
+int firewall_add_metadata(
+	struct firewall *firewall, const char *bridge, uint16_t port, struct error *e)
+{
+	struct element elements[2];
+	metadata_elements(bridge, port, elements);
+	int r = add_elements(firewall, elements, ARRAY_SIZE(elements), e);
+	return r < 0 ? error_prefix(e, r, "redirect to the metadata service of %s", bridge) : 0;
+}
+
+int firewall_delete_metadata(
+	struct firewall *firewall, const char *bridge, uint16_t port, struct error *e)
+{
+	struct element elements[2];
+	metadata_elements(bridge, port, elements);
+	int r = delete_elements(firewall, elements, ARRAY_SIZE(elements), e);
+	return r < 0 ? error_prefix(e, r, "take out the metadata service of %s", bridge) : 0;
 }
 
 static void forward_element(const struct firewall_forward *forward, struct element *ret)

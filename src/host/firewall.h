@@ -55,6 +55,8 @@ struct firewall_port {
 	bool check_ipv6;    /* only `addresses` in IPv6 and neighbour discovery; no router */
 	struct address addresses[FIREWALL_PORT_ADDRESSES_MAX];
 	size_t address_count;
+	bool has_metadata;       /* it asks the metadata service by no address but: */
+	struct address metadata; /* IPv4, or none: not at all */
 };
 /* With all three checks nothing but ARP, IPv4 and IPv6 passes. */
 int firewall_add_port(
@@ -65,6 +67,12 @@ int firewall_replace_port(struct firewall *firewall, const struct firewall_port 
 /* `port` as it was added. */
 int firewall_delete_port(
 	struct firewall *firewall, const struct firewall_port *port, struct error *e) must_use;
+
+/* What instances of the network send to port 80 of 169.254.169.254 goes to this port of its gateway. */
+int firewall_add_metadata(
+	struct firewall *firewall, const char *bridge, uint16_t port, struct error *e) must_use;
+int firewall_delete_metadata(
+	struct firewall *firewall, const char *bridge, uint16_t port, struct error *e) must_use;
 
 /* What is sent to `listen` goes to `target`; also from this host and from `target`'s own network. */
 struct firewall_forward {

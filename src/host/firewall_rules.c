@@ -28,8 +28,11 @@ const char firewall_rules_inet[] =
 	"map forward6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }\n"
 	"map all4 { type ipv4_addr : ipv4_addr; }\n"
 	"map all6 { type ipv6_addr : ipv6_addr; }\n"
+	"map metadata { type ifname : inet_service; }\n"
+	"set metadata_ports { type ifname . inet_service; }\n"
 	"chain forward {\n"
 	"type filter hook forward priority filter; policy accept;\n"
+	"iifname @bridges ip daddr " FIREWALL_METADATA_ADDRESS " drop\n"
 	"ct state established,related accept\n"
 	"ct status dnat accept\n"
 	"iifname @bridges oifname @bridges iifname . oifname != @same drop\n"
@@ -42,6 +45,8 @@ const char firewall_rules_inet[] =
 	"type filter hook input priority filter; policy accept;\n"
 	"iifname @bridges ip daddr @gateways4 iifname . ip daddr != @gateway4 drop\n"
 	"iifname @bridges ip6 daddr @gateways6 iifname . ip6 daddr != @gateway6 drop\n"
+	"iifname . tcp dport @metadata_ports ct original ip daddr != " FIREWALL_METADATA_ADDRESS
+	" drop\n"
 	"}\n"
 	"chain to_instances {\n"
 	"dnat ip to ip daddr . meta l4proto . th dport map @forward4\n"
@@ -51,6 +56,7 @@ const char firewall_rules_inet[] =
 	"}\n"
 	"chain prerouting {\n"
 	"type nat hook prerouting priority dstnat; policy accept;\n"
+	"ip daddr " FIREWALL_METADATA_ADDRESS " tcp dport 80 redirect to : iifname map @metadata\n"
 	"jump to_instances\n"
 	"}\n"
 	"chain output {\n"
@@ -69,6 +75,9 @@ const char firewall_rules_inet[] =
 	"}\n";
 
 /*
+ * The metadata service knows who asks by the address: what is sent to it must come from the port whose address it is,
+ * what it answers leaves by that port only, and no port speaks as the service.
+ *
  * `targets` is `v6` once more: nft 1.0.6 has no word for the target of a neighbour advertisement, and raw
  * bytes are no address to it.
  */
@@ -78,9 +87,19 @@ const char firewall_rules_bridge[] =
 	"set v4 { type ifname . ipv4_addr; }\n"
 	"set v6 { type ifname . ipv6_addr; }\n"
 	"set targets { typeof iifname . @th,64,128; }\n"
+	"set metadata_links { type ifname; }\n"
+	"set metadata { type ifname . ipv4_addr; }\n"
 	"chain ports_in {\n"
 	"type filter hook prerouting priority -300; policy accept;\n"
+	"ip daddr " FIREWALL_METADATA_ADDRESS
+	" iifname @metadata_links iifname . ip saddr != @metadata drop\n"
+	"ip saddr " FIREWALL_METADATA_ADDRESS " iifname @metadata_links drop\n"
 	"iifname vmap @ports\n"
+	"}\n"
+	"chain ports_out {\n"
+	"type filter hook output priority filter; policy accept;\n"
+	"ip saddr " FIREWALL_METADATA_ADDRESS
+	" oifname @metadata_links oifname . ip daddr != @metadata drop\n"
 	"}\n"
 	"chain unconfigured4 {\n"
 	"ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 return\n"

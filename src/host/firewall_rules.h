@@ -5,5 +5,8 @@
  */
 #pragma once
 
+/* Of the metadata service. */
+#define FIREWALL_METADATA_ADDRESS "169.254.169.254"
+
 extern const char firewall_rules_inet[];
 extern const char firewall_rules_bridge[];

@@ -21,6 +21,10 @@ teardown_file() { berthd_stop; }
 
 memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1024) }'; }
 
+@test "it reads from the metadata service who it is" {
+	[ "$(lxc exec m -- busybox timeout 10 busybox wget -qO- http://169.254.169.254/latest/meta-data/hostname)" = m ]
+}
+
 @test "CPUs are given and taken while it runs, and no more than are there" {
 	[ "$(nproc)" -ge 2 ] || skip "this host has one CPU"
 	lxc config set m limits.cpu 2
