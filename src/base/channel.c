@@ -138,9 +138,9 @@ ssize_t channel_receive(int channel, void *data, size_t size, int *fds, size_t *
 	ssize_t got;
 	do
 		got = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
+	while (got < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (got < 0)
-		return errno == ECONNRESET ? 0 : -errno;
+		return -errno;
 
 	int all[CHANNEL_FDS_MAX];
 	size_t count = take_fds(&message, all);

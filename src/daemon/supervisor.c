@@ -336,14 +336,15 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 				  .fd_count = ARRAY_SIZE(fds) - !has_network,
 				  .new_session = true },
 		&process, e);
-	close(ends[1]);
 	if (r < 0) {
+		close(ends[1]);
 		close(ends[0]);
 		return r;
 	}
 	live->runner_pid = process.pid;
 	live->runner_pidfd = process.pidfd;
 	r = control_start(live, ends[0], e);
+	close(ends[1]); /* not before: a runner that has failed by now is heard, not told */
 	if (r == 0)
 		r = loop_add_child(service->loop, process.pid, process.pidfd, runner_ended, live,
 			&live->child);

@@ -38,7 +38,7 @@
 #include "tender/process.h"
 
 #define PLAN_BYTES_MAX MIB
-#define LAST_WORDS_MS  500
+#define LAST_WORDS_MS  5000 /* a bound: what it waits for is the end of the terminal */
 
 struct instance {
 	struct tender_plan *plan;

@@ -4,6 +4,7 @@
  * for packed rings), then a program
  * of register writes, memory writes and kicks. Rings, descriptors and requests are what the input says.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -289,6 +290,7 @@ static void act(struct board *board)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	signal(SIGPIPE, SIG_IGN); /* as the monitor does */
 	struct error e = {};
 	struct board board = {
 		.peer = -1, .listener = -1, .client = -1, .data = data, .size = size

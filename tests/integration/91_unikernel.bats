@@ -37,7 +37,7 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 
 @test "what cannot run is refused by name, and says why" {
 	create bad "/bin/none" >"$BERTH_BASE/out" || true
-	grep 'No such file' "$BERTH_BASE/out"
+	grep 'No such file' "$BERTH_BASE/out" || { cat "$BERTH_BASE/out" && false; }
 	create bad2 "/sbin/init" >"$BERTH_BASE/out" || true
 	grep 'it is a script (#!/bin/sh)' "$BERTH_BASE/out"
 	run create bad3 "/bin/cat" '{"limits.cpu": "2"}'
@@ -127,7 +127,7 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	create u12 "cat passwd" '{"oci.cwd": "/etc"}'
 	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u12/console.log"'
 	create u13 "cat" '{"oci.cwd": "/none"}' >"$BERTH_BASE/out" || true
-	grep 'no directory where the program shall begin' "$BERTH_BASE/out"
+	grep 'no directory where the program shall begin' "$BERTH_BASE/out" || { cat "$BERTH_BASE/out" && false; }
 	lxc config set u12 oci.entrypoint "sleep 100"
 	eventually 5 sh -c '[ "$(lxc list u12 -f csv -c s)" = STOPPED ]'
 	lxc start u12

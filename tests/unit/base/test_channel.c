@@ -23,6 +23,19 @@ static void messages_keep_their_bounds(void)
 	close(ends[1]);
 }
 
+static void last_words_are_heard(void)
+{
+	int ends[2];
+	char buffer[16];
+	expect_equal(channel_pair(ends, NULL), 0);
+	expect_equal(channel_send(ends[1], "hello", 5, NULL, 0), 0);
+	expect_equal(channel_send(ends[0], "bye", 3, NULL, 0), 0);
+	close(ends[0]);
+	expect_equal(channel_receive(ends[1], buffer, sizeof(buffer), NULL, NULL), 3);
+	expect_equal(channel_receive(ends[1], buffer, sizeof(buffer), NULL, NULL), 0);
+	close(ends[1]);
+}
+
 static void descriptors_come_along(void)
 {
 	int ends[2], tube[2], got[2];
@@ -74,6 +87,7 @@ static void listens_below_a_deep_directory(void)
 
 static const struct test tests[] = {
 	{ "messages keep their bounds, the end is seen", messages_keep_their_bounds },
+	{ "what was sent by a peer that ended without reading is heard", last_words_are_heard },
 	{ "descriptors come along, close-on-exec", descriptors_come_along },
 	{ "descriptors that nobody wanted are closed", unwanted_descriptors_are_closed },
 	{ "a channel listens below any depth of directories", listens_below_a_deep_directory },
