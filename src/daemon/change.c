@@ -289,10 +289,7 @@ static void change_store(struct change *change)
 		return;
 	}
 	json_decref(old);
-	json_decref(instance->expanded_config);
-	json_decref(instance->expanded_devices);
-	instance->expanded_config = TAKE_PTR(change->config);
-	instance->expanded_devices = TAKE_PTR(change->devices);
+	instance_set_expanded(instance, TAKE_PTR(change->config), TAKE_PTR(change->devices));
 	instance_event(instance, "instance-updated", NULL);
 	change_end(change, 0, NULL);
 }

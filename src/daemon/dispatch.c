@@ -333,7 +333,7 @@ int dispatch_new(struct service *service, const struct dispatch_options *options
 
 void dispatch_add(struct dispatch *dispatch, int fd, struct tls_peer *peer)
 {
-	http_server_add(dispatch->server, fd, peer);
+	(void)http_server_add(dispatch->server, fd, peer);
 }
 
 void dispatch_close(struct dispatch *dispatch)

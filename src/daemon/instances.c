@@ -208,6 +208,20 @@ int instances_expand_of(struct service *service, const char *project, const json
 	return 0;
 }
 
+void instance_set_expanded(struct instance *instance, json_t *config, json_t *devices)
+{
+	struct instances *instances = instance->service->instances;
+	json_t *old_config = instance->expanded_config, *old_devices = instance->expanded_devices;
+	instance->expanded_config = config;
+	instance->expanded_devices = devices;
+	text_forget(instance);
+	if (instances->changed && instance->live &&
+		!(json_equal(config, old_config) && json_equal(devices, old_devices)))
+		instances->changed(instance, old_config, old_devices);
+	json_decref(old_config);
+	json_decref(old_devices);
+}
+
 int instance_expand(struct instance *instance, struct error *e)
 {
 	json_t *config, *devices;
@@ -217,11 +231,7 @@ int instance_expand(struct instance *instance, struct error *e)
 		json_object_get(instance->object, "devices"), &config, &devices, e);
 	if (r < 0)
 		return r;
-	json_decref(instance->expanded_config);
-	json_decref(instance->expanded_devices);
-	instance->expanded_config = config;
-	instance->expanded_devices = devices;
-	text_forget(instance);
+	instance_set_expanded(instance, config, devices);
 	return 0;
 }
 

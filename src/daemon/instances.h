@@ -20,6 +20,9 @@
 /* What a stopped instance does while a helper has its root mounted: over soon. */
 #define INSTANCE_LENDING "lending its files"
 
+/* Below DIR: the directory with the socket of the guest API, that containers see as /dev/lxd. */
+#define GUEST_DIR "guest"
+
 struct cgroups;
 struct live;
 
@@ -56,6 +59,8 @@ struct instances {
 	uint32_t first_idmap;
 	struct source *expiry;                     /* of snapshots */
 	void (*remove)(struct instance *instance); /* an ephemeral one that has ended */
+	/* What it expands to was this and is something else; NULL: nobody is told. */
+	void (*changed)(struct instance *instance, const json_t *config, const json_t *devices);
 };
 
 /* Loads all. lifecycle.c starts and adopts them. */
@@ -85,6 +90,9 @@ int instance_add(struct service *service, const char *project, const char *name,
 void instance_free(struct instance *instance);
 int instance_save(struct instance *instance, struct error *e) must_use;
 int instance_set_name(struct instance *instance, const char *name, struct error *e) must_use;
+
+/* Steals what it expands to from now on. */
+void instance_set_expanded(struct instance *instance, json_t *config, json_t *devices);
 
 /* Joins profiles and own config anew: after each change of either. -ENOENT for a missing profile. */
 int instance_expand(struct instance *instance, struct error *e) must_use;

@@ -87,6 +87,8 @@ static void remember(struct instance *instance, const char *power)
 	if (has_template)
 		instance_set(instance, "volatile.apply_template", NULL);
 	instance_set(instance, "volatile.last_state.power", power);
+	if (text_equal(power, "STOPPED"))
+		instance_set(instance, "volatile.last_state.ready", NULL);
 	if (instance_save(instance, &e) < 0)
 		log_error("not stored instance=%s: %s", instance->name, e.text);
 }

@@ -8,6 +8,7 @@
 #include "daemon/container_change.h"
 #include "daemon/events.h"
 #include "daemon/fleet.h"
+#include "daemon/guest.h"
 #include "daemon/images.h"
 #include "daemon/instances.h"
 #include "daemon/job.h"
@@ -97,6 +98,7 @@ static const struct {
 	{ "images", start_images, stop_images },
 	{ "netboot", netboot_start, netboot_stop },
 	{ "instances", instances_start, instances_stop },
+	{ "guest API", guest_start, guest_stop },
 	{ "servers", netboot_serve_start, netboot_serve_stop },
 	{ "devices", container_watch_start, container_watch_stop },
 	{ "fleet", fleet_start, fleet_stop },

@@ -46,6 +46,7 @@ struct service {
 	struct servers *servers;
 	struct trust *trust;
 	struct remote *remote;
+	struct guest *guest;
 	struct watch *container_watch;
 };
 

@@ -108,6 +108,12 @@ static int found_plan(
 	return 0;
 }
 
+/* DIR/guest, which guest.c keeps. */
+static char *guest_dir_path(const struct service *service)
+{
+	return alloc_printf("%s/" GUEST_DIR, service->dir_path);
+}
+
 int start_plan_devices(struct instance *instance, const struct spec *spec, json_t **ret_mounts,
 	json_t **ret_nodes, struct error *e)
 {
@@ -117,9 +123,11 @@ int start_plan_devices(struct instance *instance, const struct spec *spec, json_
 	if (r == 0)
 		r = volumes_plan(instance, spec, volumes, e);
 	if (r == 0) {
-		struct kind_input input = {
-			.spec = spec, .volumes = (const json_t *const *)volumes, .found = found
-		};
+		cleanup(free) char *guest_dir = guest_dir_path(instance->service);
+		struct kind_input input = { .spec = spec,
+			.volumes = (const json_t *const *)volumes,
+			.found = found,
+			.guest_dir = guest_dir };
 		*ret_mounts = container_mounts(&input);
 		*ret_nodes = container_nodes(&input);
 	}
@@ -159,9 +167,11 @@ static int plan_gathered(struct instance *instance, const struct spec *spec,
 	if (r == 0 && !(instance->kind->can & KIND_IS_MACHINE))
 		r = templates_plan(instance, spec, &files, e);
 	if (r == 0) {
+		cleanup(free) char *guest_dir = guest_dir_path(instance->service);
 		struct kind_input input = { .spec = spec,
 			.found = found,
 			.files = files,
+			.guest_dir = guest_dir,
 			.project = instance->project,
 			.name = instance->name,
 			.idmap_base = idmap_base,

@@ -167,6 +167,8 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
 		struct connection *gone = TAKE_PTR(*context);
 		if (gone) {
+			if (server->calls->closed)
+				server->calls->closed(server->data, gone->fd);
 			stop_waiting(server, gone);
 			tls_peer_free(gone->peer);
 		}
@@ -370,17 +372,25 @@ int http_server_new(struct loop *loop, const struct http_options *options,
 	server->data = data;
 	server->timer = loop_add_timer(loop, on_timer, server);
 	server->deadline_timer = loop_add_timer(loop, on_deadline, server);
-	server->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0, NULL, NULL,
-		on_access, server, MHD_OPTION_LISTEN_SOCKET, options->listen_fd,
+	struct MHD_OptionItem listening[] = {
+		{ MHD_OPTION_LISTEN_SOCKET, options->listen_fd, NULL },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+	if (options->listen_fd < 0) /* the library refuses the option then */
+		listening[0] = listening[1];
+	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
+			MHD_ALLOW_UPGRADE | (options->listen_fd < 0 ? MHD_USE_NO_LISTEN_SOCKET : 0),
+		0, NULL, NULL, on_access, server, MHD_OPTION_ARRAY, listening,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)options->connection_limit,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)(options->connection_bytes ?: CONNECTION_MEMORY_BYTES),
 		MHD_OPTION_CONNECTION_TIMEOUT,
 		(unsigned int)(options->idle_timeout_ns / NS_PER_SEC), MHD_OPTION_NOTIFY_COMPLETED,
 		on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
 		MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
 	if (!server->daemon) {
-		close(options->listen_fd);
+		if (options->listen_fd >= 0)
+			close(options->listen_fd);
 		http_server_free(server);
 		return error_set(e, -ENOMEM, "the HTTP server did not start");
 	}
@@ -396,21 +406,25 @@ int http_server_new(struct loop *loop, const struct http_options *options,
 	return 0;
 }
 
-void http_server_add(struct http_server *server, int fd, struct tls_peer *peer)
+bool http_server_add(struct http_server *server, int fd, struct tls_peer *peer)
 {
 	if (server->is_closed) {
 		close(fd);
 		tls_peer_free(peer);
-		return;
+		return false;
 	}
 	/* The library calls on_connection() before it returns, or not at all. */
 	server->added = peer;
-	struct sockaddr *address = (struct sockaddr *)&peer->address;
+	const struct sockaddr_storage unix_address = { .ss_family = AF_UNIX };
+	const struct sockaddr *address =
+		(const struct sockaddr *)(peer ? &peer->address : &unix_address);
 	socklen_t size = address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-							: sizeof(struct sockaddr_in);
-	(void)MHD_add_connection(server->daemon, fd, address, size);
+		: address->sa_family == AF_INET         ? sizeof(struct sockaddr_in)
+							: sizeof(sa_family_t);
+	bool is_taken = MHD_add_connection(server->daemon, fd, address, size) == MHD_YES;
 	tls_peer_free(TAKE_PTR(server->added));
 	run_soon(server);
+	return is_taken;
 }
 
 void http_server_close(struct http_server *server)

@@ -26,14 +26,17 @@ struct http_calls {
 	void (*ready)(void *data, struct http_request *request);
 	/* Answered, or the client is gone; the request is freed after it. Called for each head(). */
 	void (*done)(void *data, struct http_request *request);
+	/* The connection is over or was handed on by an upgrade; `fd` was its number. May be NULL. */
+	void (*closed)(void *data, int fd);
 };
 
 struct http_options {
-	int listen_fd; /* a listening stream socket; the server takes it */
-	int tmp_dir;   /* where uploads go; borrowed */
+	int listen_fd; /* a listening stream socket; the server takes it. -1: http_server_add() only */
+	int tmp_dir; /* where uploads go; borrowed */
 	uint32_t connection_limit;
-	uint64_t head_timeout_ns; /* for the head of a request, and for a body in memory */
-	uint64_t idle_timeout_ns; /* without a byte in a transfer */
+	uint32_t connection_bytes; /* memory of each, which a head must fit into; 0: 32 KiB */
+	uint64_t head_timeout_ns;  /* for the head of a request, and for a body in memory */
+	uint64_t idle_timeout_ns;  /* without a byte in a transfer */
 };
 
 /* Serves until http_server_free(), which drops all connections. */
@@ -43,8 +46,8 @@ int http_server_new(struct loop *loop, const struct http_options *options,
 void http_server_free(struct http_server *server);
 DEFINE_CLEANUP(struct http_server *, http_server_free);
 
-/* Serves one more connection, the plain half of a TLS port; takes both. */
-void http_server_add(struct http_server *server, int fd, struct tls_peer *peer);
+/* Serves one more connection: the plain half of a TLS port, or `peer` is NULL; takes both. False: it was dropped. */
+bool http_server_add(struct http_server *server, int fd, struct tls_peer *peer);
 
 /* No new connection is accepted any more; those that are there go on. */
 void http_server_close(struct http_server *server);

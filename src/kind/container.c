@@ -177,9 +177,21 @@ static json_t *mount_json(const struct disk_device *disk, const json_t *volume)
 	return mount;
 }
 
+/* The directory, not the socket: the next daemon puts another one into it. */
+static void add_guest_api(json_t *mounts, const char *dir)
+{
+	static const char *const targets[] = { "/dev/lxd", "/dev/incus" };
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++)
+		json_array_append_new(mounts,
+			json_pack("{s:s, s:s, s:s, s:b}", "type", "bind", "source", dir, "target",
+				targets[i], "readonly", 1));
+}
+
 json_t *container_mounts(const struct kind_input *input)
 {
 	json_t *mounts = json_array();
+	if (input->guest_dir && !input->spec->is_guest_api_off)
+		add_guest_api(mounts, input->guest_dir);
 	const struct devices *devices = &input->spec->devices;
 	for (size_t i = 0; i < devices->disk_count; i++) {
 		if (!devices->disks[i].is_root)

@@ -46,7 +46,8 @@ struct kind_input {
 	const char *const *nameservers; /* NULL at the end; NULL: none */
 	const char *search;             /* domain, or NULL */
 	const char *cgroup;             /* "berth-ID/PROJECT_NAME" */
-	struct cpu_set_mask cpus;       /* it is held on; empty: all */
+	const char *guest_dir;    /* of the host, with the socket of the guest API; NULL: none */
+	struct cpu_set_mask cpus; /* it is held on; empty: all */
 	uint32_t host_cpus;
 	const char *kernel;      /* for machines: a directory with boot/ and lib/modules/ */
 	const char *engine;      /* for machines, or NULL: measured */

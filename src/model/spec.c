@@ -130,6 +130,18 @@ static int read_never(void *object, const char *key, const char *text, struct er
 	return r;
 }
 
+/* On unless it is said otherwise, by the name of either server. */
+static int read_guest_api(void *object, const char *key, const char *text, struct error *e)
+{
+	struct reader *reader = object;
+	bool is_on;
+	(void)key;
+	int r = resources_read_bool(text, &is_on, e);
+	if (r == 0 && !is_on)
+		reader->spec.is_guest_api_off = true;
+	return r;
+}
+
 static int read_environment(void *object, const char *key, const char *text, struct error *e)
 {
 	struct reader *reader = object;
@@ -224,9 +236,10 @@ static const struct field fields[] = {
 	{ "security.idmap.base", FIELD_NUMBER, SPEC(idmap_base), .max = IDMAP_ID_MAX },
 	{ "security.idmap.size", FIELD_NUMBER, SPEC(idmap_size), .max = IDMAP_ID_MAX },
 	{ "security.idmap.isolated", FIELD_KEPT }, /* each instance has its own map anyway */
-	{ "security.devlxd", NEVER },
+	{ "security.devlxd", FIELD_READ, .read = read_guest_api },
 	{ "security.devlxd.images", NEVER },
-	{ "security.guestapi*", NEVER },
+	{ "security.guestapi", FIELD_READ, .read = read_guest_api },
+	{ "security.guestapi.images", NEVER },
 	{ "security.secureboot", FIELD_BOOL, SPEC(is_secureboot) },
 	{ "security.csm", FIELD_BOOL, SPEC(is_csm) },
 	{ "security.syscalls.*", FIELD_REFUSED, .why = "the filter of system calls is fixed" },

@@ -40,8 +40,9 @@ struct spec {
 
 	bool is_privileged;
 	bool is_nesting;
-	bool is_protected;   /* from deletion */
-	uint64_t idmap_base; /* 0: one is taken */
+	bool is_protected;     /* from deletion */
+	bool is_guest_api_off; /* no /dev/lxd/sock */
+	uint64_t idmap_base;   /* 0: one is taken */
 	uint64_t idmap_size;
 
 	bool autostart;
