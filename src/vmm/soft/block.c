@@ -49,10 +49,10 @@ void block_save_flags(struct emitter *to)
 	struct host_operand flags = {
 		.base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)AT(flags)
 	};
-	emit_move(to, HOST_T1, HOST_RAX);
+	emit_move(to, HOST_T2, HOST_RAX);
 	EMIT(to, 0x9f, 0x0f, 0x90, 0xc0, 0x66); /* lahf; seto al; 16 bits: */
 	emit_op(to, 0, 0x89, HOST_RAX, &flags);
-	emit_move(to, HOST_RAX, HOST_T1);
+	emit_move(to, HOST_RAX, HOST_T2);
 }
 
 void block_restore_flags(struct emitter *to, uint32_t temp)
@@ -138,18 +138,28 @@ void block_address(struct writing *w, const struct insn *insn)
 		block_op_cpu(w, EMIT_WIDE, 0x03, HOST_T1, AT(base) + 8 * insn->segment);
 }
 
+static bool has_no_place(uint32_t part)
+{
+	return part == INSN_RIP || (part != INSN_NONE && host_register(part) == HOST_NONE);
+}
+
 void block_address_to(struct writing *w, const struct insn *insn, uint32_t target)
 {
 	const struct step *step = step_now(w);
 	struct host_operand at = { .disp = (int32_t)insn->disp };
-	at.base = address_part(w, insn->base, HOST_T1);
+	bool has_both = has_no_place(insn->base) && has_no_place(insn->index);
+	at.base = address_part(w, insn->base, has_both ? HOST_T1 : HOST_T2);
 	at.index = address_part(w, insn->index, HOST_T2);
 	at.scale = insn->scale;
 	if (insn->base == INSN_RIP)
 		at.disp += step->offset + insn->length;
 	if (insn->base == INSN_RIP && (int32_t)insn->disp > INT32_MAX - 0x2000)
 		w->to.is_full = true;
-	emit_op(&w->to, insn->address_bytes == 8 ? EMIT_WIDE : 0, 0x8d, target, &at);
+	bool is_plain = at.base != HOST_NONE && at.index == HOST_NONE && at.disp == 0;
+	if (is_plain && insn->address_bytes == 8)
+		emit_move(&w->to, target, at.base);
+	else
+		emit_op(&w->to, insn->address_bytes == 8 ? EMIT_WIDE : 0, 0x8d, target, &at);
 }
 
 static uint32_t tlb_of(uint32_t mode)
@@ -168,171 +178,70 @@ struct host_operand block_tag(uint32_t kind, uint32_t access)
 					       : offsetof(struct tlb_entry, read))) };
 }
 
-void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one)
+/* T1 = offset in the page, T2 = the slot's, if the page is there and `bytes` are in it: the jump if not. */
+static uint8_t *check(struct writing *w, uint32_t bytes, uint32_t access)
 {
 	static_assert(sizeof(struct tlb_entry) == 32 && TLB_SIZE == 1024, "the slot's mask");
 	struct emitter *to = &w->to;
-	uint32_t kind = tlb_of(w->mode);
-	struct host_operand at = block_tag(kind, access);
-
+	struct host_operand tag = block_tag(tlb_of(w->mode), access);
 	/* rorx r11d, r14d, 7; and r11d, 0x7fe0 */
 	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, 0x07, 0x41, 0x81, 0xe3, 0xe0, 0x7f, 0, 0);
-	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &at); /* sub */
-	EMIT(to, 0x49, 0x81, 0xfe);                 /* cmp r14, imm32 */
+	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &tag); /* sub */
+	EMIT(to, 0x49, 0x81, 0xfe);                  /* cmp r14, imm32 */
 	emit_32(to, (uint32_t)GUEST_PAGE - bytes);
+	return emit_jcc(to, 7); /* ja */
+}
+
+static void test_alignment(struct writing *w, uint32_t bytes)
+{
+	EMIT(&w->to, 0x41, 0xf6, 0xc6, (uint8_t)(bytes - 1)); /* test r14b, imm8 */
+}
+
+static void get_page(struct writing *w, bool in_one)
+{
+	struct host_operand at = block_tag(tlb_of(w->mode), ACCESS_READ);
+	at.disp += (int32_t)(offsetof(struct tlb_entry, host) - offsetof(struct tlb_entry, read));
+	emit_op(&w->to, EMIT_WIDE, in_one ? 0x03 : 0x8b, in_one ? HOST_T1 : HOST_T2, &at);
+}
+
+void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one)
+{
+	uint8_t *jump = check(w, bytes, access);
 	uint32_t site = block_site(w, SITE_MEMORY);
 	w->native->sites[site].bytes = (uint8_t)bytes;
 	w->native->sites[site].access = (uint8_t)access;
 	w->native->sites[site].has_two = w->has_two;
 	w->native->sites[site].retry = (uint32_t)(w->retry - w->native->writable);
-	struct cold *cold = block_cold(w, emit_jcc(to, 7), site); /* ja */
-	cold->tlb = (uint8_t)kind;
-	cold->found = to->at;
+	struct cold *cold = block_cold(w, jump, site);
+	cold->bytes = (uint16_t)bytes;
+	cold->access = (uint8_t)access;
+	cold->tlb = (uint8_t)tlb_of(w->mode);
+	cold->found = w->to.at;
 	if (is_aligned) {
-		EMIT(to, 0x41, 0xf6, 0xc6, (uint8_t)(bytes - 1)); /* test r14b, imm8 */
+		test_alignment(w, bytes);
 		block_callout_if(w, 5);
 	}
-	at = block_tag(kind, ACCESS_READ);
-	at.disp += (int32_t)(offsetof(struct tlb_entry, host) - offsetof(struct tlb_entry, read));
-	emit_op(to, EMIT_WIDE, in_one ? 0x03 : 0x8b, in_one ? HOST_T1 : HOST_T2, &at);
+	get_page(w, in_one);
 }
 
-void block_push_slot(struct writing *w)
+void block_access_group(struct writing *w, uint32_t bytes, uint32_t access, uint32_t align)
 {
-	struct host_operand at = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
-	emit_lea(&w->to, HOST_T1, &at);
-	block_access(w, 8, ACCESS_WRITE, false, true);
-}
-
-static struct reach reach_of(const struct writing *w, const struct insn *insn)
-{
-	int64_t here = insn->base == INSN_RIP ? step_now(w)->offset + insn->length : 0;
-	bool is_based = insn->segment == CPU_FS || insn->segment == CPU_GS;
-	return (struct reach){ .has = insn->address_bytes == 8,
-		.base = insn->base,
-		.index = insn->index,
-		.scale = insn->scale,
-		.segment = is_based ? insn->segment : CPU_DS,
-		.disp = insn->disp + here };
-}
-
-#define REACH (1 << 20) /* what is further away is never near */
-
-static bool is_near(const struct writing *w, const struct reach *to, uint32_t access)
-{
-	const struct reach *from = &w->reach;
-	int64_t apart = to->disp - from->disp;
-	return from->has && to->has && !w->to.spoils && from->base == to->base &&
-		from->index == to->index && from->scale == to->scale &&
-		from->segment == to->segment && apart > -REACH && apart < REACH &&
-		(from->is_write || !(access & ACCESS_WRITE));
-}
-
-void block_operand(struct writing *w, const struct insn *insn, uint32_t bytes, uint32_t access,
-	bool is_aligned, bool in_one)
-{
-	struct emitter *to = &w->to;
-	struct reach now = reach_of(w, insn);
-	now.is_write = access & ACCESS_WRITE;
-	if (is_aligned || !is_near(w, &now, access)) {
-		block_address(w, insn);
-		block_access(w, bytes, access, is_aligned, in_one);
-	} else {
-		struct host_operand next = { .base = HOST_T1,
-			.index = HOST_NONE,
-			.disp = (int32_t)(now.disp - w->reach.disp) };
-		struct host_operand sum = { .base = HOST_T1, .index = HOST_T2 };
-		if (next.disp)
-			emit_lea(to, HOST_T1, &next);
-		EMIT(to, 0x49, 0x81, 0xfe); /* cmp r14, imm32 */
-		emit_32(to, (uint32_t)GUEST_PAGE - bytes);
-		struct cold *cold = block_cold(w, emit_jcc(to, 7), 0);
-		cold->is_again = true;
-		cold->bytes = (uint8_t)bytes;
-		cold->access = (uint8_t)access;
-		cold->now = (uint8_t)w->now;
-		cold->mode = (uint8_t)w->mode;
-		cold->live = w->live;
-		cold->checked = to->at;
-		if (in_one)
-			emit_lea(to, HOST_T1, &sum);
+	struct cold *cold = block_cold(w, check(w, bytes, access), 0);
+	w->group.cold = (uint16_t)(cold - w->cold);
+	cold->is_group = true;
+	cold->bytes = (uint16_t)bytes;
+	cold->access = (uint8_t)access;
+	cold->tlb = (uint8_t)tlb_of(w->mode);
+	cold->mode = (uint8_t)w->mode;
+	cold->found = w->to.at;
+	cold->first = (uint8_t)w->now;
+	cold->live = w->live;
+	cold->in_host = w->flags_in_host;
+	cold->in_cpu = w->flags_in_cpu;
+	cold->undefined = w->undefined;
+	if (align) {
+		test_alignment(w, align);
+		cold->from_2 = emit_jcc(&w->to, 5);
 	}
-	w->reach = now;
-	w->reach.has = now.has && !in_one;
-	to->spoils = false;
-}
-
-void block_again(struct writing *w, struct cold *cold)
-{
-	const struct cold again = *cold;
-	w->now = again.now;
-	w->mode = again.mode;
-	w->live = again.live;
-	w->retry = w->to.at;
-	w->has_two = false;
-	uint32_t first = w->cold_count;
-	block_address(w, &step_now(w)->insn);
-	block_access(w, again.bytes, again.access, false, false);
-	emit_set_target(emit_jump(&w->to), again.checked);
-	for (; first < w->cold_count; first++) {
-		w->cold[first].back = again.back;
-		w->cold[first].restores = again.restores;
-	}
-}
-
-static bool is_part(const struct reach *reach, uint32_t number)
-{
-	return reach->base == number || reach->index == number;
-}
-
-/* A register that was written, which may be a high byte of another. */
-static bool changes(
-	const struct reach *reach, const struct insn *insn, uint32_t number, bool is_byte)
-{
-	if (is_byte && !insn->has_rex && number >= 4 && number < 8)
-		number -= 4;
-	return is_part(reach, number);
-}
-
-/* RAX, RCX and RDX are written without being named. */
-static bool writes_unnamed(const struct step *step)
-{
-	const struct insn *insn = &step->insn;
-	if (step->effect.class == EFFECT_PLAIN)
-		return true;
-	if (insn->map == MAP_ONE_BYTE)
-		return (insn->opcode & 0xfe) == 0xf6 || (insn->opcode & 0xf8) == 0xd8;
-	if (insn->map == MAP_0F)
-		return (insn->opcode & 0xfe) == 0xb0 || insn->opcode == 0xc7;
-	return insn->map == MAP_0F3A;
-}
-
-void block_keep_reach(struct writing *w)
-{
-	const struct step *step = step_now(w);
-	const struct insn *insn = &step->insn;
-	const struct effect *effect = &step->effect;
-	struct reach *reach = &w->reach;
-	switch (effect->class) {
-	case EFFECT_NOTHING:
-	case EFFECT_CONDITION:
-		return;
-	case EFFECT_PLAIN:
-	case EFFECT_MODRM:
-	case EFFECT_VECTOR:
-	case EFFECT_LEA:
-	case EFFECT_MOVE_IMMEDIATE:
-		break;
-	default:
-		reach->has = false;
-		return;
-	}
-	bool is_changed =
-		(effect->reg_is_written && changes(reach, insn, insn->reg, effect->reg_is_byte)) ||
-		(effect->rm_is_written && !insn->is_memory &&
-			changes(reach, insn, insn->rm, effect->rm_is_byte)) ||
-		(effect->vvvv_is_written && is_part(reach, insn->vvvv));
-	bool is_unnamed = is_part(reach, 0) || is_part(reach, 1) || is_part(reach, 2);
-	if (is_changed || (is_unnamed && writes_unnamed(step)))
-		reach->has = false;
+	get_page(w, true);
 }

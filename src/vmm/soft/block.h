@@ -21,11 +21,12 @@ struct step {
 	bool is_good;               /* it was decoded */
 };
 
-/* An operand in memory whose check has left its offset in T1 and its page in T2. */
-struct reach {
-	bool has, is_write;
-	uint8_t base, index, scale, segment;
-	int64_t disp;
+/* Operands that T1 is good for: it is the host's address of base (and index) + origin. */
+struct group {
+	bool is_active;
+	uint8_t base, last; /* the last instruction of it */
+	uint16_t cold;
+	int64_t origin;
 };
 
 /* Code that is reached seldom; it follows the block. */
@@ -37,12 +38,14 @@ struct cold {
 	bool checks;      /* LINK: attention or generation first, then jumps on */
 	bool restores;    /* MEMORY: flags to the host's register before it goes on */
 	uint8_t *back;    /* where it goes on */
-	uint8_t tlb;      /* MEMORY */
-	uint8_t *found;   /* MEMORY: where the check has passed */
-	/* Another operand near the last one is not in its page: all of the check. */
-	bool is_again;
-	uint8_t bytes, access, now, live;
-	uint8_t *checked;
+	/* MEMORY and groups: where the check has passed. */
+	uint8_t *found;
+	uint8_t tlb, access;
+	uint16_t bytes;
+	/* A group whose check has failed: `first` to `last` are written again; what held before and behind. */
+	bool is_group, ended, in_host, in_cpu, end_in_host, end_in_cpu;
+	uint8_t first, last, live;
+	uint16_t undefined;
 	bool looks_beside; /* CALLOUT: in the other slot for the jump's target first */
 	uint8_t mode;
 };
@@ -68,7 +71,8 @@ struct writing {
 	uint8_t live; /* LIVE_... that hold from here on */
 	uint8_t *retry;
 	bool has_two; /* operands in memory, which may share a slot of the TLB */
-	struct reach reach;
+	struct group group;
+	bool is_careful;    /* no groups: one has failed */
 	uint16_t undefined; /* flags that are so here */
 
 	struct cold cold[BLOCK_SITES];
@@ -116,18 +120,5 @@ struct host_operand block_tag(uint32_t kind, uint32_t access);
  */
 void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one);
 
-/*
- * block_address() and block_access() of the operand of `insn`; cheaper if it is near the one before and not
- * `is_aligned`.
- */
-void block_operand(struct writing *w, const struct insn *insn, uint32_t bytes, uint32_t access,
-	bool is_aligned, bool in_one);
-
-/* The whole check for `cold`, which is_again. */
-void block_again(struct writing *w, struct cold *cold);
-
-/* After an instruction: whether the last operand's check still holds. */
-void block_keep_reach(struct writing *w);
-
-/* T1 = host address of the eight bytes below the guest's stack pointer. */
-void block_push_slot(struct writing *w);
+/* Likewise for a group that begins; T1 is the address. `align`: of the first byte, or 0. */
+void block_access_group(struct writing *w, uint32_t bytes, uint32_t access, uint32_t align);

@@ -79,7 +79,7 @@ static void put_opcode(struct emitter *to, uint32_t how, uint32_t rex, uint8_t o
 
 static bool is_free(uint32_t reg)
 {
-	return reg == HOST_T1 || reg == HOST_T2;
+	return reg == HOST_T1;
 }
 
 void emit_op(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t reg,

@@ -26,7 +26,7 @@
 struct emitter {
 	uint8_t *at, *end;
 	bool is_full; /* something was not written */
-	bool spoils;  /* one of the two free registers was an operand */
+	bool spoils;  /* T1 was an operand */
 };
 
 /* A memory operand of the host. */

@@ -9,6 +9,7 @@
 #include "vmm/soft/flow.h"
 
 #include "vmm/soft/cache.h"
+#include "vmm/soft/group.h"
 
 #define LOOK_AHEAD 8
 
@@ -120,6 +121,16 @@ static void link_condition(struct writing *w, uint32_t condition, int64_t target
 	uint32_t number = link_site(w, target);
 	struct site *site = &w->native->sites[number];
 	site->dead = (uint16_t)((EFFECT_FLAGS & ~live) | w->undefined);
+	if (site->target <= (int32_t)site->offset && !site->is_far) {
+		/* A loop: most often it goes on. */
+		uint8_t *ends = emit_jcc(&w->to, condition ^ 1);
+		if (live && !w->flags_in_cpu)
+			block_save_flags(&w->to);
+		site->is_host = !live;
+		put_checks(w, site, block_cold(w, NULL, number));
+		emit_set_target(ends, w->to.at);
+		return;
+	}
 	uint8_t *jump = emit_jcc(&w->to, condition);
 	struct cold *cold = block_cold(w, jump, number);
 	cold->saves_flags = live && !w->flags_in_cpu;
@@ -146,31 +157,31 @@ static bool condition(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	int64_t target = flow_target(step);
-	block_need_flags(w, HOST_T1);
+	block_need_flags(w, HOST_T2);
 	link_condition(w, step->insn.opcode & 15, target, step_now(w)->live_target);
 	return true;
 }
 
-static void put_return_address(struct writing *w)
+static void put_return_address(struct writing *w, const struct host_operand *slot)
 {
 	const struct step *step = step_now(w);
 	struct host_operand next = {
 		.base = HOST_T2, .index = HOST_NONE, .disp = step->offset + step->insn.length
 	};
-	struct host_operand slot = { .base = HOST_T1, .index = HOST_NONE };
 	struct host_operand below = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
 	emit_load(&w->to, HOST_T2, AT(r) + 8 * R_CODE);
 	emit_lea(&w->to, HOST_T2, &next);
-	emit_op(&w->to, EMIT_WIDE, 0x89, HOST_T2, &slot);
+	emit_op(&w->to, EMIT_WIDE, 0x89, HOST_T2, slot);
 	emit_lea(&w->to, HOST_SP, &below);
 }
 
 static bool call(struct writing *w)
 {
 	int64_t target = flow_target(step_now(w));
-	block_begin_checks(w);
-	block_push_slot(w);
-	put_return_address(w);
+	if (!group_covers(w))
+		block_begin_checks(w);
+	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
+	put_return_address(w, &slot);
 	flow_link(w, target, step_now(w)->live_target);
 	return true;
 }
@@ -234,10 +245,8 @@ static bool go_back(struct writing *w)
 	struct host_operand above = { .base = HOST_SP,
 		.index = HOST_NONE,
 		.disp = 8 + (insn->opcode == 0xc2 ? (int32_t)(uint16_t)insn->imm : 0) };
-	struct host_operand slot = { .base = HOST_T1, .index = HOST_NONE };
 	block_begin_checks(w);
-	emit_move(&w->to, HOST_T1, HOST_SP);
-	block_access(w, 8, ACCESS_READ, false, true);
+	struct host_operand slot = group_stack(w, 0, ACCESS_READ);
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T1, &slot);
 	find_entry(w);
 	emit_lea(&w->to, HOST_SP, &above);
@@ -277,8 +286,8 @@ static bool call_indirect(struct writing *w)
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T2, &code);
 	emit_store(&w->to, AT(native_code), HOST_T2);
 	emit_store(&w->to, AT(native_value), HOST_T1);
-	block_push_slot(w);
-	put_return_address(w);
+	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
+	put_return_address(w, &slot);
 	emit_load(&w->to, HOST_T1, AT(native_value));
 	if (w->native->is_checked)
 		emit_store(&w->to, AT(rip), HOST_T1);
@@ -320,17 +329,16 @@ static void leave_by(struct writing *w, uint32_t site)
 	emit_set_target(emit_jump(&w->to), w->native->writable + w->native->pieces.leave);
 }
 
-/* The page may be in the slot beside, at T2 then. */
-static void look_beside(struct writing *w, const struct cold *cold, const struct site *site)
+void flow_look_beside(struct writing *w, const struct cold *cold)
 {
 	struct emitter *to = &w->to;
-	struct host_operand tag = block_tag(cold->tlb, site->access);
+	struct host_operand tag = block_tag(cold->tlb, cold->access);
 	emit_op(to, EMIT_WIDE, 0x03, HOST_T1, &tag); /* add */
 	emit_op_reg(to, 0, 0x81, 6, HOST_T2);        /* xor */
 	emit_32(to, TLB_BESIDE * sizeof(struct tlb_entry));
 	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &tag);  /* sub */
 	emit_op_reg(to, EMIT_WIDE, 0x81, 7, HOST_T1); /* cmp */
-	emit_32(to, (uint32_t)GUEST_PAGE - site->bytes);
+	emit_32(to, (uint32_t)GUEST_PAGE - cold->bytes);
 	emit_set_target(emit_jcc(to, 6), cold->found); /* jbe */
 }
 
@@ -338,28 +346,21 @@ static void finish_memory(struct writing *w, struct cold *cold, struct site *sit
 {
 	const struct native *native = w->native;
 	bool is_write = site->access & ACCESS_WRITE;
-	look_beside(w, cold, site);
+	flow_look_beside(w, cold);
 	emit_store_imm_32(&w->to, AT(native_site), cold->site);
 	emit_set_target(
 		emit_jump(&w->to), native->writable + native->pieces.miss[cold->tlb][is_write]);
 	if (!cold->back)
 		return;
-	/* What is checked by T1 behind it must not pass. */
 	site->resume = (uint32_t)(w->to.at - native->writable);
 	if (cold->restores)
 		block_restore_flags(&w->to, HOST_T1);
-	EMIT(&w->to, 0x49, 0xc7, 0xc6, 0, 0, 0, 0x80); /* mov r14, -2^31 */
 	emit_set_target(emit_jump(&w->to), cold->back);
 }
 
-static void finish_one(struct writing *w, struct cold *cold)
+void flow_finish(struct writing *w, struct cold *cold)
 {
 	struct native *native = w->native;
-	if (cold->is_again) {
-		emit_set_target(cold->from, w->to.at);
-		block_again(w, cold);
-		return;
-	}
 	struct site *site = &native->sites[cold->site];
 	const uint8_t *start = w->to.at;
 	if (cold->from)
@@ -394,10 +395,4 @@ static void finish_one(struct writing *w, struct cold *cold)
 		emit_set_target(native->writable + site->jump, stub);
 	}
 	leave_by(w, cold->site);
-}
-
-void flow_finish(struct writing *w)
-{
-	for (uint32_t i = 0; i < w->cold_count && !w->to.is_full; i++)
-		finish_one(w, &w->cold[i]);
 }

@@ -20,5 +20,8 @@ int64_t flow_next(const struct step *step);
 /* Flags that may be read by the code at the offset before they are set. */
 uint16_t flow_live_at(struct writing *w, int64_t offset);
 
-/* Writes what is reached seldom. */
-void flow_finish(struct writing *w);
+/* Writes what is reached seldom: all but groups. */
+void flow_finish(struct writing *w, struct cold *cold);
+
+/* Of a failed check: the page may be in the slot beside, which T2 is then. */
+void flow_look_beside(struct writing *w, const struct cold *cold);

@@ -6,8 +6,9 @@
 
 #include "vmm/soft/generate_string.h"
 #include "vmm/soft/generate_system.h"
+#include "vmm/soft/group.h"
 
-#define NOWHERE HOST_NONE
+static const struct host_operand at_t1 = { .base = HOST_T1, .index = HOST_NONE };
 
 /* Where a general register stands for this instruction; loads it to `temp` if it has no place. */
 static uint32_t operand(struct writing *w, uint32_t guest, uint32_t temp)
@@ -36,11 +37,13 @@ static bool needs_rex(uint32_t host)
 	return host >= 4 && host < 8;
 }
 
+/* What the block needs is asked for at once, so that nothing is asked in between. */
 static void need_live(struct writing *w, uint8_t needs)
 {
 	if ((w->live & needs) == needs)
 		return;
-	w->reach.has = false;                   /* it begins again with other registers */
+	for (uint32_t i = w->now; i < w->count && !(needs & LIVE_X87); i++)
+		needs |= w->steps[i].effect.needs & ~LIVE_X87;
 	block_op_cpu(w, 0, 0xf6, 0, AT(lacks)); /* test byte, imm8 */
 	EMIT(&w->to, needs);
 	uint32_t site = block_site(w, SITE_NEED);
@@ -85,45 +88,65 @@ static void note_x87(struct writing *w)
 struct places {
 	uint32_t reg, rm, vvvv;
 	uint32_t how;
+	bool has_t2, rm_is_in_cpu;
 };
 
-static bool choose_reg(struct writing *w, const struct step *step, struct places *to)
+/* T2 if that is free; T1, which spoils a group, if not. */
+static uint32_t take_temp(struct places *to)
+{
+	uint32_t temp = to->has_t2 ? HOST_T1 : HOST_T2;
+	to->has_t2 = true;
+	return temp;
+}
+
+static void choose_reg(struct writing *w, const struct step *step, struct places *to)
 {
 	const struct insn *insn = &step->insn;
 	const struct effect *effect = &step->effect;
 	if (!effect->reg_is_gpr) {
 		to->reg = effect->class == EFFECT_VECTOR ? insn->reg : insn->modrm >> 3 & 7;
-		return true;
+		return;
 	}
 	if (effect->reg_is_byte && is_high_byte(insn, insn->reg)) {
 		to->reg = insn->reg;
 		to->how |= EMIT_NO_REX;
-		return true;
+		return;
 	}
-	to->reg = operand(w, insn->reg, insn->is_memory ? HOST_T2 : HOST_T1);
+	uint32_t host = host_register(insn->reg);
+	to->reg = host != HOST_NONE ? host : operand(w, insn->reg, take_temp(to));
 	if (effect->reg_is_byte && needs_rex(to->reg))
 		to->how |= EMIT_REX;
-	return true;
 }
 
-static bool choose_vvvv(struct writing *w, const struct step *step, struct places *to)
+/*
+ * The second operand of three. If the first, which is only written then, has no place either, it gets T1: an
+ * operand at T1 is read before that.
+ */
+static void choose_vvvv(struct writing *w, const struct step *step, struct places *to)
 {
 	const struct insn *insn = &step->insn;
-	if (!step->effect.vvvv_is_gpr) {
-		to->vvvv = insn->vvvv;
-		return true;
-	}
+	to->vvvv = insn->vvvv;
+	if (!step->effect.vvvv_is_gpr)
+		return;
 	uint32_t host = host_register(insn->vvvv);
 	if (host != HOST_NONE) {
 		to->vvvv = host;
-		return true;
+		return;
 	}
-	/* Of two temporaries in the register form one may be left. */
-	bool reg_has_place = host_register(insn->reg) != HOST_NONE || !step->effect.reg_is_gpr;
-	if (!reg_has_place)
-		return false;
-	to->vvvv = operand(w, insn->vvvv, insn->is_memory ? HOST_T2 : HOST_T1);
-	return true;
+	if (to->has_t2)
+		to->reg = HOST_T1;
+	to->has_t2 = true;
+	to->vvvv = operand(w, insn->vvvv, HOST_T2);
+}
+
+/* An operand in struct cpu instead of a register, if that means the same. */
+static bool is_in_cpu(const struct step *step)
+{
+	const struct insn *insn = &step->insn;
+	const struct effect *effect = &step->effect;
+	bool is_bit_test = insn->map == MAP_0F && insn->opcode == 0xa3;
+	return effect->class == EFFECT_MODRM && !effect->rm_is_written && !is_bit_test &&
+		host_register(insn->rm) == HOST_NONE;
 }
 
 static void choose_rm(struct writing *w, const struct step *step, struct places *to)
@@ -135,12 +158,15 @@ static void choose_rm(struct writing *w, const struct step *step, struct places 
 	} else if (effect->rm_is_byte && is_high_byte(insn, insn->rm)) {
 		to->rm = insn->rm;
 		to->how |= EMIT_NO_REX;
+	} else if (is_in_cpu(step)) {
+		to->rm_is_in_cpu = true;
 	} else if (effect->reg_is_gpr && insn->rm == insn->reg && !(to->how & EMIT_NO_REX)) {
 		to->rm = to->reg;
 		if (effect->rm_is_byte && needs_rex(to->rm))
 			to->how |= EMIT_REX;
 	} else {
-		to->rm = operand(w, insn->rm, HOST_T2);
+		uint32_t host = host_register(insn->rm);
+		to->rm = host != HOST_NONE ? host : operand(w, insn->rm, take_temp(to));
 		if (effect->rm_is_byte && needs_rex(to->rm))
 			to->how |= EMIT_REX;
 	}
@@ -172,29 +198,30 @@ static bool on_memory(struct writing *w)
 	const struct step *step = step_now(w);
 	const struct insn *insn = &step->insn;
 	const struct effect *effect = &step->effect;
-	struct places at = { .vvvv = insn->vvvv };
+	struct places at = {};
 	bool takes_flags = (effect->touches || effect->reads) && step->live_in;
 	bool in_one = takes_flags || has_no_place(step);
-	block_begin_checks(w);
+	if (!group_covers(w))
+		block_begin_checks(w);
 	if (effect->needs)
 		need_live(w, effect->needs);
-	uint32_t access = effect->memory_is_written ? ACCESS_WRITE : ACCESS_READ;
+	struct reference to = group_reference(step);
+	struct emit_operands operands = {};
 	if (effect->needs & LIVE_X87) {
 		block_address(w, insn);
 		emit_store(&w->to, AT(x87_rdp), HOST_T1);
-		block_access(w, effect->memory_bytes, access, effect->is_aligned, in_one);
-		w->reach.has = false;
+		block_access(w, to.bytes, to.access, to.is_aligned, true);
+		operands.rm = at_t1;
 	} else {
-		block_operand(w, insn, effect->memory_bytes, access, effect->is_aligned, in_one);
+		operands.rm = group_operand(w, insn, &to, in_one);
 	}
 	if (takes_flags)
 		block_need_flags(w, HOST_T2);
-	if (!choose_reg(w, step, &at) || !choose_vvvv(w, step, &at))
-		return false;
-	struct emit_operands operands = { .reg = at.reg,
-		.vvvv = at.vvvv,
-		.how = at.how,
-		.rm = { .base = HOST_T1, .index = in_one ? HOST_NONE : HOST_T2 } };
+	choose_reg(w, step, &at);
+	choose_vvvv(w, step, &at);
+	operands.reg = at.reg;
+	operands.vvvv = at.vvvv;
+	operands.how = at.how;
 	emit_insn(&w->to, insn, step->bytes, &operands);
 	store_back(w, step, &at);
 	flags_written(w);
@@ -206,20 +233,27 @@ static bool on_registers(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	const struct insn *insn = &step->insn;
-	struct places at = { .vvvv = insn->vvvv };
+	struct places at = {};
 	uint8_t needs = step->effect.needs;
 	if (needs && (w->live & needs) != needs) {
 		block_begin_checks(w);
 		need_live(w, needs);
 	}
-	need_flags(w, HOST_T1);
-	if (!choose_reg(w, step, &at) || !choose_vvvv(w, step, &at))
-		return false;
+	need_flags(w, HOST_T2);
+	choose_reg(w, step, &at);
+	choose_vvvv(w, step, &at);
 	choose_rm(w, step, &at);
 	struct emit_operands operands = {
 		.reg = at.reg, .rm_reg = at.rm, .vvvv = at.vvvv, .how = at.how
 	};
-	emit_insn(&w->to, insn, step->bytes, &operands);
+	struct insn with = *insn;
+	if (at.rm_is_in_cpu) {
+		with.is_memory = true;
+		operands.rm = (struct host_operand){ .base = HOST_RSP,
+			.index = HOST_NONE,
+			.disp = (int32_t)(AT(r) + 8 * insn->rm) };
+	}
+	emit_insn(&w->to, &with, step->bytes, &operands);
 	store_back(w, step, &at);
 	flags_written(w);
 	note_x87(w);
@@ -229,7 +263,7 @@ static bool on_registers(struct writing *w)
 static bool plain(struct writing *w)
 {
 	const struct step *step = step_now(w);
-	need_flags(w, HOST_T1);
+	need_flags(w, HOST_T2);
 	emit_bytes(&w->to, step->bytes, step->insn.length);
 	flags_written(w);
 	return true;
@@ -258,8 +292,8 @@ static bool load_address(struct writing *w)
 	if (insn->operand_bytes == 4)
 		without.address_bytes = 4; /* the same low half */
 	uint32_t host = host_register(insn->reg);
-	block_address_to(w, &without, host == HOST_NONE ? HOST_T1 : host);
-	keep(w, insn->reg, HOST_T1);
+	block_address_to(w, &without, host == HOST_NONE ? HOST_T2 : host);
+	keep(w, insn->reg, HOST_T2);
 	return true;
 }
 
@@ -270,7 +304,7 @@ static bool move_immediate(struct writing *w)
 	bool is_byte = insn->opcode < 0xb8;
 	uint32_t how = insn->w && !is_byte ? EMIT_WIDE : 0, host = insn->rm;
 	if (!is_byte || !is_high_byte(insn, insn->rm))
-		host = operand(w, insn->rm, HOST_T1);
+		host = operand(w, insn->rm, HOST_T2);
 	if (is_byte && host == insn->rm && is_high_byte(insn, insn->rm) == 0 && needs_rex(host))
 		how |= EMIT_REX;
 	if (!is_byte && insn->operand_bytes == 2)
@@ -288,7 +322,7 @@ static bool move_immediate(struct writing *w)
 static bool byte_swap(struct writing *w)
 {
 	const struct insn *insn = &step_now(w)->insn;
-	uint32_t host = operand(w, insn->rm, HOST_T1);
+	uint32_t host = operand(w, insn->rm, HOST_T2);
 	uint8_t rex = (uint8_t)(0x40 | insn->w << 3 | (host >> 3 & 1));
 	if (rex != 0x40)
 		EMIT(&w->to, rex);
@@ -300,7 +334,7 @@ static bool byte_swap(struct writing *w)
 static bool exchange_a(struct writing *w)
 {
 	const struct insn *insn = &step_now(w)->insn;
-	uint32_t host = operand(w, insn->rm, HOST_T1);
+	uint32_t host = operand(w, insn->rm, HOST_T2);
 	if (insn->operand_bytes == 2)
 		EMIT(&w->to, 0x66);
 	emit_op_reg(&w->to, insn->w ? EMIT_WIDE : 0, 0x87, HOST_RAX, host);
@@ -315,18 +349,17 @@ static void move_stack(struct writing *w, int32_t by)
 	emit_lea(&w->to, HOST_SP, &at);
 }
 
-static const struct host_operand at_t1 = { .base = HOST_T1, .index = HOST_NONE };
-
 static bool push(struct writing *w)
 {
 	const struct step *step = step_now(w);
-	block_begin_checks(w);
-	block_push_slot(w);
+	if (!group_covers(w))
+		block_begin_checks(w);
+	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
 	if (step->effect.class == EFFECT_PUSH_IMMEDIATE) {
-		emit_op(&w->to, EMIT_WIDE, 0xc7, 0, &at_t1);
+		emit_op(&w->to, EMIT_WIDE, 0xc7, 0, &slot);
 		emit_32(&w->to, (uint32_t)step->insn.imm);
 	} else {
-		emit_op(&w->to, EMIT_WIDE, 0x89, operand(w, step->insn.rm, HOST_T2), &at_t1);
+		emit_op(&w->to, EMIT_WIDE, 0x89, operand(w, step->insn.rm, HOST_T2), &slot);
 	}
 	move_stack(w, -8);
 	return true;
@@ -345,9 +378,9 @@ static bool push_memory(struct writing *w)
 		block_get(w, HOST_T2, step->insn.rm);
 	}
 	emit_store(&w->to, AT(native_value), HOST_T2);
-	block_push_slot(w);
+	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
 	emit_load(&w->to, HOST_T2, AT(native_value));
-	emit_op(&w->to, EMIT_WIDE, 0x89, HOST_T2, &at_t1);
+	emit_op(&w->to, EMIT_WIDE, 0x89, HOST_T2, &slot);
 	move_stack(w, -8);
 	return true;
 }
@@ -355,17 +388,14 @@ static bool push_memory(struct writing *w)
 static bool pop(struct writing *w)
 {
 	const struct insn *insn = &step_now(w)->insn;
-	block_begin_checks(w);
-	emit_move(&w->to, HOST_T1, HOST_SP);
-	block_access(w, 8, ACCESS_READ, false, true);
+	if (!group_covers(w))
+		block_begin_checks(w);
+	struct host_operand slot = group_stack(w, 0, ACCESS_READ);
 	uint32_t host = host_register(insn->rm);
-	if (host == HOST_SP) {
-		emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_SP, &at_t1);
-		return true;
-	}
-	emit_op(&w->to, EMIT_WIDE, 0x8b, host == HOST_NONE ? HOST_T1 : host, &at_t1);
-	keep(w, insn->rm, HOST_T1);
-	move_stack(w, 8);
+	emit_op(&w->to, EMIT_WIDE, 0x8b, host == HOST_NONE ? HOST_T2 : host, &slot);
+	keep(w, insn->rm, HOST_T2);
+	if (host != HOST_SP)
+		move_stack(w, 8);
 	return true;
 }
 

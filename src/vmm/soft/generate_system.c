@@ -4,6 +4,8 @@
  */
 #include "vmm/soft/generate_system.h"
 
+#include "vmm/soft/group.h"
+
 static bool direction(struct writing *w)
 {
 	bool sets = step_now(w)->insn.opcode == 0xfd;
@@ -29,7 +31,6 @@ static bool selector(struct writing *w)
 static bool push_flags(struct writing *w)
 {
 	struct emitter *to = &w->to;
-	struct host_operand at_t1 = { .base = HOST_T1, .index = HOST_NONE };
 	struct host_operand below = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
 	block_begin_checks(w);
 	block_op_cpu(w, EMIT_0F, 0xb7, HOST_T1, AT(flags)); /* movzx */
@@ -45,9 +46,9 @@ static bool push_flags(struct writing *w)
 	emit_op_reg(to, 0, 0x0b, HOST_T1, HOST_T2); /* or */
 	block_op_cpu(w, 0, 0x0b, HOST_T1, AT(rflags_rest));
 	emit_store(to, AT(native_value), HOST_T1);
-	block_push_slot(w);
+	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
 	emit_load(to, HOST_T2, AT(native_value));
-	emit_op(to, EMIT_WIDE, 0x89, HOST_T2, &at_t1);
+	emit_op(to, EMIT_WIDE, 0x89, HOST_T2, &slot);
 	emit_lea(to, HOST_SP, &below);
 	return true;
 }

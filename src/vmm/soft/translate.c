@@ -9,6 +9,7 @@
 #include "vmm/soft/cache.h"
 #include "vmm/soft/flow.h"
 #include "vmm/soft/generate.h"
+#include "vmm/soft/group.h"
 
 bool translate_has_room(const struct native *native)
 {
@@ -106,6 +107,7 @@ struct mark {
 	uint32_t sites, cold, mode;
 	bool in_host, in_cpu;
 	uint8_t live;
+	struct group group;
 };
 
 static struct mark mark(const struct writing *w)
@@ -116,7 +118,8 @@ static struct mark mark(const struct writing *w)
 		.mode = w->mode,
 		.in_host = w->flags_in_host,
 		.in_cpu = w->flags_in_cpu,
-		.live = w->live };
+		.live = w->live,
+		.group = w->group };
 }
 
 static void go_back(struct writing *w, const struct mark *mark)
@@ -128,15 +131,15 @@ static void go_back(struct writing *w, const struct mark *mark)
 	w->flags_in_host = mark->in_host;
 	w->flags_in_cpu = mark->in_cpu;
 	w->live = mark->live;
+	w->group = mark->group;
 }
 
 /* Where the slow way of its accesses comes back. */
 static void set_resume(struct writing *w, uint32_t cold)
 {
 	for (; cold < w->cold_count; cold++) {
-		bool is_memory = w->cold[cold].is_again ||
-			w->native->sites[w->cold[cold].site].kind == SITE_MEMORY;
-		if (!is_memory)
+		if (w->cold[cold].is_group ||
+			w->native->sites[w->cold[cold].site].kind != SITE_MEMORY)
 			continue;
 		w->cold[cold].back = w->to.at;
 		w->cold[cold].restores = w->flags_in_host && step_now(w)->live_out;
@@ -152,17 +155,64 @@ static bool write_step(struct writing *w)
 	if (step->effect.class != EFFECT_OTHER) {
 		if (generate(w) && !w->to.is_full) {
 			set_resume(w, before.cold);
-			block_keep_reach(w);
+			group_step(w, false);
 			return true;
 		}
 		go_back(w, &before);
-		w->reach.has = step->effect.class == EFFECT_CONDITION && w->reach.has;
-		if (flow(w) && !w->to.is_full)
+		if (flow(w) && !w->to.is_full) {
+			group_step(w, ends(step));
 			return !ends(step);
+		}
 		go_back(w, &before);
 	}
+	group_close(w);
 	block_callout(w);
 	return false;
+}
+
+static void note_undefined(struct writing *w)
+{
+	const struct effect *effect = &step_now(w)->effect;
+	w->undefined = (uint16_t)((w->undefined & ~effect->kills) | effect->undefined);
+}
+
+/* The instructions of a group, each with its own checks; then back to where the block goes on. */
+static void write_carefully(struct writing *w, const struct cold group)
+{
+	bool goes_on = true;
+	emit_set_target(group.from, w->to.at);
+	w->mode = group.mode;
+	flow_look_beside(w, &group);
+	if (group.from_2)
+		emit_set_target(group.from_2, w->to.at);
+	w->live = group.live;
+	w->flags_in_host = group.in_host;
+	w->flags_in_cpu = group.in_cpu;
+	w->undefined = group.undefined;
+	w->is_careful = true;
+	for (w->now = group.first; goes_on && w->now <= group.last; w->now++) {
+		goes_on = write_step(w);
+		note_undefined(w);
+	}
+	w->is_careful = false;
+	if (!goes_on || group.ended)
+		return;
+	bool is_live = w->steps[group.last].live_out;
+	if (is_live && group.end_in_cpu && !w->flags_in_cpu)
+		block_save_flags(&w->to);
+	if (is_live && group.end_in_host && !w->flags_in_host)
+		block_restore_flags(&w->to, HOST_T2);
+	emit_set_target(emit_jump(&w->to), group.back);
+}
+
+static void write_cold(struct writing *w)
+{
+	for (uint32_t i = 0; i < w->cold_count && !w->to.is_full; i++) {
+		if (w->cold[i].is_group)
+			write_carefully(w, w->cold[i]);
+		else
+			flow_finish(w, &w->cold[i]);
+	}
 }
 
 static void write_entry(struct writing *w, struct block *block)
@@ -180,19 +230,18 @@ static void write_all(struct writing *w, struct block *block)
 	bool goes_on = true;
 	write_entry(w, block);
 	w->undefined = 0;
-	w->reach.has = false;
 	for (w->now = 0; goes_on && w->now < w->count; w->now++) {
 		goes_on = write_step(w);
-		const struct effect *effect = &step_now(w)->effect;
-		w->undefined = (uint16_t)((w->undefined & ~effect->kills) | effect->undefined);
+		note_undefined(w);
 	}
 	if (goes_on) {
+		group_close(w);
 		w->now = w->count - 1;
 		flow_link(w, next_offset(last), last->live_out);
 	}
 	block->count = (uint8_t)w->now;
 	block->undefined = w->undefined;
-	flow_finish(w);
+	write_cold(w);
 }
 
 static void write_stale(struct writing *w, struct block *block)
@@ -236,6 +285,7 @@ uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, ui
 	w->block = native->block_count;
 	w->count = w->now = w->cold_count = 0;
 	w->live = 0;
+	w->group.is_active = w->is_careful = false;
 	w->flags_in_host = w->flags_in_cpu = false;
 	w->to = (struct emitter){ .at = native->writable + native->used };
 	w->to.end = w->to.at + BLOCK_BYTES;

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * group.h - operands in memory near each other have one check.
+ *
+ * When an operand is to be checked, the instructions behind it are searched for others with the same
+ * registers. If there are some, the check is for all their bytes, T1 keeps the host's address and the others
+ * have none. Where it fails - another page, the end of one - the instructions are written once more behind
+ * the block, each with a check of its own.
+ */
+#pragma once
+
+#include "vmm/soft/block.h"
+
+/* An operand: base + index << scale + disp. */
+struct reference {
+	uint8_t base, index, scale, segment;
+	uint8_t bytes, access;
+	bool is_aligned;
+	int64_t disp;
+};
+
+/* Whether the operand of this instruction is one of a group that was checked. */
+static inline bool group_covers(const struct writing *w)
+{
+	return w->group.is_active;
+}
+
+/*
+ * Where this instruction's operand is, checked now or with a group; a group is not begun if it is `alone`.
+ * It needs T2 to stay as it is unless `in_one` is set.
+ */
+struct host_operand group_operand(
+	struct writing *w, const struct insn *insn, const struct reference *to, bool in_one);
+
+struct reference group_reference(const struct step *step);
+
+/* The eight bytes at the guest's stack pointer and `disp`; T2 is free behind it. */
+struct host_operand group_stack(struct writing *w, int32_t disp, uint32_t access);
+
+/* After an instruction was written; `ended`: the block ends with it. */
+void group_step(struct writing *w, bool ended);
+
+/* The group ends before the present instruction. */
+void group_close(struct writing *w);
