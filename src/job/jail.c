@@ -77,6 +77,16 @@ static bool is_dir(int fd)
 	return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+/* A directory with all that is below it, a file as it was opened. */
+static uint64_t access_of(int fd, uint64_t all)
+{
+	if (is_dir(fd))
+		return all;
+	int flags = fcntl(fd, F_GETFL);
+	return LANDLOCK_ACCESS_FS_READ_FILE |
+		(flags >= 0 && (flags & O_ACCMODE) == O_RDWR ? LANDLOCK_ACCESS_FS_WRITE_FILE : 0);
+}
+
 static int landlock(const int *dirs, size_t dir_count, bool with_system, struct error *e)
 {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -89,10 +99,7 @@ static int landlock(const int *dirs, size_t dir_count, bool with_system, struct 
 		return error_errno(e, "make a Landlock ruleset");
 	int r = with_system ? allow_system(ruleset, e) : 0;
 	for (size_t i = 0; r == 0 && i < dir_count; i++)
-		r = allow(ruleset, dirs[i],
-			is_dir(dirs[i]) ? attributes.handled_access_fs
-					: (uint64_t)LANDLOCK_ACCESS_FS_READ_FILE,
-			e);
+		r = allow(ruleset, dirs[i], access_of(dirs[i], attributes.handled_access_fs), e);
 	if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		r = error_errno(e, "enter the Landlock ruleset");
 	return r;

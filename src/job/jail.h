@@ -16,6 +16,6 @@ int jail_files(const int *dirs, size_t dir_count, struct error *e) must_use;
 /*
  * For a task that runs a program of the host over hostile bytes: it finds the system's files read-only and may
  * write below the directories among `opened` only; it can set owners but has no other right of root. The
- * program inherits `opened`, to be named as /proc/self/fd/N; files among them are read-only.
+ * program inherits `opened`, to be named as /proc/self/fd/N; files among them can be used as they were opened.
  */
 int jail_program(const int *opened, size_t count, bool with_network, struct error *e) must_use;

@@ -27,6 +27,7 @@ static const struct {
 	{ "image", task_image },
 	{ "oci", task_oci },
 	{ "oci-archive", task_oci_archive },
+	{ "ext2", task_ext2 },
 	{ "fetch", task_fetch },
 	{ "pack", task_pack },
 	{ "unpack", task_unpack },

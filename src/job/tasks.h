@@ -77,3 +77,9 @@ int task_volume(struct task *task, json_t **ret, struct error *e) must_use;
  * answers {"fingerprint", "size"} of the file.
  */
 int task_unikernel(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "ext2": fds [volume]; makes the file system that the library OS knows on a volume of zeroes, repairs one that was not
+ * closed, and makes it as large as the volume. A volume with other bytes stays as it is.
+ */
+int task_ext2(struct task *task, json_t **ret, struct error *e) must_use;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * build.c - has the image made that a unikernel starts from, by a berth-job in its jail.
+ * build.c - has the image made that a unikernel starts from, and the file system of its storage, by a berth-job in
+ * its jail.
  */
 #include "tender/build.h"
 
@@ -9,9 +10,15 @@
 #include <string.h>
 
 #include "base/channel.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "host/process.h"
 #include "model/json.h"
+
+#define EXT2_HEAD_AT     1024
+#define EXT2_MAGIC       0xef53
+#define EXT2_BLOCK_BYTES 4096
+#define EXT2_BYTES_MIN   MIB /* a smaller one is bytes only */
 
 /* Beside us when installed, in its folder when built. */
 static char *beside(const char *name, const char *built)
@@ -29,16 +36,13 @@ static char *beside(const char *name, const char *built)
 	return alloc_printf("%s/%s", self, built);
 }
 
-static int send_task(int channel, const struct tender_plan *plan, struct error *e)
+static int send_task(int channel, const json_t *task, int fd, struct error *e)
 {
-	cleanup(json_decref) json_t *task =
-		json_pack("{s:s, s:O, s:s, s:s, s:s}", "task", "unikernel", "layers", plan->layers,
-			"program", plan->program, "path", plan->search, "to", plan->image);
 	cleanup(free) char *text = json_dumps(task, JSON_COMPACT);
 	if (!text)
 		return error_set(e, -EINVAL, "a text of the plan is not UTF-8");
-	int r = channel_send(channel, text, strlen(text), NULL, 0);
-	return r < 0 ? error_code(e, r, "ask for the image") : 0;
+	int r = channel_send(channel, text, strlen(text), &fd, fd < 0 ? 0 : 1);
+	return r < 0 ? error_code(e, r, "ask for it") : 0;
 }
 
 /* Until the answer; 1 while there is none. */
@@ -54,7 +58,7 @@ static int take_answer(const char *text, size_t length, struct error *e)
 		return 1;
 	json_int_t code = json_integer_value(json_object_get(error, "code"));
 	return error_set(e, code > 0 && code < 4096 ? -(int)code : -EIO, "%.400s",
-		json_text(error, "text") ?: "the image could not be made");
+		json_text(error, "text") ?: "it could not be made");
 }
 
 static int wait_for_answer(int channel, struct error *e)
@@ -64,25 +68,24 @@ static int wait_for_answer(int channel, struct error *e)
 		struct pollfd wait = { .fd = channel, .events = POLLIN };
 		size_t no_fds = 0;
 		if (poll(&wait, 1, -1) < 0 && errno != EINTR)
-			return error_errno(e, "wait for the image");
+			return error_errno(e, "wait for berth-job");
 		ssize_t length = channel_receive(channel, text, CHANNEL_MESSAGE_MAX, NULL, &no_fds);
 		if (length == -EAGAIN)
 			continue;
 		if (length <= 0)
-			return error_set(e, -EIO,
-				"the image's berth-job ended without an answer; runner.log says why");
+			return error_set(
+				e, -EIO, "berth-job ended without an answer; runner.log says why");
 		int r = take_answer(text, (size_t)length, e);
 		if (r <= 0)
 			return r;
 	}
 }
 
-int build_image(const struct tender_plan *plan, struct error *e)
+/* Has it done, with a descriptor or without (-1). */
+static int have_done(const json_t *task, int fd, struct error *e)
 {
 	int ends[2], status;
 	struct process job;
-	if (access(plan->image, F_OK) == 0)
-		return 0;
 	cleanup(free) char *program = beside("berth-job", "../job/berth-job");
 	int r = channel_pair(ends, e);
 	if (r < 0)
@@ -98,7 +101,7 @@ int build_image(const struct tender_plan *plan, struct error *e)
 		&job, e);
 	close(ends[1]);
 	if (r == 0) {
-		r = send_task(ends[0], plan, e);
+		r = send_task(ends[0], task, fd, e);
 		if (r == 0)
 			r = wait_for_answer(ends[0], e);
 		(void)!process_wait(job.pidfd, &status);
@@ -106,6 +109,37 @@ int build_image(const struct tender_plan *plan, struct error *e)
 	}
 	close(ends[0]);
 	return r;
+}
+
+int build_image(const struct tender_plan *plan, struct error *e)
+{
+	if (access(plan->image, F_OK) == 0)
+		return 0;
+	cleanup(json_decref) json_t *task =
+		json_pack("{s:s, s:O, s:s, s:s, s:s}", "task", "unikernel", "layers", plan->layers,
+			"program", plan->program, "path", plan->search, "to", plan->image);
+	return have_done(task, -1, e);
+}
+
+/* Whether a berth-job has anything to do: it is not made, not closed, or smaller than its volume. */
+static bool is_ready(int fd, uint64_t bytes)
+{
+	struct {
+		uint32_t inodes, blocks, other[12];
+		uint16_t magic, state;
+	} head;
+	return file_read_at(fd, &head, sizeof(head), EXT2_HEAD_AT) == 0 &&
+		head.magic == EXT2_MAGIC && (head.state & 1) &&
+		head.blocks >= bytes / EXT2_BLOCK_BYTES;
+}
+
+int build_volume(int fd, uint64_t bytes, struct error *e)
+{
+	if (bytes < EXT2_BYTES_MIN || is_ready(fd, bytes))
+		return 0;
+	cleanup(json_decref) json_t *task = json_pack("{s:s}", "task", "ext2");
+	int r = have_done(task, fd, e);
+	return r < 0 ? error_prefix(e, r, "the file system of its storage") : 0;
 }
 
 void build_by_hand(char **words, struct error *e)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * build.h - has the image made that a unikernel starts from, by a berth-job in its jail.
+ * build.h - has the image made that a unikernel starts from, and the file system of its storage, by a berth-job in
+ * its jail.
  */
 #pragma once
 
@@ -8,6 +9,9 @@
 
 /* The image of the plan is there afterwards; -ENOEXEC says why its program cannot run. */
 int build_image(const struct tender_plan *plan, struct error *e) must_use;
+
+/* The volume has a clean file system as large as itself, unless somebody else's bytes are on it. */
+int build_volume(int fd, uint64_t bytes, struct error *e) must_use;
 
 /* `berth-tender --build`: becomes the program that does it, whose words follow the first; returns if it failed. */
 void build_by_hand(char **words, struct error *e);

@@ -78,7 +78,7 @@ static int open_volume(struct instance *instance, struct error *e)
 		return error_errno(e, "open %s", path);
 	instance->volume = fd;
 	instance->volume_bytes = (uint64_t)bytes;
-	return 0;
+	return build_volume(fd, instance->volume_bytes, e);
 }
 
 /* A file of the instance's directory; in memory only when it is run by hand. */

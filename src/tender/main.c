@@ -31,6 +31,7 @@ static const char usage[] =
 	"  --build                        make an image of a directory and the static PROGRAM in it\n"
 	"  --root=IMAGE                   run the program of such an image; WORDs replace its own\n"
 	"  --verbose                      say at the end which system calls the program missed\n" CARD_USAGE
+	"  --volume=FILE                  its storage: a file or device with ext2 (mke2fs -b 4096)\n"
 	"  --mem=MIB                      memory of the unikernel (512)\n"
 	"  --block:NAME=FILE              attach FILE as its block device NAME\n"
 	"  --block-sector-size:NAME=N     its block size (512)\n"
@@ -123,7 +124,7 @@ static uint32_t count_words(char **words)
 
 /* What the options say of a program for the library OS. */
 struct program_options {
-	const char *root;
+	const char *root, *volume;
 	bool is_verbose;
 	uint64_t memory_bytes;
 	enum hvt_ring ring;
@@ -148,6 +149,10 @@ static int take_options(int end, char **words, struct solo5 *solo5, struct progr
 	for (int i = 1; i < end && !text_equal(words[i], "--"); i++) {
 		if (text_starts(words[i], "--root=")) {
 			options->root = words[i] + strlen("--root=");
+			continue;
+		}
+		if (text_starts(words[i], "--volume=")) {
+			options->volume = words[i] + strlen("--volume=");
 			continue;
 		}
 		if (text_starts(words[i], "--ring=")) {
@@ -189,6 +194,11 @@ static int run_program(const struct program_options *options, const void *data, 
 		if (r < 0)
 			return error_prefix(e, r, "%s", options->root);
 	}
+	cleanup(close) int volume =
+		options->volume ? open(options->volume, O_RDWR | O_CLOEXEC) : -1;
+	off_t volume_bytes = volume < 0 ? 0 : lseek(volume, 0, SEEK_END);
+	if (options->volume && (volume < 0 || volume_bytes < 0))
+		return error_errno(e, "open %s", options->volume);
 	return process_run(data, size,
 		&(struct unikernel_options){ .memory_bytes = options->memory_bytes,
 			.arguments = words,
@@ -198,6 +208,8 @@ static int run_program(const struct program_options *options, const void *data, 
 			.root = root,
 			.root_bytes = root_bytes,
 			.root_fd = root_fd,
+			.volume_fd = volume < 0 ? 0 : volume,
+			.volume_bytes = (uint64_t)volume_bytes,
 			.card = &options->card,
 			.is_verbose = options->is_verbose },
 		e);

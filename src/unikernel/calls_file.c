@@ -11,6 +11,7 @@
 #include "unikernel/descriptors.h"
 #include "unikernel/events.h"
 #include "unikernel/heap.h"
+#include "unikernel/kept.h"
 #include "unikernel/net/socket.h"
 #include "unikernel/opened.h"
 #include "unikernel/pipe.h"
@@ -521,11 +522,17 @@ static int64_t serve_fallocate(struct registers *r)
 	return node_truncate(file->node, r->rdx + r->r10);
 }
 
-/* There is nothing behind the memory that a file is in. */
 static int64_t serve_sync(struct registers *r)
 {
-	if (r->number == SYS_sync)
-		return 0;
+	if (r->number != SYS_sync && !descriptor_file(r->rdi))
+		return -EBADF;
+	int e = kept_sync();
+	return r->number == SYS_sync ? 0 : e;
+}
+
+/* Nobody else has the file, and nothing is read ahead. */
+static int64_t serve_advice(struct registers *r)
+{
 	return descriptor_file(r->rdi) ? 0 : -EBADF;
 }
 
@@ -547,7 +554,7 @@ const struct call calls_of_files[] = {
 	{ SYS_dup2, "dup2", serve_dup2 },
 	{ SYS_dup3, "dup3", serve_dup3 },
 	{ SYS_fcntl, "fcntl", serve_fcntl },
-	{ SYS_flock, "flock", serve_sync },
+	{ SYS_flock, "flock", serve_advice },
 	{ SYS_pipe, "pipe", serve_pipe },
 	{ SYS_pipe2, "pipe2", serve_pipe2 },
 	{ SYS_eventfd, "eventfd", serve_eventfd },
@@ -573,6 +580,6 @@ const struct call calls_of_files[] = {
 	{ SYS_fdatasync, "fdatasync", serve_sync },
 	{ SYS_syncfs, "syncfs", serve_sync },
 	{ SYS_sync, "sync", serve_sync },
-	{ SYS_fadvise64, "fadvise64", serve_sync },
+	{ SYS_fadvise64, "fadvise64", serve_advice },
 	{ 0, NULL, NULL },
 };

@@ -9,6 +9,7 @@
 
 #include "unikernel/call.h"
 #include "unikernel/events.h"
+#include "unikernel/exit.h"
 #include "unikernel/futex.h"
 #include "unikernel/missed.h"
 #include "unikernel/net/net.h"
@@ -77,7 +78,7 @@ static void end_program(int status)
 {
 	missed_report();
 	net_drain();
-	platform_exit(status);
+	kernel_exit(status);
 }
 
 static int64_t serve_exit_group(struct registers *r)

@@ -12,10 +12,12 @@
 #include "unikernel/descriptors.h"
 #include "unikernel/events.h"
 #include "unikernel/heap.h"
+#include "unikernel/kept.h"
 #include "unikernel/opened.h"
 #include "unikernel/path.h"
 
 #define TMPFS_MAGIC 0x01021994
+#define EXT2_MAGIC  0xef53
 
 /* Where a relative path starts. */
 static int start_of(uint64_t directory, const char *path, struct node **ret)
@@ -269,19 +271,19 @@ static int64_t serve_readlinkat(struct registers *r)
 	return read_link(r->rdi, r->rsi, r->rdx, r->r10);
 }
 
-static int make(uint64_t directory, uint64_t path, uint32_t mode, struct node **ret)
+static int make(uint64_t directory, uint64_t path, uint32_t mode, uint64_t rdev, char *target)
 {
 	struct place place;
+	struct node *node = NULL;
 	int r = walk(directory, path, false, &place);
 	if (r < 0)
 		return r;
-	return place.node ? -EEXIST : path_make(&place, mode, ret);
+	return place.node ? -EEXIST : path_make_special(&place, mode, rdev, target, &node);
 }
 
 static int64_t make_directory(uint64_t directory, uint64_t path, uint64_t mode)
 {
-	struct node *node = NULL;
-	return make(directory, path, S_IFDIR | (uint32_t)(mode & 01777), &node);
+	return make(directory, path, S_IFDIR | (uint32_t)(mode & 01777), 0, NULL);
 }
 
 static int64_t serve_mkdir(struct registers *r)
@@ -296,14 +298,11 @@ static int64_t serve_mkdirat(struct registers *r)
 
 static int64_t make_node(uint64_t directory, uint64_t path, uint64_t mode, uint64_t device)
 {
-	struct node *node = NULL;
 	uint32_t type = (uint32_t)mode & S_IFMT;
 	if (type != S_IFREG && type != 0 && type != S_IFCHR && type != S_IFBLK && type != S_IFIFO)
 		return -EINVAL;
-	int r = make(directory, path, (type ? type : S_IFREG) | ((uint32_t)mode & 07777), &node);
-	if (r == 0)
-		node->rdev = device;
-	return r;
+	return make(
+		directory, path, (type ? type : S_IFREG) | ((uint32_t)mode & 07777), device, NULL);
 }
 
 static int64_t serve_mknod(struct registers *r)
@@ -318,19 +317,14 @@ static int64_t serve_mknodat(struct registers *r)
 
 static int64_t make_symlink(uint64_t target, uint64_t directory, uint64_t path)
 {
-	struct node *node = NULL;
 	size_t length = strlen(at(target));
 	if (length == 0 || length >= PATH_LONGEST)
 		return length ? -ENAMETOOLONG : -ENOENT;
 	char *text = heap_text(at(target), length);
-	int r = text ? make(directory, path, S_IFLNK | 0777, &node) : -ENOSPC;
-	if (r < 0) {
+	int r = text ? make(directory, path, S_IFLNK | 0777, 0, text) : -ENOSPC;
+	if (r < 0)
 		heap_free(text);
-		return r;
-	}
-	node->target = text;
-	node->size = length;
-	return 0;
+	return r;
 }
 
 static int64_t serve_symlink(struct registers *r)
@@ -357,7 +351,11 @@ static int64_t link_at(
 		return -EPERM;
 	if (place.node)
 		return -EEXIST;
+	r = node_change(node);
+	if (r < 0)
+		return r;
 	node->ctime_ns = node_now();
+	node_changed(node);
 	return node_link(place.directory, place.name, place.length, node);
 }
 
@@ -393,8 +391,8 @@ static int64_t remove_at(uint64_t directory, uint64_t path, bool wants_directory
 	if (wants_directory && !is_empty(place.node))
 		return -ENOTEMPTY;
 	place.directory->mtime_ns = place.directory->ctime_ns = place.node->ctime_ns = node_now();
-	node_unlink(place.directory, place.entry);
-	return 0;
+	node_changed(place.directory);
+	return node_unlink(place.directory, place.entry);
 }
 
 static int64_t serve_unlink(struct registers *r)
@@ -435,8 +433,13 @@ static int64_t make_way(const struct place *from, const struct place *to, uint64
 		return node_is_directory(to->node) ? -EISDIR : -ENOTDIR;
 	if (node_is_directory(to->node) && !is_empty(to->node))
 		return -ENOTEMPTY;
-	node_unlink(to->directory, to->entry);
-	return 0;
+	return node_unlink(to->directory, to->entry);
+}
+
+/* What the image has below a directory would stay behind; of the volume and in memory it all goes along. */
+static bool is_movable(struct node *directory)
+{
+	return directory->in_memory || (directory->kept && !directory->has_image);
 }
 
 static int64_t rename_at(uint64_t from_directory, uint64_t from_path, uint64_t directory,
@@ -459,15 +462,20 @@ static int64_t rename_at(uint64_t from_directory, uint64_t from_path, uint64_t d
 	if (node_is_directory(from.node) && is_below(to.directory, from.node))
 		return -EINVAL;
 	struct node *node = from.node;
+	if (node_keeper && node_is_directory(node) && !is_movable(node))
+		return -EXDEV;
 	int64_t e = make_way(&from, &to, flags);
 	if (e < 0)
 		return e;
 	r = node_link(to.directory, to.name, to.length, node);
 	if (r < 0)
 		return r;
-	node_unlink(from.directory, from.entry);
+	r = node_unlink(from.directory, from.entry);
 	node->ctime_ns = to.directory->mtime_ns = from.directory->mtime_ns = node_now();
-	return 0;
+	node_changed(to.directory);
+	node_changed(from.directory);
+	node_changed(node);
+	return r;
 }
 
 static int64_t serve_rename(struct registers *r)
@@ -482,8 +490,12 @@ static int64_t serve_renameat(struct registers *r)
 
 static int64_t set_mode(struct node *node, uint64_t mode)
 {
+	int r = node_change(node);
+	if (r < 0)
+		return r;
 	node->mode = (node->mode & S_IFMT) | ((uint32_t)mode & 07777);
 	node->ctime_ns = node_now();
+	node_changed(node);
 	return 0;
 }
 
@@ -506,11 +518,15 @@ static int64_t serve_fchmod(struct registers *r)
 
 static int64_t set_owner(struct node *node, uint64_t uid, uint64_t gid)
 {
+	int r = node_change(node);
+	if (r < 0)
+		return r;
 	if ((uint32_t)uid != UINT32_MAX)
 		node->uid = (uint32_t)uid;
 	if ((uint32_t)gid != UINT32_MAX)
 		node->gid = (uint32_t)gid;
 	node->ctime_ns = node_now();
+	node_changed(node);
 	return 0;
 }
 
@@ -560,9 +576,13 @@ static int64_t serve_utimensat(struct registers *r)
 		if (e < 0)
 			return e;
 	}
+	int changing = node_change(node);
+	if (changing < 0)
+		return changing;
 	const struct timespec *times = at(r->rdx);
 	node->atime_ns = times ? time_to_set(&times[0], node->atime_ns) : node_now();
 	node->mtime_ns = times ? time_to_set(&times[1], node->mtime_ns) : node_now();
+	node_changed(node);
 	return 0;
 }
 
@@ -570,6 +590,8 @@ static int64_t serve_utimes(struct registers *r)
 {
 	struct node *node = NULL;
 	int e = find((uint64_t)AT_FDCWD, r->rdi, true, &node);
+	if (e == 0)
+		e = node_change(node);
 	if (e < 0)
 		return e;
 	const struct timeval *times = at(r->rsi);
@@ -577,6 +599,7 @@ static int64_t serve_utimes(struct registers *r)
 	node->mtime_ns = times
 		? (uint64_t)times[1].tv_sec * 1000000000 + (uint64_t)times[1].tv_usec * 1000
 		: node_now();
+	node_changed(node);
 	return 0;
 }
 
@@ -628,18 +651,22 @@ static int64_t serve_umask(struct registers *r)
 	return old;
 }
 
-static void fill_statfs(struct statfs *ret)
+static void fill_statfs(const struct node *node, struct statfs *ret)
 {
+	struct kept_room room = { KERNEL_PAGE, memory_total() / KERNEL_PAGE,
+		memory_left() / KERNEL_PAGE, memory_total() / KERNEL_PAGE,
+		memory_left() / KERNEL_PAGE };
+	bool is_kept = node && kept_room(node, &room);
 	*ret = (struct statfs){
-		.f_type = TMPFS_MAGIC,
-		.f_bsize = KERNEL_PAGE,
-		.f_blocks = memory_total() / KERNEL_PAGE,
-		.f_bfree = memory_left() / KERNEL_PAGE,
-		.f_bavail = memory_left() / KERNEL_PAGE,
-		.f_files = memory_total() / KERNEL_PAGE,
-		.f_ffree = memory_left() / KERNEL_PAGE,
+		.f_type = is_kept ? EXT2_MAGIC : TMPFS_MAGIC,
+		.f_bsize = (long)room.block_bytes,
+		.f_blocks = room.blocks,
+		.f_bfree = room.blocks_free,
+		.f_bavail = room.blocks_free,
+		.f_files = room.inodes,
+		.f_ffree = room.inodes_free,
 		.f_namelen = NAME_LONGEST,
-		.f_frsize = KERNEL_PAGE,
+		.f_frsize = (long)room.block_bytes,
 	};
 }
 
@@ -649,15 +676,16 @@ static int64_t serve_statfs(struct registers *r)
 	int e = find((uint64_t)AT_FDCWD, r->rdi, true, &node);
 	if (e < 0)
 		return e;
-	fill_statfs(at(r->rsi));
+	fill_statfs(node, at(r->rsi));
 	return 0;
 }
 
 static int64_t serve_fstatfs(struct registers *r)
 {
-	if (!descriptor_file(r->rdi))
+	const struct file *file = descriptor_file(r->rdi);
+	if (!file)
 		return -EBADF;
-	fill_statfs(at(r->rsi));
+	fill_statfs(file->node, at(r->rsi));
 	return 0;
 }
 

@@ -163,6 +163,7 @@ static struct node *node_of(uint64_t number)
 		node->target = target;
 	} else if (S_ISDIR(node->mode)) {
 		node->fill = fill_directory;
+		node->has_image = true;
 		node->private_data = number;
 	} else {
 		node->rdev = raw.block;
@@ -227,7 +228,9 @@ static void fill_block(struct node *directory, const uint8_t *block, uint64_t si
 			return;
 		if (links_of(entry.number) > 1)
 			remember(entry.number, node);
-		(void)node_link(directory, name, length, node);
+		struct entry *shown = node_show(directory, name, length, node);
+		if (shown)
+			shown->is_over_image = true;
 		node_drop(node);
 	}
 }

@@ -19,9 +19,6 @@
 /* Runs the program of `boot` until it exits. */
 void kernel_main(const struct boot *boot) __attribute__((__noreturn__));
 
-/* Ends the unikernel with a sentence on the console; for what only a fault of ours can cause. */
-void kernel_panic(const char *sentence) __attribute__((__noreturn__));
-
 /* Serves the call whose registers stand on the kernel stack. */
 void unikernel_call(struct registers *registers);
 

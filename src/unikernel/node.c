@@ -10,6 +10,7 @@
 #define HASH_FIRST     16u
 
 static uint64_t last_number = 1;
+const struct node_keeper *node_keeper;
 
 uint64_t node_now(void)
 {
@@ -41,10 +42,19 @@ static void free_pages(struct node *node, uint64_t from)
 	}
 }
 
+void node_forget_bytes(struct node *node)
+{
+	free_pages(node, 0);
+	heap_free(node->regular.pages);
+	memset(&node->regular, 0, sizeof(node->regular));
+}
+
 void node_drop(struct node *node)
 {
 	if (--node->references > 0)
 		return;
+	if (node->kept)
+		node_keeper->drop(node);
 	if (S_ISREG(node->mode)) {
 		free_pages(node, 0);
 		heap_free(node->regular.pages);
@@ -73,7 +83,9 @@ void node_stat(const struct node *node, struct stat *ret)
 		.st_rdev = node->rdev,
 		.st_size = (off_t)node->size,
 		.st_blksize = KERNEL_PAGE,
-		.st_blocks = S_ISREG(node->mode) ? (blkcnt_t)((node->size + 4095) / 4096 * 8) : 0,
+		.st_blocks = node->kept       ? (blkcnt_t)node_keeper->sectors(node)
+			: S_ISREG(node->mode) ? (blkcnt_t)((node->size + 4095) / 4096 * 8)
+					      : 0,
 		.st_atim = time_of(node->atime_ns),
 		.st_mtim = time_of(node->mtime_ns),
 		.st_ctim = time_of(node->ctime_ns),
@@ -106,13 +118,13 @@ static bool grow_hash(struct directory *directory)
 	return true;
 }
 
-int node_link(struct node *node, const char *name, size_t length, struct node *child)
+struct entry *node_show(struct node *node, const char *name, size_t length, struct node *child)
 {
 	struct directory *directory = &node->directory;
 	struct entry *entry = heap_alloc(sizeof(*entry) + length + 1);
 	if (!entry || !grow_hash(directory)) {
 		heap_free(entry);
-		return -ENOSPC;
+		return NULL;
 	}
 	memcpy(entry->name, name, length);
 	entry->length = (uint32_t)length;
@@ -133,12 +145,50 @@ int node_link(struct node *node, const char *name, size_t length, struct node *c
 		child->links += child->links == 1; /* its own "." */
 		child->directory.parent = node;
 		child->directory.name = entry->name;
+		child->in_memory |= node->in_memory;
 		node->links++;
+	} else {
+		child->home = node;
 	}
-	return 0;
+	child->named = entry;
+	return entry;
 }
 
-void node_unlink(struct node *node, struct entry *entry)
+int node_link(struct node *node, const char *name, size_t length, struct node *child)
+{
+	struct node *home = child->home, *parent = NULL;
+	struct entry *named = child->named;
+	if (node_is_directory(child))
+		parent = child->directory.parent;
+	struct entry *entry = node_show(node, name, length, child);
+	if (!entry)
+		return -ENOSPC;
+	int r = node_keeper ? node_keeper->link(node, entry, child) : 0;
+	if (r == 0)
+		return 0;
+	node_hold(child);
+	if (parent && named) { /* a directory that was to move stays */
+		child->directory.parent = parent;
+		child->directory.name = named->name;
+	}
+	node_hide(node, entry);
+	child->home = home;
+	child->named = named;
+	node_drop(child);
+	return r;
+}
+
+int node_unlink(struct node *node, struct entry *entry)
+{
+	const struct node *child = entry->node;
+	bool is_moving = node_is_directory(child) && child->named != entry;
+	int r = node_keeper ? node_keeper->unlink(node, entry, is_moving) : 0;
+	if (r == 0)
+		node_hide(node, entry);
+	return r;
+}
+
+void node_hide(struct node *node, struct entry *entry)
 {
 	struct directory *directory = &node->directory;
 	struct entry **link = &directory->hash[entry->hash % directory->hash_size];
@@ -162,6 +212,10 @@ void node_unlink(struct node *node, struct entry *entry)
 		if (child->directory.name == entry->name)
 			child->links = 0;
 	}
+	if (child->named == entry) {
+		child->named = NULL;
+		child->home = NULL;
+	}
 	heap_free(entry);
 	node_drop(child);
 }
@@ -180,6 +234,18 @@ struct entry *node_entry(struct node *node, const char *name, size_t length)
 			memcmp(entry->name, name, length) != 0))
 		entry = entry->next_hash;
 	return entry;
+}
+
+int node_change(struct node *node)
+{
+	int r = node_keeper ? node_keeper->change(node, node->size) : 0;
+	return r < 0 ? r : 0;
+}
+
+void node_changed(struct node *node)
+{
+	if (node->kept)
+		node_keeper->changed(node);
 }
 
 /* Copies what the image has of the range; what it has not reads as zero. */
@@ -214,6 +280,8 @@ int64_t node_read(struct node *node, void *to, uint64_t size, uint64_t offset)
 		return 0;
 	if (size > node->size - offset)
 		size = node->size - offset;
+	if (node->kept)
+		return node_keeper->read(node, to, size, offset);
 	if (node->regular.page_count == 0) {
 		read_image(&node->regular.image, out, size, offset);
 		return (int64_t)size;
@@ -271,7 +339,12 @@ int64_t node_write(struct node *node, const void *from, uint64_t size, uint64_t 
 		return 0;
 	if (offset > FILE_PAGES_MAX * KERNEL_PAGE || size > FILE_PAGES_MAX * KERNEL_PAGE)
 		return -EFBIG;
-	int r = grow_pages(node, (offset + size + KERNEL_PAGE - 1) / KERNEL_PAGE);
+	int r = node_change(node);
+	if (r < 0)
+		return r;
+	if (node->kept)
+		return node_keeper->write(node, from, size, offset);
+	r = grow_pages(node, (offset + size + KERNEL_PAGE - 1) / KERNEL_PAGE);
 	if (r < 0)
 		return r;
 	node->regular.prepared = NULL;
@@ -309,6 +382,11 @@ int node_truncate(struct node *node, uint64_t size)
 {
 	if (size > FILE_PAGES_MAX * KERNEL_PAGE)
 		return -EFBIG;
+	int r = node_keeper ? node_keeper->change(node, size) : 0;
+	if (r < 0)
+		return r;
+	if (node->kept)
+		return node_keeper->truncate(node, size);
 	node->regular.prepared = NULL;
 	if (size < node->size) {
 		cut_image(&node->regular.image, size);

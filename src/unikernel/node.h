@@ -24,6 +24,7 @@ struct entry {
 	uint64_t cookie;
 	uint32_t hash;
 	uint32_t length;
+	bool is_over_image; /* the image has this name, too */
 	char name[];
 };
 
@@ -62,6 +63,11 @@ struct node {
 		} regular;
 		char *target; /* of a symbolic link */
 	};
+	struct node *home;   /* of what is no directory: one that names it, by `named` */
+	struct entry *named; /* the entry of a directory, or one of the others */
+	struct kept *kept;   /* its place on the volume; NULL: in the image or in memory */
+	bool in_memory;      /* a directory: what is in it has no place on the volume */
+	bool has_image;      /* a directory: the image may have names in it */
 	void (*fill)(struct node *node); /* before a directory is read */
 	int64_t (*generate)(
 		struct node *node, char *to, uint64_t size); /* the text of a file or link */
@@ -69,6 +75,24 @@ struct node {
 		struct file **ret); /* NULL: regular or directory */
 	uint64_t private_data;
 };
+
+/*
+ * Where changes are kept (kept.c); NULL: in memory. link() is called when the entry is there, unlink() before it goes;
+ * change() before a node that has no place is changed: 0 with one that has its first bytes, 1 if it stays in memory; changed() afterwards.
+ * The others are for nodes with a place.
+ */
+struct node_keeper {
+	int (*link)(struct node *directory, struct entry *entry, struct node *node);
+	int (*unlink)(struct node *directory, struct entry *entry, bool is_moving);
+	int (*change)(struct node *node, uint64_t bytes);
+	void (*changed)(struct node *node);
+	int64_t (*read)(const struct node *node, void *to, uint64_t size, uint64_t offset);
+	int64_t (*write)(struct node *node, const void *from, uint64_t size, uint64_t offset);
+	int (*truncate)(struct node *node, uint64_t size);
+	void (*drop)(struct node *node);
+	uint64_t (*sectors)(const struct node *node);
+};
+extern const struct node_keeper *node_keeper;
 
 /* A node with one reference and no link; NULL without memory. */
 struct node *node_new(uint32_t mode);
@@ -84,8 +108,20 @@ static inline bool node_is_directory(const struct node *node)
 /* Adds a name for `child`, which gains a link. 0, -ENOMEM, -ENOSPC. The name must not be there. */
 int node_link(struct node *directory, const char *name, size_t length, struct node *child);
 
-/* Takes the entry away; its node loses a link. */
-void node_unlink(struct node *directory, struct entry *entry);
+/* Takes the entry away; its node loses a link. 0, -ENOSPC. */
+int node_unlink(struct node *directory, struct entry *entry);
+
+/* The same for names that are there already, or that nobody keeps; NULL without memory. */
+struct entry *node_show(
+	struct node *directory, const char *name, size_t length, struct node *child);
+void node_hide(struct node *directory, struct entry *entry);
+
+/* Around a change of mode, owner or times: 0, -ENOSPC. */
+int node_change(struct node *node);
+void node_changed(struct node *node);
+
+/* A regular file's bytes stand elsewhere now. */
+void node_forget_bytes(struct node *node);
 struct entry *node_entry(struct node *directory, const char *name, size_t length);
 
 /* Bytes of a regular file. Reading stops at the end; writing grows it; -ENOSPC, -EFBIG. */

@@ -168,7 +168,8 @@ int64_t path_of(const struct node *directory, char *to, uint64_t size)
 	return (int64_t)(size - start);
 }
 
-int path_make(const struct place *place, uint32_t mode, struct node **ret)
+int path_make_special(
+	const struct place *place, uint32_t mode, uint64_t rdev, char *target, struct node **ret)
 {
 	if (place->directory->links == 0)
 		return -ENOENT;
@@ -178,11 +179,24 @@ int path_make(const struct place *place, uint32_t mode, struct node **ret)
 	struct node *node = node_new(kind | (mode & ~(S_ISLNK(mode) ? 0 : path_umask) & 07777));
 	if (!node)
 		return -ENOSPC;
+	node->rdev = rdev;
+	if (target) {
+		node->target = target;
+		node->size = strlen(target);
+	}
 	int r = node_link(place->directory, place->name, place->length, node);
-	node_drop(node); /* the link holds it */
+	if (r < 0 && target)
+		node->target = NULL; /* still the caller's */
+	node_drop(node);             /* the link holds it */
 	if (r < 0)
 		return r;
 	place->directory->mtime_ns = place->directory->ctime_ns = node_now();
+	node_changed(place->directory);
 	*ret = node;
 	return 0;
+}
+
+int path_make(const struct place *place, uint32_t mode, struct node **ret)
+{
+	return path_make_special(place, mode, 0, NULL, ret);
 }

@@ -38,3 +38,7 @@ int64_t path_read_link(struct node *link, char *to, uint64_t size);
 
 /* A new node of `mode` at a walked place without an entry. */
 int path_make(const struct place *place, uint32_t mode, struct node **ret);
+
+/* The same of a device, or of a link to `target`, which is then the node's. */
+int path_make_special(
+	const struct place *place, uint32_t mode, uint64_t rdev, char *target, struct node **ret);

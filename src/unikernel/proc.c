@@ -6,6 +6,7 @@
 
 #include "unikernel/descriptors.h"
 #include "unikernel/heap.h"
+#include "unikernel/kept.h"
 #include "unikernel/net/net.h"
 #include "unikernel/process.h"
 #include "unikernel/writer.h"
@@ -98,7 +99,8 @@ static void write_cmdline(struct writer *w)
 
 static void write_mounts(struct writer *w)
 {
-	writer_put(w, "root / tmpfs rw 0 0\nproc /proc proc rw 0 0\ndev /dev devtmpfs rw 0 0\n");
+	writer_put(w, "@ / @ rw 0 0\nproc /proc proc rw 0 0\ndev /dev devtmpfs rw 0 0\n",
+		kept_is_there() ? "/dev/vda" : "root", kept_is_there() ? "ext2" : "tmpfs");
 }
 
 static void write_comm(struct writer *w)

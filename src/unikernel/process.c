@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "unikernel/descriptors.h"
+#include "unikernel/exit.h"
 #include "unikernel/heap.h"
 #include "unikernel/path.h"
 #include "unikernel/signals.h"
@@ -134,7 +135,7 @@ static void put_back(struct process *child)
 	if (child->has_executed) {
 		load_unmap(&program);
 		if (load_again(&child->program) < 0)
-			platform_exit(128 + SIGKILL);
+			kernel_exit(128 + SIGKILL);
 	}
 	node_drop(program.node);
 	program = child->program;
@@ -356,7 +357,7 @@ static void begin_anew(struct registers *r, const struct words *words, uint32_t 
 	program = (struct program){ .node = node }; /* should that fail */
 	if (load_program(node, name, &fresh) < 0) {
 		process_end(SIGKILL);
-		platform_exit(128 + SIGKILL);
+		kernel_exit(128 + SIGKILL);
 	}
 	node_drop(node);
 	program = fresh;

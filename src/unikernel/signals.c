@@ -12,6 +12,7 @@
 
 #include <sys/ucontext.h>
 
+#include "unikernel/exit.h"
 #include "unikernel/heap.h"
 
 #define RED_ZONE     128u
@@ -237,7 +238,7 @@ static void end_by(int signal)
 {
 	if (end_process)
 		end_process(signal);
-	platform_exit(128 + signal);
+	kernel_exit(128 + signal);
 }
 
 static bool can_restart(uint64_t number)

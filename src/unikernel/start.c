@@ -5,7 +5,9 @@
 #include "unikernel/calls.h"
 #include "unikernel/devices.h"
 #include "unikernel/erofs.h"
+#include "unikernel/exit.h"
 #include "unikernel/heap.h"
+#include "unikernel/kept.h"
 #include "unikernel/missed.h"
 #include "unikernel/net/net.h"
 #include "unikernel/proc.h"
@@ -14,15 +16,6 @@
 #include "unikernel/volume.h"
 
 #define STACK_BYTES (8u << 20)
-
-void kernel_panic(const char *sentence)
-{
-	static const char head[] = "unikernel: ";
-	platform_console_write(2, head, sizeof(head) - 1);
-	platform_console_write(2, sentence, strlen(sentence));
-	platform_console_write(2, "\n", 1);
-	platform_exit(255);
-}
 
 /* Where the program begins, if that is not the root. */
 static void find_directory(const struct boot *boot)
@@ -51,6 +44,8 @@ static void make_tree(const struct boot *boot)
 	path_root->directory.parent = path_root;
 	path_working = path_root;
 	node_hold(path_root);
+	if (kept_init(boot, path_root) < 0)
+		kernel_panic("the file system of the volume is broken");
 	if (devices_init(boot) < 0 || volume_init(boot) < 0)
 		kernel_panic("there is not enough memory for /dev");
 	find_directory(boot);
@@ -158,6 +153,17 @@ static void make_slot(void)
 		kernel_panic("the address of the library OS's entry cannot be protected");
 }
 
+/* All that stands now was made by us, or was there. */
+static void begin_to_keep(void)
+{
+	static const char *const ours[] = { "/dev", "/proc", "/sys" };
+	struct node *node = NULL;
+	for (size_t i = 0; i < COUNT(ours); i++)
+		if (path_find(path_root, ours[i], false, &node) == 0 && node_is_directory(node))
+			kept_leave_out(node);
+	kept_begin();
+}
+
 static void load_first(struct node *node, const char *path, struct program *ret)
 {
 	int r = load_program(node, path, ret);
@@ -221,6 +227,7 @@ void kernel_main(const struct boot *given)
 		arguments_bytes(boot) };
 	if (proc_init(&place) < 0)
 		kernel_panic("there is not enough memory for /proc");
+	begin_to_keep();
 	process_init(boot, &program, stack, stack + stack_bytes);
 	name_thread(at(boot->words_address));
 	if (platform_lock() < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * volume.c - the storage that was asked for, as the block device /dev/vda: bytes, without a file system.
+ * volume.c - the storage that was asked for, as the block device /dev/vda: its bytes.
  */
 #include "unikernel/volume.h"
 
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "unikernel/file.h"
+#include "unikernel/kept.h"
 #include "unikernel/node.h"
 #include "unikernel/path.h"
 
@@ -37,6 +38,8 @@ static int64_t volume_write(struct file *file, const void *from, uint64_t size, 
 {
 	(void)file;
 	uint64_t count = inside(*position, size);
+	if (kept_is_there())
+		return -EBUSY; /* the file system on it is in use */
 	if (size && !count)
 		return -ENOSPC;
 	int64_t put = count ? platform_volume_write(*position, from, count) : 0;

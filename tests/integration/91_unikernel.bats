@@ -99,25 +99,39 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	create10() { jq -n --arg program "$1" '{name: "u10", type: "unikernel", profiles: ["plain"],
 		devices: {root: {type: "disk", path: "/", pool: "default", size: "64MiB"}},
 		source: {type: "image", alias: "box"}, config: {"oci.entrypoint": $program, "limits.memory": "16MiB"}}'; }
-	api_wait POST /1.0/instances "$(create10 "dd if=/etc/passwd of=/dev/vda conv=notrunc")"
-	lxc start u10
-	eventually 5 sh -c '[ "$(lxc list u10 -f csv -c s)" = STOPPED ]'
+	# again PROGRAM: runs it to its end.
+	again() {
+		lxc config set "${2:-u10}" oci.entrypoint "$1"
+		lxc start "${2:-u10}"
+		eventually 20 sh -c "[ \"\$(lxc list ${2:-u10} -f csv -c s)\" = STOPPED ]"
+	}
+	local log="$BERTH_DIR/instances/default/u10/console.log"
+	api_wait POST /1.0/instances "$(create10 true)"
+	again "sh -c 'df -k / | tail -n 1; cp /etc/passwd /kept; echo more >> /etc/group; rm /etc/passwd; mkdir /dir'"
+	grep -E '^/dev/vda +65536 ' "$log"
 	lxc snapshot u10 written
-	lxc config set u10 oci.entrypoint "head -c 16 /dev/vda"
-	lxc start u10
-	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u10/console.log"'
-	eventually 5 sh -c '[ "$(lxc list u10 -f csv -c s)" = STOPPED ]'
+	again "sh -c 'cat /kept; tail -n 1 /etc/group; ls /etc/passwd; ls -d /dir'"
+	grep root:x:0:0 "$log"
+	grep -x more <(tr -d '\r' <"$log")
+	grep '/etc/passwd: No such file' "$log"
+	grep -x /dir <(tr -d '\r' <"$log")
 	lxc copy u10 u11
-	lxc config set u10 oci.entrypoint "dd if=/dev/zero of=/dev/vda bs=1M"
-	lxc start u10
-	eventually 20 sh -c 'grep -q "64+0 records out" "$BERTH_DIR/instances/default/u10/console.log"'
-	lxc start u11
-	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u11/console.log"'
-	eventually 5 sh -c '[ "$(lxc list u10 -f csv -c s)" = STOPPED ]'
+	again "sh -c 'dd if=/dev/zero of=/kept bs=1M; rm -r /dir'"
+	grep 'No space left on device' "$log"
+	again "head -c 16 /kept" u11
+	grep root:x:0:0 "$BERTH_DIR/instances/default/u11/console.log"
 	lxc restore u10 written
-	lxc config set u10 oci.entrypoint "head -c 16 /dev/vda"
+	again "head -c 16 /kept"
+	grep root:x:0:0 "$log"
+	# Killed while it writes, it goes on with what is whole; larger, it has the room.
+	lxc config set u10 oci.entrypoint "sh -c 'while :; do cp /kept /k; mv /k /l; mkdir /d; rmdir /d; done'"
 	lxc start u10
-	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u10/console.log"'
+	sleep 0.3
+	lxc stop -f u10
+	lxc config device set u10 root size 96MiB
+	again "sh -c 'df -k / | tail -n 1; head -c 16 /kept'"
+	grep -E '^/dev/vda +98304 ' "$log"
+	grep root:x:0:0 "$log"
 	lxc delete -f u10 u11
 }
 
