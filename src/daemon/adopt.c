@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/proxy_nat.h"
 #include "daemon/remove.h"
 #include "daemon/start_plan.h"
 #include "host/cgroup.h"
@@ -131,6 +132,8 @@ static void promise_again(struct live *live)
 			e.text);
 	else
 		live->instance->kind->limits(&spec, &live->cpus, &live->limits);
+	if (r == 0 && proxy_nat_apply(live->instance, &spec, &e) < 0)
+		log_error("not forwarded again instance=%s: %s", live->instance->name, e.text);
 }
 
 static bool has_file(int dir, const char *name)

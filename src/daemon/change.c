@@ -16,6 +16,7 @@
 #include "daemon/machine_change.h"
 #include "daemon/network_lease.h"
 #include "daemon/nics.h"
+#include "daemon/proxy_nat.h"
 #include "daemon/remove.h"
 #include "daemon/start_plan.h"
 #include "daemon/storage.h"
@@ -152,6 +153,16 @@ static bool is_nic(const json_t *devices, const char *name)
 	return !device || text_equal(json_text(device, "type"), "nic");
 }
 
+static bool is_nat_proxy(const json_t *devices, const char *name)
+{
+	const json_t *device = json_object_get(devices, name);
+	const char *nat = json_text(device, "nat");
+	bool is_nat = false;
+	return !device ||
+		(text_equal(json_text(device, "type"), "proxy") && nat &&
+			resources_read_bool(nat, &is_nat, NULL) == 0 && is_nat);
+}
+
 /* Devices that a running instance would have to gain, lose or exchange; network cards it can. */
 static int devices_check(const json_t *old, const json_t *new, uint32_t can, struct error *e)
 {
@@ -164,7 +175,8 @@ static int devices_check(const json_t *old, const json_t *new, uint32_t can, str
 			const char *name = json_object_iter_key(at);
 			const json_t *was = json_object_get(old, name);
 			const json_t *is = json_object_get(new, name);
-			if (is_nic(old, name) && is_nic(new, name))
+			if ((is_nic(old, name) && is_nic(new, name)) ||
+				(is_nat_proxy(old, name) && is_nat_proxy(new, name)))
 				continue;
 			if ((can & KIND_CAN_DEVICES) && (!was || container_change_is_live(was)) &&
 				(!is || container_change_is_live(is)))
@@ -199,7 +211,9 @@ static int limits_set(struct instance *instance, const struct spec *spec, struct
 	if ((instance->kind->can & KIND_IS_MACHINE) && limits.memory_bytes < had)
 		limits.memory_bytes = had;
 	int r = launch_set_limits(instance->live, &limits, e);
-	return r < 0 ? r : nics_update(instance, spec, e);
+	if (r == 0)
+		r = nics_update(instance, spec, e);
+	return r < 0 ? r : proxy_nat_apply(instance, spec, e);
 }
 
 static int live_change(struct instance *instance, const struct spec *spec, struct error *e)

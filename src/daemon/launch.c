@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "daemon/nics.h"
 #include "daemon/proxies.h"
+#include "daemon/proxy_nat.h"
 #include "host/cgroup.h"
 #include "host/cgroup_devices.h"
 #include "host/cgroup_limits.h"
@@ -353,7 +354,7 @@ static size_t failing_step(const struct service *service)
 	return text && text_to_u64(text, &step) == 0 ? step : SIZE_MAX;
 }
 
-static void files_remove(const struct instance *instance)
+static void files_remove(struct instance *instance)
 {
 	static const char *const files[] = { RUNNER_PLAN_FILE, RUNNER_CONTROL_FILE,
 		RUNNER_EXIT_FILE, "machine.json", "vsock" };
@@ -361,6 +362,7 @@ static void files_remove(const struct instance *instance)
 	if (instance_open_dir(instance, &dir, NULL) < 0)
 		return;
 	proxies_end(dir);
+	proxy_nat_end(instance);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		if (unlinkat(dir, files[i], 0) < 0 && errno != ENOENT)
 			log_error("remove instance=%s file=%s: %m", instance->name, files[i]);

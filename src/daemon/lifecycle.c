@@ -18,6 +18,7 @@
 #include "daemon/launch.h"
 #include "daemon/machine_state.h"
 #include "daemon/proxies.h"
+#include "daemon/proxy_nat.h"
 #include "daemon/server_instance.h"
 #include "daemon/start_plan.h"
 #include "daemon/warnings.h"
@@ -243,7 +244,12 @@ static void is_running(struct live *live)
 	if (live->instance->state == INSTANCE_STARTING &&
 		instance_spec(live->instance, &proxying->spec, NULL) == 0 &&
 		proxying->spec.devices.proxy_count > 0) {
-		proxies_update(live, &proxying->spec, proxies_are_there, proxying);
+		struct error e = {};
+		int r = proxy_nat_apply(live->instance, &proxying->spec, &e);
+		if (r < 0)
+			proxies_are_there(proxying, r, &e);
+		else
+			proxies_update(live, &proxying->spec, proxies_are_there, proxying);
 		return;
 	}
 	spec_done(&proxying->spec);

@@ -25,6 +25,7 @@
 #include "daemon/network_forward.h"
 #include "daemon/network_lease.h"
 #include "daemon/network_leave.h"
+#include "daemon/network_nat.h"
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
 #include "daemon/service.h"
@@ -455,6 +456,7 @@ void networks_stop(struct service *service)
 	if (!networks)
 		return;
 	leaving_stop(networks);
+	network_nats_free(networks);
 	if (networks->attached_count == 0)
 		remove_all(networks);
 	while (networks->list) {

@@ -64,6 +64,7 @@ struct card {
 };
 
 struct leaving;
+struct nat;
 
 struct networks {
 	struct service *service;
@@ -75,6 +76,7 @@ struct networks {
 	bool is_settled; /* what an earlier daemon left is adopted or removed */
 	struct network *list;
 	size_t count;
+	struct nat *nats; /* of network_nat.c */
 	struct card *cards[CARD_INDEXES][CARD_BUCKETS];
 	size_t card_count;
 	size_t attached_count; /* of all networks */

@@ -60,7 +60,7 @@ int proxies_check(const struct spec *spec, struct error *e)
 	for (size_t i = 0; i < spec->devices.proxy_count; i++) {
 		const struct proxy_device *proxy = &spec->devices.proxies[i];
 		const struct proxy_address *listen = &proxy->listen;
-		if (proxy->listens_inside || listen->protocol == PROXY_UNIX)
+		if (proxy->is_nat || proxy->listens_inside || listen->protocol == PROXY_UNIX)
 			continue;
 		for (size_t k = 0; k < listen->port_count; k++) {
 			int r = try_port(listen, listen->ports[k]);
@@ -232,6 +232,8 @@ void proxies_update(struct live *live, const struct spec *wanted, proxies_done *
 		.instance = live->instance, .wanted = json_object(), .done = done, .data = data
 	};
 	for (size_t i = 0; i < wanted->devices.proxy_count; i++) {
+		if (wanted->devices.proxies[i].is_nat)
+			continue;
 		json_t *request = request_of(&wanted->devices.proxies[i]);
 		json_object_set_new(update->wanted, json_text(request, "file"), request);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proxies.h - the proxy devices of running containers.
+ * proxies.h - the proxy devices of running containers, but for those with `nat` (proxy_nat.h).
  *
  * A proxy is a process (`berth-container proxy`) that ends by itself when its instance does. What there are
  * stands in the instance's directory: the file proxy-DEVICE says what it does, and is locked by the process

@@ -47,9 +47,15 @@ static int check_devices(
 			"host's block device or file without a path",
 			disk->device, machine->noun);
 	}
-	if (devices->node_count || devices->match_count || devices->proxy_count)
+	const struct proxy_device *proxy = devices_proxy(devices);
+	if (devices->node_count || devices->match_count)
 		return error_set(e, -EINVAL, "devices.%s: %s has no devices of the host",
-			devices->nodes[0].device, machine->noun);
+			devices->node_count ? devices->nodes[0].device : devices->matches[0].device,
+			machine->noun);
+	if (proxy)
+		return error_set(e, -EINVAL,
+			"devices.%s.nat: must be true: %s has no process of the host",
+			proxy->device, machine->noun);
 	return 0;
 }
 

@@ -66,9 +66,15 @@ static int unikernel_check(const struct spec *spec, const struct kind_host *host
 			return error_set(e, -EINVAL,
 				"devices.%s: a unikernel has only its root disk",
 				devices->disks[i].device);
-	if (devices->node_count || devices->match_count || devices->proxy_count)
+	const struct proxy_device *proxy = devices_proxy(devices);
+	if (devices->node_count || devices->match_count)
 		return error_set(e, -EINVAL, "devices.%s: a unikernel has no devices of the host",
-			devices->nodes[0].device);
+			devices->node_count ? devices->nodes[0].device
+					    : devices->matches[0].device);
+	if (proxy)
+		return error_set(e, -EINVAL,
+			"devices.%s.nat: must be true: a unikernel has no process of the host",
+			proxy->device);
 	if (devices->nic_count > 1)
 		return error_set(e, -EINVAL, "devices.%s: a unikernel has one network card",
 			devices->nics[1].device);

@@ -28,7 +28,6 @@ struct raw_device {
 	struct match_device match;
 	struct proxy_device proxy;
 	const char *gputype, *bind;
-	bool is_nat;
 	const char *nictype, *parent_type;
 	uint64_t max_bits;
 	bool is_required, is_required_set;
@@ -234,7 +233,7 @@ static const struct field proxy_fields[] = {
 	{ "listen", FIELD_READ, .read = read_proxy },
 	{ "connect", FIELD_READ, .read = read_proxy },
 	{ "bind", FIELD_TEXT, RAW(bind) },
-	{ "nat", FIELD_BOOL, RAW(is_nat) },
+	{ "nat", FIELD_BOOL, PROXY(is_nat) },
 	{ "proxy_protocol", FIELD_BOOL, PROXY(has_header) },
 	{ "mode", FIELD_OCTAL, PROXY(mode), .max = 0777 },
 	{ "uid", FIELD_SMALL, PROXY(uid), .max = UINT32_MAX - 1 },
@@ -388,6 +387,31 @@ static int match_finish(struct raw_device *raw, struct error *e)
 	return 0;
 }
 
+/* What a packet filter can do. */
+static int nat_finish(const struct proxy_device *proxy, struct error *e)
+{
+	const struct proxy_address *listen = &proxy->listen, *connect = &proxy->connect;
+	if (proxy->listens_inside)
+		return error_set(e, -EINVAL, "devices.%s.bind: with nat it is host", proxy->device);
+	if (proxy->has_header)
+		return error_set(e, -EINVAL,
+			"devices.%s.proxy_protocol: not with nat, which writes nothing",
+			proxy->device);
+	if (listen->protocol == PROXY_UNIX || listen->protocol != connect->protocol)
+		return error_set(e, -EINVAL,
+			"devices.%s.connect: with nat both sides are tcp or both udp",
+			proxy->device);
+	if (listen->is_ipv6 != connect->is_ipv6)
+		return error_set(e, -EINVAL,
+			"devices.%s.connect: with nat both sides are IPv4 or both IPv6",
+			proxy->device);
+	if (text_equal(listen->host, "0.0.0.0") || text_equal(listen->host, "::"))
+		return error_set(e, -EINVAL,
+			"devices.%s.listen: with nat it is one address of this host",
+			proxy->device);
+	return 0;
+}
+
 static int proxy_finish(struct raw_device *raw, struct error *e)
 {
 	static const struct {
@@ -402,11 +426,6 @@ static int proxy_finish(struct raw_device *raw, struct error *e)
 		return error_set(e, -EINVAL, "devices.%s.listen: is missing", raw->device);
 	if (!proxy->connect.port_count && !proxy->connect.path[0])
 		return error_set(e, -EINVAL, "devices.%s.connect: is missing", raw->device);
-	if (raw->is_nat)
-		return error_set(e, -EINVAL,
-			"devices.%s.nat: is not offered; a forward of the network does that "
-			"(lxc network forward)",
-			raw->device);
 	while (raw->bind && i < ARRAY_SIZE(sides) && !text_equal(sides[i].name, raw->bind))
 		i++;
 	if (i == ARRAY_SIZE(sides))
@@ -419,7 +438,9 @@ static int proxy_finish(struct raw_device *raw, struct error *e)
 			"devices.%s.proxy_protocol: only a tcp connection begins with it",
 			raw->device);
 	int r = proxy_check_pair(&proxy->listen, &proxy->connect, e);
-	return r < 0 ? error_prefix(e, r, "devices.%s.connect", raw->device) : 0;
+	if (r < 0)
+		return error_prefix(e, r, "devices.%s.connect", raw->device);
+	return proxy->is_nat ? nat_finish(proxy, e) : 0;
 }
 
 static int nothing_finish(struct raw_device *raw, struct error *e)
@@ -450,6 +471,14 @@ static const struct device_type {
 	{ "pci", NULL, 0, nothing_finish, "is not offered" },
 	{ "infiniband", NULL, 0, nothing_finish, "is not offered" },
 };
+
+const struct proxy_device *devices_proxy(const struct devices *devices)
+{
+	for (size_t i = 0; i < devices->proxy_count; i++)
+		if (!devices->proxies[i].is_nat)
+			return &devices->proxies[i];
+	return NULL;
+}
 
 static const struct device_type *type_find(const char *name)
 {

@@ -76,6 +76,7 @@ struct match_device {
 struct proxy_device {
 	const char *device;
 	struct proxy_address listen, connect;
+	bool is_nat;                     /* the host's packet filter does it, without a process */
 	bool listens_inside;             /* in the instance, and connects on the host */
 	bool has_header;                 /* HAProxy's PROXY header before the first byte */
 	uint32_t mode, uid, gid;         /* of a unix socket that it listens at */
@@ -103,6 +104,9 @@ static inline void devices_done_cleanup(struct devices *local)
 {
 	devices_done(local);
 }
+
+/* A proxy that is a process, or NULL. */
+const struct proxy_device *devices_proxy(const struct devices *devices);
 
 /* The disk at "/", or NULL. */
 const struct disk_device *devices_root(const struct devices *devices);

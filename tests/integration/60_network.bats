@@ -419,6 +419,63 @@ rate() {
 
 asks_outside() { outside socat -T 2 - "TCP:$1:$2,connect-timeout=2" </dev/null; }
 
+@test "a proxy with nat leads to a running instance without a process, and shows who connects" {
+	serve a socat TCP-LISTEN:80,fork,reuseaddr SYSTEM:'echo from a $SOCAT_PEERADDR'
+	serve a socat UDP-LISTEN:53,fork SYSTEM:'echo udp'
+	local proxies
+	proxies=$(pgrep -fc 'berth-container proxy' || true)
+	lxc config device add a web proxy nat=true listen=tcp:192.0.2.9:8088,8090-8091 connect=tcp:0.0.0.0:80
+	lxc config device add a names proxy nat=true listen=udp:192.0.2.9:5353 "connect=udp:$(address a inet):53"
+	eventually 5 asks_outside 192.0.2.9 8088 >/dev/null
+	[[ $(asks_outside 192.0.2.9 8088) == "from a 192.0.2.2" ]]
+	[[ $(asks_outside 192.0.2.9 8091) == "from a 192.0.2.2" ]]
+	[[ $(inside b socat -T 2 - TCP:192.0.2.9:8088,connect-timeout=2 </dev/null) == "from a"* ]]
+	[[ $(echo | outside timeout 3 socat -t 2 - UDP:192.0.2.9:5353) == udp ]]
+	[ "$(pgrep -fc 'berth-container proxy' || true)" = "$proxies" ]
+	# What another has is not taken, and what was there stays.
+	run lxc config device add b web proxy nat=true listen=tcp:192.0.2.9:8090 connect=tcp:0.0.0.0:80
+	[ "$status" -ne 0 ]
+	[[ $output == *'devices.web.listen: port 8090 of 192.0.2.9 is forwarded to instance "a"'* ]]
+	run lxc config device set a web listen=tcp:192.0.2.9:8092 connect=tcp:192.0.2.77:80
+	[ "$status" -ne 0 ]
+	[[ $output == *devices.web.connect* ]]
+	[[ $(asks_outside 192.0.2.9 8088) == "from a 192.0.2.2" ]]
+	lxc config device set a web listen=tcp:192.0.2.9:8092
+	[[ $(asks_outside 192.0.2.9 8092) == "from a 192.0.2.2" ]]
+	run asks_outside 192.0.2.9 8088
+	[ "$status" -ne 0 ]
+	# The next daemon makes tables of its own.
+	berthd_restart KILL
+	eventually 5 eval '[[ $(asks_outside 192.0.2.9 8092) == "from a 192.0.2.2" ]]'
+	lxc config device remove a web
+	run asks_outside 192.0.2.9 8092
+	[ "$status" -ne 0 ]
+	lxc config device remove a names
+}
+
+@test "a proxy with nat comes with the start of its instance and goes with its end" {
+	lxc init box d
+	lxc config device add d web proxy nat=true listen=tcp:192.0.2.9:8095 connect=tcp:0.0.0.0:80
+	in_net nft list ruleset >"$BERTH_BASE/rules"
+	! grep -q '192.0.2.9 . tcp . 8095' "$BERTH_BASE/rules"
+	lxc start d
+	in_net nft list ruleset | grep '192.0.2.9 . tcp . 8095'
+	# A start that finds the port taken is undone.
+	lxc init box e
+	lxc config device add e web proxy nat=true listen=tcp:192.0.2.9:8095 connect=tcp:0.0.0.0:80
+	run lxc start e
+	[ "$status" -ne 0 ]
+	[[ $(api GET '/1.0/operations?recursion=1' | json '[.metadata.failure[]?.err] | join(" ")') == *8095* || $output == *8095* ]]
+	eventually 5 sh -c '[ "$(lxc list -f csv -c s e)" = STOPPED ]'
+	in_net nft list ruleset | grep '192.0.2.9 . tcp . 8095'
+	lxc stop -f d
+	in_net nft list ruleset >"$BERTH_BASE/rules"
+	! grep -q '192.0.2.9 . tcp . 8095' "$BERTH_BASE/rules"
+	lxc start e
+	in_net nft list ruleset | grep '192.0.2.9 . tcp . 8095'
+	lxc delete -f d e
+}
+
 @test "a forward that cannot be is refused by its field and changes nothing" {
 	local url=/1.0/networks/default/forwards
 	[[ $(api POST $url '{"listen_address":"192.0.2.300"}' | json .error) == "listen_address: "* ]]

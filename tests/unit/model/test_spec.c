@@ -173,8 +173,20 @@ static void refuses_devices(void)
 		  "\"connect\":\"udp:1.2.3.4:1\"}}",
 			"devices.a.connect: udp" },
 		{ "{\"a\":{\"type\":\"proxy\",\"listen\":\"tcp:1.2.3.4:1\","
+		  "\"connect\":\"tcp:1.2.3.4:1\",\"nat\":\"true\",\"bind\":\"instance\"}}",
+			"devices.a.bind: " },
+		{ "{\"a\":{\"type\":\"proxy\",\"listen\":\"tcp:0.0.0.0:1\","
 		  "\"connect\":\"tcp:1.2.3.4:1\",\"nat\":\"true\"}}",
-			"devices.a.nat: " },
+			"devices.a.listen: with nat it is one address" },
+		{ "{\"a\":{\"type\":\"proxy\",\"listen\":\"tcp:[fd00::1]:1\","
+		  "\"connect\":\"tcp:1.2.3.4:1\",\"nat\":\"true\"}}",
+			"devices.a.connect: with nat both" },
+		{ "{\"a\":{\"type\":\"proxy\",\"listen\":\"unix:/x\","
+		  "\"connect\":\"tcp:1.2.3.4:1\",\"nat\":\"true\"}}",
+			"devices.a.connect: with nat both" },
+		{ "{\"a\":{\"type\":\"proxy\",\"listen\":\"tcp:1.2.3.4:1\","
+		  "\"connect\":\"tcp:1.2.3.4:1\",\"nat\":\"true\",\"proxy_protocol\":\"true\"}}",
+			"devices.a.proxy_protocol: " },
 		{ "{\"a\":{\"type\":\"proxy\",\"listen\":\"tcp:1.2.3.4:1\","
 		  "\"connect\":\"tcp:1.2.3.4:1\",\"bind\":\"moon\"}}",
 			"devices.a.bind: " },
