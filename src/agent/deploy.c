@@ -20,6 +20,7 @@
 #include "agent/init.h"
 #include "agent/inventory.h"
 #include "agent/modules.h"
+#include "agent/neighbours.h"
 #include "agent/network.h"
 #include "agent/partition.h"
 #include "agent/power.h"
@@ -36,6 +37,7 @@ struct deploy {
 	char nic[32], address[64];
 	uint64_t serial; /* of the task in hand */
 	char disk[32];   /* that the image was put on */
+	char disk_serial[64];
 };
 
 static uint64_t now_ms(void)
@@ -176,6 +178,7 @@ static int write_image(struct deploy *deploy, const struct task *task, struct er
 	r = disks_choose(disks, count, task_value(task, "disk"), stream.length, &disk, e);
 	if (r == 0) {
 		snprintf(deploy->disk, sizeof(deploy->disk), "%s", disk->name);
+		snprintf(deploy->disk_serial, sizeof(deploy->disk_serial), "%s", disk->serial);
 		snprintf(path, sizeof(path), "/dev/%s", disk->name);
 		cleanup(close) int fd = open(path, O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
 		r = fd < 0 ? error_errno(e, "open %s", path)
@@ -217,6 +220,9 @@ static int deploy_image(struct deploy *deploy, const struct task *task, struct e
 		(unsigned long long)(now_ms() - begin));
 	if (r < 0)
 		return r;
+	/* What was saved of this disk is put back as it was. */
+	if (text_equal(task_value(task, "plain"), "yes"))
+		return 0;
 	say_progress(deploy, "settings", 0, 1);
 	r = settle(deploy, e);
 	if (r < 0)
@@ -224,12 +230,42 @@ static int deploy_image(struct deploy *deploy, const struct task *task, struct e
 	return tenant_write(deploy->disk, task->files, task->file_count, e);
 }
 
+static void save_progress(void *data, uint64_t done, uint64_t total)
+{
+	say_progress(data, "save", done, total);
+}
+
+static int save(struct deploy *deploy, const struct task *task, struct text *lines, struct error *e)
+{
+	static struct disk_fact disks[DISKS_MAX];
+	size_t count = disks_find(disks);
+	const struct disk_fact *disk;
+	char path[64], digest[HASH_HEX_SIZE];
+	int r = disks_choose(disks, count, task_value(task, "disk"), 0, &disk, e);
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "/dev/%s", disk->name);
+	cleanup(close) int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(e, "open %s", path);
+	r = disks_read(fd, disk->bytes, &deploy->server, "/disk", save_progress, deploy, digest, e);
+	if (r == 0)
+		text_printf(
+			lines, "bytes %llu\ndigest %s\n", (unsigned long long)disk->bytes, digest);
+	return r;
+}
+
 static void boot(struct deploy *deploy, const struct task *task)
 {
+	static struct disk_fact disks[DISKS_MAX];
 	struct error e = {};
-	const char *disk = task_value(task, "disk") ?: deploy->disk;
+	const struct disk_fact *disk = NULL;
 	bool is_quick = text_equal(task_value(task, "how"), "kexec");
-	int r = is_quick ? tenant_load(disk, &e) : -EOPNOTSUPP;
+	int r = is_quick ? disks_choose(disks, disks_find(disks),
+				   task_value(task, "disk") ?: deploy->disk, 0, &disk, &e)
+			 : -EOPNOTSUPP;
+	if (r == 0)
+		r = tenant_load(disk->name, &e);
 	if (is_quick && r < 0)
 		init_say("berth-agent: %s: the server restarts instead", e.text);
 	say_done(deploy, 0, NULL, r == 0 ? "how kexec\n" : "how reboot\n");
@@ -286,12 +322,15 @@ static void carry_out(struct deploy *deploy, const struct task *task)
 		r = erase(deploy, &lines, &e);
 	else if (text_equal(task->name, "deploy"))
 		r = deploy_image(deploy, task, &e);
+	else if (text_equal(task->name, "save"))
+		r = save(deploy, task, &lines, &e);
 	else if (text_equal(task->name, "rescue"))
 		rescue();
 	else
 		r = error_set(&e, -EOPNOTSUPP, "the agent knows no task %.40s", task->name);
 	if (r == 0 && deploy->disk[0])
-		text_printf(&lines, "disk %s\n", deploy->disk);
+		text_printf(&lines, "disk %s\n",
+			deploy->disk_serial[0] ? deploy->disk_serial : deploy->disk);
 	if (r < 0)
 		init_say("berth-agent: %s", e.text);
 	say_done(deploy, r, &e, text_str(&lines));
@@ -337,6 +376,7 @@ void deploy_run(void)
 	modules_load("algif_hash");
 	modules_load("sha256_ssse3");
 	say(&deploy, "/hello", &inventory);
+	neighbours_watch(&deploy.server);
 	for (;;)
 		next_task(&deploy);
 }

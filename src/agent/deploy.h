@@ -10,9 +10,12 @@
  *   wait      asks again at once: the daemon answers when there is something to do
  *   erase     all disks; DISK METHOD MILLISECONDS a line in /done
  *   deploy    image PATH, digest HEX, disk NAME; then file MODE PATH HEX...; the image on the disk with its files
+ *             (plain yes: without them, as the disk was saved)
+ *   save      disk NAME: all of it to /disk?at=OFFSET; bytes N and digest HEX in /done
  *   boot      how kexec|reboot, disk NAME: the tenant's system; /done goes out before
  *   rescue    a shell on the console
  *   off
+ * A disk is called by its serial number, if it has one: names change from start to start.
  */
 #pragma once
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "agent/call.h"
+#include "agent/hash.h"
 
 #define DISKS_MAX 64
 
@@ -36,7 +37,15 @@ int disks_write(int disk, struct call_stream *stream, const char *digest, disks_
 	void *data, struct error *e) must_use;
 
 /*
+ * Sends all `bytes` of the disk to the daemon's `to` ("?at=OFFSET"), without what is zero. ret_digest is the SHA-256
+ * of all of it.
+ */
+int disks_read(int disk, uint64_t bytes, const struct call_server *server, const char *to,
+	disks_progress *progress, void *data, char ret_digest[HASH_HEX_SIZE],
+	struct error *e) must_use;
+
+/*
  * Erases it by what it can do best, and looks whether it reads as zeros. *ret_method is how: "nvme-crypto",
- * "nvme-format", "discard", "overwrite".
+ * "nvme-format", "ata-enhanced", "ata-erase", "discard", "overwrite".
  */
 int disks_erase(const struct disk_fact *disk, const char **ret_method, struct error *e) must_use;

@@ -16,6 +16,9 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "agent/ata.h"
+#include "agent/init.h"
+
 #define IDENTIFY       0x06
 #define FORMAT         0x80
 #define ERASE_USER     1u
@@ -67,6 +70,14 @@ static int erase_nvme(int fd, const char **ret_method)
 	return r;
 }
 
+static void erase_ata(int fd, const struct disk_fact *disk, const char **ret_method)
+{
+	struct error e = {};
+	int r = ata_erase(ata_send_sg, &fd, disk->is_rotational, ret_method, &e);
+	if (r < 0 && r != -EOPNOTSUPP)
+		init_say("berth-agent: %s: %s", disk->name, e.text);
+}
+
 static bool is_zero(const uint8_t *bytes, size_t length)
 {
 	return length == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0);
@@ -106,6 +117,8 @@ int disks_erase(const struct disk_fact *disk, const char **ret_method, struct er
 	const char *method = NULL;
 	if (disk->is_nvme)
 		(void)!erase_nvme(fd, &method);
+	if (text_starts(disk->name, "sd"))
+		erase_ata(fd, disk, &method);
 	if (!method && ioctl(fd, BLKDISCARD, range) == 0)
 		method = "discard";
 	(void)ioctl(fd, BLKFLSBUF);
@@ -114,7 +127,7 @@ int disks_erase(const struct disk_fact *disk, const char **ret_method, struct er
 	if (r == 0) {
 		if (ioctl(fd, BLKZEROOUT, range) < 0 || fsync(fd) < 0)
 			return error_errno(e, "overwrite %s", path);
-		if (!method || !text_starts(method, "nvme"))
+		if (!method || text_equal(method, "discard"))
 			method = "overwrite";
 		(void)ioctl(fd, BLKFLSBUF);
 		r = reads_zero(fd, disk->bytes);

@@ -12,20 +12,18 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
-#include <linux/if_alg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include "agent/hash.h"
 #include "base/file.h"
 
 #define BUFFERS      4
 #define BUFFER_BYTES (1 * MIB)
 #define BLOCK        4096
-#define DIGEST_BYTES 32
 #define TELL_BYTES   (16 * MIB)
 
 struct writer {
@@ -36,45 +34,6 @@ struct writer {
 	uint8_t *memory;
 	uint64_t at;
 };
-
-static int hash_open(int *ret, struct error *e)
-{
-	struct sockaddr_alg name = {
-		.salg_family = AF_ALG, .salg_type = "hash", .salg_name = "sha256"
-	};
-	cleanup(close) int fd = socket(AF_ALG, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&name, sizeof(name)) < 0)
-		return error_errno(e, "the kernel has no SHA-256");
-	int hash = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-	if (hash < 0)
-		return error_errno(e, "begin a SHA-256");
-	*ret = hash;
-	return 0;
-}
-
-static int hash_add(int hash, const uint8_t *bytes, size_t length, struct error *e)
-{
-	while (length > 0) {
-		ssize_t n = send(hash, bytes, length, MSG_MORE);
-		if (n < 0)
-			return error_errno(e, "count the SHA-256");
-		bytes += n;
-		length -= (size_t)n;
-	}
-	return 0;
-}
-
-static int hash_compare(int hash, const char *digest, struct error *e)
-{
-	uint8_t bytes[DIGEST_BYTES];
-	char hex[2 * DIGEST_BYTES + 1];
-	if (send(hash, NULL, 0, 0) < 0 || read(hash, bytes, sizeof(bytes)) != sizeof(bytes))
-		return error_errno(e, "end the SHA-256");
-	text_hex(bytes, sizeof(bytes), hex);
-	if (text_equal(hex, digest))
-		return 0;
-	return error_set(e, -EBADMSG, "the image came with SHA-256 %s, not %.64s", hex, digest);
-}
 
 static int reap(struct writer *writer, long least, struct error *e)
 {
@@ -179,6 +138,16 @@ static int pump(struct writer *writer, struct call_stream *stream, int hash,
 	}
 }
 
+static int compare(int hash, const char *digest, struct error *e)
+{
+	char hex[HASH_HEX_SIZE];
+	int r = hash_end(hash, hex, e);
+	if (r == 0 && !text_equal(hex, digest))
+		r = error_set(
+			e, -EBADMSG, "the image came with SHA-256 %s, not %.64s", hex, digest);
+	return r;
+}
+
 static void zero_beginning(int disk)
 {
 	uint64_t range[2] = { 0, BUFFER_BYTES };
@@ -205,7 +174,7 @@ int disks_write(int disk, struct call_stream *stream, const char *digest, disks_
 	int drained = drain(&writer, r < 0 ? NULL : e);
 	r = r < 0 ? r : drained;
 	if (r == 0)
-		r = hash_compare(hash, digest, e);
+		r = compare(hash, digest, e);
 	if (r < 0)
 		zero_beginning(disk);
 	else if (fsync(disk) < 0)

@@ -16,6 +16,8 @@
 
 #define OPTIONS_OF_ALL \
 	{ "type", '\0', "TYPE", "container, virtual-machine, microvm, unikernel or bare-metal" }, \
+		{ "class", '\0', "CLASS", \
+			"of server: its class, or at least c8-m32 (CPUs and GiB)" }, \
 		{ "cpus", '\0', "COUNT", "CPUs: 2, 0.5 or a set as 0-3" }, \
 		{ "memory", 'm', "SIZE", "memory: 1GiB, or 10% of the host's" }, \
 		{ "bandwidth", '\0', "RATE", "network rate in each direction: 100Mbit" }, \
@@ -307,6 +309,8 @@ static int make_body(struct context *context, bool is_started, json_t **ret, str
 	set_string(wish.body, "name", name ? name : "");
 	if (type)
 		set_string(wish.body, "type", type);
+	if (options_text(options, "class"))
+		set_string(wish.body, "instance_type", options_text(options, "class"));
 	if (description)
 		set_string(wish.body, "description", description);
 	json_object_set_new(

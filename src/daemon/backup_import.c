@@ -18,8 +18,8 @@
 #include "daemon/backup_index.h"
 #include "daemon/create.h"
 #include "daemon/images.h"
+#include "daemon/instance_volume.h"
 #include "daemon/job.h"
-#include "daemon/remove.h"
 #include "daemon/storage.h"
 #include "model/json.h"
 

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "daemon/from_image.h"
 #include "daemon/images.h"
+#include "daemon/instance_volume.h"
 #include "daemon/kinds.h"
 #include "daemon/lifecycle.h"
 #include "daemon/network_lease.h"

@@ -10,7 +10,7 @@
 #include <strings.h>
 
 #include "base/file.h"
-#include "daemon/remove.h"
+#include "daemon/instance_volume.h"
 #include "daemon/report.h"
 #include "daemon/server_instance.h"
 #include "daemon/storage.h"

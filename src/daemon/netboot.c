@@ -33,7 +33,7 @@ static const char *const modules[] = { "virtio_pci", "virtio_blk", "virtio_net",
 	"tg3", "bnx2x", "bnxt_en", "mlx4_en", "mlx5_core", "r8169", "qede", "sfc", "ena", "ext4",
 	"xfs", "btrfs", "vfat", "nls_cp437", "nls_ascii", "algif_hash", "sha256_generic",
 	"sha256_ssse3", "crc32c_generic", "tpm_tis", "tpm_crb", "ipmi_si", "ipmi_devintf",
-	"efivarfs", NULL };
+	"efivarfs", "af_packet", NULL };
 
 static void off(struct netboot *netboot)
 {

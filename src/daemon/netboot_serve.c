@@ -26,6 +26,7 @@
 
 #define CONNECTIONS_MAX 4096
 #define BODY_MAX        (256 * KIB)
+#define PIECE_MAX       (4 * MIB)
 #define PARKED_NS       (20 * NS_PER_SEC)
 #define STRANGERS_MAX   256
 #define TOKEN_MAX       64
@@ -310,6 +311,21 @@ static void take_words(
 	reply(request, 200, "ok\n");
 }
 
+static void take_piece(
+	struct server *server, struct http_request *request, const char *body, size_t length)
+{
+	const char *text = http_request_query(request, "at");
+	struct error e = {};
+	uint64_t at;
+	int r = text && text_to_u64(text, &at) == 0
+		? server_agent_piece(server, at, body, length, &e)
+		: error_set(&e, -EINVAL, "at: an offset is wanted");
+	if (r < 0)
+		reply_error_text(request, r, &e);
+	else
+		reply(request, 200, "ok\n");
+}
+
 /* A stranger that says hello is known from then on. */
 static struct server *enrol(struct service *service, const char *token)
 {
@@ -379,7 +395,12 @@ static void serve_agent(
 		serve_image(server, request);
 	else if (is_post && text_equal(what, "hello"))
 		take_hello(server, request, body, length);
-	else if (is_post && (text_equal(what, "progress") || text_equal(what, "done")))
+	else if (is_post && text_equal(what, "disk"))
+		take_piece(server, request, body, length);
+	else if (is_post && text_equal(what, "neighbour")) {
+		server_agent_neighbour(server, body);
+		reply(request, 200, "ok\n");
+	} else if (is_post && (text_equal(what, "progress") || text_equal(what, "done")))
 		take_words(server, request, what, body);
 	else
 		reply(request, 404, "there is nothing here\n");
@@ -387,9 +408,17 @@ static void serve_agent(
 
 static void head(void *data, struct http_request *request)
 {
-	(void)data;
-	if (text_equal(http_request_method(request), "POST"))
-		http_request_want(request, HTTP_BODY_MEMORY, BODY_MAX);
+	const struct netboot_serve *serve = data;
+	char token[TOKEN_MAX + 1];
+	if (!text_equal(http_request_method(request), "POST"))
+		return;
+	const struct server *server =
+		sscanf(http_request_path(request), "/agent/%64[^/]/disk", token) == 1
+		? server_of_token(serve->service, token)
+		: NULL;
+	/* Only who is to send a disk may send as much. */
+	http_request_want(request, HTTP_BODY_MEMORY,
+		server && server_agent_may_save(server) ? PIECE_MAX : BODY_MAX);
 }
 
 static void ready(void *data, struct http_request *request)

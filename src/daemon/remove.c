@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/instance_volume.h"
 #include "daemon/network_lease.h"
 #include "daemon/server_instance.h"
 #include "daemon/storage.h"
@@ -22,23 +23,6 @@ struct removal {
 	remove_done *done;
 	void *data;
 };
-
-void instance_volume(const struct instance *instance, const char *snapshot, struct volume_ref *ret)
-{
-	*ret = (struct volume_ref){ .pool = NULL,
-		.type = (instance->kind->can & KIND_IS_MACHINE) ? VOLUME_TYPE_MACHINE
-								: VOLUME_TYPE_CONTAINER,
-		.project = instance->project,
-		.name = instance->name,
-		.snapshot = snapshot };
-	json_t *devices = instance->expanded_devices;
-	for (void *at = json_object_iter(devices); at; at = json_object_iter_next(devices, at)) {
-		const json_t *device = json_object_iter_value(at);
-		if (text_equal(json_text(device, "path"), "/") &&
-			text_equal(json_text(device, "type"), "disk"))
-			ret->pool = json_text(device, "pool");
-	}
-}
 
 static void parts_forget(struct instance *instance, const char *collection, const json_t *parts)
 {
@@ -99,14 +83,16 @@ int instance_discard(struct instance *instance, remove_done *done, void *data, s
 	if (instance->kind->can & KIND_IS_SERVER) {
 		/* Erased by itself: the instance need not wait for it. */
 		int r = server_instance_release(instance, e);
-		if (r < 0)
+		if (r < 0) {
 			free(removal);
-		else
-			volume_removed(removal, 0, NULL);
-		return r;
+			return r;
+		}
 	}
 	instance_volume(instance, NULL, &ref);
-	if (!ref.pool) { /* it never had one */
+	if (!ref.pool ||
+		((instance->kind->can & KIND_IS_SERVER) &&
+			!storage_volume_exists(instance->service->storage, &ref))) {
+		/* it never had one */
 		volume_removed(removal, 0, NULL);
 		return 0;
 	}

@@ -21,7 +21,3 @@ int instance_discard(
 
 /* For an ephemeral one that has ended. */
 void instance_remove_ended(struct instance *instance);
-
-/* The instance's volume, or that of its snapshot; the texts are borrowed. Its pool may be unknown: NULL. */
-struct volume_ref;
-void instance_volume(const struct instance *instance, const char *snapshot, struct volume_ref *ret);

@@ -5,6 +5,8 @@
 #include "daemon/server_agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "daemon/server_boot.h"
@@ -111,6 +113,32 @@ static void deployed(struct server *server, const char *lines)
 		deployed_listener(server);
 }
 
+/* Off again, as it was: its owner may start it. */
+static void end_save(struct server *server, int code, const struct error *e)
+{
+	server_enter(server, SERVER_ACTIVE);
+	server_agent_is_gone(server);
+	json_object_del(server->object, "progress");
+	server_keep(server);
+	server_switch_off(server);
+	server_finished(server, code, e);
+}
+
+static void saved(struct server *server, const char *lines)
+{
+	const json_t *saving = json_object_get(server->object, "saving");
+	cleanup(free) char *bytes = server_task_word(lines, "bytes");
+	cleanup(free) char *digest = server_task_word(lines, "digest");
+	struct error e = {};
+	uint64_t all = (uint64_t)json_integer_value(json_object_get(saving, "bytes")), count;
+	int r = 0;
+	if (!bytes || !digest || text_to_u64(bytes, &count) < 0 || count != all)
+		r = error_set(&e, -EIO, "the server saved %s bytes of its disk, not %llu",
+			bytes ?: "no", (unsigned long long)all);
+	json_set_text(server->object, "saved", digest ?: "");
+	end_save(server, r, &e);
+}
+
 static void booted(struct server *server, const char *lines)
 {
 	cleanup(free) char *how = server_task_word(lines, "how");
@@ -134,6 +162,13 @@ void server_agent_done(
 		return;
 	server_agent_is_here(server);
 	timer_stop(server->work->late);
+	if (failed && server->state == SERVER_SAVING) {
+		/* Nothing is the worse for it: the owner has the server as before. */
+		struct error e = {};
+		error_set(&e, -EIO, "%s: %s", name, failed);
+		end_save(server, -EIO, &e);
+		return;
+	}
 	if (failed) {
 		server_fail(server, -EIO, "%s: %s", name, failed);
 		return;
@@ -145,10 +180,70 @@ void server_agent_done(
 		deployed(server, lines);
 	else if (text_equal(name, "boot"))
 		booted(server, lines);
+	else if (text_equal(name, "save"))
+		saved(server, lines);
 	else {
 		server_keep(server);
 		server_finished(server, 0, NULL);
 	}
+}
+
+void server_agent_neighbour(struct server *server, const char *lines)
+{
+	static const char *const words[] = { "chassis", "port", "system", "vlan" };
+	json_t *nics = json_object_get(json_object_get(server->object, "inventory"), "nics");
+	cleanup(free) char *name = server_task_word(lines, "nic");
+	cleanup(free) char *speed = server_task_word(lines, "speed");
+	for (size_t i = 0; name && i < json_array_size(nics); i++) {
+		json_t *nic = json_array_get(nics, i);
+		uint64_t mbit;
+		if (!text_equal(json_text(nic, "name"), name))
+			continue;
+		json_t *neighbour = json_object();
+		for (size_t k = 0; k < ARRAY_SIZE(words); k++) {
+			cleanup(free) char *word = server_task_word(lines, words[k]);
+			json_set_text(neighbour, words[k], word ?: "");
+		}
+		json_object_set_new(nic, "neighbour", neighbour);
+		/* Its link was not up yet when it was inspected. */
+		json_set_bool(nic, "has_link", true);
+		if (speed && text_to_u64(speed, &mbit) == 0 && mbit && mbit < INT32_MAX)
+			json_object_set_new(nic, "speed_mbit", json_integer((json_int_t)mbit));
+		server_keep(server);
+	}
+}
+
+bool server_agent_may_save(const struct server *server)
+{
+	return server->state == SERVER_SAVING && !server_has_failed(server) &&
+		text_equal(json_text(server_task_of(server), "state"), "handed");
+}
+
+int server_agent_piece(
+	struct server *server, uint64_t at, const void *bytes, size_t length, struct error *e)
+{
+	const json_t *saving = json_object_get(server->object, "saving");
+	const char *path = json_text(saving, "path");
+	uint64_t all = (uint64_t)json_integer_value(json_object_get(saving, "bytes"));
+	if (!server_agent_may_save(server) || !path)
+		return error_set(e, -EBUSY, "nothing is saved here");
+	if (length == 0 || at > all || length > all - at)
+		return error_set(e, -EINVAL, "the disk has %llu bytes", (unsigned long long)all);
+	cleanup(close) int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return error_errno(e, "open the volume");
+	server_agent_is_here(server);
+	while (length > 0) {
+		ssize_t n = pwrite(fd, bytes, length, (off_t)at);
+		if (n < 0 && errno != EINTR)
+			return error_errno(e, "write to the volume");
+		if (n > 0) {
+			bytes = (const char *)bytes + n;
+			at += (uint64_t)n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
 }
 
 bool server_wants_agent(const struct server *server)

@@ -15,6 +15,13 @@ void server_agent_progress(
 /* `failed` NULL: it is done; `lines` more about it. */
 void server_agent_done(
 	struct server *server, uint64_t serial, const char *failed, const char *lines);
+/* Lines of who is at the other end of one of its cables (agent/neighbours.h). */
+void server_agent_neighbour(struct server *server, const char *lines);
+/* Whether it may send what is on its disk now. */
+bool server_agent_may_save(const struct server *server);
+/* A piece of its disk. -EBUSY, -EINVAL, or that of pwrite(2). */
+int server_agent_piece(struct server *server, uint64_t at, const void *bytes, size_t length,
+	struct error *e) must_use;
 /* Whether it shall boot the agent, if it asks the network now. */
 bool server_wants_agent(const struct server *server);
 

@@ -117,7 +117,7 @@ static void is_plugged(struct server *server)
 }
 
 /* Starts the agent on it, with a token that only this start has. */
-static void boot_agent(struct server *server)
+void server_boot_agent(struct server *server)
 {
 	struct error e = {};
 	cleanup(free) char *token = text_random_hex(16);
@@ -137,11 +137,22 @@ static void boot_agent(struct server *server)
 	server_plug(server, 0, is_plugged);
 }
 
-void server_agent_is_late(void *data)
+static void is_off(void *data, int code, json_t *answer, const struct error *e)
 {
 	struct server *server = data;
-	log_warning("the agent is late server=%s", server->name);
-	boot_agent(server);
+	(void)answer;
+	if (code < 0)
+		log_warning("not switched off server=%s: %s", server->name, e->text);
+	else
+		server->work->power = 0;
+}
+
+void server_switch_off(struct server *server)
+{
+	struct error e = {};
+	if (server_bmc_ask(server, json_pack("{s:s, s:s}", "do", "power", "to", "off"), is_off,
+		    server, &e) < 0)
+		log_debug("server=%s: %s", server->name, e.text);
 }
 
 const json_t *server_task_of(const struct server *server)
@@ -197,7 +208,7 @@ void server_task_give(struct server *server, const char *name)
 		timer_set_after(server->work->late, SERVER_AGENT_LATE_NS);
 		server_task_hand_out(server);
 	} else {
-		boot_agent(server);
+		server_boot_agent(server);
 	}
 }
 

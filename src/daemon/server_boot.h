@@ -23,11 +23,14 @@ bool server_is_uefi(const struct server *server);
 void server_plug(struct server *server, uint32_t vlan, void (*then)(struct server *server));
 uint32_t server_owner_vlan(const struct server *server);
 
+/* Tells its BMC so; a failure is logged. */
+void server_switch_off(struct server *server);
+
 bool server_agent_is_there(const struct server *server);
 void server_agent_is_here(struct server *server);
 void server_agent_is_gone(struct server *server);
-/* A timer's: starts it again. */
-void server_agent_is_late(void *data);
+/* Starts it, with a token that only this start has. */
+void server_boot_agent(struct server *server);
 
 const json_t *server_task_of(const struct server *server);
 void server_task_set(struct server *server, const char *name);

@@ -14,6 +14,7 @@
 #include "daemon/job.h"
 #include "daemon/server_agent.h"
 #include "daemon/server_console.h"
+#include "daemon/server_disk.h"
 #include "daemon/server_metrics.h"
 #include "daemon/server_power.h"
 #include "daemon/server_seed.h"
@@ -602,8 +603,13 @@ static void adopt(void *data, struct instance *instance)
 {
 	const char *power = instance_config(instance, "volatile.last_state.power");
 	(void)data;
-	if (!(instance->kind->can & KIND_IS_SERVER) || !server_of(instance))
+	const struct server *server =
+		instance->kind->can & KIND_IS_SERVER ? server_of(instance) : NULL;
+	if (!server)
 		return;
+	/* Nobody waits any more for what was on its way. */
+	if (server->state == SERVER_ACTIVE)
+		server_disk_empty(instance);
 	if (text_equal(power, "RUNNING") && instance->state == INSTANCE_STOPPED) {
 		move(instance, INSTANCE_START);
 		move(instance, INSTANCE_STARTED);

@@ -30,6 +30,17 @@ void server_finished(struct server *server, int code, const struct error *e)
 		done(work->data, code, e ?: &none);
 }
 
+void server_switched(struct server *server, int code, const struct error *e)
+{
+	static const struct error none;
+	struct server_work *work = server->work;
+	server_done *done = TAKE_PTR(work->switched);
+	timer_stop(work->look);
+	work->is_stopping = false;
+	if (done)
+		done(work->switch_data, code, e ?: &none);
+}
+
 void server_fail(struct server *server, int code, const char *format, ...)
 {
 	struct error e = {};
@@ -48,6 +59,7 @@ void server_fail(struct server *server, int code, const char *format, ...)
 		server->name, server_state_name(server->state), e.text);
 	server_event(server, "server-failed");
 	server_finished(server, code, &e);
+	server_switched(server, code, &e);
 }
 
 void server_stage(struct server *server, const char *stage)

@@ -25,11 +25,14 @@ struct server_work {
 	void *switch_data;
 	uint64_t look_ns, stop_ns;
 	bool is_stopping;
-	int power; /* as it was seen last; -1 */
+	bool is_cold; /* it is started anew, whatever runs there */
+	int power;    /* as it was seen last; -1 */
 };
 
 /* Who waits for the end is told, once. */
 void server_finished(struct server *server, int code, const struct error *e);
+/* Who waits for the switch is told, once. */
+void server_switched(struct server *server, int code, const struct error *e);
 /* Why it failed, as a person reads it: noted, warned of, told to who waits. */
 void server_fail(struct server *server, int code, const char *format, ...) printf_like(3, 4);
 /* Notes a moment of the deployment. */

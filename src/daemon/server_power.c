@@ -16,17 +16,6 @@
 
 static void (*power_listener)(struct server *server, bool is_on);
 
-void server_switched(struct server *server, int code, const struct error *e)
-{
-	static const struct error none;
-	struct server_work *work = server->work;
-	server_done *done = TAKE_PTR(work->switched);
-	timer_stop(work->look);
-	work->is_stopping = false;
-	if (done)
-		done(work->switch_data, code, e ?: &none);
-}
-
 static void is_started(void *data, int code, json_t *answer, const struct error *e)
 {
 	struct server *server = data;
@@ -39,7 +28,10 @@ static void is_started(void *data, int code, json_t *answer, const struct error 
 static void is_with_owner(struct server *server)
 {
 	struct error error = {};
-	int r = server_bmc_ask(server, json_pack("{s:s, s:s}", "do", "power", "to", "on"),
+	/* An agent may still run there that does not answer. */
+	const char *how = server->work->is_cold ? "cycle" : "on";
+	server->work->is_cold = false;
+	int r = server_bmc_ask(server, json_pack("{s:s, s:s}", "do", "power", "to", how),
 		is_started, server, &error);
 	if (r < 0)
 		server_switched(server, r, &error);
@@ -53,6 +45,14 @@ static void disk_is_first(void *data, int code, json_t *answer, const struct err
 		server_switched(server, code, e);
 	else
 		server_plug(server, server_owner_vlan(server), is_with_owner);
+}
+
+static int from_disk(struct server *server, struct error *e)
+{
+	return server_bmc_ask(server,
+		json_pack("{s:s, s:s, s:b}", "do", "boot", "device", "disk", "uefi",
+			server_is_uefi(server)),
+		disk_is_first, server, e);
 }
 
 int server_power_on(struct server *server, server_done *done, void *data, struct error *e)
@@ -73,13 +73,22 @@ int server_power_on(struct server *server, server_done *done, void *data, struct
 		server_task_hand_out(server);
 		return 0;
 	}
-	int r = server_bmc_ask(server,
-		json_pack("{s:s, s:s, s:b}", "do", "boot", "device", "disk", "uefi",
-			server_is_uefi(server)),
-		disk_is_first, server, e);
+	int r = from_disk(server, e);
 	if (r < 0)
 		work->switched = NULL;
 	return r;
+}
+
+void server_power_cold(struct server *server)
+{
+	struct error e = {};
+	server_agent_is_gone(server);
+	json_object_del(server->object, "task");
+	server_keep(server);
+	server->work->is_cold = true;
+	int r = from_disk(server, &e);
+	if (r < 0)
+		server_switched(server, r, &e);
 }
 
 static void looked(void *data, int code, json_t *answer, const struct error *e)
@@ -140,6 +149,7 @@ int server_power_off(struct server *server, bool is_forced, uint64_t timeout_ns,
 		error_set(&error, -ECANCELED, "it was stopped by force");
 		server_switched(server, -ECANCELED, &error);
 	}
+	timer_stop(work->late);
 	server_agent_is_gone(server);
 	json_object_del(server->object, "task");
 	int r = server_bmc_ask(server,

@@ -17,8 +17,8 @@ int server_power(const struct server *server);
 /* Who is told when power comes or goes by itself. One a process. */
 void server_power_listen(void (*power)(struct server *server, bool is_on));
 
-/* Who waits for the switch is told, once. */
-void server_switched(struct server *server, int code, const struct error *e);
+/* The agent that was to start it is gone: it is started with its disk first. */
+void server_power_cold(struct server *server);
 /* The BMC said something by itself. */
 void server_power_told(struct server *server);
 /* A timer's: whether it is off now. */

@@ -39,8 +39,12 @@ char *server_task_lines(const struct server *server, const char *name)
 		text_printf(&text, "image /image\ndigest %s\n", json_text(deployment, "digest"));
 		if (json_text(deployment, "disk"))
 			text_printf(&text, "disk %s\n", json_text(deployment, "disk"));
+		if (json_is_true(json_object_get(deployment, "is_plain")))
+			text_add(&text, "plain yes\n");
 		add_files(&text, deployment);
 	}
+	if (text_equal(name, "save") && json_text(server->object, "disk"))
+		text_printf(&text, "disk %s\n", json_text(server->object, "disk"));
 	if (text_equal(name, "boot")) {
 		const char *how = json_text(json_object_get(server->object, "config"), "boot.how");
 		text_printf(&text, "how %s\n", text_equal(how, "reboot") ? "reboot" : "kexec");

@@ -74,27 +74,14 @@ static void verified(void *data, int code, json_t *answer, const struct error *e
 		server_fail(server, r, "%s", error.text);
 }
 
-static void is_off(void *data, int code, json_t *answer, const struct error *e)
-{
-	struct server *server = data;
-	(void)answer;
-	if (code < 0)
-		log_warning("not switched off server=%s: %s", server->name, e->text);
-	else
-		server->work->power = 0;
-}
-
 /* Nobody's: it waits with the agent running, or off. */
 static void rest(struct server *server)
 {
-	struct error e = {};
 	if (server->service->netboot->is_warm && server_agent_is_there(server))
 		return;
 	server_agent_is_gone(server);
 	server_keep(server);
-	if (server_bmc_ask(server, json_pack("{s:s, s:s}", "do", "power", "to", "off"), is_off,
-		    server, &e) < 0)
-		log_debug("server=%s: %s", server->name, e.text);
+	server_switch_off(server);
 }
 
 /* What the state wants next. */
@@ -111,6 +98,7 @@ static void go_on(struct server *server)
 	case SERVER_INSPECTING:
 	case SERVER_DEPLOYING:
 	case SERVER_RESCUE:
+	case SERVER_SAVING:
 	case SERVER_CLEANING:
 		if (!text_equal(json_text(server_task_of(server), "state"), "done"))
 			server_task_give(server, server_task(server->state));
@@ -130,7 +118,7 @@ static void go_on(struct server *server)
 /* An agent that ran beside a tenant's system, or was replaced by it, is not ours any more. */
 static bool was_ours(enum server_state before)
 {
-	return before != SERVER_ACTIVE && before != SERVER_RESCUE;
+	return before != SERVER_ACTIVE && before != SERVER_RESCUE && before != SERVER_SAVING;
 }
 
 int server_go(struct server *server, enum server_event event, server_done *done, void *data,
@@ -196,6 +184,17 @@ int server_deploy(struct server *server, enum server_event event, const char *pr
 	return r;
 }
 
+static void agent_is_late(void *data)
+{
+	struct server *server = data;
+	log_warning("the agent is late server=%s", server->name);
+	/* The owner's start needs no agent. */
+	if (server->state == SERVER_ACTIVE)
+		server_power_cold(server);
+	else
+		server_boot_agent(server);
+}
+
 void server_work_start(struct server *server)
 {
 	struct loop *loop = server->service->loop;
@@ -203,7 +202,7 @@ void server_work_start(struct server *server)
 	struct error e = {};
 	*work = (struct server_work){ .server = server, .power = -1 };
 	work->deadline = loop_add_timer(loop, state_too_long, server);
-	work->late = loop_add_timer(loop, server_agent_is_late, server);
+	work->late = loop_add_timer(loop, agent_is_late, server);
 	work->look = loop_add_timer(loop, server_power_look, server);
 	server->work = work;
 	int r = server_bmc_start(server, server_power_told, &e);

@@ -30,7 +30,7 @@ int server_go(struct server *server, enum server_event event, server_done *done,
 
 /*
  * Takes the server for an instance. `deployment` (stolen) is {"path" of the raw image, "digest", "bytes",
- * "files": [{"mode", "path", "data"}], "disk"}; SERVER_RESERVE, or SERVER_REBUILD for its owner.
+ * "files": [{"mode", "path", "data"}], "disk", "is_plain"}; SERVER_RESERVE, or SERVER_REBUILD for its owner.
  */
 int server_deploy(struct server *server, enum server_event event, const char *project,
 	const char *instance, json_t *deployment, server_done *done, void *data,

@@ -12,9 +12,10 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/events.h"
+#include "daemon/instance_volume.h"
 #include "daemon/lifecycle.h"
 #include "daemon/machine_state.h"
-#include "daemon/remove.h"
+#include "daemon/server_disk.h"
 #include "daemon/storage.h"
 #include "model/json.h"
 
@@ -203,6 +204,8 @@ static void created(void *data, int code, const struct error *e)
 	struct work *work = data;
 	struct instance *instance = work->instance;
 	struct error error = {};
+	if (instance->kind->can & KIND_IS_SERVER)
+		server_disk_empty(instance);
 	if (code == 0) {
 		e = &error;
 		code = snapshot_store(instance, work->object, &error);
@@ -250,6 +253,34 @@ static void state_saved(void *data, int code, const struct error *e)
 		work_end(work, code, &error);
 }
 
+/* Its disk is in its volume. */
+static void disk_saved(void *data, int code, const struct error *e)
+{
+	struct work *work = data;
+	if (code < 0) {
+		server_disk_empty(work->instance);
+		work_end(work, code, e);
+	} else {
+		state_saved(data, 0, NULL);
+	}
+}
+
+static int create_of_server(struct work *work, char **ret, struct error *e)
+{
+	struct instance *instance = work->instance;
+	int r = instance_claim(instance, "snapshotting", e);
+	if (r == 0) {
+		r = server_disk_save(instance, disk_saved, work, e);
+		if (r < 0)
+			instance_release(instance);
+	}
+	if (r < 0)
+		work_free(work);
+	else
+		*ret = alloc_text(work->name);
+	return r;
+}
+
 static int create_stateful(struct work *work, char **ret, struct error *e)
 {
 	struct instance *instance = work->instance;
@@ -290,6 +321,10 @@ int snapshot_create(struct instance *instance, const char *name, const char *exp
 	instance_volume(instance, work->name, &to);
 	r = object_make(instance, chosen, expires_at, &work->object, e);
 	work->is_stateful = is_stateful;
+	if (r == 0 && is_stateful && (instance->kind->can & KIND_IS_SERVER))
+		r = error_set(e, -EINVAL, "stateful: a server's memory can't be saved");
+	else if (r == 0 && (instance->kind->can & KIND_IS_SERVER))
+		return create_of_server(work, ret, e);
 	if (r == 0 && is_stateful)
 		return create_stateful(work, ret, e);
 	if (r == 0)
@@ -468,6 +503,27 @@ static void restored(void *data, int code, const struct error *e)
 	work_free(work);
 }
 
+static void put_back(void *data, int code, const struct error *e)
+{
+	struct work *work = data;
+	server_disk_empty(work->instance);
+	restored(work, code, e);
+}
+
+/* The volume is what the snapshot holds; a server's disk is not yet. */
+static void volume_restored(void *data, int code, const struct error *e)
+{
+	struct work *work = data;
+	struct error error = {};
+	if (code == 0 && (work->instance->kind->can & KIND_IS_SERVER)) {
+		e = &error;
+		code = server_disk_put_back(work->instance, put_back, work, &error);
+		if (code == 0)
+			return;
+	}
+	restored(work, code, e);
+}
+
 static int restore_begin(struct work *work, struct error *e)
 {
 	struct instance *instance = work->instance;
@@ -476,7 +532,7 @@ static int restore_begin(struct work *work, struct error *e)
 	if (r < 0)
 		return r;
 	instance_volume(instance, work->name, &ref);
-	r = storage_volume_restore(instance->service->storage, &ref, restored, work, e);
+	r = storage_volume_restore(instance->service->storage, &ref, volume_restored, work, e);
 	if (r < 0)
 		instance_release(instance);
 	return r;
@@ -509,6 +565,8 @@ int snapshot_restore(struct instance *instance, const char *name, bool is_statef
 		return r;
 	if (is_stateful && !machine_state_exists(instance, slash ? slash + 1 : name))
 		return error_set(e, -EINVAL, "stateful: the snapshot has no state");
+	if ((instance->kind->can & KIND_IS_SERVER) && instance->state != INSTANCE_STOPPED)
+		return error_set(e, -EBUSY, "The instance is running; stop it first");
 	struct work *work = work_new(instance, slash ? slash + 1 : name, done, data);
 	work->is_stateful = is_stateful;
 	work->was_ephemeral = instance_is_ephemeral(instance);

@@ -13,8 +13,8 @@
 
 #include "base/text.h"
 #include "daemon/config.h"
+#include "daemon/instance_volume.h"
 #include "daemon/machine_state.h"
-#include "daemon/remove.h"
 #include "daemon/storage.h"
 #include "daemon/templates.h"
 #include "host/match.h"

@@ -17,6 +17,7 @@ enum server_state {
 	SERVER_DEPLOYING,  /* somebody's, whose image is put on its disk */
 	SERVER_ACTIVE,     /* somebody's */
 	SERVER_RESCUE,     /* somebody's, and runs another system */
+	SERVER_SAVING,     /* somebody's, whose disk is read for a snapshot */
 	SERVER_CLEANING,   /* nobody's, until its disks are empty */
 	SERVER_STATES,
 };
@@ -31,6 +32,8 @@ enum server_event {
 	SERVER_REBUILD, /* the same owner's other image */
 	SERVER_TO_RESCUE,
 	SERVER_FROM_RESCUE,
+	SERVER_SAVE,    /* of its owner's disk: also what begins again after a failure */
+	SERVER_SAVED,   /* or given up */
 	SERVER_RELEASE, /* the owner lets it go */
 	SERVER_CLEANED,
 	SERVER_EVENTS,

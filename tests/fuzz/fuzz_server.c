@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_server.c - any bytes as what a server and the daemon say to each other, and what an image holds: an
- * inventory, a task, the head of an answer, a boot loader's configuration, partition tables.
+ * inventory, a task, the head of an answer, a boot loader's configuration, partition tables;
+ * and what a switch says.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "agent/call.h"
+#include "agent/lldp.h"
 #include "agent/partition.h"
 #include "agent/task.h"
 #include "agent/tenant.h"
@@ -61,5 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data, size);
 	as_text(text, size);
 	as_disk(data, size);
+	struct lldp_neighbour neighbour;
+	(void)!lldp_read(data, size, &neighbour);
 	return 0;
 }

@@ -77,6 +77,16 @@ answers() { eventually "$3" served "$1" "$2"; }
 	berth server list | grep m2 | grep -q 'available'
 }
 
+# neighbour: what m1's switch said, as the daemon has it.
+neighbour() {
+	in_net "$METAL/lldp.py" node1 top7 swp12 tor-1 100
+	api GET /1.0/berth/servers/m1 | json '.metadata.inventory.nics[0].neighbour | "\(.chassis) \(.port) \(.system) \(.vlan)"'
+}
+
+@test "the switch at its cable is known as soon as it says who it is" {
+	eventually 20 eval '[ "$(neighbour)" = "top7 swp12 tor-1 100" ]'
+}
+
 @test "its password is nowhere to be read" {
 	! api GET /1.0/berth/servers/m1 | grep -q secret
 	! grep -r --binary-files=text secret "$BERTH_DIR/berth.db"
@@ -86,12 +96,15 @@ answers() { eventually "$3" served "$1" "$2"; }
 	run berth launch small big --type bare-metal --memory 64GiB --cpus 32
 	[ "$status" -ne 0 ]
 	[[ $output == *"1 CPUs, not 32"* && $output == *"of memory, not 64.00GiB"* ]]
+	run berth launch small big --type bare-metal --class fast
+	[[ $output == *"m1 has of class c1-m0, not fast"* ]]
 	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
 }
 
 @test "launched, instances have servers of their own and answer at their addresses" {
 	SECONDS=0
-	berth launch small db2 --type bare-metal --memory 500MiB &
+	berth server set m2 --class fast
+	berth launch small db2 --type bare-metal --class fast &
 	second=$!
 	berth launch small db1 --type bare-metal -c user.ssh-keys='ssh-ed25519 AAAA test'
 	wait $second
@@ -158,11 +171,30 @@ answers() { eventually "$3" served "$1" "$2"; }
 	berth metrics | grep -q 'berth_server_power{server="m1"} 0'
 }
 
-@test "deleted their disks are erased, and read as zeros, before they are anybody's again" {
-	# What its firmware loads over TFTP else.
+@test "a snapshot is the disk; another image takes its place, and the snapshot comes back" {
+	# Meanwhile the other one is erased; its firmware loads over HTTP what it loaded over TFTP.
 	echo NETBOOT=http >>"$BERTH_BASE/node2/settings"
-	berth delete db1 --force
 	berth delete db2 --force
+	SECONDS=0
+	cp --sparse=always "$BERTH_BASE/node1/disk" "$BERTH_BASE/disk.before"
+	lxc snapshot db1 s1
+	echo "# snapshot after $SECONDS s" >&3
+	[ "$(berth server power m1)" = off ]
+	berth rebuild db1 small
+	lxc start db1
+	answers m1 boots 180
+	[ "$(served m1 boots | wc -l)" = 1 ]
+	[ "$(served m1 name)" = db1 ]
+	echo "# rebuilt, answers after $SECONDS s" >&3
+	lxc stop db1 --force
+	! cmp -s "$BERTH_BASE/node1/disk" "$BERTH_BASE/disk.before"
+	lxc restore db1 s1
+	cmp "$BERTH_BASE/node1/disk" "$BERTH_BASE/disk.before"
+	echo "# restored after $SECONDS s" >&3
+}
+
+@test "deleted their disks are erased, and read as zeros, before they are anybody's again" {
+	berth delete db1 --force
 	for n in 1 2; do
 		server_wait m$n available 240
 		cmp -n 134217728 "$BERTH_BASE/node$n/disk" /dev/zero

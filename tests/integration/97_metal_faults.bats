@@ -95,7 +95,7 @@ boot() {
 setup() { TOKEN=$(cat "$BERTH_BASE/token" 2>/dev/null || true); }
 inventory() {
 	printf '{"system":{"vendor":"curl"},"cpus":{"count":4,"sockets":1},"memory_bytes":8589934592,
-		"disks":[{"name":"sda","bytes":1000000000}],"nics":[],"tpm":{"pcrs":["%s"]}}' "${1:-AA}"
+		"disks":[{"name":"sda","bytes":100000256}],"nics":[{"name":"eth0","mac":"52:54:00:77:00:01"}],"tpm":{"pcrs":["%s"]}}' "${1:-AA}"
 }
 say() { node -X POST --data-binary "$2" "http://10.77.0.1:8470/agent/$TOKEN/$1"; }
 hello() { say hello "$(inventory "$@")"; }
@@ -167,6 +167,10 @@ ended() { api GET "$1/wait?timeout=30" | json '.metadata.err'; }
 	is_done "erased sda discard 5 1000000000"
 	eventually 10 state_is available
 	is_done "erased sda discard 5 1000000000"
+	say neighbour $'nic eth0\nspeed 25000\nchassis top\e7\nport swp1\nsystem tor\nvlan 4'
+	say neighbour $'nic eth9\nchassis nowhere'
+	[ "$(server '.inventory.nics | map([.name, .speed_mbit, .neighbour.chassis, .neighbour.port]) | tostring')" = \
+		'[["eth0",25000,"top?7","swp1"]]' ]
 	say done "serial 1"$'\n'"failed nothing"
 	state_is available
 	[ "$(server '.failed // ""')" = "" ]
@@ -263,6 +267,80 @@ ended() { api GET "$1/wait?timeout=30" | json '.metadata.err'; }
 	state_is cleaning
 	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
 	! [[ $(server .owner) == *db* ]]
+}
+
+# snapshot NAME [RESTORE]: asks for it, and prints the operation.
+snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .operation; }
+
+@test "a snapshot is all that is on the server's disk, and is put back as it was" {
+	local operation
+	remove || api DELETE '/1.0/berth/servers/m1?force=1' >/dev/null
+	responder
+	add
+	available
+	launch false >/dev/null
+	task_is deploy
+	is_done "disk sda" >/dev/null
+	eventually 10 state_is active
+	[ "$(in_net curl -s --noproxy '*' --interface 10.77.0.10 --data-binary x "http://10.77.0.1:8470/agent/$TOKEN/disk?at=0")" = \
+		"nothing is saved here" ]
+	truncate -s 100000256 "$BERTH_BASE/whole"
+	head -c 4096 /dev/urandom >"$BERTH_BASE/piece"
+	dd if="$BERTH_BASE/piece" of="$BERTH_BASE/whole" bs=512 count=8 conv=notrunc status=none
+	dd if="$BERTH_BASE/piece" of="$BERTH_BASE/whole" bs=512 seek=195312 count=1 conv=notrunc status=none
+	operation=$(snapshot torn)
+	task_is save
+	[ "$(server .state)" = saving ]
+	[[ $(say 'disk?at=100000000' "0123456789abcdef$(head -c 300 /dev/zero | tr '\0' x)") == *"has 100000256 bytes"* ]]
+	[[ $(say disk x) == *"offset is wanted"* ]]
+	is_done $'bytes 100000256\ndigest 00' >/dev/null
+	[[ $(ended "$operation") == *"came with SHA-256"* ]]
+	state_is active
+	operation=$(snapshot s1)
+	eventually 20 boot
+	hello >/dev/null
+	task_is save
+	berthd_restart KILL
+	state_is saving
+	task_is save
+	is_done $'bytes 100000256\ndigest 00' >/dev/null
+	state_is active
+	[ "$(api GET /1.0/instances/db/snapshots | json '.metadata | length')" = 0 ]
+	operation=$(snapshot s1)
+	eventually 20 boot
+	hello >/dev/null
+	task_is save
+	node -X POST --data-binary @"$BERTH_BASE/piece" "http://10.77.0.1:8470/agent/$TOKEN/disk?at=0"
+	head -c 512 "$BERTH_BASE/piece" | node -X POST --data-binary @- "http://10.77.0.1:8470/agent/$TOKEN/disk?at=99999744"
+	is_done "bytes 100000256"$'\n'"digest $(sha256sum <"$BERTH_BASE/whole" | cut -d' ' -f1)" >/dev/null
+	[ "$(ended "$operation")" = "" ]
+	[ "$(api GET /1.0/instances/db/snapshots | json '.metadata | length')" = 1 ]
+	operation=$(api PUT /1.0/instances/db '{"restore":"s1"}' | json .operation)
+	eventually 20 boot
+	hello >/dev/null
+	lines=$(task)
+	[[ $lines == *"plain yes"* && $lines == *"disk sda"* && $lines != *$'\nfile'* ]]
+	SERIAL=$(sed -n 's/^serial //p' <<<"$lines")
+	node -o "$BERTH_BASE/back" "http://10.77.0.1:8470/agent/$TOKEN/image"
+	cmp "$BERTH_BASE/back" "$BERTH_BASE/whole"
+	is_done "disk sda" >/dev/null
+	[ "$(ended "$operation")" = "" ]
+	# The agent that waits beside the image is dead: its BMC starts the server instead.
+	lxc start db
+	grep -q 'the agent is late server=m1' "$BERTHD_LOG"
+	[ "$(berth server power m1)" = on ]
+	run lxc snapshot db s2
+	[[ $output == *"stop it first"* ]]
+	run lxc restore db s1
+	[[ $output == *"stop it first"* ]]
+	lxc stop db --force
+	lxc delete db
+	! find "$BERTH_DIR"/pools -path '*virtual-machines*' -name db | grep -q .
+	eventually 20 boot
+	hello >/dev/null
+	task_is erase
+	is_done "erased sda discard 5 100000256" >/dev/null
+	eventually 10 state_is available
 }
 
 @test "a server's port is in its owner's VLAN while it is the owner's, and in no other time" {
