@@ -82,6 +82,17 @@ static int errno_of(int status)
 	}
 }
 
+/* Why a request came to nothing; -EIO or what the status stands for. */
+static int say_why(const struct web_answer *answer, const char *what, struct error *e)
+{
+	const char *message = message_of(answer->json);
+	if (answer->status == 0)
+		return error_set(e, -EIO, "the BMC: %s", answer->why);
+	return error_set(e, errno_of(answer->status), "%s: %sthe BMC answers %d%s%s", what,
+		answer->status == 401 ? "wrong user or password: " : "", answer->status,
+		message[0] ? ": " : "", message);
+}
+
 static void answered(void *data, const struct web_answer *answer);
 
 static void logged_in(void *data, const struct web_answer *answer)
@@ -99,13 +110,8 @@ static void logged_in(void *data, const struct web_answer *answer)
 		send_again(redfish);
 		return;
 	}
-	if (answer->status == 0)
-		error_set(&e, -EIO, "the BMC: %s", answer->why);
-	else
-		error_set(&e, errno_of(answer->status), "log in: the BMC answers %d%s%s",
-			answer->status, message_of(answer->json)[0] ? ": " : "",
-			message_of(answer->json));
-	failed(redfish, answer->status == 0 ? -EIO : errno_of(answer->status), &e);
+	int r = say_why(answer, "log in", &e);
+	failed(redfish, r, &e);
 }
 
 static void log_in(struct redfish *redfish)
@@ -143,13 +149,9 @@ static void answered(void *data, const struct web_answer *answer)
 		send_again(redfish);
 		return;
 	}
-	if (answer->status == 0)
-		error_set(&e, -EIO, "the BMC: %s", answer->why);
-	else
-		error_set(&e, errno_of(answer->status), "%s %s: the BMC answers %d%s%s",
-			redfish->method, redfish->path, answer->status,
-			message_of(answer->json)[0] ? ": " : "", message_of(answer->json));
-	failed(redfish, answer->status == 0 ? -EIO : errno_of(answer->status), &e);
+	cleanup(free) char *what = alloc_printf("%s %s", redfish->method, redfish->path);
+	int r = say_why(answer, what, &e);
+	failed(redfish, r, &e);
 }
 
 static void send_again(struct redfish *redfish)
@@ -223,6 +225,10 @@ static void root_came(struct redfish *redfish, json_t *json)
 {
 	struct error e = {};
 	const char *path = redfish_link(json, "Systems");
+	/* Without sessions, whoever asks for one may be told 401 instead of 404. */
+	if (!redfish_link(json, "SessionService") &&
+		!redfish_link(json_object_get(json, "Links"), "Sessions"))
+		redfish->is_basic = true;
 	if (path) {
 		redfish_get(redfish, path, systems_came);
 		return;

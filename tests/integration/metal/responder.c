@@ -124,8 +124,10 @@ static json_t *system_json(const struct responder *responder)
 static json_t *get_json(const struct responder *responder, const char *path)
 {
 	if (text_equal(path, "/redfish/v1/"))
-		return json_pack("{s:s, s:o}", "RedfishVersion", "1.15.0", "Systems",
-			link_to(responder, "/redfish/v1/Systems"));
+		return json_pack("{s:s, s:o, s:o*}", "RedfishVersion", "1.15.0", "Systems",
+			link_to(responder, "/redfish/v1/Systems"), "SessionService",
+			has(responder, "basic") ? NULL
+						: link_to(responder, "/redfish/v1/SessionService"));
 	if (text_equal(path, "/redfish/v1/Systems"))
 		return json_pack("{s:[o]}", "Members", link_to(responder, SYSTEM));
 	if (text_equal(path, SYSTEM))
@@ -227,7 +229,8 @@ static void log_in(struct responder *responder, struct http_request *request)
 	const char *body = http_request_body(request, &length);
 	cleanup(json_decref) json_t *json = json_loadb(body, length, 0, NULL);
 	if (has(responder, "basic")) {
-		fail(responder, request, 404, "no sessions here");
+		/* As some do, though there is nothing to be authorised for. */
+		fail(responder, request, 401, "no sessions here");
 		return;
 	}
 	if (!text_equal(json_text(json, "UserName"), "admin") ||
