@@ -27,6 +27,7 @@
 #define VIRTIO_ID_RNG     4
 #define VIRTIO_ID_BALLOON 5
 #define VIRTIO_ID_VSOCK   19
+#define VIRTIO_ID_MEMORY  24
 
 #define VIRTIO_DESC_NEXT     1
 #define VIRTIO_DESC_WRITE    2 /* the device writes it */

@@ -22,6 +22,7 @@
 #include "agent/disk.h"
 #include "agent/network.h"
 #include "agent/power.h"
+#include "agent/tune.h"
 #include "base/file.h"
 #include "base/text.h"
 
@@ -206,6 +207,7 @@ int init_set_up(struct init *ret, struct error *e)
 	int r = mount_all(e);
 	if (r < 0)
 		return r;
+	tune_memory();
 	load_modules();
 	network_loopback();
 	read_settings(&settings);

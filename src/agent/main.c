@@ -12,6 +12,7 @@
 #include "agent/deploy.h"
 #include "agent/init.h"
 #include "agent/serve.h"
+#include "agent/tune.h"
 
 /* A server in a child, so that what kills it does not kill the guest. */
 static void serve_in_child(void)
@@ -54,6 +55,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: berth-agent [--stdio]\n");
 		return 2;
 	}
+	tune_memory();
 	int listener = serve_listen(&e);
 	if (listener < 0) {
 		fprintf(stderr, "berth-agent: %s\n", e.text);

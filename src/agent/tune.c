@@ -4,9 +4,11 @@
  */
 #include "agent/tune.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +39,31 @@ int tune_cpus(int32_t count, struct error *e)
 		there += r;
 	}
 	return count > there ? error_set(e, -ENODEV, "there are only %d CPUs", there) : 0;
+}
+
+static void write_word(const char *path, const char *word)
+{
+	cleanup(close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)!write(fd, word, strlen(word));
+}
+
+/* As movable memory, so that it can go again; a kernel without it has no such files. */
+void tune_memory(void)
+{
+	static const char folder[] = "/sys/devices/system/memory";
+	write_word("/sys/devices/system/memory/auto_online_blocks", "online_movable");
+	DIR *dir = opendir(folder);
+	const struct dirent *entry;
+	while (dir && (entry = readdir(dir))) {
+		char path[128], state[32];
+		if (snprintf(path, sizeof(path), "%s/%.40s/state", folder, entry->d_name) > 0 &&
+			file_read_line(AT_FDCWD, path, state, sizeof(state)) > 0 &&
+			strcmp(state, "offline") == 0)
+			write_word(path, "online_movable");
+	}
+	if (dir)
+		closedir(dir);
 }
 
 int tune_clock(uint64_t since_epoch_ns, struct error *e)

@@ -21,8 +21,9 @@
 #include "kind/machine.h"
 #include "model/json.h"
 
-#define AGAIN_NS   (100 * NS_PER_MS)
-#define PATIENT_NS (20 * NS_PER_SEC)
+#define AGAIN_NS     (100 * NS_PER_MS)
+#define PATIENT_NS   (20 * NS_PER_SEC)
+#define MEMORY_PIECE (4 * MIB) /* of what comes while it runs */
 
 struct work {
 	struct instance *instance;
@@ -154,6 +155,7 @@ static void measured(void *data, int code, const struct error *e, const void *by
 	const struct runner_stats *stats = bytes;
 	const json_t *step = json_array_get(work->steps, work->at);
 	uint64_t wanted = (uint64_t)json_integer_value(json_object_get(step, "value"));
+	uint64_t least = (uint64_t)json_integer_value(json_object_get(step, "least"));
 	struct error late = {};
 	for (size_t i = 0; i < fd_count; i++)
 		close(fds[i]);
@@ -161,14 +163,21 @@ static void measured(void *data, int code, const struct error *e, const void *by
 		fail(work, code, e);
 		return;
 	}
-	if (length >= sizeof(*stats) && stats->balloon_bytes <= wanted) {
+	uint64_t has = length >= sizeof(*stats) ? stats->balloon_bytes : UINT64_MAX;
+	if (has <= wanted && has >= least) {
 		step_done(work);
 		return;
 	}
 	if (is_patient(work))
 		return;
-	error_set(&late, -EBUSY,
-		"The guest does not give its memory back: it needs it, or has no balloon");
+	error_set(&late, -EBUSY, "%s",
+		has < least ? "The guest does not take the memory: it has no driver for it "
+			      "(virtio_mem)"
+			    : "The guest does not give its memory back: it needs it, or has no "
+			      "balloon");
+	/* What it was asked for half-way is taken back, too. */
+	if (!work->is_taken_back)
+		json_array_append(work->backs, json_object_get(step, "back"));
 	fail(work, -EBUSY, &late);
 }
 
@@ -329,6 +338,26 @@ static void add_disks(json_t *steps, struct instance *instance, const struct spe
 	}
 }
 
+static uint64_t number_of(const json_t *document, const char *member)
+{
+	return (uint64_t)json_integer_value(json_object_get(document, member));
+}
+
+static uint64_t most_memory(const json_t *document)
+{
+	uint64_t booted = number_of(document, "memory_bytes");
+	uint64_t max = number_of(document, "memory_max_bytes");
+	return max > booted ? max : booted;
+}
+
+/* What is more than it started with must have been taken, not only offered. */
+static json_t *memory_step(const json_t *document, uint64_t bytes)
+{
+	bool is_more = bytes > number_of(document, "memory_bytes");
+	return json_pack("{s:I, s:I}", "value", (json_int_t)bytes, "least",
+		(json_int_t)(is_more ? bytes - MEMORY_PIECE + 1 : 0));
+}
+
 int machine_change_check(
 	struct live *live, const struct spec *before, const struct spec *wanted, struct error *e)
 {
@@ -339,7 +368,7 @@ int machine_change_check(
 	limits_of(live, wanted, &new, &new_cpus);
 	const json_t *document = live->document;
 	uint32_t there = (uint32_t)json_integer_value(json_object_get(document, "cpus_there"));
-	uint64_t booted = (uint64_t)json_integer_value(json_object_get(document, "memory_bytes"));
+	uint64_t most = most_memory(document);
 	/* Firmware brings up all there are: none is kept back. */
 	const char *boot = json_text(document, "boot");
 	if (boot && !text_equal(boot, "kernel"))
@@ -349,11 +378,11 @@ int machine_change_check(
 			"config.limits.cpu: the running machine has %u CPUs to give; restart it for "
 			"more",
 			there);
-	if (machine_guest_memory(&new) > booted)
+	if (machine_guest_memory(&new) > most)
 		return error_set(e, -EBUSY,
-			"config.limits.memory: the running machine started with %s; stop it for "
+			"config.limits.memory: the running machine can have %s at most; stop it for "
 			"more",
-			text_format_bytes(booted, has));
+			text_format_bytes(most, has));
 	return 0;
 }
 
@@ -378,9 +407,9 @@ void machine_change(struct live *live, const struct spec *before, const struct s
 			json_pack("{s:i}", "value", (int)old_cpus));
 	if (old.memory_bytes != new.memory_bytes)
 		add_pair(work->steps, "memory",
-			json_pack("{s:I}", "value", (json_int_t)machine_guest_memory(&new)),
+			memory_step(work->instance->live->document, machine_guest_memory(&new)),
 			"memory",
-			json_pack("{s:I}", "value", (json_int_t)machine_guest_memory(&old)));
+			memory_step(work->instance->live->document, machine_guest_memory(&old)));
 	run(work);
 }
 

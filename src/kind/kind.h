@@ -49,6 +49,7 @@ struct kind_input {
 	const char *guest_dir;    /* of the host, with the socket of the guest API; NULL: none */
 	struct cpu_set_mask cpus; /* it is held on; empty: all */
 	uint32_t host_cpus;
+	uint64_t host_memory_bytes;
 	const char *kernel;      /* for machines: a directory with boot/ and lib/modules/ */
 	const char *engine;      /* for machines, or NULL: measured */
 	const char *restore;     /* for machines: a file with the state to go on from, or NULL */

@@ -10,9 +10,11 @@
 #include "kind/container.h"
 #include "model/json.h"
 
-#define PAGE_BYTES 4096
-#define CPUS_MAX   64
-#define CPUS_SPARE 4 /* CPUs that it may be given while it runs, at least */
+#define PAGE_BYTES   4096
+#define CPUS_MAX     64
+#define CPUS_SPARE   4 /* CPUs that it may be given while it runs, at least */
+#define MEMORY_TIMES 4 /* and this times its memory, or so much more */
+#define MEMORY_SPARE (4 * GIB)
 /* The monitor's own beside the guest's memory: what the software CPU translates, for each CPU. */
 #define MONITOR_BYTES     (96 * MIB)
 #define MONITOR_CPU_BYTES (40 * MIB)
@@ -121,6 +123,15 @@ static uint32_t cpus_there(uint32_t cpus, uint32_t host_cpus)
 	return cpus > spare ? cpus : spare;
 }
 
+/* What it may get while it runs: its kernel keeps 16 bytes a page of what it has, not of this. */
+static uint64_t memory_max(uint64_t memory, uint64_t host_memory)
+{
+	uint64_t max = memory * MEMORY_TIMES > memory + MEMORY_SPARE ? memory * MEMORY_TIMES
+								     : memory + MEMORY_SPARE;
+	max = max < host_memory ? max : host_memory / PAGE_BYTES * PAGE_BYTES;
+	return max > memory ? max : memory;
+}
+
 uint64_t machine_guest_memory(const struct plan_cgroup *limits)
 {
 	return limits->memory_bytes - monitor_bytes(limits);
@@ -182,12 +193,14 @@ json_t *machine_document(const struct machine_kind *machine, const struct kind_i
 	struct plan_cgroup limits = {};
 	machine_limits(machine, spec, &input->cpus, &limits);
 	uint32_t cpus = machine_cpus(&limits, input->host_cpus);
-	json_t *document = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:i, s:I, s:o, s:o}",
+	uint64_t memory = machine_memory(machine, spec);
+	json_t *document = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:i, s:i, s:I, s:I, s:o, s:o}",
 		"version", 1, "kind", machine->kind->name, "project", input->project, "name",
 		input->name, "hostname", input->name, "root", root_json(input), "cpus", (int)cpus,
 		"cpus_there", (int)cpus_there(cpus, input->host_cpus), "memory_bytes",
-		(json_int_t)machine_memory(machine, spec), "nics", container_nics(input), "disks",
-		disks_json(input));
+		(json_int_t)memory, "memory_max_bytes",
+		(json_int_t)memory_max(memory, input->host_memory_bytes), "nics",
+		container_nics(input), "disks", disks_json(input));
 	container_resolver(document, input);
 	if (input->kernel)
 		json_object_set_new(document, "kernel", json_string(input->kernel));

@@ -186,8 +186,9 @@ static int add_disks(struct run *run, struct error *e)
 static int add_initial(struct run *run, const char *kernel, struct error *e)
 {
 	static const char *const modules[] = { "virtio_pci", "virtio_blk", "virtio_net",
-		"virtio_console", "virtio_balloon", "virtio_rng", "vmw_vsock_virtio_transport",
-		"ext4", "overlay", "erofs", "vfat", "nls_cp437", "nls_ascii", NULL };
+		"virtio_console", "virtio_balloon", "virtio_mem", "virtio_rng",
+		"vmw_vsock_virtio_transport", "ext4", "overlay", "erofs", "vfat", "nls_cp437",
+		"nls_ascii", NULL };
 	cleanup(free) char *configure = command_configure(run->plan), *program = NULL;
 	cleanup(free) char *agent = beside("agent", "berth-agent");
 	size_t length = 0;
@@ -321,7 +322,7 @@ static int join_groups(const struct run *run, struct error *e)
 /* A machine like the one whose state it is: of what the plan says of CPUs and memory nothing counts. */
 static int add_restore(struct run *run, struct error *e)
 {
-	static const char *const members[] = { "cpus", "memory_bytes" };
+	static const char *const members[] = { "cpus", "memory_bytes", "memory_max_bytes" };
 	const char *state = json_text(run->plan, "restore");
 	cleanup(json_decref) json_t *shape = NULL;
 	cleanup(free) char *path = NULL, *text = NULL;
@@ -351,6 +352,9 @@ static int machine_make(struct run *run, const char *plan_path, struct error *e)
 		json_object_get(plan, "memory_bytes"), "nics", "disks", "exit_on_reset", 0);
 	if (!run->machine)
 		return error_set(e, -EINVAL, "%s: a member is missing", plan_path);
+	if (json_object_get(plan, "memory_max_bytes"))
+		json_object_set(run->machine, "memory_max_bytes",
+			json_object_get(plan, "memory_max_bytes"));
 	if (json_text(plan, "engine"))
 		json_object_set(run->machine, "engine", json_object_get(plan, "engine"));
 	if (instances) {

@@ -38,6 +38,11 @@ static int read_memory(struct plan *plan, char *value)
 	return text_to_bytes(value, &plan->memory_bytes);
 }
 
+static int read_memory_max(struct plan *plan, char *value)
+{
+	return text_to_bytes(value, &plan->memory_max_bytes);
+}
+
 static int read_small(const char *value, uint64_t min, uint64_t max, uint32_t *ret)
 {
 	uint64_t number;
@@ -190,6 +195,8 @@ static const struct option options[] = {
 		read_lockstep },
 	{ "cpus", "N", "virtual CPUs (1)", read_cpus },
 	{ "memory", "SIZE", "guest memory (256MiB)", read_memory },
+	{ "memory-max", "SIZE", "the most that it can have while it runs (as --memory)",
+		read_memory_max },
 	{ "kernel", "FILE", "a Linux bzImage, or an ELF, PVH or multiboot program", read_kernel },
 	{ "initrd", "FILE", "its initial file system", read_initrd },
 	{ "append", "TEXT", "its command line", read_append },

@@ -21,6 +21,7 @@
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/block.h"
 #include "vmm/virtio/console.h"
+#include "vmm/virtio/memory.h"
 #include "vmm/virtio/net.h"
 #include "vmm/virtio/rng.h"
 #include "vmm/virtio/vsock.h"
@@ -346,6 +347,11 @@ static int add_devices(struct assembly *assembly, struct error *e)
 		assembly->balloon = balloon_new(guest, machine->loop, bus);
 		r = add_plain(machine, assembly->balloon, e);
 	}
+	if (r == 0 && machine->map.room_bytes) {
+		assembly->memory = memory_new(
+			guest, machine->loop, bus, machine->map.room_at, machine->map.room_bytes);
+		r = add_plain(machine, assembly->memory, e);
+	}
 	if (r == 0) {
 		assembly->console = virtio_console_new(guest, machine->loop, bus);
 		r = add_plain(machine, assembly->console, e);
@@ -385,6 +391,7 @@ int assembly_init(struct assembly *assembly, const struct plan *plan, const stru
 		.engine = engine,
 		.cpus = plan->cpus,
 		.memory_bytes = plan->memory_bytes,
+		.memory_max_bytes = plan->memory_max_bytes,
 		.exit_port = (uint16_t)plan->exit_port,
 		.has_test_device = plan->has_test_device,
 		.firmware = assembly->firmware,

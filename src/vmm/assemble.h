@@ -24,8 +24,9 @@ struct assembly {
 	int firmware_log;              /* -1: none */
 	struct text boot_order;
 	uint32_t e1000_count;
-	struct ahci *ahci;                       /* the machine's, once it has a SATA disk */
-	struct virtio_device *balloon, *console; /* the machine's; balloon may be NULL */
+	struct ahci *ahci; /* the machine's, once it has a SATA disk */
+	/* The machine's; NULL: there is none. */
+	struct virtio_device *balloon, *memory, *console;
 };
 
 /* Opens all files and makes the machine; nothing runs. The plan's texts must outlive the assembly. */

@@ -16,6 +16,7 @@
 #include "vmm/suspend.h"
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/console.h"
+#include "vmm/virtio/memory.h"
 
 static void attach_request(struct attendant *a, struct control_peer *peer,
 	const struct runner_header *request, const int *fds, size_t fd_count)
@@ -59,20 +60,29 @@ static void resize_request(
 	control_answer_done(peer, request);
 }
 
+/* The balloon takes from what it started with; more comes by virtio's memory device. */
 static void balloon_request(
 	struct attendant *a, struct control_peer *peer, const struct runner_header *request)
 {
 	const struct runner_number *number = (const void *)request;
-	uint64_t memory = a->assembly->plan.memory_bytes;
-	if (!a->assembly->balloon || number->value > memory) {
-		control_answer_error(peer, request, a->assembly->balloon ? -EINVAL : -EOPNOTSUPP,
-			a->assembly->balloon ? "more memory than the machine has"
-					     : "the machine has no balloon");
+	const struct assembly *assembly = a->assembly;
+	uint64_t memory = assembly->plan.memory_bytes, max = assembly->plan.memory_max_bytes;
+	if (!assembly->balloon) {
+		control_answer_error(peer, request, -EOPNOTSUPP, "the machine has no balloon");
 		return;
 	}
+	if (number->value > memory && number->value > max) {
+		control_answer_error(
+			peer, request, -EINVAL, "more memory than the machine can have");
+		return;
+	}
+	uint64_t less = number->value < memory ? memory - number->value : 0;
+	uint64_t more = number->value > memory ? number->value - memory : 0;
 	{
-		bus_guard(&a->assembly->machine->bus);
-		balloon_set(a->assembly->balloon, memory - number->value);
+		bus_guard(&assembly->machine->bus);
+		balloon_set(assembly->balloon, less);
+		if (assembly->memory)
+			memory_want(assembly->memory, more);
 	}
 	control_answer_done(peer, request);
 }
@@ -86,6 +96,10 @@ static void stats_request(
 		.guest_free_bytes = UINT64_MAX,
 		.guest_total_bytes = UINT64_MAX,
 	};
+	if (a->assembly->memory) {
+		bus_guard(&a->assembly->machine->bus);
+		stats.balloon_bytes += memory_plugged(a->assembly->memory);
+	}
 	if (a->assembly->balloon) {
 		bus_guard(&a->assembly->machine->bus);
 		struct balloon_stats now = balloon_stats(a->assembly->balloon);

@@ -187,6 +187,9 @@ void firmware_describe(struct fw_cfg *fw, const struct firmware_description *d)
 	add_number(fw, "etc/boot-menu-wait", 0, 4);
 	add_number(fw, "etc/boot-fail-wait", 60000, 4);
 	add_number(fw, "etc/max-cpus", d->cpus, 2);
+	/* Behind it the firmware may put large windows of devices. */
+	if (d->room_end)
+		add_number(fw, "etc/reserved-memory-end", d->room_end, 8);
 	if (d->boot_order)
 		fw_cfg_file(fw, "bootorder", d->boot_order, (uint32_t)strlen(d->boot_order) + 1);
 }

@@ -28,6 +28,7 @@ bool firmware_is_variables(const uint8_t *data, uint64_t bytes);
 
 struct firmware_description {
 	uint64_t low_bytes, high_bytes; /* memory from 0 and from 4 GiB */
+	uint64_t room_end;              /* of what is kept free for more memory; 0: nothing is */
 	uint32_t cpus;
 	const char *boot_order; /* devices' paths, one a line; NULL leaves it to the firmware */
 };

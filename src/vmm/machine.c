@@ -174,6 +174,9 @@ static int add_memory(
 	if (r == 0 && machine->map.high_bytes)
 		r = guest_add(
 			machine->guest, LAYOUT_ABOVE_4G, machine->map.high_bytes, GUEST_RAM, e);
+	if (r == 0 && machine->map.room_bytes)
+		r = guest_add(machine->guest, machine->map.room_at, machine->map.room_bytes,
+			GUEST_RAM, e);
 	if (r == 0 && options->firmware)
 		r = guest_add(machine->guest, LAYOUT_ABOVE_4G - options->firmware_bytes,
 			options->firmware_bytes, GUEST_ROM, e);
@@ -275,6 +278,9 @@ int machine_new(const struct machine_options *options, struct loop *loop, struct
 		return error_set(e, -EINVAL,
 			"memory: %ju bytes is not a whole number of pages from 1 MiB to 1 TiB",
 			(uintmax_t)options->memory_bytes);
+	if (options->memory_max_bytes > MACHINE_MEMORY_MAX)
+		return error_set(e, -EINVAL, "memory: at most %ju bytes is more than 1 TiB",
+			(uintmax_t)options->memory_max_bytes);
 	struct machine *machine = alloc(struct machine);
 	machine->loop = loop;
 	machine->is_paused = true;
@@ -282,6 +288,9 @@ int machine_new(const struct machine_options *options, struct loop *loop, struct
 	machine->firmware_bytes = options->firmware_bytes;
 	machine->wires = (struct wires){ machine, wire_line, wire_message, wire_doorbell };
 	memory_map_init(&machine->map, options->memory_bytes);
+	if (options->memory_max_bytes > options->memory_bytes)
+		memory_map_leave_room(
+			&machine->map, options->memory_max_bytes - options->memory_bytes);
 	bus_init(&machine->bus);
 	int r = set_up(machine, options, e);
 	if (r < 0) {
@@ -439,6 +448,9 @@ int machine_complete(struct machine *machine, struct error *e)
 		const struct firmware_description description = {
 			.low_bytes = machine->map.low_bytes,
 			.high_bytes = machine->map.high_bytes,
+			.room_end = machine->map.room_bytes
+				? machine->map.room_at + machine->map.room_bytes
+				: 0,
 			.cpus = machine->cpus->count,
 			.boot_order = machine->boot_order,
 		};

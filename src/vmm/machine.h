@@ -89,7 +89,9 @@ struct machine_options {
 	const struct engine *engine;
 	uint32_t cpus;
 	uint64_t memory_bytes;
-	uint16_t exit_port; /* 0: none */
+	uint64_t
+		memory_max_bytes; /* what it can have while it runs; no more than memory_bytes: that */
+	uint16_t exit_port;       /* 0: none */
 	bool has_test_device;
 	/*
 	 * Firmware in the last bytes below 4 GiB, NULL for none; its last 128 KiB below 1 MiB, too. It

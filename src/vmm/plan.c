@@ -231,6 +231,7 @@ static const struct member plan_members[] = {
 	PLAN("engine", TEXT, engine, 0),
 	PLAN("cpus", NUMBER32, cpus, CPUS_LIMIT),
 	PLAN("memory_bytes", NUMBER64, memory_bytes, INT64_MAX),
+	PLAN("memory_max_bytes", NUMBER64, memory_max_bytes, INT64_MAX),
 	PLAN("kernel", TEXT, kernel, 0),
 	PLAN("initrd", TEXT, initrd, 0),
 	PLAN("append", TEXT, append, 0),

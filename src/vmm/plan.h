@@ -37,6 +37,7 @@ struct plan {
 	const char *engine; /* "auto", "kvm", "soft" */
 	uint32_t cpus;
 	uint64_t memory_bytes;
+	uint64_t memory_max_bytes;                       /* while it runs; 0: as at its start */
 	const char *kernel, *initrd, *append, *firmware; /* NULL: none */
 	const char *firmware_vars, *firmware_log;        /* NULL: none */
 	const char *restore; /* a file of suspend.h to go on from; NULL: it boots */

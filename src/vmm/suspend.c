@@ -5,7 +5,8 @@
 #include "vmm/suspend.h"
 
 #include <errno.h>
-#include <string.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,7 +98,9 @@ static int read_region(
 	const struct guest *guest, const struct guest_region *region, int fd, off_t base)
 {
 	off_t start = base + (off_t)region->file_offset, end = start + (off_t)region->bytes;
-	memset(region->host, 0, region->bytes);
+	if (fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		    (off_t)region->file_offset, (off_t)region->bytes) < 0)
+		return -errno;
 	for (off_t at = start; at < end;) {
 		off_t data = lseek(fd, at, SEEK_DATA);
 		if (data < 0 || data >= end)

@@ -18,6 +18,7 @@
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/block.h"
 #include "vmm/virtio/console.h"
+#include "vmm/virtio/memory.h"
 #include "vmm/virtio/net.h"
 #include "vmm/virtio/pci.h"
 #include "vmm/virtio/rng.h"
@@ -27,6 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MEMORY     (128 * KIB)
 #define DISK_BYTES (64 * KIB)
+#define ROOM_AT    UINT64_C(0x40000000)
+#define ROOM_BYTES (44 * MIB)
 #define SLOT       1
 #define STEPS_MAX  512
 
@@ -129,7 +132,7 @@ static struct virtio_device *new_vsock(struct board *board)
 
 static struct virtio_device *new_device(struct board *board, uint64_t which)
 {
-	switch (which % 6) {
+	switch (which % 7) {
 	case 0:
 		return new_block(board);
 	case 1:
@@ -140,6 +143,9 @@ static struct virtio_device *new_device(struct board *board, uint64_t which)
 		return virtio_console_new(board->guest, board->loop, &board->bus);
 	case 4:
 		return balloon_new(board->guest, board->loop, &board->bus);
+	case 6:
+		must(guest_add(board->guest, ROOM_AT, ROOM_BYTES, GUEST_RAM, &(struct error){}));
+		return memory_new(board->guest, board->loop, &board->bus, ROOM_AT, ROOM_BYTES);
 	default:
 		return rng_new(board->guest, board->loop, &board->bus);
 	}
@@ -228,6 +234,10 @@ static void use_device(struct board *board)
 	} else if (device->driver->id == VIRTIO_ID_BALLOON) {
 		balloon_set(device, take(board, 2) << 12);
 		balloon_stats(device);
+	} else if (device->driver->id == VIRTIO_ID_MEMORY) {
+		memory_want(device, take(board, 2) << 16);
+		if (memory_plugged(device) > ROOM_BYTES)
+			abort();
 	} else if (device->driver->id == VIRTIO_ID_BLOCK) {
 		block_resize(device, DISK_BYTES);
 	}

@@ -36,7 +36,7 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	[ "$(lxc config get m limits.cpu)" = 1 ]
 }
 
-@test "memory is given back and returned, and never more than it started with" {
+@test "memory is given back and returned" {
 	before=$(memory)
 	lxc config set m limits.memory 192MiB
 	[ "$(memory)" -le $((before - 60)) ]
@@ -44,9 +44,26 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	[ -z "$group" ] || [ "$(cat "$group/memory.limit_in_bytes")" = $(((192 + 96 + 4 * 40) * 1048576)) ]
 	lxc config set m limits.memory 256MiB
 	eventually 10 sh -c "[ \$(lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int(\$2 / 1024) }') = $before ]"
-	run lxc config set m limits.memory 512MiB
+}
+
+@test "memory beyond what it started with comes, is used, outlives its state, and goes" {
+	before=$(memory)
+	lxc config set m limits.memory 512MiB
+	[ "$(memory)" -ge $((before + 248)) ]
+	group=$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID*default_m" | grep memory || true)
+	[ -z "$group" ] || [ "$(cat "$group/memory.limit_in_bytes")" = $(((512 + 96 + 4 * 40) * 1048576)) ]
+	lxc exec m -- sh -c 'mkdir /more; mount -t tmpfs -o size=100% none /more; head -c 280000000 /dev/zero >/more/file && echo word >>/more/file'
+	lxc stop m --stateful
+	lxc start m
+	[ "$(memory)" -ge $((before + 248)) ]
+	[ "$(lxc exec m -- tail -c 5 /more/file)" = word ]
+	lxc exec m -- sh -c 'rm /more/file; umount /more; echo 3 >/proc/sys/vm/drop_caches'
+	lxc config set m limits.memory 256MiB
+	[ "$(memory)" -le $((before + 1)) ]
+	run lxc config set m limits.memory 5GiB
 	[ "$status" -ne 0 ]
-	[[ $output == *"started with"* ]]
+	[[ $output == *"can have"* ]]
+	[ "$(lxc config get m limits.memory)" = 256MiB ]
 }
 
 @test "a disk comes, is written, and goes" {

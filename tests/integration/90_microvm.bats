@@ -67,10 +67,7 @@ create() {
 	lxc file pull m1/root/file - | cmp - "$BERTH_BASE/file"
 }
 
-@test "it gets no more memory than it started with, and other config while it runs" {
-	run lxc config set m1 limits.memory 512MiB
-	[ "$status" -ne 0 ]
-	[[ $output == *"started with"* ]]
+@test "other config is changed while it runs" {
 	lxc config set m1 user.word something
 }
 

@@ -26,3 +26,15 @@ void memory_map_init(struct memory_map *map, uint64_t memory_bytes)
 	add(map, PCI_ECAM_AT, PCI_ECAM_AT + PCI_ECAM_BYTES, MAP_RESERVED);
 	add(map, LAYOUT_ABOVE_4G, LAYOUT_ABOVE_4G + map->high_bytes, MAP_RAM);
 }
+
+static uint64_t round_up(uint64_t number, uint64_t unit)
+{
+	return (number + unit - 1) / unit * unit;
+}
+
+void memory_map_leave_room(struct memory_map *map, uint64_t bytes)
+{
+	/* The largest of the pieces in which guests of any size take memory. */
+	map->room_at = round_up(LAYOUT_ABOVE_4G + map->high_bytes, 2 * GIB);
+	map->room_bytes = round_up(bytes, LAYOUT_ROOM_UNIT);
+}

@@ -36,7 +36,14 @@ struct memory_map {
 	uint32_t count;
 	uint64_t low_bytes;  /* memory from 0 */
 	uint64_t high_bytes; /* memory from 4 GiB */
+	uint64_t room_at;    /* where more can come while it runs */
+	uint64_t room_bytes;
 };
+
+#define LAYOUT_ROOM_UNIT (128 * MIB) /* Linux takes memory in such pieces at least */
 
 /* How a guest of so much memory is laid out. */
 void memory_map_init(struct memory_map *map, uint64_t memory_bytes);
+
+/* Room behind it for so much more, or a little over. In no list: its driver tells the guest. */
+void memory_map_leave_room(struct memory_map *map, uint64_t bytes);
