@@ -14,7 +14,8 @@
 #define USER_SS 0x2b
 
 /* Flags that sahf sets (CF PF AF ZF SF) and those that always read as set (IF, bit 1). */
-#define FLAGS_EASY 0x2d7
+#define FLAGS_EASY     0x2d7
+#define FLAG_DIRECTION 0x400
 
 	.text
 	.globl unikernel_entry
@@ -28,7 +29,9 @@ unikernel_entry:
 	lea 8(%r11), %rcx
 	push %rcx
 	pushf
-	push $USER_CS
+	testl $FLAG_DIRECTION, (%rsp)
+	jnz 2f
+1:	push $USER_CS
 	push (%r11)
 	push %rax
 	push %rdi
@@ -46,7 +49,6 @@ unikernel_entry:
 	push %r13
 	push %r14
 	push %r15
-	cld
 	mov %rsp, %rdi
 	call unikernel_call
 	testq $~FLAGS_EASY, REGISTERS_RFLAGS(%rsp)
@@ -65,6 +67,8 @@ unikernel_entry:
 	/* Back by ret, not by a jump: the trampoline called, and the processor predicts in pairs. */
 	lea -8(%rsp), %rsp
 	ret
+2:	cld /* slow, and hardly ever needed */
+	jmp 1b
 	.size unikernel_entry, . - unikernel_entry
 
 	.globl unikernel_trap
