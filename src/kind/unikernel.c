@@ -20,8 +20,8 @@
 #define MEMORY_USUAL (128 * MIB)
 #define TENDER_BYTES (16 * MIB)
 #define PAGE_BYTES   4096
-#define IMAGE_FORMAT \
-	"2" /* another one is made anew: what stands in /.berth, and how programs are rewritten */
+/* Another one is made anew: what stands in /.berth, and how programs are rewritten. */
+#define IMAGE_FORMAT "3"
 
 static int refuse(struct error *e, const char *field, const char *why)
 {

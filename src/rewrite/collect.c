@@ -22,7 +22,9 @@
 struct collecting {
 	int own, root;
 	struct stat program; /* which file that is */
-	struct text path;    /* of what is looked at, from the root */
+	struct stat script;  /* what it is the interpreter of; st_ino 0: none */
+	char *script_path;
+	struct text path; /* of what is looked at, from the root */
 	struct text index;
 	uint32_t count;
 	bool has_program; /* in the tree */
@@ -58,10 +60,9 @@ static void note(struct collecting *collecting, const char *name, const char *pa
 	text_add_n(&collecting->index, path, strlen(path) + 1);
 }
 
-static bool is_program(const struct collecting *collecting, const struct stat *status)
+static bool is_same(const struct stat *a, const struct stat *b)
 {
-	return status->st_dev == collecting->program.st_dev &&
-		status->st_ino == collecting->program.st_ino;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
 static bool has_head(int fd)
@@ -83,7 +84,9 @@ static int take_file(
 	size_t size;
 	char name[16];
 	bool is_library;
-	if (is_program(collecting, status)) {
+	if (is_same(status, &collecting->script) && !collecting->script_path)
+		collecting->script_path = alloc_text(text_str(&collecting->path));
+	if (is_same(status, &collecting->program)) {
 		/* By its first name, should it have several. */
 		if (!collecting->has_program)
 			note(collecting, "program", text_str(&collecting->path));
@@ -172,21 +175,68 @@ static int take_program(const struct collecting *collecting, int program, struct
 	return write_out(collecting->own, "program", prepared, size, e);
 }
 
+/* A script's interpreter takes its place: *program becomes it, *ret_words what /.berth/script begins with. */
+static int take_script(
+	struct collecting *collecting, int *program, struct text *ret_words, struct error *e)
+{
+	const void *data = NULL;
+	cleanup(free) char *interpreter = NULL, *word = NULL;
+	int r = map_all(*program, &collecting->program, &data, e);
+	if (r == 0)
+		r = prepare_script(
+			data, (size_t)collecting->program.st_size, &interpreter, &word, e);
+	if (r <= 0)
+		return r;
+	collecting->script = collecting->program;
+	*program = file_open_in_root(collecting->root, interpreter, O_RDONLY | O_NONBLOCK, 0);
+	if (*program < 0)
+		return error_set(e, -ENOEXEC,
+			"it is a script for %.200s, which is not in the image", interpreter);
+	text_add_n(ret_words, interpreter, strlen(interpreter) + 1);
+	text_add_n(ret_words, word ?: "", strlen(word ?: "") + 1);
+	return fstat(*program, &collecting->program) < 0 ? error_errno(e, "look at %s", interpreter)
+							 : 0;
+}
+
+static int write_script(const struct collecting *collecting, struct text *words, struct error *e)
+{
+	if (!collecting->script.st_ino)
+		return 0;
+	if (!collecting->script_path)
+		return error_set(e, -ENOEXEC, "it is a script, and not in the image");
+	text_add_n(words, collecting->script_path, strlen(collecting->script_path) + 1);
+	return write_out(collecting->own, "script", text_str(words), words->length, e);
+}
+
+static int collect(struct collecting *collecting, int program, struct error *e)
+{
+	cleanup(text_done) struct text words = {};
+	if (fstat(program, &collecting->program) < 0)
+		return error_errno(e, "look at the program");
+	cleanup(close) int own_program = program;
+	int r = take_script(collecting, &own_program, &words, e);
+	if (r == 0)
+		r = take_program(collecting, own_program, e);
+	if (own_program == program)
+		own_program = -1; /* the caller's */
+	if (r < 0)
+		return r;
+	int fd = openat(collecting->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = fd < 0 ? error_errno(e, "open the tree") : take_directory(collecting, fd, 0, e);
+	if (r == 0 && !collecting->has_program)
+		note(collecting, "program", "");
+	if (r == 0)
+		r = write_script(collecting, &words, e);
+	return r < 0 ? r
+		     : write_out(collecting->own, "prepared", text_str(&collecting->index),
+			       collecting->index.length, e);
+}
+
 int collect_programs(int root, int own, int program, struct error *e)
 {
 	struct collecting collecting = { .own = own, .root = root };
-	if (fstat(program, &collecting.program) < 0)
-		return error_errno(e, "look at the program");
-	int r = take_program(&collecting, program, e);
-	if (r < 0)
-		return r;
-	int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = fd < 0 ? error_errno(e, "open the tree") : take_directory(&collecting, fd, 0, e);
-	if (r == 0 && !collecting.has_program)
-		note(&collecting, "program", "");
-	if (r == 0)
-		r = write_out(
-			own, "prepared", text_str(&collecting.index), collecting.index.length, e);
+	int r = collect(&collecting, program, e);
+	free(collecting.script_path);
 	text_done(&collecting.path);
 	text_done(&collecting.index);
 	return r;

@@ -7,6 +7,8 @@
  * /.berth/prepared says what they were: a name, a NUL, the absolute path, a NUL, and so on. "program" is the image's
  * program; its path is empty if it is not of the tree. A name with `p` is a program, which is run in the other's place; one
  * with `l` a library, which takes its place: who loads libraries reads and maps them like any file.
+ * If the program is a script of the tree, its interpreter is "program", and /.berth/script has the interpreter, the word
+ * after it (or none) and the script's path, each with its NUL.
  */
 #pragma once
 

@@ -10,16 +10,30 @@
 #include "model/elf64.h"
 #include "rewrite/rewrite.h"
 
-#define PAGE_BYTES 4096u
+#define PAGE_BYTES  4096u
+#define SCRIPT_LINE 256u /* Linux reads no more */
 
-static int check_script(const char *text, size_t size, struct error *e)
+int prepare_script(
+	const void *data, size_t size, char **ret_interpreter, char **ret_word, struct error *e)
 {
+	const char *text = data;
 	if (size < 2 || text[0] != '#' || text[1] != '!')
 		return 0;
-	const char *end = memchr(text, '\n', size);
-	size_t length = end ? (size_t)(end - text) : size;
-	return error_set(e, -ENOEXEC, "it is a script (%.*s); a unikernel is one program",
-		(int)(length < 80 ? length : 80), text);
+	const char *line_end = memchr(text, '\n', size < SCRIPT_LINE ? size : SCRIPT_LINE);
+	cleanup(free) char *line =
+		alloc_text_n(text + 2, line_end ? (size_t)(line_end - text) - 2 : 0);
+	char *start = line + strspn(line, " \t\r");
+	size_t length = strcspn(start, " \t\r");
+	char *word = start + length + strspn(start + length, " \t\r");
+	size_t word_length = strlen(word);
+	while (word_length > 0 && strchr(" \t\r", word[word_length - 1]))
+		word_length--;
+	if (!line_end || start[0] != '/')
+		return error_set(
+			e, -ENOEXEC, "it is a script, and its first line names no interpreter");
+	*ret_interpreter = alloc_text_n(start, length);
+	*ret_word = word_length ? alloc_text_n(word, word_length) : NULL;
+	return 1;
 }
 
 static int rewrite_pages(const void *data, size_t size, void **ret, size_t *ret_size,
@@ -46,9 +60,7 @@ int prepare_program(const void *data, size_t size, void **ret, size_t *ret_size,
 {
 	struct elf elf;
 	struct rewrite_count sites;
-	int r = check_script(data, size, e);
-	if (r == 0)
-		r = elf_open(data, size, &elf, e);
+	int r = elf_open(data, size, &elf, e);
 	if (r < 0)
 		return r;
 	const char *interpreter = elf_interpreter(&elf);

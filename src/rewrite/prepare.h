@@ -9,8 +9,12 @@
 
 #define PREPARE_PROGRAM_MAX (512 * MIB)
 
+/* "#!INTERPRETER [WORD]": 1 with both, which the caller frees (the word may be NULL); 0 if it is no script; -ENOEXEC. */
+int prepare_script(const void *data, size_t size, char **ret_interpreter, char **ret_word,
+	struct error *e) must_use;
+
 /*
- * Refuses what cannot run with -ENOEXEC and why: a script, a program that is truncated or for another machine. Else
+ * Refuses what cannot run with -ENOEXEC and why: a program that is truncated or for another machine. Else
  * rewrites it and fills its last page up, so that an image has it in one run of whole pages. Who loads it (PT_INTERP) is
  * copied to *ret_interpreter, or NULL. The caller frees both.
  */

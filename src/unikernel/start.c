@@ -176,6 +176,35 @@ static void load_first(struct node *node, const char *path, struct program *ret)
 	load_locked();
 }
 
+/* The program reads a script: its name, perhaps a word, and the script's path stand in place of the first argument. */
+static void put_script(struct boot *boot)
+{
+	struct node *script = NULL;
+	char head[3 * PROGRAM_PATH];
+	if (path_find(path_root, "/.berth/script", false, &script) < 0 || !S_ISREG(script->mode))
+		return;
+	int64_t length = node_read(script, head, sizeof(head), 0);
+	const char *first = at(boot->words_address), *word = head;
+	uint64_t skipped = strlen(first) + 1;
+	if (length <= 0 || head[length - 1])
+		kernel_panic("the image has a wrong /.berth/script");
+	char *words = at(memory_alloc(boot->words_bytes + (uint64_t)length));
+	if (!words)
+		kernel_panic("there is not enough memory for the program's arguments");
+	uint64_t bytes = 0;
+	boot->argument_count--;
+	for (; word < head + length; word += strlen(word) + 1) {
+		if (!*word)
+			continue;
+		memcpy(words + bytes, word, strlen(word) + 1);
+		bytes += strlen(word) + 1;
+		boot->argument_count++;
+	}
+	memcpy(words + bytes, first + skipped, boot->words_bytes - skipped);
+	boot->words_address = address_of(words);
+	boot->words_bytes = (uint32_t)(bytes + boot->words_bytes - skipped);
+}
+
 static uint64_t arguments_bytes(const struct boot *boot)
 {
 	const char *words = at(boot->words_address), *end = words;
@@ -216,6 +245,8 @@ void kernel_main(const struct boot *given)
 		kernel_panic("there is not enough memory for the network");
 	const char *path;
 	struct node *node = find_program(boot, &path);
+	if (!given->program_address)
+		put_script(boot);
 	make_slot();
 	load_first(node, path, &program);
 	calls_init();

@@ -38,8 +38,8 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 @test "what cannot run is refused by name, and says why" {
 	create bad "/bin/none" >"$BERTH_BASE/out" || true
 	grep 'No such file' "$BERTH_BASE/out" || { cat "$BERTH_BASE/out" && false; }
-	create bad2 "/sbin/init" >"$BERTH_BASE/out" || true
-	grep 'it is a script (#!/bin/sh)' "$BERTH_BASE/out"
+	create bad2 "/etc/passwd" >"$BERTH_BASE/out" || true
+	grep 'it is no ELF file' "$BERTH_BASE/out"
 	run create bad3 "/bin/cat" '{"limits.cpu": "2"}'
 	[[ $output == *"a unikernel runs on one CPU"* ]]
 	run lxc exec u2 -- true
@@ -173,6 +173,20 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	lxc image import "$BERTH_BASE/uk1.tar" --alias again
 	[ "$(lxc image list again -f csv -c t)" = UNIKERNEL ]
 	lxc delete -f u5 u6 u7
+}
+
+@test "a script of the image starts, as an image's entry point does, and becomes what it executes" {
+	mkdir -p "$BERTH_BASE/scripted/bin"
+	cp "$(command -v busybox)" "$BERTH_BASE/scripted/bin/busybox"
+	ln -s busybox "$BERTH_BASE/scripted/bin/sh"
+	printf '#!/bin/sh -e\necho "begins $0 $*"\nexec "$@"\n' >"$BERTH_BASE/scripted/entry.sh"
+	chmod +x "$BERTH_BASE/scripted/entry.sh"
+	berth image build "$BERTH_BASE/scripted" --type unikernel --alias scripted --entrypoint "/entry.sh busybox echo and ends"
+	lxc launch scripted u15 -p plain
+	eventually 5 sh -c 'lxc console u15 --show-log | grep "^and ends"'
+	lxc console u15 --show-log | grep 'begins /entry.sh busybox echo and ends'
+	lxc delete -f u15
+	lxc image delete scripted
 }
 
 @test "dynamic programs of an image run by its own loader, and run each other" {

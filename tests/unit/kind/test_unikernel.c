@@ -79,7 +79,7 @@ static void plans(void)
 		"\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\","
 		"\"HOME=/\"],\"cwd\":\"/w\",\"stop_signal\":\"INT\"},"
 		"\"uid\":1000000,\"memory_bytes\":67108864,"
-		"\"image\":\"/l/b.1ed7a3c7971fd182.unikernel\","
+		"\"image\":\"/l/b.228d2d3956d37351.unikernel\","
 		"\"resolver\":{\"nameservers\":[\"10.0.0.1\"],\"search\":[\"berth\"]},"
 		"\"nics\":[{\"device\":\"eth0\",\"name\":\"eth0\",\"addresses\":[\"10.0.0.2/24\"],"
 		"\"gateways\":[\"10.0.0.1\"],\"mac\":\"00:16:3e:00:00:01\"}]}}]");

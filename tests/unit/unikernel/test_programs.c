@@ -219,7 +219,10 @@ static void what_cannot_run_is_refused_by_name(void)
 		{ "head -c 3000 /bin/busybox > $P", "program: " },
 		{ "{ head -c 18 /bin/busybox; printf '\\267\\000'; tail -c +21 /bin/busybox; } > $P",
 			"x86-64" },
-		{ "echo '#!/bin/sh' > $P", "it is a script (#!/bin/sh)" },
+		{ "echo '#!/bin/none' > $P",
+			"it is a script for /bin/none, which is not in the image" },
+		{ "echo '#!/bin/sh' > $P", "it is a script, and not in the image" },
+		{ "echo '#!' > $P", "names no interpreter" },
 		{ "echo text > $P", "ELF" },
 	};
 	char output[4096];
