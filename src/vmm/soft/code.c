@@ -41,6 +41,7 @@ int code_new(uint32_t cpus, struct native **ret, struct error *e)
 	struct emitter to = { .at = native->writable, .end = native->writable + BLOCK_BYTES };
 	pieces_write(&native->pieces, &to, native->writable, native->executable);
 	native->used = native->fixed = (uint32_t)(to.at - native->writable);
+	native->cold = native->cold_used = (uint32_t)(bytes * CODE_HOT & PAGE_MASK);
 	*ret = native;
 	return 0;
 }
@@ -67,6 +68,7 @@ void code_flush(struct cpu *cpu)
 	memset(native->buckets, 0, BUCKETS * sizeof(uint32_t));
 	memset(native->pages, 0, PAGE_BUCKETS * sizeof(uint32_t));
 	native->used = native->fixed;
+	native->cold_used = native->cold;
 	native->block_count = native->site_count = 1;
 	native->flushes++;
 	tlb_forget_code(cpu);
@@ -91,7 +93,12 @@ uint32_t code_find(const struct native *native, guest_addr physical, uint32_t mo
 	return i;
 }
 
-uint32_t code_add(struct native *native, const struct block *block, const uint8_t *end)
+static uint32_t aligned(uint32_t offset)
+{
+	return (offset + 15) & ~15u;
+}
+
+uint32_t code_add(struct native *native, const struct block *block, const uint8_t *cold_end)
 {
 	uint32_t number = native->block_count++;
 	uint32_t *bucket = &native->buckets[bucket_of(block->physical, block->mode)];
@@ -108,7 +115,8 @@ uint32_t code_add(struct native *native, const struct block *block, const uint8_
 		};
 		*page = stand_in;
 	}
-	native->used = ((uint32_t)(end - native->writable) + 15) & ~15u;
+	native->used = aligned(block->end);
+	native->cold_used = (uint32_t)(cold_end - native->writable);
 	native->translated++;
 	return number;
 }

@@ -18,6 +18,7 @@
 #define CODE_A_SITE  96
 #define BLOCK_BYTES  (48u << 10) /* more than any block */
 #define BLOCK_SITES  512u
+#define CODE_HOT     3 / 8 /* of the memory */
 
 enum site_kind {
 	SITE_CALLOUT, /* the instruction is the interpreter's */
@@ -51,7 +52,9 @@ struct block {
 	uint32_t mode;
 	uint32_t entry;      /* with the flags in cpu->flags */
 	uint32_t entry_host; /* with the flags in the host's register; only links lead there */
-	uint32_t stale;      /* what a dropped block's entries jump to */
+	uint32_t end;        /* of what runs mostly */
+	uint32_t cold;       /* the rest of it */
+	uint32_t stale;      /* what a dropped block's entries jump to; the last of the rest */
 	uint32_t links;      /* sites that lead here */
 	uint32_t next, next_in_page;
 	/*
@@ -69,7 +72,8 @@ struct block {
 struct native {
 	uint8_t *writable;
 	const uint8_t *executable;
-	uint32_t bytes, used, fixed;
+	/* What runs mostly is in front, what is reached seldom behind `cold`. */
+	uint32_t bytes, used, fixed, cold, cold_used;
 	uint32_t blocks_max, sites_max;
 	uint32_t block_count, site_count;
 	struct block *blocks; /* the first is not used */
@@ -92,8 +96,8 @@ void code_flush(struct cpu *cpu);
 /* The number of the block, 0: none. */
 uint32_t code_find(const struct native *native, guest_addr physical, uint32_t mode);
 
-/* Takes up the block that was written up to `end`. */
-uint32_t code_add(struct native *native, const struct block *block, const uint8_t *end);
+/* Takes up the block that was written; `cold_end` is where its rest ends. */
+uint32_t code_add(struct native *native, const struct block *block, const uint8_t *cold_end);
 
 /* Drops one block. */
 void code_drop_block(struct native *native, uint32_t block);

@@ -164,7 +164,6 @@ enum {
 
 #define TLB_SIZE   1024
 #define TLB_BESIDE 128 /* differs between the two slots of a page */
-#define TLB_LOG    2048
 
 /*
  * A page is in the slot of its number or in the one beside it. A tag is the page's linear address. TAG_SLOW
@@ -189,11 +188,12 @@ struct tlb_entry {
 
 struct tlb {
 	struct tlb_entry entries[TLB_SIZE];
-	uint16_t log[TLB_LOG]; /* the entries in use, so that a flush touches no other */
 	uint16_t newest
 		[TLB_SIZE]; /* of the slot and the one beside, which was filled last; half are used */
-	uint32_t count;
-	bool has_large;
+	uint64_t used[TLB_SIZE /
+		64]; /* bits of entries that hold something, so that a flush touches no other */
+	uint64_t large
+		[2]; /* hashes of large pages in the user's half of addresses, in the kernel's */
 };
 
 enum tlb_kind { TLB_KERNEL, TLB_SMAP, TLB_USER, TLB_KINDS };
@@ -216,7 +216,8 @@ struct walk_table {
 #define WALK_TABLES 64
 #define WALK_NONE   UINT64_MAX
 
-#define FETCH_SIZE 256
+#define FETCH_SIZE 128 /* for each half of the addresses */
+#define FETCH_BITS 65536
 #define JUMP_SIZE  4096
 
 struct jump_entry {
@@ -237,7 +238,6 @@ enum native_mode { NATIVE_KERNEL, NATIVE_SMAP, NATIVE_USER, NATIVE_KERNEL_AC, NA
 #define LIVE_X87 0x8u /* likewise */
 
 #define NATIVE_JUMPS 16384
-#define NATIVE_LOG   1024 /* entries of native_jumps in use */
 
 /* Where translated code goes on at rip; code is NULL if nobody knows. */
 struct native_jump {
@@ -354,18 +354,18 @@ struct cpu {
 	const uint8_t *native_code;
 	uint32_t native_site;
 	uint32_t native_links
-		[2];           /* generations of links between pages: of the kernel, of the user */
-	uint32_t irq_waits;    /* interrupts were off when one may have come: look again */
-	uint8_t lacks;         /* LIVE_... that the host's registers do not hold */
-	bool has_local_kernel; /* kernel code was fetched through an entry that is not global */
-	/* Hashes of pages and of large pages that code was fetched from. */
-	uint64_t fetched[64], fetched_large;
-	uint32_t native_log_count[NATIVE_MODES]; /* over NATIVE_LOG: too many */
-	uint16_t native_log[NATIVE_MODES][NATIVE_LOG];
+		[2];        /* generations of links between pages: of the kernel, of the user */
+	uint32_t irq_waits; /* interrupts were off when one may have come: look again */
+	uint8_t lacks;      /* LIVE_... that the host's registers do not hold */
+	/* Code was fetched by the kernel from the user's half, or from the kernel's through an entry not global. */
+	bool has_local_kernel;
+	/* Hashes of pages and of large pages in each half that code was fetched from. */
+	uint64_t fetched[2][FETCH_BITS / 64], fetched_large[2];
+	uint64_t native_used[NATIVE_MODES][NATIVE_JUMPS / 64]; /* bits of entries that are in use */
 	struct native_jump native_jumps[NATIVE_MODES][NATIVE_JUMPS];
 
 	struct walk_table walk_tables[WALK_TABLES];
-	struct fetch_entry fetch[FETCH_SIZE];
+	struct fetch_entry fetch[2][FETCH_SIZE];
 	struct jump_entry jumps[JUMP_SIZE];
 	struct tlb tlbs[TLB_KINDS];
 };

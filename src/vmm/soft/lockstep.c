@@ -130,7 +130,8 @@ static void print_code(struct cpu *cpu, uint32_t number, uint64_t rip)
 		offset += insn.length;
 		rip += insn.length;
 	}
-	print_bytes("host", native->executable + block->entry, block->stale - block->entry);
+	print_bytes("host", native->executable + block->entry, block->end - block->entry);
+	print_bytes("cold", native->executable + block->cold, block->stale - block->cold);
 }
 
 static _Noreturn void differ(
@@ -203,16 +204,18 @@ static uint32_t run_translated(
 	}
 }
 
+/* A repeated instruction that somebody's call has interrupted goes on. */
 static void run_interpreted(struct cpu *cpu, uint32_t count)
 {
 	while (count > 0) {
-		const struct op *op = cache_find(cpu);
-		if (op->run != control_next)
-			count--;
-		op = op->run(cpu, op);
+		const struct op *op = cache_find(cpu), *next;
+		uint64_t rip = cpu->rip;
+		bool is_real = op->run != control_next, repeats = op->flags & (OP_REP | OP_REPNE);
+		next = op->run(cpu, op);
 		cpu->link = NULL;
-		if (op)
-			cpu->rip = cpu->r[R_CODE] + op->offset;
+		if (next)
+			cpu->rip = cpu->r[R_CODE] + next->offset;
+		count -= is_real && !(repeats && cpu->rip == rip);
 	}
 }
 

@@ -97,17 +97,6 @@ static uint32_t find(struct cpu *cpu)
 	return number;
 }
 
-/* That a slot is in use. */
-static void note(struct cpu *cpu, enum native_mode mode, uint32_t at)
-{
-	uint32_t *count = &cpu->native_log_count[mode];
-	if (cpu->native_jumps[mode][at].rip != ~(uint64_t)at)
-		return;
-	if (*count < NATIVE_LOG)
-		cpu->native_log[mode][*count] = (uint16_t)at;
-	*count = *count <= NATIVE_LOG ? *count + 1 : *count;
-}
-
 /* Jumps to this address find the block from now on. */
 static void remember(struct cpu *cpu, uint32_t number)
 {
@@ -121,8 +110,7 @@ static void remember(struct cpu *cpu, uint32_t number)
 		jumps[jumps[at].rip == cpu->rip ? at : at ^ 1].code = code;
 		return;
 	}
-	note(cpu, mode, at);
-	note(cpu, mode, at ^ 1);
+	cpu->native_used[mode][at / 64] |= UINT64_C(3) << (at & 62);
 	jumps[at ^ 1] = jumps[at];
 	if (jumps[at].rip == ~(uint64_t)at)
 		jumps[at ^ 1].rip = ~(uint64_t)(at ^ 1);

@@ -44,6 +44,18 @@ static uint64_t entry_page(const struct tlb_entry *entry, uint32_t slot)
 	return tag_is_fast(entry->read, slot) ? entry->read : entry->read ^ TAG_SLOW;
 }
 
+/* The user's half of the addresses, or the kernel's. */
+static uint32_t half_of(uint64_t linear)
+{
+	return (uint32_t)(linear >> 63);
+}
+
+/* In a hash of large pages, by 4 MiB; a page of 1 GiB is everywhere. */
+static uint64_t large_bit(uint64_t page, uint64_t size_flag)
+{
+	return size_flag & TLB_HUGE ? UINT64_MAX : UINT64_C(1) << (page >> 22 & 63);
+}
+
 void tlb_set_tags(struct cpu *cpu, struct tlb_entry *entry, uint64_t page)
 {
 	const struct guest_region *region = guest_region(cpu->guest, entry->physical & PAGE_MASK);
@@ -78,15 +90,6 @@ static bool entry_has(const struct tlb_entry *entry, uint64_t page, uint32_t acc
 	return tag == page || tag == (page ^ TAG_SLOW);
 }
 
-static void tlb_log(struct tlb *tlb, uint32_t slot, const struct tlb_entry *before)
-{
-	/* An entry that holds something is in the log already. */
-	if (!tag_is_none(before->read))
-		return;
-	if (tlb->count < TLB_LOG)
-		tlb->log[tlb->count++] = (uint16_t)slot;
-}
-
 /* Where the page is or will be. The two pages of a pair of slots that were filled last are always there. */
 static struct tlb_entry *make_room(struct tlb *tlb, uint64_t page)
 {
@@ -98,7 +101,7 @@ static struct tlb_entry *make_room(struct tlb *tlb, uint64_t page)
 		!tag_is_none(tlb->entries[slot].read))
 		slot ^= TLB_BESIDE;
 	*newest = (uint16_t)slot;
-	tlb_log(tlb, slot, &tlb->entries[slot]);
+	tlb->used[slot / 64] |= UINT64_C(1) << (slot % 64);
 	return &tlb->entries[slot];
 }
 
@@ -124,7 +127,8 @@ struct tlb_entry *tlb_find(
 	entry = make_room(tlb, page);
 	entry->physical = found.physical | (found.is_global ? TLB_GLOBAL : 0) | found.size_flag |
 		(found.is_writable ? TLB_WRITE : 0);
-	tlb->has_large |= found.size_flag != 0;
+	if (found.size_flag)
+		tlb->large[half_of(page)] |= large_bit(page, found.size_flag);
 	tlb_set_tags(cpu, entry, page);
 	return entry;
 }
@@ -139,62 +143,83 @@ bool memory_fill(struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t acce
 	return entry && (access & ACCESS_WRITE ? entry->write : entry->read) == page;
 }
 
+/* The first entry in use from this slot on, or TLB_SIZE. */
+static uint32_t next_used(const struct tlb *tlb, uint32_t slot)
+{
+	while (slot < TLB_SIZE) {
+		uint64_t bits = tlb->used[slot / 64] >> (slot % 64);
+		if (bits)
+			return slot + (uint32_t)__builtin_ctzll(bits);
+		slot = (slot | 63) + 1;
+	}
+	return TLB_SIZE;
+}
+
+static void drop_entry(struct tlb *tlb, uint32_t slot)
+{
+	entry_clear(&tlb->entries[slot], slot);
+	tlb->used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+}
+
 void tlb_slow_writes(struct cpu *cpu)
 {
 	for (int kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlbs[kind];
-		for (uint32_t i = 0; i < tlb->count; i++)
-			tlb->entries[tlb->log[i]].write = tag_none(tlb->log[i]);
+		for (uint32_t slot = next_used(tlb, 0); slot < TLB_SIZE;
+			slot = next_used(tlb, slot + 1))
+			tlb->entries[slot].write = tag_none(slot);
 	}
 }
 
 static void forget_jumps(struct cpu *cpu, enum native_mode mode)
 {
 	struct native_jump *jumps = cpu->native_jumps[mode];
-	uint32_t count = cpu->native_log_count[mode];
-	/* An address of ~i is no entry's own. */
-	for (uint64_t i = 0; i < NATIVE_JUMPS && count > NATIVE_LOG; i++)
-		jumps[i] = (struct native_jump){ .rip = ~i };
-	for (uint32_t i = 0; i < count && count <= NATIVE_LOG; i++) {
-		uint64_t at = cpu->native_log[mode][i];
-		jumps[at] = (struct native_jump){ .rip = ~at };
+	for (uint64_t word = 0; word < NATIVE_JUMPS / 64; word++) {
+		uint64_t bits = cpu->native_used[mode][word];
+		cpu->native_used[mode][word] = 0;
+		for (; bits; bits &= bits - 1) {
+			/* An address of ~at is no entry's own. */
+			uint64_t at = word * 64 + (uint64_t)__builtin_ctzll(bits);
+			jumps[at] = (struct native_jump){ .rip = ~at };
+		}
 	}
-	cpu->native_log_count[mode] = 0;
 }
 
-/* Forgets where code was found: of the user, or of all. */
-static void forget_fetches(struct cpu *cpu, bool with_global)
+static void forget_kernel(struct cpu *cpu)
 {
-	for (int i = 0; i < FETCH_SIZE; i++)
-		if (with_global || !cpu->fetch[i].is_global)
-			cpu->fetch[i].linear = FETCH_NONE;
-	cpu->generation++;
-	cpu->native_links[1]++;
-	forget_jumps(cpu, NATIVE_USER);
-	if (!with_global && !cpu->has_local_kernel)
-		return;
 	cpu->native_links[0]++;
 	forget_jumps(cpu, NATIVE_KERNEL);
 	forget_jumps(cpu, NATIVE_SMAP);
 	forget_jumps(cpu, NATIVE_KERNEL_AC);
 	cpu->has_local_kernel = false;
-	if (!with_global)
-		return;
-	memset(cpu->fetched, 0, sizeof(cpu->fetched));
-	cpu->fetched_large = 0;
+}
+
+/* Forgets where code was found: in the user's half and through entries that are not global, or all. */
+static void forget_fetches(struct cpu *cpu, bool with_global)
+{
+	for (int i = 0; i < FETCH_SIZE; i++)
+		cpu->fetch[0][i].linear = FETCH_NONE;
+	for (int i = 0; i < FETCH_SIZE && (with_global || cpu->has_local_kernel); i++)
+		if (with_global || !cpu->fetch[1][i].is_global)
+			cpu->fetch[1][i].linear = FETCH_NONE;
+	cpu->generation++;
+	cpu->native_links[1]++;
+	forget_jumps(cpu, NATIVE_USER);
+	if (with_global || cpu->has_local_kernel)
+		forget_kernel(cpu);
+	for (int half = 0; half < (with_global ? 2 : 1); half++) {
+		memset(cpu->fetched[half], 0, sizeof(cpu->fetched[half]));
+		cpu->fetched_large[half] = 0;
+	}
 }
 
 void tlb_init(struct cpu *cpu)
 {
 	for (int kind = 0; kind < TLB_KINDS; kind++) {
 		for (uint32_t i = 0; i < TLB_SIZE; i++)
-			entry_clear(&cpu->tlbs[kind].entries[i], i);
-		cpu->tlbs[kind].count = 0;
+			drop_entry(&cpu->tlbs[kind], i);
 	}
-	for (int i = 0; i < FETCH_SIZE; i++)
-		cpu->fetch[i].linear = FETCH_NONE;
-	for (int mode = 0; mode < NATIVE_MODES; mode++)
-		cpu->native_log_count[mode] = NATIVE_LOG + 1;
+	memset(cpu->native_used, 0xff, sizeof(cpu->native_used));
 	cpu->tlb = &cpu->tlbs[TLB_KERNEL];
 	walk_forget(cpu);
 	forget_fetches(cpu, true);
@@ -202,15 +227,11 @@ void tlb_init(struct cpu *cpu)
 
 static void flush_one(struct tlb *tlb, bool with_global)
 {
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < tlb->count; i++) {
-		struct tlb_entry *entry = &tlb->entries[tlb->log[i]];
-		if (!with_global && (entry->physical & TLB_GLOBAL))
-			tlb->log[kept++] = tlb->log[i];
-		else
-			entry_clear(entry, tlb->log[i]);
-	}
-	tlb->count = kept;
+	for (uint32_t slot = next_used(tlb, 0); slot < TLB_SIZE; slot = next_used(tlb, slot + 1))
+		if (with_global || !(tlb->entries[slot].physical & TLB_GLOBAL))
+			drop_entry(tlb, slot);
+	if (with_global)
+		tlb->large[0] = tlb->large[1] = 0;
 }
 
 void tlb_flush(struct cpu *cpu, bool with_global)
@@ -228,35 +249,41 @@ void tlb_forget_code(struct cpu *cpu)
 
 static uint32_t page_bit(uint64_t linear)
 {
-	return (uint32_t)(linear >> 12) & 4095;
+	return (uint32_t)(linear >> 12 ^ linear >> 28) % FETCH_BITS;
+}
+
+/* What a large page that holds `page` has left. */
+static void flush_large(struct tlb *tlb, uint64_t page)
+{
+	for (uint32_t slot = next_used(tlb, 0); slot < TLB_SIZE; slot = next_used(tlb, slot + 1)) {
+		const struct tlb_entry *entry = &tlb->entries[slot];
+		uint64_t size = entry->physical & TLB_HUGE ? GIB
+			: entry->physical & TLB_LARGE      ? 4 * MIB
+							   : GUEST_PAGE;
+		if (((entry_page(entry, slot) ^ page) & ~(size - 1)) == 0)
+			drop_entry(tlb, slot);
+	}
 }
 
 void tlb_flush_page(struct cpu *cpu, uint64_t linear)
 {
 	uint64_t page = linear & PAGE_MASK;
+	uint32_t half = half_of(page), bit = page_bit(page);
 	walk_forget(cpu);
 	for (int kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlbs[kind];
-		uint32_t kept = 0;
-		for (uint32_t i = 0; i < tlb->count; i++) {
-			struct tlb_entry *entry = &tlb->entries[tlb->log[i]];
-			uint64_t size = entry->physical & TLB_HUGE ? GIB
-				: entry->physical & TLB_LARGE      ? 4 * MIB
-								   : GUEST_PAGE;
-			uint64_t at = entry_page(entry, tlb->log[i]);
-			if (((at ^ page) & ~(size - 1)) == 0)
-				entry_clear(entry, tlb->log[i]);
-			else
-				tlb->log[kept++] = tlb->log[i];
-		}
-		tlb->count = kept;
+		uint32_t slot = page >> 12 & (TLB_SIZE - 1);
+		if (entry_page(&tlb->entries[slot], slot) == page)
+			drop_entry(tlb, slot);
+		if (entry_page(&tlb->entries[slot ^ TLB_BESIDE], slot ^ TLB_BESIDE) == page)
+			drop_entry(tlb, slot ^ TLB_BESIDE);
+		if (tlb->large[half] & large_bit(page, 0))
+			flush_large(tlb, page);
 	}
-	uint32_t bit = page_bit(page);
-	bool has_code = (cpu->fetched[bit / 64] >> (bit % 64) & 1) ||
-		(cpu->fetched_large >> (page >> 21 & 63) & 1);
-	if (!has_code)
-		return;
-	forget_fetches(cpu, true);
+	bool has_code = (cpu->fetched[half][bit / 64] >> (bit % 64) & 1) ||
+		(cpu->fetched_large[half] & large_bit(page, 0));
+	if (has_code)
+		forget_fetches(cpu, half == 1);
 }
 
 bool tlb_protect(struct cpu *cpu, guest_addr page)
@@ -264,10 +291,11 @@ bool tlb_protect(struct cpu *cpu, guest_addr page)
 	bool was_fast = false;
 	for (int kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlbs[kind];
-		for (uint32_t i = 0; i < tlb->count; i++) {
-			struct tlb_entry *entry = &tlb->entries[tlb->log[i]];
+		for (uint32_t slot = next_used(tlb, 0); slot < TLB_SIZE;
+			slot = next_used(tlb, slot + 1)) {
+			struct tlb_entry *entry = &tlb->entries[slot];
 			if ((entry->physical & PAGE_MASK) != page ||
-				!tag_is_fast(entry->write, tlb->log[i]))
+				!tag_is_fast(entry->write, slot))
 				continue;
 			was_fast = true;
 			entry->write ^= TAG_SLOW;
@@ -282,7 +310,8 @@ uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
 	linear = memory_wrap(cpu, linear);
 	uint64_t page = linear & PAGE_MASK;
 	bool is_user = cpu->cpl == 3;
-	struct fetch_entry *entry = &cpu->fetch[(linear >> 12 ^ is_user) & (FETCH_SIZE - 1)];
+	uint32_t half = half_of(page), bit = page_bit(page);
+	struct fetch_entry *entry = &cpu->fetch[half][(linear >> 12 ^ is_user) & (FETCH_SIZE - 1)];
 	if (entry->linear != (page | is_user)) {
 		if (!is_canonical(linear))
 			cpu_fault(cpu, NULL, FAULT_GP, 0);
@@ -296,12 +325,10 @@ uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
 		entry->host =
 			(const uint8_t *)guest_slice_const(cpu->guest, found.physical, GUEST_PAGE);
 		entry->is_global = found.is_global;
-		cpu->has_local_kernel |= !is_user && !found.is_global;
-		if (found.size_flag & TLB_HUGE)
-			cpu->fetched_large = UINT64_MAX;
-		else if (found.size_flag)
-			cpu->fetched_large |= UINT64_C(3) << (page >> 21 & 62); /* 4 MiB */
-		cpu->fetched[page_bit(page) / 64] |= UINT64_C(1) << (page_bit(page) % 64);
+		cpu->has_local_kernel |= half == 0 ? !is_user : !found.is_global;
+		if (found.size_flag)
+			cpu->fetched_large[half] |= large_bit(page, found.size_flag);
+		cpu->fetched[half][bit / 64] |= UINT64_C(1) << (bit % 64);
 	}
 	*host = entry->host;
 	return entry->physical | (linear & 0xfff);

@@ -13,7 +13,8 @@
 
 bool translate_has_room(const struct native *native)
 {
-	return native->used + BLOCK_BYTES <= native->bytes &&
+	return native->used + BLOCK_BYTES <= native->cold &&
+		native->cold_used + BLOCK_BYTES <= native->bytes &&
 		native->block_count + 2 < native->blocks_max &&
 		native->site_count + BLOCK_SITES + 1 <= native->sites_max;
 }
@@ -241,6 +242,11 @@ static void write_all(struct writing *w, struct block *block)
 	}
 	block->count = (uint8_t)w->now;
 	block->undefined = w->undefined;
+	block->end = (uint32_t)(w->to.at - w->native->writable);
+	assert(!w->to.is_full);
+	w->to.at = w->native->writable + w->native->cold_used;
+	w->to.end = w->to.at + BLOCK_BYTES;
+	block->cold = w->native->cold_used;
 	write_cold(w);
 }
 
