@@ -2,7 +2,7 @@
 /*
  * api_volume_backups.c - backups of custom volumes: a tar of the content, kept until it is deleted.
  *
- * The archive has backup/index.yaml and, below backup/volume, the volume's files. Its file is
+ * The archive has backup/index.yaml and, below backup/volume, the volume's files, or backup/volume.img. Its file is
  * DIR/backups/PROJECT/POOL/VOLUME/NAME; the volume's record names it.
  */
 #include <errno.h>
@@ -133,8 +133,11 @@ static void on_packed(void *data, int code, json_t *result, const struct error *
 
 static json_t *index_of(const struct volume_ref *ref, const json_t *record)
 {
-	cleanup(json_decref) json_t *index = json_pack("{sssssssO}", "name", ref->name, "pool",
-		ref->pool, "type", "custom", "config", json_object_get(record, "config"));
+	cleanup(json_decref) json_t *index = json_pack("{sssssssbs{s{sssssssssO}}}", "name",
+		ref->name, "pool", ref->pool, "type", "custom", "optimized", 0, "config", "volume",
+		"name", ref->name, "type", "custom", "content_type", volume_content(record),
+		"description", json_text(record, "description") ?: "", "config",
+		json_object_get(record, "config"));
 	cleanup(free) char *text = json_dumps(index, JSON_INDENT(1));
 	return json_string(text);
 }

@@ -21,10 +21,10 @@
 
 #define NEVER "0001-01-01T00:00:00Z"
 
-static json_t *shown(const char *name, const json_t *snapshot)
+static json_t *shown(const json_t *record, const char *name, const json_t *snapshot)
 {
 	return json_pack("{sssssssssss{}}", "name", name, "description",
-		json_text(snapshot, "description") ?: "", "content_type", "filesystem",
+		json_text(snapshot, "description") ?: "", "content_type", volume_content(record),
 		"created_at", json_text(snapshot, "created_at") ?: NEVER, "expires_at",
 		json_text(snapshot, "expires_at") ?: NEVER, "config");
 }
@@ -44,7 +44,8 @@ static int list_snapshots(struct service *service, struct request *request, stru
 	{
 		const char *text = json_string_value(name);
 		json_array_append_new(list,
-			shown(text, json_object_get(json_object_get(record, "snapshots"), text)));
+			shown(record, text,
+				json_object_get(json_object_get(record, "snapshots"), text)));
 	}
 	cleanup(free) char *base = alloc_printf("/1.0/storage-pools/%s/volumes/%s/%s/snapshots",
 		ref.pool, volume_type_name(ref.type), ref.name);
@@ -169,7 +170,8 @@ static int get_snapshot(struct service *service, struct request *request, struct
 	if (r < 0)
 		return r;
 	cleanup(json_decref) json_t *seen = changeable(snapshot);
-	return reply_object_seen(request, shown(ref.snapshot, snapshot), seen);
+	const json_t *record = volume_record(service->storage, &ref);
+	return reply_object_seen(request, shown(record, ref.snapshot, snapshot), seen);
 }
 
 static int put_snapshot(struct service *service, struct request *request, struct error *e)

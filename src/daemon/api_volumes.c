@@ -17,6 +17,7 @@
 #include "daemon/operation.h"
 #include "daemon/projects.h"
 #include "daemon/storage.h"
+#include "daemon/volume_import.h"
 #include "daemon/volume_request.h"
 #include "daemon/volumes.h"
 #include "http/uri.h"
@@ -35,8 +36,9 @@ static json_t *volume_users(struct service *service, const struct volume_ref *re
 static json_t *shown(struct service *service, const struct volume_ref *ref, const json_t *record)
 {
 	return json_pack("{sssssssssssssssososs}", "name", ref->name, "type",
-		volume_type_name(ref->type), "content_type", "filesystem", "pool", ref->pool,
-		"project", ref->project, "location", "none", "description",
+		volume_type_name(ref->type), "content_type",
+		ref->type == VOLUME_TYPE_MACHINE ? "block" : volume_content(record), "pool",
+		ref->pool, "project", ref->project, "location", "none", "description",
 		json_text(record, "description") ?: "", "config", volume_config_shown(record),
 		"used_by", volume_users(service, ref), "created_at",
 		json_text(record, "created_at") ?: "0001-01-01T00:00:00Z");
@@ -190,6 +192,12 @@ static int refuse_used(struct service *service, const struct volume_ref *ref, st
 	return 0;
 }
 
+static int post_volume(struct service *service, struct request *request, struct error *e)
+{
+	return request_json(request) ? create_volume(service, request, e)
+				     : import_volume(service, request, e);
+}
+
 static int delete_volume(struct service *service, struct request *request, struct error *e)
 {
 	struct volume_ref ref;
@@ -316,9 +324,9 @@ static int patch_volume(struct service *service, struct request *request, struct
 
 const struct route volumes_routes[] = {
 	{ "GET", VOLUMES, REQUEST_NONE, list_all },
-	{ "POST", VOLUMES, REQUEST_JSON, create_volume },
+	{ "POST", VOLUMES, REQUEST_JSON, post_volume },
 	{ "GET", VOLUMES "/{type}", REQUEST_NONE, list_type },
-	{ "POST", VOLUMES "/{type}", REQUEST_JSON_OR_FILE, create_volume },
+	{ "POST", VOLUMES "/{type}", REQUEST_JSON_OR_FILE, post_volume },
 	{ "GET", VOLUMES "/{type}/{name}", REQUEST_NONE, get_volume },
 	{ "PUT", VOLUMES "/{type}/{name}", REQUEST_JSON, put_volume },
 	{ "PATCH", VOLUMES "/{type}/{name}", REQUEST_JSON, patch_volume },

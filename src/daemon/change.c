@@ -263,6 +263,8 @@ static int change_check(struct change *change, struct spec *spec, struct error *
 			change->config, change->devices, instances->ledger.memory_bytes, spec, e);
 	if (r == 0)
 		r = instance->kind->check(spec, &host, e);
+	if (r == 0)
+		r = start_plan_check_volumes(instance, spec, e);
 	if (r < 0)
 		return r;
 	struct resources asked = spec_resources(spec);

@@ -267,6 +267,9 @@ static int instance_check(struct instance *instance, struct error *e)
 		return r;
 	if (instance->kind->can & KIND_IS_SERVER)
 		return server_instance_check(instance, e);
+	r = start_plan_check_volumes(instance, &spec, e);
+	if (r < 0)
+		return r;
 	struct resources asked = spec_resources(&spec);
 	struct volume_ref ref;
 	instance_volume(instance, NULL, &ref);

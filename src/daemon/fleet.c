@@ -44,6 +44,22 @@ static bool devices_have(const json_t *devices, const char *key, const char *val
 	return false;
 }
 
+/* `name` is "POOL/VOLUME". */
+static bool devices_have_volume(const json_t *devices, const char *name)
+{
+	const char *device;
+	json_t *map;
+	json_object_foreach(json_mutable(devices), device, map)
+	{
+		const char *pool = json_text(map, "pool"), *source = json_text(map, "source");
+		size_t length = pool ? strlen(pool) : 0;
+		if (pool && source && strncmp(name, pool, length) == 0 && name[length] == '/' &&
+			text_equal(name + length + 1, source))
+			return true;
+	}
+	return false;
+}
+
 static bool has_profile(const struct instance *instance, const char *name)
 {
 	const json_t *profiles = json_object_get(instance->object, "profiles");
@@ -70,7 +86,7 @@ static bool uses(const struct use *use, const struct instance *instance)
 			devices_have(instance->expanded_devices, "network", use->name);
 	if (text_equal(use->kind, "storage-volume"))
 		return text_equal(project_of(service, project, "storage.volumes"), use->project) &&
-			devices_have(instance->expanded_devices, "source", use->name);
+			devices_have_volume(instance->expanded_devices, use->name);
 	if (text_equal(use->kind, "image"))
 		return text_equal(instance_config(instance, "volatile.base_image"), use->name);
 	return false;

@@ -15,6 +15,7 @@
 #include "daemon/config.h"
 #include "daemon/instance_volume.h"
 #include "daemon/machine_state.h"
+#include "daemon/projects.h"
 #include "daemon/storage.h"
 #include "daemon/templates.h"
 #include "host/match.h"
@@ -67,6 +68,54 @@ char *start_plan_kernel(const struct service *service)
 	return best ? alloc_printf("%s/%s", dir, best) : NULL;
 }
 
+struct sharing {
+	const struct instance *self, *other;
+	const char *project, *pool, *source; /* of the volume */
+};
+
+/* Two systems that write one disk destroy it. */
+static void find_sharing(void *data, struct instance *instance)
+{
+	struct sharing *sharing = data;
+	const char *name;
+	json_t *device;
+	if (instance == sharing->self ||
+		!text_equal(project_of(instance->service, instance->project, "storage.volumes"),
+			sharing->project))
+		return;
+	json_object_foreach(instance->expanded_devices, name, device)
+	{
+		if (text_equal(json_text(device, "pool"), sharing->pool) &&
+			text_equal(json_text(device, "source"), sharing->source))
+			sharing->other = instance;
+	}
+}
+
+static int check_volume(struct instance *instance, const struct disk_device *disk,
+	const json_t *volume, struct error *e)
+{
+	bool is_block = text_equal(json_text(volume, "type"), "block");
+	const char *project = project_of(instance->service, instance->project, "storage.volumes");
+	struct sharing sharing = { instance, NULL, project, disk->pool, disk->source };
+	if (is_block && !disk->is_block)
+		return error_set(e, -EINVAL,
+			"devices.%s.source: the volume \"%s\" is of content type block, a disk for a "
+			"machine, without a path",
+			disk->device, disk->source);
+	if (!is_block && disk->is_block)
+		return error_set(e, -EINVAL,
+			"devices.%s.source: the volume \"%s\" is of content type filesystem; a machine "
+			"wants one of block",
+			disk->device, disk->source);
+	if (is_block)
+		instances_each(instance->service, NULL, find_sharing, &sharing);
+	if (sharing.other)
+		return error_set(e, -EBUSY,
+			"devices.%s.source: the volume \"%s\" is a disk of instance \"%s\" already",
+			disk->device, disk->source, sharing.other->name);
+	return 0;
+}
+
 static int volumes_plan(
 	struct instance *instance, const struct spec *spec, json_t **volumes, struct error *e)
 {
@@ -76,13 +125,26 @@ static int volumes_plan(
 			continue;
 		struct volume_ref ref = { .pool = disk->pool,
 			.type = VOLUME_TYPE_CUSTOM,
-			.project = instance->project,
+			.project =
+				project_of(instance->service, instance->project, "storage.volumes"),
 			.name = disk->source };
 		int r = storage_volume_plan(instance->service->storage, &ref, &volumes[i], e);
 		if (r < 0)
-			return error_prefix(e, r, "devices.%s", disk->device);
+			return error_prefix(e, r, "devices.%s.source", disk->device);
+		r = check_volume(instance, disk, volumes[i], e);
+		if (r < 0)
+			return r;
 	}
 	return 0;
+}
+
+int start_plan_check_volumes(struct instance *instance, const struct spec *spec, struct error *e)
+{
+	json_t *volumes[DEVICES_MAX] = {};
+	int r = volumes_plan(instance, spec, volumes, e);
+	for (size_t i = 0; i < DEVICES_MAX; i++)
+		json_decref(volumes[i]);
+	return r;
 }
 
 /* What stands in the host's /sys now, or where a test says. */

@@ -24,6 +24,12 @@ int start_plan_make(struct instance *instance, const struct spec *spec,
 /* `mounts` and `devices` of a container's document; the caller owns both. */
 int start_plan_devices(struct instance *instance, const struct spec *spec, json_t **ret_mounts,
 	json_t **ret_nodes, struct error *e) must_use;
+/*
+ * Whether the custom volumes of its disks are there and fit: of bytes for a machine, and then of no other instance,
+ * of files for a container. -ENOENT, -EINVAL, -EBUSY with the field.
+ */
+int start_plan_check_volumes(
+	struct instance *instance, const struct spec *spec, struct error *e) must_use;
 /* Makes the keys of the server's configuration known that machines go by. */
 void start_plan_keys(struct service *service);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * volume_request.c - custom volumes made, copied, filled from a backup, resized.
+ * volume_request.c - custom volumes made, copied, resized.
  */
 #include "daemon/volume_request.h"
 
@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "daemon/deferred.h"
 #include "daemon/events.h"
-#include "daemon/job.h"
 #include "daemon/names.h"
 #include "daemon/operation.h"
 #include "daemon/projects.h"
@@ -41,6 +40,11 @@ int volume_check_config(const json_t *config, uint64_t *ret_size, struct error *
 	if (size && *size && text_to_bytes(size, ret_size) < 0)
 		return error_set(e, -EINVAL, "config.size: \"%s\" is no size", size);
 	return 0;
+}
+
+const char *volume_content(const json_t *record)
+{
+	return text_equal(json_text(record, "content"), "block") ? "block" : "filesystem";
 }
 
 json_t *volume_config_shown(const json_t *record)
@@ -189,6 +193,11 @@ static int copy_volume(struct service *service, struct request *request,
 		.project = *project ? project_of(service, project, "storage.volumes") : to->project,
 		.name = volume,
 		.snapshot = slash ? slash + 1 : NULL };
+	const char *wanted = json_text(body, "content_type");
+	const json_t *record = volume_record(service->storage, &from);
+	if (record && wanted && *wanted && !text_equal(wanted, volume_content(record)))
+		return error_set(e, -EINVAL, "content_type: a copy is of its source's, %s",
+			volume_content(record));
 	struct operation *operation = operation_new(service,
 		&(struct operation_options){ .class = OPERATION_TASK,
 			.description = "Copying storage volume",
@@ -204,112 +213,9 @@ static int copy_volume(struct service *service, struct request *request,
 	return reply_operation(request, operation);
 }
 
-struct filling {
-	struct service *service;
-	struct operation *operation;
-	char *pool, *project, *name;
-	int fd;
-};
-
-static struct volume_ref filling_ref(const struct filling *filling)
-{
-	return (struct volume_ref){ .pool = filling->pool,
-		.type = VOLUME_TYPE_CUSTOM,
-		.project = filling->project,
-		.name = filling->name };
-}
-
-static void filling_free(struct filling *filling)
-{
-	close(filling->fd);
-	free(filling->pool);
-	free(filling->project);
-	free(filling->name);
-	free(filling);
-}
-
-static void ignore(void *data, int code, const struct error *e)
-{
-	(void)data;
-	(void)code;
-	(void)e;
-}
-
-static void on_filled(void *data, int code, json_t *result, const struct error *e)
-{
-	struct filling *filling = data;
-	struct volume_ref ref = filling_ref(filling);
-	(void)result;
-	/* Half a volume is none. */
-	if (code < 0)
-		(void)!storage_volume_delete(filling->service->storage, &ref, ignore, NULL, NULL);
-	else
-		volume_tell(filling->service, "storage-volume-created", &ref);
-	operation_end(filling->operation, code, e);
-	filling_free(filling);
-}
-
-static void on_empty(void *data, int code, const struct error *e)
-{
-	struct filling *filling = data;
-	struct volume_ref ref = filling_ref(filling);
-	struct error why = *e;
-	json_t *plan = NULL;
-	if (code == 0)
-		code = storage_volume_plan(filling->service->storage, &ref, &plan, &why);
-	if (code == 0) {
-		const struct job_options options = {
-			.task = json_pack("{sssoss}", "task", "unpack", "volume", plan, "prefix",
-				"backup/volume"),
-			.fds = { filling->fd },
-			.fd_count = 1,
-			.done = on_filled,
-			.data = filling,
-		};
-		code = job_start(filling->service, &options, NULL, &why);
-		if (code == 0)
-			return;
-	}
-	operation_failed(filling->operation, code, &why);
-	filling_free(filling);
-}
-
-static int import_volume(struct service *service, struct request *request, struct error *e)
-{
-	const char *name = request_x_header(request, "name");
-	struct http_part *file = request_file(request);
-	const char *project = project_of(service, request_project(request), "storage.volumes");
-	if (!name || !file)
-		return error_set(e, -EINVAL, "X-LXD-name: the name of the new volume is missing");
-	int r = name_check("X-LXD-name", name, e);
-	if (r < 0)
-		return r;
-	struct filling *filling = alloc(struct filling);
-	*filling = (struct filling){ .service = service,
-		.pool = alloc_text(request_param(request, "pool")),
-		.project = alloc_text(project),
-		.name = alloc_text(name),
-		.fd = dup(file->fd) };
-	filling->operation = operation_new(service,
-		&(struct operation_options){ .class = OPERATION_TASK,
-			.description = "Restoring storage volume backup",
-			.project = request_project(request) });
-	struct volume_ref ref = filling_ref(filling);
-	r = storage_volume_create(
-		service->storage, &ref, &(struct volume_options){}, on_empty, filling, e);
-	if (r < 0) {
-		operation_failed(filling->operation, r, e);
-		filling_free(filling);
-		return r;
-	}
-	return reply_operation(request, filling->operation);
-}
-
 int create_volume(struct service *service, struct request *request, struct error *e)
 {
 	const json_t *body = request_json(request);
-	if (!body)
-		return import_volume(service, request, e);
 	bool has_type = strstr(request->route->path, "{type}") != NULL;
 	const char *name, *type = has_type ? request_param(request, "type") : "custom";
 	const char *content = "filesystem";
@@ -332,9 +238,9 @@ int create_volume(struct service *service, struct request *request, struct error
 		return r;
 	if (*type && !text_equal(type, "custom"))
 		return error_set(e, -EINVAL, "type: only custom volumes are made here");
-	if (*content && !text_equal(content, "filesystem"))
-		return error_set(
-			e, -EINVAL, "content_type: \"%s\" is not offered, filesystem is", content);
+	if (*content && !text_equal(content, "filesystem") && !text_equal(content, "block"))
+		return error_set(e, -EINVAL,
+			"content_type: \"%.40s\" is neither filesystem nor block", content);
 	struct volume_ref ref = { .pool = request_param(request, "pool"),
 		.type = VOLUME_TYPE_CUSTOM,
 		.project = project_of(service, request_project(request), "storage.volumes"),
@@ -346,7 +252,8 @@ int create_volume(struct service *service, struct request *request, struct error
 		return error_set(e, -EINVAL, "source.type: \"%s\" is neither copy nor none", from);
 	struct deferred *deferred = deferred_new(service, request, name);
 	deferred->context = json_pack("{ssss}", "pool", ref.pool, "project", ref.project);
-	struct volume_options options = { .size_bytes = size_bytes };
+	struct volume_options options = { .size_bytes = size_bytes,
+		.is_block = text_equal(content, "block") };
 	r = storage_volume_create(service->storage, &ref, &options, on_created, deferred, e);
 	if (r == 0)
 		dress(service, &ref, body);

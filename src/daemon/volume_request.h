@@ -7,7 +7,7 @@
 #include "daemon/api.h"
 #include "daemon/storage.h"
 
-/* POST: an empty volume, a copy, or one from a backup. */
+/* POST: an empty volume, or a copy. */
 int create_volume(struct service *service, struct request *request, struct error *e) must_use;
 
 /* Changes the size, stores `record` (taken over) when that worked, and answers. */
@@ -21,6 +21,9 @@ int volume_of_request(struct service *service, const struct request *request, bo
 
 /* Keys of a volume's config: size, user.*, security.shifted, ...; -EINVAL with the key. */
 int volume_check_config(const json_t *config, uint64_t *ret_size, struct error *e) must_use;
+
+/* "filesystem" or "block". */
+const char *volume_content(const json_t *record);
 
 /* The config with the size that holds. New reference. */
 json_t *volume_config_shown(const json_t *record);

@@ -60,8 +60,7 @@ static int read_index(int stage, json_t *told, struct error *e)
 	if (r == 0 && !index)
 		r = read_yaml(stage, INDEX_OLD, &index, e);
 	if (r == 0 && !index)
-		r = error_set(
-			e, -EINVAL, "the archive is no backup of an instance: it has no %s", INDEX);
+		r = error_set(e, -EINVAL, "the archive is no backup: it has no %s", INDEX);
 	if (r < 0)
 		return r;
 	json_object_set_new(told, "index", index);

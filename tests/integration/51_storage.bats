@@ -38,7 +38,7 @@ content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
 	run api POST /1.0/storage-pools/default/volumes/custom '{"name":"x","config":{"colour":"red"}}'
 	[[ $output == *'config.colour'* ]]
 	[ "$(api_status POST /1.0/storage-pools/default/volumes/custom '{"name":"../x"}')" = 400 ]
-	[ "$(api_status POST /1.0/storage-pools/default/volumes/custom '{"name":"x","content_type":"block"}')" = 400 ]
+	[ "$(api_status POST /1.0/storage-pools/default/volumes/custom '{"name":"x","content_type":"iso"}')" = 400 ]
 	[ "$(api_status POST /1.0/storage-pools/none/volumes/custom '{"name":"x"}')" = 404 ]
 	[ "$(api_status POST /1.0/storage-pools/default/volumes/custom '{"name":"x","config":{"size":"900TiB"}}')" = 507 ]
 	[ "$(api GET /1.0/storage-pools/default/volumes/custom | json '.metadata | length')" = 0 ]
@@ -94,6 +94,55 @@ content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
 	lxc storage volume delete default back
 	lxc storage volume delete default b
 	[ ! -e "$BERTH_DIR/backups/default/default/b" ]
+}
+
+@test "a volume of bytes is made, shown, copied, kept and brought back, and is no directory of a container" {
+	local url=/1.0/storage-pools/default/volumes/custom file
+	lxc storage volume create default bytes --type=block size=8MiB
+	[ "$(api GET $url/bytes | json .metadata.content_type)" = block ]
+	[ "$(lxc storage volume list default -f csv | grep custom,bytes, | cut -d, -f4)" = block ]
+	file=$(inside find "$BERTH_DIR/pools/default" -path '*bytes*' -type f -size 8192k)
+	[ "$(inside stat -c %s "$file")" = $((8 << 20)) ]
+	inside sh -c "printf one | dd of=$file conv=notrunc status=none"
+	incus storage volume snapshot create default bytes s0 </dev/null
+	[ "$(api GET $url/bytes/snapshots/s0 | json .metadata.content_type)" = block ]
+	inside sh -c "printf two | dd of=$file conv=notrunc status=none"
+	lxc storage volume copy default/bytes default/second
+	[ "$(api GET $url/second | json .metadata.content_type)" = block ]
+	[ "$(api_status POST $url '{"name":"third","content_type":"filesystem","source":{"type":"copy","name":"bytes"}}')" = 400 ]
+	lxc storage volume restore default bytes s0
+	file=$(inside find "$BERTH_DIR/pools/default" -path '*custom/*bytes*' -type f -size 8192k)
+	[ "$(inside head -c 3 "$file")" = one ]
+	lxc storage volume export default second "$BERTH_BASE/second.tar.gz"
+	tar -tzf "$BERTH_BASE/second.tar.gz" | grep -qx backup/volume.img
+	lxc storage volume delete default second
+	lxc storage volume import default "$BERTH_BASE/second.tar.gz" third
+	[ "$(api GET $url/third | json .metadata.content_type)" = block ]
+	file=$(inside find "$BERTH_DIR/pools/default" -path '*third*' -type f -size 8192k)
+	[ "$(inside head -c 3 "$file")" = two ]
+	lxc storage volume set default third size=16MiB
+	[ "$(inside stat -c %s "$file")" = $((16 << 20)) ]
+	# An archive of an instance is none of a volume.
+	mkdir -p "$BERTH_BASE/odd/backup"
+	printf 'name: x\ntype: container\n' >"$BERTH_BASE/odd/backup/index.yaml"
+	tar -C "$BERTH_BASE/odd" -cf "$BERTH_BASE/odd.tar" backup
+	run lxc storage volume import default "$BERTH_BASE/odd.tar" fourth
+	[ "$status" -ne 0 ]
+	[[ $output == *"backup of an instance"* ]]
+	lxc init --empty c -s default
+	run lxc config device add c d disk pool=default source=bytes path=/d
+	[ "$status" -ne 0 ]
+	[[ $output == *'devices.d.source: the volume "bytes" is of content type block'* ]]
+	run lxc config device add c d disk pool=default source=bytes
+	[ "$status" -ne 0 ]
+	[[ $output == *devices.d.path* ]]
+	run lxc config device add c d disk pool=default source=nowhere path=/d
+	[ "$status" -ne 0 ]
+	[[ $output == *devices.d.source* ]]
+	lxc delete c
+	lxc storage volume delete default bytes
+	lxc storage volume delete default third
+	[ -z "$(ls "$BERTH_DIR/tmp")" ]
 }
 
 @test "a backup that is none leaves no volume" {

@@ -66,6 +66,31 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	[ "$(lxc config get m limits.memory)" = 256MiB ]
 }
 
+@test "a volume of bytes is a disk of one machine at a time, and a volume of files of none" {
+	local pool
+	pool=$(api GET /1.0/storage-pools | json '.metadata[0]' | sed 's|.*/||')
+	lxc storage volume create "$pool" bytes --type=block size=8MiB
+	lxc storage volume create "$pool" files
+	lxc config device add m extra disk pool="$pool" source=bytes
+	eventually 10 lxc exec m -- test -b /dev/vdc
+	[ "$(lxc exec m -- cat /sys/block/vdc/size)" = 16384 ]
+	lxc exec m -- sh -c 'echo kept | dd of=/dev/vdc conv=fsync 2>/dev/null'
+	api_wait POST /1.0/instances '{"name":"n","type":"microvm","source":{"type":"image","alias":"box"},
+		"config":{"limits.memory":"256MiB"},"devices":{"root":{"type":"disk","path":"/","pool":"default","size":"64MiB"}}}'
+	run lxc config device add n extra disk pool="$pool" source=bytes
+	[ "$status" -ne 0 ]
+	[[ $output == *'is a disk of instance "m" already'* ]]
+	run lxc config device add n extra disk pool="$pool" source=files
+	[ "$status" -ne 0 ]
+	[[ $output == *'of content type filesystem'* ]]
+	lxc delete n
+	run lxc storage volume delete "$pool" bytes
+	[ "$status" -ne 0 ]
+	lxc config device remove m extra
+	lxc storage volume delete "$pool" bytes
+	lxc storage volume delete "$pool" files
+}
+
 @test "a disk comes, is written, and goes" {
 	truncate -s 16M "$BERTH_BASE/disk"
 	lxc config device add m data disk source="$BERTH_BASE/disk"

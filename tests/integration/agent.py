@@ -17,7 +17,7 @@ DONE, ERROR, STDOUT, STDERR, EXIT, INFO = range(64, 70)
 
 def connect(path):
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(60)
+    s.settimeout(int(os.environ.get("AGENT_TIMEOUT", "60")))
     s.connect(path)
     s.sendall(b"CONNECT 1024\n")
     line = b""
