@@ -93,6 +93,21 @@ teardown_file() { berthd_stop; }
 	[ "$(api GET "$operation/wait?timeout=20" | json .metadata.status)" = Failure ]
 }
 
+@test "a command that floods a client which does not read is held up, not kept in memory" {
+	local before after pids=() i
+	resident() { awk '/^VmRSS/ { print $2 }' "/proc/$(berthd_pid)/status"; }
+	before=$(resident)
+	for i in 1 2 3; do
+		(lxc exec c1 -- sh -c 'cat /dev/zero' 3>&- | sleep 3) &
+		pids+=($!)
+	done
+	sleep 2
+	after=$(resident)
+	wait "${pids[@]}" || true
+	echo "berthd: $before kB, then $after kB"
+	[ $((after - before)) -lt $((3 * 6 * 1024)) ]
+}
+
 @test "a command that goes on is killed with its client" {
 	(exec timeout -s KILL 1 lxc exec c1 -- sleep 4321 3>&-) || true
 	eventually 5 sh -c "! lxc exec c1 -- ps | grep -q 4321"

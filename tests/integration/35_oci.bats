@@ -2,36 +2,16 @@
 # berth-container as an OCI runtime: the life of a bundle, limits, hooks, terminals, and podman on top.
 
 load runtime
+load oci
 
 setup_file() {
 	runtime_setup
-	mkdir -p "$WORK/bundle"
-	cp -a "$BUSYBOX" "$WORK/bundle/rootfs"
-	mkdir -p "$WORK/bundle/rootfs/"{proc,dev,sys}
-	"$BERTH_CONTAINER" spec --bundle "$WORK/bundle"
-	mv "$WORK/bundle/config.json" "$WORK/spec.json"
+	oci_setup
 }
 
 teardown_file() {
-	local id
-	for id in $(oci list -q); do oci delete --force "$id"; done
+	oci_teardown
 	runtime_teardown
-}
-
-oci() { "$BERTH_CONTAINER" --root "$WORK/oci" "$@"; }
-
-# config PYTHON: the bundle's config.json, changed; PYTHON sees `c`.
-config() {
-	CHANGE=$1 python3 - <<'PY'
-import json, os
-work = os.environ["WORK"]
-c = json.load(open(work + "/spec.json"))
-c["process"]["terminal"] = False
-c["process"]["args"] = ["sleep", "1000"]
-c["linux"]["cgroupsPath"] = "berth-oci-" + os.path.basename(work) + "/x"
-exec(os.environ["CHANGE"])
-json.dump(c, open(work + "/bundle/config.json", "w"))
-PY
 }
 
 wait_status() {

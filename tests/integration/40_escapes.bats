@@ -36,6 +36,45 @@ attack_all() {
 	done
 }
 
+@test "descriptors that the runner's caller left open stay outside, and a directory that is one leads nowhere" {
+	mkdir "$WORK/leak"
+	echo secret >"$WORK/leak/secret"
+	exec 7<"$WORK/leak" 9<>"$WORK/leak/secret"
+	make_container leaky "plan['root']['layers'] = ['$WORK/image']"
+	start leaky
+	ATTACK=descriptors attack_all leaky
+	[ "$(in_it leaky sh -c 'ls /proc/1/fd')" = $'0\n1\n2' ]
+	stop leaky
+	local fd
+	for fd in 3 6 7 9 12; do
+		make_container "cwd$fd" "plan['root']['layers'] = ['$WORK/image']; plan['init']['cwd'] = '/proc/self/fd/$fd'"
+		start "cwd$fd" || continue
+		run in_it "cwd$fd" sh -c 'readlink /proc/1/cwd; cat /proc/1/cwd/secret'
+		[[ $output != *secret || $output == *"can't open"* ]]
+		stop "cwd$fd"
+	done
+	exec 7<&- 9<&-
+}
+
+@test "a mount over /proc, /sys or what is masked there opens nothing" {
+	mkdir -p "$WORK/fake/kernel" "$WORK/fake/net/ipv4"
+	: >"$WORK/fake/net/ipv4/ip_forward"
+	local target
+	for target in /proc /proc/sys /proc/self/attr /sys /sys/fs/cgroup /dev; do
+		make_container over "plan['root']['layers'] = ['$WORK/image']; plan['sysctl'] = {'net.ipv4.ip_forward': '1'}
+plan['mounts'] = [{'type': 'bind', 'source': '$WORK/fake', 'target': '$target'}]"
+		if start over >/dev/null 2>&1; then
+			ATTACK=proc attack_all over
+			ATTACK=cgroup attack_all over
+			stop over
+		else
+			echo "$target: $(tail -n 1 "$WORK/over/runner.log")"
+		fi
+		[ ! -s "$WORK/fake/net/ipv4/ip_forward" ]
+		rm -rf "$WORK/over"
+	done
+}
+
 @test "the first process has no descriptor of its runner, either" {
 	for name in application system privileged; do
 		run in_it "$name" sh -c 'ls /proc/1/fd'

@@ -198,6 +198,37 @@ static void attack_devices(const char *unused)
 		}
 }
 
+/* What stands in /sys/fs/cgroup: v1 is never writable, and nothing shows where the group stands on the host. */
+static void look_at_groups(void)
+{
+	char line[512], path[512];
+	FILE *groups = fopen("/proc/self/cgroup", "re");
+	while (groups && fgets(line, sizeof(line), groups)) {
+		char *end = strchr(line, '\n');
+		if (end)
+			*end = '\0';
+		const char *group = strrchr(line, ':');
+		if (strstr(line, "/..") || strstr(line, "berth-"))
+			escaped("the group is seen from outside: %s", line);
+		char *name = strchr(line, ':');
+		if (!group || !name || name + 1 == group)
+			continue;
+		snprintf(path, sizeof(path), "/sys/fs/cgroup/%.*s/tasks", (int)(group - name - 1),
+			name + 1);
+		if (can_write(path, "0"))
+			escaped("wrote %s", path);
+	}
+	if (groups)
+		(void)fclose(groups);
+	static const char *const files[] = { "/sys/fs/cgroup/devices/devices.allow",
+		"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/pids/pids.max",
+		"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/memory.max",
+		"/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/unified/pids.max" };
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (can_write(files[i], "max"))
+			escaped("wrote %s", files[i]);
+}
+
 static void attack_cgroup(const char *unused)
 {
 	(void)unused;
@@ -216,6 +247,7 @@ static void attack_cgroup(const char *unused)
 			escaped("made a group in v1 %s", controllers[i]);
 		(void)umount2("/tmp/cg", MNT_DETACH);
 	}
+	look_at_groups();
 	if (mount("cgroup", "/tmp/cg", "cgroup", 0, "none,name=x,release_agent=/bin/attack") == 0)
 		escaped("mounted a hierarchy with a release agent");
 }
