@@ -14,7 +14,7 @@
 #include "base/channel.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/text.h"
+#include "container/aside.h"
 #include "container/exec.h"
 #include "container/plan.h"
 #include "container/seal.h"
@@ -24,8 +24,6 @@
 #include "runner/console.h"
 #include "runner/control.h"
 
-#define REQUEST_BYTES_MAX MIB
-
 struct helper {
 	struct loop *loop;
 	struct control *control;
@@ -34,28 +32,6 @@ struct helper {
 	int pidfd;
 	struct runner_state state;
 };
-
-static int read_request_text(char **ret, size_t *ret_length, struct error *e)
-{
-	cleanup(close) int fd = process_named_fd("request");
-	if (fd < 0)
-		return error_code(e, fd, "the descriptor request");
-	cleanup(text_done) struct text text = {};
-	char bytes[4096];
-	for (;;) {
-		ssize_t got = pread(fd, bytes, sizeof(bytes), (off_t)text.length);
-		if (got < 0)
-			return error_errno(e, "read the request");
-		if (got == 0)
-			break;
-		text_add_n(&text, bytes, (size_t)got);
-		if (text.length > REQUEST_BYTES_MAX)
-			return error_set(e, -E2BIG, "the request is too long");
-	}
-	*ret_length = text.length;
-	*ret = text_take(&text);
-	return 0;
-}
 
 static int read_words(const json_t *object, const char *field, const char ***ret, struct error *e)
 {
@@ -175,12 +151,8 @@ static int pump(struct helper *h, const struct executed *executed, struct error 
 
 static int start(struct helper *h, const struct container *container, struct error *e)
 {
-	cleanup(free) char *text = NULL;
-	size_t length;
 	cleanup(json_decref) json_t *request = NULL;
-	int r = read_request_text(&text, &length, e);
-	if (r == 0)
-		r = json_parse(text, length, &request, e);
+	int r = aside_request(&request, e);
 	struct container_process process = container->process;
 	process.args = process.env = NULL;
 	process.limits = container->process.limits;

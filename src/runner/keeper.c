@@ -26,6 +26,7 @@
 #include "host/jail.h"
 #include "host/process.h"
 #include "runner/console.h"
+#include "runner/console_request.h"
 
 #define GREETING_NS   (10 * NS_PER_SEC)
 #define OOM_LATER_NS  (50 * NS_PER_MS)
@@ -94,43 +95,6 @@ static void stop_request(struct keeper *k, struct control_peer *peer,
 		control_answer_done(peer, request);
 }
 
-static void attach_request(struct keeper *k, struct control_peer *peer,
-	const struct runner_header *request, const int *fds, size_t fd_count)
-{
-	const struct runner_attach *attach = (const void *)request;
-	if (fd_count != 1 || !k->console) {
-		for (size_t i = 0; i < fd_count; i++)
-			close(fds[i]);
-		control_answer_error(peer, request, k->console ? -EINVAL : -ENOTTY,
-			k->console ? "one descriptor is wanted" : "there is no console");
-		return;
-	}
-	if (attach->columns && attach->rows)
-		(void)!console_resize(k->console, attach->columns, attach->rows);
-	int r = console_attach(k->console, fds[0], attach->flags & RUNNER_ATTACH_STEAL,
-		attach->flags & RUNNER_ATTACH_REPLAY);
-	if (r < 0) {
-		close(fds[0]);
-		control_answer_error(peer, request, r,
-			r == -EBUSY ? "the console is attached elsewhere" : "attach the console");
-		return;
-	}
-	control_answer_done(peer, request);
-}
-
-static void console_request(
-	struct keeper *k, struct control_peer *peer, const struct runner_header *request)
-{
-	struct runner_console_log log = { .header.type = RUNNER_CONSOLE_LOG };
-	cleanup(free) uint8_t *bytes = alloc_array(RUNNER_CONSOLE_MAX, uint8_t);
-	size_t count = 0;
-	if (k->console) {
-		log.total_bytes = console_total(k->console);
-		count = console_last(k->console, bytes, RUNNER_CONSOLE_MAX);
-	}
-	control_answer(peer, request, &log, sizeof(log), bytes, count);
-}
-
 static void resize_request(
 	struct keeper *k, struct control_peer *peer, const struct runner_header *request)
 {
@@ -140,6 +104,13 @@ static void resize_request(
 		control_answer_error(peer, request, r, "resize the console");
 	else
 		control_answer_done(peer, request);
+}
+
+/* Who attaches says how large its window is, or nothing. */
+static void resize_to(const struct keeper *k, const struct runner_attach *attach)
+{
+	if (k->console && attach->columns && attach->rows)
+		(void)!console_resize(k->console, attach->columns, attach->rows);
 }
 
 static void refuse_request(
@@ -154,10 +125,10 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 	const int *fds, size_t fd_count)
 {
 	struct keeper *k = data;
-	if (request->type == RUNNER_ATTACH) {
-		attach_request(k, peer, request, fds, fd_count);
+	if (request->type == RUNNER_ATTACH)
+		resize_to(k, (const void *)request);
+	if (console_request(k->console, peer, request, fds, fd_count))
 		return;
-	}
 	for (size_t i = 0; i < fd_count; i++)
 		close(fds[i]);
 	if (k->options.request && k->options.request(k->options.data, peer, request))
@@ -175,15 +146,9 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 	case RUNNER_RESIZE:
 		resize_request(k, peer, request);
 		break;
-	case RUNNER_CONSOLE_LOG:
-		console_request(k, peer, request);
-		break;
-	case RUNNER_CONSOLE_CLEAR:
-		if (k->console)
-			console_clear(k->console);
-		control_answer_done(peer, request);
-		break;
 	case RUNNER_ATTACH:
+	case RUNNER_CONSOLE_LOG:
+	case RUNNER_CONSOLE_CLEAR:
 	case RUNNER_HELLO:
 	case RUNNER_PAUSE:
 	case RUNNER_RESUME:

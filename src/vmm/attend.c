@@ -12,42 +12,12 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "host/process.h"
+#include "runner/console_request.h"
 #include "vmm/plug.h"
 #include "vmm/suspend.h"
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/console.h"
 #include "vmm/virtio/memory.h"
-
-static void attach_request(struct attendant *a, struct control_peer *peer,
-	const struct runner_header *request, const int *fds, size_t fd_count)
-{
-	const struct runner_attach *attach = (const void *)request;
-	int r = fd_count == 1 && a->console ? 0 : -EINVAL;
-	if (r == 0)
-		r = console_attach(a->console, fds[0], attach->flags & RUNNER_ATTACH_STEAL,
-			attach->flags & RUNNER_ATTACH_REPLAY);
-	if (r < 0) {
-		for (size_t i = 0; i < fd_count; i++)
-			close(fds[i]);
-		control_answer_error(peer, request, r,
-			r == -EBUSY ? "the console is attached elsewhere" : "attach the console");
-		return;
-	}
-	control_answer_done(peer, request);
-}
-
-static void console_request(
-	struct attendant *a, struct control_peer *peer, const struct runner_header *request)
-{
-	struct runner_console_log log = { .header.type = RUNNER_CONSOLE_LOG };
-	cleanup(free) uint8_t *bytes = alloc_array(RUNNER_CONSOLE_MAX, uint8_t);
-	size_t count = 0;
-	if (a->console) {
-		log.total_bytes = console_total(a->console);
-		count = console_last(a->console, bytes, RUNNER_CONSOLE_MAX);
-	}
-	control_answer(peer, request, &log, sizeof(log), bytes, count);
-}
 
 static void resize_request(
 	struct attendant *a, struct control_peer *peer, const struct runner_header *request)
@@ -188,10 +158,8 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 		control_answer_error(peer, request, -EAGAIN, "the machine is not there yet");
 		return;
 	}
-	if (request->type == RUNNER_ATTACH) {
-		attach_request(a, peer, request, fds, fd_count);
+	if (console_request(a->console, peer, request, fds, fd_count))
 		return;
-	}
 	if (request->type == RUNNER_PLUG || request->type == RUNNER_SUSPEND) {
 		with_file(a, peer, request, fds, fd_count);
 		return;
@@ -214,14 +182,6 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 	case RUNNER_RESIZE:
 		resize_request(a, peer, request);
 		break;
-	case RUNNER_CONSOLE_LOG:
-		console_request(a, peer, request);
-		break;
-	case RUNNER_CONSOLE_CLEAR:
-		if (a->console)
-			console_clear(a->console);
-		control_answer_done(peer, request);
-		break;
 	case RUNNER_PAUSE:
 	case RUNNER_RESUME:
 		pause_request(a, peer, request, request->type == RUNNER_PAUSE);
@@ -237,6 +197,8 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 		stats_request(a, peer, request);
 		break;
 	case RUNNER_ATTACH:
+	case RUNNER_CONSOLE_LOG:
+	case RUNNER_CONSOLE_CLEAR:
 	case RUNNER_PLUG:
 	case RUNNER_SUSPEND:
 	case RUNNER_HELLO:

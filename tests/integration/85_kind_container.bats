@@ -106,7 +106,7 @@ teardown_file() { berthd_stop; }
 }
 
 @test "killed with -9 its runner is noticed at once, and nothing of it is left" {
-	pid=$(pgrep -f "instances/default/d/(plan|machine).json" | head -n 1)
+	pid=$(pgrep -f "$BERTH_DIR/instances/default/d/(plan|machine).json" | head -n 1)
 	kill -KILL "$pid"
 	eventually 5 sh -c '[ "$(lxc list -f csv -c s d)" = STOPPED ]'
 	[ -z "$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID*default_d" 2>/dev/null)" ]
