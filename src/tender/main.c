@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/loop.h"
 #include "base/text.h"
@@ -32,6 +34,8 @@ static const char usage[] =
 	"  --root=IMAGE                   run the program of such an image; WORDs replace its own\n"
 	"  --verbose                      say at the end which system calls the program missed\n" CARD_USAGE
 	"  --volume=FILE                  its storage: a file or device with ext2 (mke2fs -b 4096)\n"
+	"  --snapshot=FILE                write it there when it first waits, and end\n"
+	"  --from=FILE                    go on from there: the same --root, and no program\n"
 	"  --mem=MIB                      memory of the unikernel (512)\n"
 	"  --block:NAME=FILE              attach FILE as its block device NAME\n"
 	"  --block-sector-size:NAME=N     its block size (512)\n"
@@ -124,7 +128,7 @@ static uint32_t count_words(char **words)
 
 /* What the options say of a program for the library OS. */
 struct program_options {
-	const char *root, *volume;
+	const char *root, *volume, *snapshot, *from;
 	bool is_verbose;
 	uint64_t memory_bytes;
 	enum hvt_ring ring;
@@ -155,6 +159,14 @@ static int take_options(int end, char **words, struct solo5 *solo5, struct progr
 			options->volume = words[i] + strlen("--volume=");
 			continue;
 		}
+		if (text_starts(words[i], "--snapshot=")) {
+			options->snapshot = words[i] + strlen("--snapshot=");
+			continue;
+		}
+		if (text_starts(words[i], "--from=")) {
+			options->from = words[i] + strlen("--from=");
+			continue;
+		}
 		if (text_starts(words[i], "--ring=")) {
 			int r = take_ring(words[i] + strlen("--ring="), &options->ring, e);
 			if (r < 0)
@@ -182,6 +194,48 @@ static bool has_root(int end, char **words)
 	return false;
 }
 
+struct snapshot {
+	int to_fd, from_fd;
+	const void *root; /* the image where a snapshot wants it */
+	struct snapshot_place place;
+};
+
+static int open_snapshot(const struct program_options *options, const void *root, size_t root_bytes,
+	int root_fd, struct snapshot *ret, struct error *e)
+{
+	struct stat status;
+	if (!options->snapshot && !options->from)
+		return 0;
+	if (!root || fstat(root_fd, &status) < 0)
+		return error_set(e, -EINVAL, "a snapshot wants --root");
+	if (options->volume)
+		return error_set(e, -EOPNOTSUPP, "a snapshot has no volume");
+	if (options->snapshot && options->card.fd)
+		return error_set(e, -EOPNOTSUPP,
+			"a snapshot is written without a card; what starts from it may have one");
+	ret->root = mremap((void *)(uintptr_t)root, root_bytes, root_bytes,
+		MREMAP_MAYMOVE | MREMAP_FIXED, (void *)(uintptr_t)SNAPSHOT_IMAGE_AT);
+	if (ret->root == MAP_FAILED)
+		return error_errno(e, "move the image");
+	if (options->snapshot) {
+		ret->to_fd = open(options->snapshot, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		if (ret->to_fd < 0)
+			return error_errno(e, "make %s", options->snapshot);
+	}
+	if (options->from) {
+		ret->from_fd = open(options->from, O_RDONLY | O_CLOEXEC);
+		if (ret->from_fd < 0)
+			return error_errno(e, "open %s", options->from);
+		int r = snapshot_read(ret->from_fd, &ret->place, e);
+		if (r < 0)
+			return error_prefix(e, r, "%s", options->from);
+	}
+	ret->place.image_bytes = root_bytes;
+	ret->place.image_time =
+		(uint64_t)status.st_mtim.tv_sec * NS_PER_SEC + (uint64_t)status.st_mtim.tv_nsec;
+	return 0;
+}
+
 /* A program from a file, or from the root's image if `data` is NULL. */
 static int run_program(const struct program_options *options, const void *data, size_t size,
 	char **words, int count, struct error *e)
@@ -189,6 +243,7 @@ static int run_program(const struct program_options *options, const void *data, 
 	const void *root = NULL;
 	size_t root_bytes = 0;
 	int root_fd = 0;
+	uint64_t memory_bytes = options->memory_bytes;
 	if (options->root) {
 		int r = map_file(options->root, &root, &root_bytes, &root_fd, e);
 		if (r < 0)
@@ -199,13 +254,22 @@ static int run_program(const struct program_options *options, const void *data, 
 	off_t volume_bytes = volume < 0 ? 0 : lseek(volume, 0, SEEK_END);
 	if (options->volume && (volume < 0 || volume_bytes < 0))
 		return error_errno(e, "open %s", options->volume);
+	struct snapshot snapshot = {};
+	int r = open_snapshot(options, root, root_bytes, root_fd, &snapshot, e);
+	if (r < 0)
+		return r;
+	if (options->from)
+		memory_bytes = snapshot.place.memory_bytes;
 	return process_run(data, size,
-		&(struct unikernel_options){ .memory_bytes = options->memory_bytes,
+		&(struct unikernel_options){ .memory_bytes = memory_bytes,
+			.to_fd = snapshot.to_fd,
+			.from_fd = snapshot.from_fd,
+			.place = snapshot.place,
 			.arguments = words,
 			.argument_count = (uint32_t)count,
 			.environment = environ,
 			.environment_count = count_words(environ),
-			.root = root,
+			.root = snapshot.root ?: root,
 			.root_bytes = root_bytes,
 			.root_fd = root_fd,
 			.volume_fd = volume < 0 ? 0 : volume,
@@ -268,9 +332,22 @@ static int run(int count, char **words, struct error *e)
 	return run_solo5(&solo5, &options, words + kernel + 1, count - kernel - 1, e);
 }
 
+/* Addresses that a snapshot keeps are the same in every process: started anew without random ones. */
+static void want_same_addresses(int count, char **words)
+{
+	int now = personality(UINT32_MAX);
+	bool wants = false;
+	for (int i = 1; i < count && words[i][0] == '-' && !text_equal(words[i], "--"); i++)
+		wants |= text_starts(words[i], "--snapshot=") || text_starts(words[i], "--from=");
+	if (wants && now >= 0 && !(now & ADDR_NO_RANDOMIZE) &&
+		personality((unsigned long)now | ADDR_NO_RANDOMIZE) >= 0)
+		execv("/proc/self/exe", words);
+}
+
 int main(int count, char **words)
 {
 	uint64_t began_ns = loop_now();
+	want_same_addresses(count, words);
 	if (count == 3 && text_equal(words[1], "run"))
 		return instance_main(words[2], began_ns);
 	for (int i = 1; i < count && words[i][0] == '-' && !text_equal(words[i], "--"); i++) {

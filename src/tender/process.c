@@ -30,9 +30,12 @@
 
 #include "base/text.h"
 #include "tender/filter.h"
+#include "tender/platform_call.h"
+#include "tender/snapshot.h"
 #include "tender/tap.h"
 #include "tender/vdso.h"
 #include "unikernel/missed.h"
+#include "unikernel/snapshot.h"
 #include "unikernel/thread.h"
 
 #define ARCH_SET_FS_CODE    0x1002
@@ -40,8 +43,6 @@
 #define SIGNAL_STACK        (64 * KIB)
 #define RED_ZONE            128
 
-int64_t platform_syscall(
-	int64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 extern const char platform_syscall_after[];
 void platform_restorer(void);
 
@@ -85,6 +86,12 @@ static bool has_card, has_header;
 /* The storage. */
 #define VOLUME_FD 4
 static bool has_volume;
+
+/* What it writes itself into the first time that it has nothing to do for this long. */
+#define SNAPSHOT_FD   7
+#define SNAPSHOT_IDLE (100 * NS_PER_SEC / 1000)
+static bool wants_snapshot, shows_snapshot;
+static struct snapshot_place place;
 
 volatile uint64_t platform_signals;
 /* How long to wait: a signal makes it nothing, so that none is lost between a look at them and the wait. */
@@ -141,6 +148,10 @@ int platform_protect(uint64_t address, uint64_t size, int rights)
 
 void platform_release(uint64_t address, uint64_t size)
 {
+	if (shows_snapshot) { /* which would show again */
+		(void)platform_renew(address, size);
+		return;
+	}
 	(void)CALL(SYS_madvise, address, size, MADV_DONTNEED, 0);
 }
 
@@ -186,8 +197,33 @@ uint64_t platform_clock_realtime(void)
 	return read_clock(CLOCK_REALTIME);
 }
 
+static int write_snapshot(void *data)
+{
+	(void)data;
+	return snapshot_write(SNAPSHOT_FD, &place);
+}
+
+/* Ends here; what goes on is whoever starts from it. */
+static void pause_here(void)
+{
+	wants_snapshot = false;
+	int r = unikernel_pause(write_snapshot, NULL);
+	if (r == 1)
+		return;
+	char line[64];
+	int length = r < 0
+		? snprintf(line, sizeof(line), "berth-tender: the snapshot failed (errno %d)\n", -r)
+		: 0;
+	(void)CALL(SYS_write, STDERR_FILENO, number_of(line), (uint64_t)length, 0);
+	platform_exit(r < 0);
+}
+
 uint32_t platform_wait(uint64_t until_ns, bool wants_console)
 {
+	if (wants_snapshot && until_ns > platform_clock_monotonic() + SNAPSHOT_IDLE) {
+		pause_here();
+		return 0;
+	}
 	/* The console is looked at first or not at all, the card last or not at all. */
 	struct pollfd both[2] = { { .fd = STDIN_FILENO, .events = POLLIN },
 		{ .fd = CARD_FD, .events = POLLIN } };
@@ -384,6 +420,8 @@ int platform_lock(void)
 		ONLY(&filter, SYS_pwrite64, { 0, FILTER_EQUAL, VOLUME_FD });
 		ONLY(&filter, SYS_fdatasync, { 0, FILTER_EQUAL, VOLUME_FD });
 	}
+	if (wants_snapshot)
+		ONLY(&filter, SYS_pwrite64, { 0, FILTER_EQUAL, SNAPSHOT_FD });
 	ONLY(&filter, SYS_mprotect, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE });
 	ONLY(&filter, SYS_madvise, { 2, FILTER_EQUAL, MADV_DONTNEED });
 	ONLY(&filter, SYS_mmap, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE },
@@ -475,15 +513,17 @@ static int settle_descriptors(const struct unikernel_options *options, struct er
 {
 	int last = STDERR_FILENO;
 	/* Away from the numbers that are given out. */
-	int ready = options->ready_fd ? fcntl(options->ready_fd, F_DUPFD, IMAGE_FD + 1) : -1;
-	int root = options->root_fd ? fcntl(options->root_fd, F_DUPFD, IMAGE_FD + 1) : -1;
+	int ready = options->ready_fd ? fcntl(options->ready_fd, F_DUPFD, SNAPSHOT_FD + 1) : -1;
+	int root = options->root_fd ? fcntl(options->root_fd, F_DUPFD, SNAPSHOT_FD + 1) : -1;
 	has_card = options->card && options->card->fd;
 	has_header = has_card && options->card->has_header;
-	int card = has_card ? fcntl(options->card->fd, F_DUPFD, IMAGE_FD + 1) : -1;
+	int card = has_card ? fcntl(options->card->fd, F_DUPFD, SNAPSHOT_FD + 1) : -1;
 	has_volume = options->volume_fd != 0;
-	int volume = has_volume ? fcntl(options->volume_fd, F_DUPFD, IMAGE_FD + 1) : -1;
+	int volume = has_volume ? fcntl(options->volume_fd, F_DUPFD, SNAPSHOT_FD + 1) : -1;
+	wants_snapshot = options->to_fd != 0;
+	int snapshot = wants_snapshot ? fcntl(options->to_fd, F_DUPFD, SNAPSHOT_FD + 1) : -1;
 	const int kept[][2] = { { card, CARD_FD }, { volume, VOLUME_FD }, { ready, READY_FD },
-		{ root, IMAGE_FD } };
+		{ root, IMAGE_FD }, { snapshot, SNAPSHOT_FD } };
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
 		if (kept[i][0] < 0)
 			continue;
@@ -501,17 +541,51 @@ static int settle_descriptors(const struct unikernel_options *options, struct er
 	return 0;
 }
 
+/* Where others find it again, if it is to be written or was. */
+static int map_memory(const struct unikernel_options *options, void **ret, struct error *e)
+{
+	void *wanted = options->to_fd ? (void *)(uintptr_t)SNAPSHOT_MEMORY_AT : NULL;
+	*ret = mmap(wanted, options->memory_bytes, PROT_READ | PROT_WRITE,
+		MEMORY_FLAGS | (wanted ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+	if (*ret == MAP_FAILED)
+		return error_errno(e, "map %" PRIu64 " bytes of memory", options->memory_bytes);
+	return 0;
+}
+
+static int map_snapshot(const struct unikernel_options *options, struct error *e)
+{
+	place = options->place;
+	place.vdso = getauxval(AT_SYSINFO_EHDR);
+	int r = snapshot_map(options->from_fd, options->root_fd, &place, e);
+	shows_snapshot = true;
+	return r;
+}
+
+/* From where the snapshot waits. */
+static void go_on(const struct boot *boot) __attribute__((__noreturn__));
+static void go_on(const struct boot *boot)
+{
+	if (platform_map(BOOT_SLOT, 4096) == 0) {
+		*(uint64_t *)(uintptr_t)BOOT_SLOT = (uint64_t)(uintptr_t)unikernel_entry;
+		(void)platform_protect(BOOT_SLOT, 4096, PLATFORM_READ);
+	}
+	if (unikernel_renew(boot) < 0 || platform_lock() < 0)
+		platform_exit(255);
+	unikernel_go();
+}
+
 int process_run(
 	const void *data, size_t size, const struct unikernel_options *options, struct error *e)
 {
 	struct text words = {}; /* lives as long as the process */
 	add_words(&words, options->arguments, options->argument_count);
 	add_words(&words, options->environment, options->environment_count);
-	void *memory = mmap(NULL, options->memory_bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED)
-		return error_errno(e, "map %" PRIu64 " bytes of memory", options->memory_bytes);
 	int r = catch_traps(e);
+	if (r == 0 && options->from_fd)
+		r = map_snapshot(options, e);
+	void *memory = NULL;
+	if (r == 0 && !options->from_fd)
+		r = map_memory(options, &memory, e);
 	if (r < 0)
 		return r;
 
@@ -535,6 +609,9 @@ int process_run(
 		.directory_address = number_of(options->directory),
 	};
 	fast_clock = vdso_find_clock(boot.vdso_address);
+	place = options->place;
+	place.vdso = boot.vdso_address;
+	place.memory_bytes = options->memory_bytes;
 	says_traps = options->is_verbose;
 	if (options->card)
 		boot.net = options->card->net;
@@ -544,7 +621,8 @@ int process_run(
 	setrlimit(RLIMIT_CORE, &none);
 	/* A file behind the volume does not grow. */
 	const struct rlimit volume = { options->volume_bytes, options->volume_bytes };
-	if (options->volume_bytes) /* without one nothing but the console is written, which may be a file */
+	if (options->volume_bytes &&
+		!options->to_fd) /* without one nothing but the console is written, which may be a file */
 		setrlimit(RLIMIT_FSIZE, &volume);
 	prctl(PR_SET_DUMPABLE, 0);
 	r = settle_descriptors(options, e);
@@ -553,5 +631,7 @@ int process_run(
 	report = options->report;
 	if (report)
 		missed_count_in(report->missed);
+	if (options->from_fd)
+		go_on(&boot);
 	kernel_main(&boot);
 }

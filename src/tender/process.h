@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "base/error.h"
 #include "tender/card.h"
+#include "tender/snapshot.h"
 
 struct unikernel_options {
 	uint64_t memory_bytes;
@@ -21,10 +22,13 @@ struct unikernel_options {
 	int root_fd; /* from which it was mapped, so that the program need not be copied; 0: none */
 	int volume_fd; /* its storage; 0: none */
 	uint64_t volume_bytes;
-	const char *directory; /* where the program begins, or NULL */
-	int ready_fd;          /* closed when the process is locked; 0: none */
-	struct report *report; /* or NULL */
-	bool is_verbose;       /* at the end it says which calls the program missed */
+	int to_fd;                   /* a snapshot is written there, once, and it ends; 0: none */
+	int from_fd;                 /* it goes on from that snapshot; 0: it begins */
+	struct snapshot_place place; /* what a snapshot meets again: of the image */
+	const char *directory;       /* where the program begins, or NULL */
+	int ready_fd;                /* closed when the process is locked; 0: none */
+	struct report *report;       /* or NULL */
+	bool is_verbose;             /* at the end it says which calls the program missed */
 };
 
 /* Runs the rewritten program `data`. Returns only if something failed before the program began. */

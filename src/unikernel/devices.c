@@ -67,6 +67,11 @@ static void random_block(uint32_t *ret)
 		ret[i] += start[i];
 }
 
+void devices_seed(const uint8_t random[32])
+{
+	memcpy(random_key, random, sizeof(random_key));
+}
+
 void devices_random(void *to, uint64_t size)
 {
 	uint32_t block[16];
@@ -114,6 +119,9 @@ static int64_t device_read(struct file *file, void *to, uint64_t size, uint64_t 
 		devices_random(to, size);
 		return (int64_t)size;
 	case DEVICE_CONSOLE:
+		/* Who waits for input here must not keep others waiting there. */
+		if (size && !platform_console_has_input())
+			return -EAGAIN;
 		return size ? platform_console_read(to, size) : 0;
 	default:
 		memset(to, 0, size);

@@ -11,3 +11,6 @@
 int devices_init(const struct boot *boot);
 
 void devices_random(void *to, uint64_t size);
+
+/* Random bytes come from this key from here on. */
+void devices_seed(const uint8_t random[32]);

@@ -302,6 +302,29 @@ int load_again(const struct program *program)
 	return r < 0 ? r : map_fixed(program->node, &headers);
 }
 
+int load_fixed_runs(const struct program *program, memory_each_run *each, void *data)
+{
+	struct headers headers;
+	if (!program->is_fixed)
+		return 0;
+	int r = read_headers(program->node, &headers);
+	for (uint32_t i = 0; r == 0 && i < headers.file.e_phnum; i++) {
+		const Elf64_Phdr *segment = &headers.segments[i];
+		struct snapshot_run run = { .kind = SNAPSHOT_IMAGE, .rights = rights_of(segment) };
+		if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
+			continue;
+		run.address = page_down(segment->p_vaddr);
+		run.bytes = page_up(segment->p_vaddr + segment->p_memsz) - run.address;
+		if (segment->p_flags & PF_W)
+			run.kind = SNAPSHOT_BYTES;
+		else if (map_image_bytes(program->node, page_down(segment->p_offset), &run.from) <
+			page_up(segment->p_vaddr + segment->p_filesz) - run.address)
+			return -ENOTSUP;
+		r = each(data, &run);
+	}
+	return r;
+}
+
 static uint32_t cpuid_features(void)
 {
 	uint32_t a = 1, b, c = 0, d;

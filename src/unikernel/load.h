@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "unikernel/memory_runs.h"
 #include "unikernel/node.h"
 
 #define PROGRAM_PATH 256u
@@ -29,6 +30,9 @@ int load_program(struct node *node, const char *path, struct program *ret);
 /* Of a program that is fixed (for others nothing is done): its segments away, and back as they were in the file. */
 void load_unmap(const struct program *program);
 int load_again(const struct program *program);
+
+/* Its segments, if it is fixed, for a snapshot. */
+int load_fixed_runs(const struct program *program, memory_each_run *each, void *data);
 
 /* The initial stack below `top`; the stack pointer. */
 uint64_t load_stack(const struct boot *boot, const struct program *program, uint64_t top);

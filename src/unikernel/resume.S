@@ -32,6 +32,38 @@ thread_switch:
 	ret
 	.size thread_switch, . - thread_switch
 
+/* int snapshot_mark(void *to): 0; snapshot_back(const void *to) returns from it once more, with 1. */
+	.globl snapshot_mark
+	.type snapshot_mark, @function
+snapshot_mark:
+	mov %rbx, (%rdi)
+	mov %rbp, 8(%rdi)
+	mov %r12, 16(%rdi)
+	mov %r13, 24(%rdi)
+	mov %r14, 32(%rdi)
+	mov %r15, 40(%rdi)
+	lea 8(%rsp), %rax
+	mov %rax, 48(%rdi)
+	mov (%rsp), %rax
+	mov %rax, 56(%rdi)
+	xor %eax, %eax
+	ret
+	.size snapshot_mark, . - snapshot_mark
+
+	.globl snapshot_back
+	.type snapshot_back, @function
+snapshot_back:
+	mov (%rdi), %rbx
+	mov 8(%rdi), %rbp
+	mov 16(%rdi), %r12
+	mov 24(%rdi), %r13
+	mov 32(%rdi), %r14
+	mov 40(%rdi), %r15
+	mov 48(%rdi), %rsp
+	mov $1, %eax
+	jmp *56(%rdi)
+	.size snapshot_back, . - snapshot_back
+
 /* Continues a thread from the struct registers that the stack pointer points to, every register. */
 	.globl unikernel_resume
 	.type unikernel_resume, @function

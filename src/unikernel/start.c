@@ -176,6 +176,16 @@ static void load_first(struct node *node, const char *path, struct program *ret)
 	load_locked();
 }
 
+/* Where whoever started us has them they are not for long. */
+static void keep_words(struct boot *boot)
+{
+	char *words = at(memory_alloc(boot->words_bytes));
+	if (!words)
+		kernel_panic("there is not enough memory for the program's arguments");
+	memcpy(words, at(boot->words_address), boot->words_bytes);
+	boot->words_address = address_of(words);
+}
+
 /* The program reads a script: its name, perhaps a word, and the script's path stand in place of the first argument. */
 static void put_script(struct boot *boot)
 {
@@ -245,6 +255,7 @@ void kernel_main(const struct boot *given)
 		kernel_panic("there is not enough memory for the network");
 	const char *path;
 	struct node *node = find_program(boot, &path);
+	keep_words(boot);
 	if (!given->program_address)
 		put_script(boot);
 	make_slot();

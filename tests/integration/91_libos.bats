@@ -122,6 +122,17 @@ alone() { in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev/
 	kill "$pid"
 }
 
+@test "a server that was written down while it waited serves at once, with the card it is given" {
+	timeout 20 "$TENDER" --root="$WORK/httpd" --mem=32 --snapshot="$WORK/snapshot" -- busybox httpd -f -p 80 -h /www </dev/null
+	[ "$(head -c 8 "$WORK/snapshot")" = brthsnap ]
+	local pid
+	ip netns exec "$NS" timeout 30 "$TENDER" --root="$WORK/httpd" --from="$WORK/snapshot" --net=tap0 --address=10.9.0.2/24 \
+		</dev/null >"$WORK/log" 2>&1 3>&- &
+	pid=$!
+	[ "$(in_ns curl -sS -m 5 --retry 20 --retry-all-errors --retry-delay 1 http://10.9.0.2/data | sha256sum)" = "$(sha256sum <"$WORK/www/data")" ]
+	kill "$pid"
+}
+
 @test "loss and delay do not change what arrives" {
 	in_ns tc qdisc add dev tap0 root netem loss 2% delay 1ms 2>/dev/null || skip "this kernel has no netem"
 	local sum

@@ -11,6 +11,9 @@
 /* The card that `boot` tells of, if any, and loopback. 0 or -ENOMEM. */
 int net_init(const struct boot *boot);
 
+/* The same card for what began without one. */
+int net_plug(const struct boot *boot);
+
 /* Takes what the card has and lets time pass for TCP. */
 void net_poll(void);
 

@@ -126,6 +126,11 @@ int net_init(const struct boot *boot)
 	return r;
 }
 
+int net_plug(const struct boot *boot)
+{
+	return (boot->flags & BOOT_NET) && !net_has_card ? start_card(boot) : 0;
+}
+
 /* What leases and routers say of name servers goes to where the program's libc looks. */
 static void take_servers(void)
 {

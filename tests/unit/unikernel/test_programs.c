@@ -209,6 +209,54 @@ static void every_register_is_kept(void)
 	remove_root();
 }
 
+/* A shell that waits for a line is written down, and goes on as often as somebody has one. */
+static void what_waits_goes_on_from_its_snapshot(void)
+{
+	static const char script[] =
+		"x=5; cd /deep; trap \"echo bye\" EXIT; exec 3</etc/numbers; read a <&3; "
+		"echo before; read y; read b <&3; echo $x $y $a $b $PWD; "
+		"busybox cat /proc/self/cmdline | busybox tr \"\\0\" \" \" | busybox cut -c 1-13; "
+		"ls /deep/er; echo $(busybox seq 3)";
+	char output[4096];
+	const char *tender = getenv("BERTH_TENDER");
+	make_root();
+	expect_equal(build("/bin/busybox", "busybox", output, sizeof(output)), 0);
+	cleanup(free) char *write = alloc_printf(
+		"sleep 10 | timeout 20 %s --root=%s/image --mem=32 --snapshot=%s/snapshot -- busybox sh -c '%s' & "
+		"for i in $(seq 100); do sleep 0.1; [ \"$(head -c 8 %s/snapshot 2>/dev/null)\" = brthsnap ] && break; done",
+		tender, directory, directory, script, directory);
+	expect_equal(run(output, sizeof(output), write), 0);
+	expect_text(output, "before\n");
+	for (int i = 0; i < 2; i++) {
+		cleanup(free) char *from =
+			alloc_printf("echo line%d | timeout 20 %s --root=%s/image "
+				     "--from=%s/snapshot",
+				i, tender, directory, directory);
+		cleanup(free) char *wanted =
+			alloc_printf("5 line%d 1 2 /deep\nbusybox sh -c\nempty\n1 2 3\nbye\n", i);
+		expect_equal(run(output, sizeof(output), from), 0);
+		expect_text(output, wanted);
+	}
+	const struct {
+		const char *command, *sentence;
+	} refused[] = {
+		{ "$T --from=snapshot x", "x: it is no file with content" },
+		{ "$T --root=image --from=image", "it is no snapshot of a unikernel" },
+		{ "touch image; $T --root=image --from=snapshot",
+			"it was made with another image" },
+		{ "$T --root=image --from=none", "open none" },
+		{ "$T --root=image --from=snapshot --volume=image", "a snapshot has no volume" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		cleanup(free) char *command = alloc_printf("T=%s; cd %s; { %s; } 2>&1 </dev/null",
+			tender, directory, refused[i].command);
+		expect(run(output, sizeof(output), command) != 0);
+		printf("# %s", output);
+		expect_contains(output, refused[i].sentence);
+	}
+	remove_root();
+}
+
 static void what_cannot_run_is_refused_by_name(void)
 {
 	static const struct {
@@ -246,6 +294,8 @@ static const struct test tests[] = {
 	{ "applets of the stock busybox say what they say on Linux", busybox_is_as_on_linux },
 	{ "every register and flag is kept around every call, seen or hidden",
 		every_register_is_kept },
+	{ "what waits goes on from its snapshot, as often as wanted",
+		what_waits_goes_on_from_its_snapshot },
 	{ "what cannot run is refused by name", what_cannot_run_is_refused_by_name },
 };
 TEST_MAIN(tests)

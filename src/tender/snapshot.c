@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * snapshot.c - writes a unikernel that waits into a file, and maps it.
+ *
+ * Theory of operation. The file begins with a head and the list of runs that want more than to be there: rights of their
+ * own, the image's pages, memory that lies elsewhere. Then come the variables of the library OS, what lies elsewhere, and
+ * the whole memory at its own distances, with holes where nothing was: one mapping shows all of it, copy-on-write.
+ */
+#include "tender/snapshot.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "abi/boot.h"
+#include "tender/platform_call.h"
+#include "unikernel/snapshot.h"
+
+#define MAGIC      UINT64_C(0x70616e7368747262) /* "brthsnap" */
+#define VERSION    1u
+#define RUNS_MOST  4096u
+#define PAGE_BYTES 4096u
+#define WRITE_MOST (1u << 30)
+
+/* Of the linker. */
+extern const char __ehdr_start[], _end[];
+extern char __start_unikernel_data[], __stop_unikernel_data[];
+extern char __start_unikernel_bss[], __stop_unikernel_bss[];
+
+struct run {
+	uint64_t address, bytes, from; /* of the image, or of this file */
+	uint32_t kind, rights;
+};
+
+struct head {
+	uint64_t magic;
+	uint32_t version, run_count;
+	uint64_t build;          /* a sum over the code that the pointers in it point to */
+	uint64_t end, data, bss; /* addresses of this build */
+	struct snapshot_place place;
+	uint64_t data_at, bss_at, elsewhere_at, memory_at; /* in the file */
+};
+
+struct writing {
+	int fd, error;
+	struct head head;
+	uint64_t next; /* where the next bytes from elsewhere go */
+};
+
+static struct run runs[RUNS_MOST];
+
+static uint64_t number_of(const void *pointer)
+{
+	return (uint64_t)(uintptr_t)pointer;
+}
+
+static uint64_t page_up(uint64_t value)
+{
+	return (value + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
+}
+
+/* The read-only part of this program: a change of anything changes addresses in it. */
+static uint64_t sum_of_build(void)
+{
+	uint64_t sum = UINT64_C(14695981039346656037);
+	const uint64_t *word = (const uint64_t *)number_of(__ehdr_start);
+	/* The head, the relocations and the first code: a build id stands there. */
+	for (size_t i = 0; i < 8 * PAGE_BYTES / sizeof(*word); i++)
+		sum = (sum ^ word[i]) * UINT64_C(1099511628211);
+	return sum;
+}
+
+static int put(const struct writing *writing, uint64_t at, const void *from, uint64_t bytes)
+{
+	const char *start = from;
+	while (bytes > 0) {
+		uint64_t part = bytes < WRITE_MOST ? bytes : WRITE_MOST;
+		int64_t put = platform_syscall(
+			SYS_pwrite64, (uint64_t)writing->fd, number_of(start), part, at, 0, 0);
+		if (put <= 0)
+			return put < 0 ? (int)put : -EIO;
+		start += put;
+		at += (uint64_t)put;
+		bytes -= (uint64_t)put;
+	}
+	return 0;
+}
+
+static int put_run(void *data, const struct snapshot_run *run)
+{
+	struct writing *writing = data;
+	struct head *head = &writing->head;
+	bool is_plain = run->rights == (PLATFORM_READ | PLATFORM_WRITE);
+	bool is_inside = run->address >= SNAPSHOT_MEMORY_AT &&
+		run->address - SNAPSHOT_MEMORY_AT < head->place.memory_bytes;
+	struct run one = { run->address, run->bytes, run->from - SNAPSHOT_IMAGE_AT,
+		(uint32_t)run->kind, (uint32_t)run->rights };
+	int r = 0;
+	if (run->kind == SNAPSHOT_BYTES) {
+		one.from = is_inside ? head->memory_at + (run->address - SNAPSHOT_MEMORY_AT)
+				     : writing->next;
+		if (!(run->rights & PLATFORM_READ))
+			platform_syscall(
+				SYS_mprotect, run->address, run->bytes, PROT_READ, 0, 0, 0);
+		r = put(writing, one.from, (const void *)(uintptr_t)run->address, run->bytes);
+		if (!(run->rights & PLATFORM_READ))
+			platform_syscall(SYS_mprotect, run->address, run->bytes,
+				(uint64_t)run->rights, 0, 0, 0);
+		writing->next += is_inside ? 0 : run->bytes;
+	}
+	if (r < 0 || (is_inside && is_plain && run->kind == SNAPSHOT_BYTES))
+		return r;
+	if (head->run_count == RUNS_MOST || writing->next > head->memory_at)
+		return -E2BIG;
+	runs[head->run_count++] = one;
+	return 0;
+}
+
+int snapshot_write(int fd, const struct snapshot_place *place)
+{
+	struct writing writing = { .fd = fd };
+	struct head *head = &writing.head;
+	uint64_t data_bytes = number_of(__stop_unikernel_data) - number_of(__start_unikernel_data);
+	uint64_t bss_bytes = number_of(__stop_unikernel_bss) - number_of(__start_unikernel_bss);
+	*head = (struct head){ .magic = MAGIC,
+		.version = VERSION,
+		.build = sum_of_build(),
+		.end = number_of(_end),
+		.data = number_of(__start_unikernel_data),
+		.bss = number_of(__start_unikernel_bss),
+		.place = *place };
+	head->data_at = page_up(sizeof(*head) + sizeof(runs));
+	head->bss_at = head->data_at + page_up(data_bytes);
+	head->elsewhere_at = writing.next = head->bss_at + page_up(bss_bytes);
+	/* A program at a fixed address is no larger than that; the file has a hole there. */
+	head->memory_at = head->elsewhere_at + (UINT64_C(1) << 32);
+	int r = unikernel_snapshot_runs(put_run, &writing);
+	if (r == 0)
+		r = put(&writing, head->data_at, __start_unikernel_data, data_bytes);
+	if (r == 0)
+		r = put(&writing, head->bss_at, __start_unikernel_bss, bss_bytes);
+	if (r == 0)
+		r = put(&writing, sizeof(*head), runs, head->run_count * sizeof(struct run));
+	/* The end of the memory may be a hole: the file has it all the same. */
+	if (r == 0)
+		r = put(&writing, head->memory_at + place->memory_bytes, "", 1);
+	/* The head last: what has one is whole. */
+	return r < 0 ? r : put(&writing, 0, head, sizeof(*head));
+}
+
+static int read_head(int fd, struct head *ret, struct error *e)
+{
+	if (pread(fd, ret, sizeof(*ret), 0) != sizeof(*ret) || ret->magic != MAGIC ||
+		ret->version != VERSION || ret->run_count > RUNS_MOST)
+		return error_set(
+			e, -EINVAL, "it is no snapshot of a unikernel, or not a whole one");
+	if (ret->build != sum_of_build() || ret->end != number_of(_end) ||
+		ret->data != number_of(__start_unikernel_data) ||
+		ret->bss != number_of(__start_unikernel_bss))
+		return error_set(e, -EINVAL, "it was made by another build of berth-tender");
+	if (ret->memory_at % PAGE_BYTES || ret->place.memory_bytes % PAGE_BYTES ||
+		ret->place.memory_bytes > UINT64_C(1) << 40)
+		return error_set(e, -EINVAL, "its memory has no size that can be");
+	return 0;
+}
+
+int snapshot_read(int fd, struct snapshot_place *ret, struct error *e)
+{
+	struct head head;
+	int r = read_head(fd, &head, e);
+	if (r == 0)
+		*ret = head.place;
+	return r;
+}
+
+static bool map_at(uint64_t address, uint64_t bytes, uint32_t rights, int fd, uint64_t offset)
+{
+	return mmap((void *)(uintptr_t)address, bytes, (int)rights, MAP_PRIVATE | MAP_FIXED, fd,
+		       (off_t)offset) != MAP_FAILED;
+}
+
+static int map_run(const struct run *run, int fd, int image_fd, const struct snapshot_place *place)
+{
+	bool is_inside = run->address >= SNAPSHOT_MEMORY_AT &&
+		run->address - SNAPSHOT_MEMORY_AT < place->memory_bytes &&
+		run->bytes <= place->memory_bytes - (run->address - SNAPSHOT_MEMORY_AT);
+	/* Elsewhere there is only a program where it is linked to, in the lower half of what Linux gives. */
+	if (!is_inside &&
+		(run->address < BOOT_SLOT + PAGE_BYTES || run->address >= SNAPSHOT_MEMORY_AT ||
+			run->bytes > SNAPSHOT_MEMORY_AT))
+		return -EINVAL;
+	bool is_there = true;
+	if (run->kind == SNAPSHOT_IMAGE) {
+		if (run->from > place->image_bytes ||
+			run->bytes > page_up(place->image_bytes) - run->from ||
+			((run->rights & PROT_EXEC) && (run->rights & PROT_WRITE)))
+			return -EINVAL;
+		is_there = map_at(run->address, run->bytes, run->rights, image_fd, run->from);
+	} else if (run->rights & PROT_EXEC) {
+		return -EINVAL;
+	} else if (!is_inside) {
+		is_there = map_at(run->address, run->bytes, run->rights, fd, run->from);
+	} else {
+		is_there = mprotect((void *)(uintptr_t)run->address, run->bytes,
+				   (int)run->rights) == 0;
+	}
+	return is_there ? 0 : -errno;
+}
+
+static bool read_variables(int fd, const struct head *head)
+{
+	ssize_t data_bytes = __stop_unikernel_data - __start_unikernel_data;
+	ssize_t bss_bytes = __stop_unikernel_bss - __start_unikernel_bss;
+	return pread(fd, __start_unikernel_data, (size_t)data_bytes, (off_t)head->data_at) ==
+		data_bytes &&
+		pread(fd, __start_unikernel_bss, (size_t)bss_bytes, (off_t)head->bss_at) ==
+		bss_bytes;
+}
+
+int snapshot_map(int fd, int image_fd, const struct snapshot_place *place, struct error *e)
+{
+	struct head head;
+	int r = read_head(fd, &head, e);
+	if (r < 0)
+		return r;
+	if (head.place.vdso != place->vdso)
+		return error_set(e, -EINVAL, "it was made under another kernel");
+	if (head.place.image_bytes != place->image_bytes ||
+		head.place.image_time != place->image_time)
+		return error_set(e, -EINVAL, "it was made with another image");
+	ssize_t list_bytes = (ssize_t)(head.run_count * sizeof(struct run));
+	if (pread(fd, runs, (size_t)list_bytes, sizeof(head)) != list_bytes ||
+		mmap((void *)(uintptr_t)SNAPSHOT_MEMORY_AT, head.place.memory_bytes,
+			PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED_NOREPLACE | MAP_NORESERVE,
+			fd, (off_t)head.memory_at) == MAP_FAILED)
+		return error_errno(e, "map its memory");
+	for (uint32_t i = 0; i < head.run_count; i++) {
+		r = map_run(&runs[i], fd, image_fd, &head.place);
+		if (r < 0)
+			return error_code(e, r, "map 0x%" PRIx64, runs[i].address);
+	}
+	return read_variables(fd, &head) ? 0 : error_set(e, -EIO, "it ends early");
+}
