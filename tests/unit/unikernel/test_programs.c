@@ -240,7 +240,7 @@ static void what_waits_goes_on_from_its_snapshot(void)
 	const struct {
 		const char *command, *sentence;
 	} refused[] = {
-		{ "$T --from=snapshot x", "x: it is no file with content" },
+		{ "$T --from=snapshot x", "x: open" },
 		{ "$T --root=image --from=image", "it is no snapshot of a unikernel" },
 		{ "touch image; $T --root=image --from=snapshot",
 			"it was made with another image" },
