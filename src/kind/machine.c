@@ -172,6 +172,8 @@ json_t *machine_disk(const struct disk_device *disk, const json_t *volume)
 	json_object_set_new(json, "path", json_string(path ?: disk->source));
 	if (disk->is_readonly)
 		json_object_set_new(json, "readonly", json_true());
+	if (!volume && text_ends(disk->source, ".iso"))
+		json_object_set_new(json, "cdrom", json_true());
 	set_rates(json, disk);
 	return json;
 }
@@ -204,6 +206,8 @@ json_t *machine_document(const struct machine_kind *machine, const struct kind_i
 	container_resolver(document, input);
 	if (input->kernel)
 		json_object_set_new(document, "kernel", json_string(input->kernel));
+	if (input->idmap_base)
+		json_object_set_new(document, "uid", json_integer(input->idmap_base));
 	if (input->restore)
 		json_object_set_new(document, "restore", json_string(input->restore));
 	if (input->engine)

@@ -178,8 +178,14 @@ static int add_disks(struct run *run, struct error *e)
 	if (r < 0)
 		return r;
 	json_array_foreach(json_object_get(run->plan, "disks"), i, disk)
+	{
 		add_disk(run, json_text(disk, "path"), json_text(disk, "name"),
 			json_is_true(json_object_get(disk, "readonly")), disk);
+		const json_t *all = json_object_get(run->machine, "disks");
+		if (json_is_true(json_object_get(disk, "cdrom")))
+			json_object_set_new(json_array_get(all, json_array_size(all) - 1), "bus",
+				json_string("cdrom"));
+	}
 	return 0;
 }
 
@@ -341,6 +347,19 @@ static int add_restore(struct run *run, struct error *e)
 	return r;
 }
 
+/* The monitor becomes a user of its own, to whom nothing belongs but the machine's directory. */
+static int add_user(struct run *run, struct error *e)
+{
+	const json_t *uid = json_object_get(run->plan, "uid");
+	uid_t user = (uid_t)json_integer_value(uid);
+	if (!uid)
+		return 0;
+	json_object_set(run->machine, "uid", json_object_get(run->plan, "uid"));
+	return fchown(run->dir, user, user) < 0
+		? error_errno(e, "give the directory to user %u", user)
+		: 0;
+}
+
 static int machine_make(struct run *run, const char *plan_path, struct error *e)
 {
 	const json_t *plan = run->plan;
@@ -372,7 +391,7 @@ static int machine_make(struct run *run, const char *plan_path, struct error *e)
 		r = add_nics(run, e);
 	if (r == 0)
 		r = add_restore(run, e);
-	return r;
+	return r == 0 ? add_user(run, e) : r;
 }
 
 static int become(struct run *run, const char *plan_path, struct error *e)

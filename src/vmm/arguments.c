@@ -73,7 +73,7 @@ static int read_exit_port(struct plan *plan, char *value)
 	return 0;
 }
 
-/* FILE[,ro][,sata][,id=ID][,bps=BYTES][,iops=COUNT] */
+/* FILE[,ro][,sata][,cdrom][,id=ID][,bps=BYTES][,iops=COUNT] */
 static int read_disk(struct plan *plan, char *value)
 {
 	if (plan->disk_count == PLAN_DISKS_MAX)
@@ -89,6 +89,8 @@ static int read_disk(struct plan *plan, char *value)
 			disk.read_only = true;
 		else if (strcmp(part, "sata") == 0)
 			disk.is_sata = true;
+		else if (strcmp(part, "cdrom") == 0)
+			disk.is_sata = disk.is_cd = true;
 		else if (text_starts(part, "id="))
 			disk.id = part + 3;
 		else if (text_starts(part, "bps="))
@@ -207,8 +209,8 @@ static const struct option options[] = {
 	{ "firmware-log", "FILE", "what the firmware says at its debug port", read_firmware_log },
 	{ "cache", "DIR", "where unpacked kernels are kept", read_cache },
 	{ "restore", "FILE", "go on from the state that this file holds", read_restore },
-	{ "disk", "FILE[,ro][,sata][,id=ID][,bps=SIZE][,iops=N]", "a virtio or SATA disk",
-		read_disk },
+	{ "disk", "FILE[,ro][,sata|cdrom][,id=ID][,bps=SIZE][,iops=N]",
+		"a virtio or SATA disk, or a CD drive", read_disk },
 	{ "tap", "NAME[,e1000][,mac=MAC][,queues=N]",
 		"a virtio or e1000 network card on a tap device", read_tap },
 	{ "vsock", "CID,DIR", "a virtio socket; its unix sockets are in DIR", read_vsock },

@@ -165,6 +165,7 @@ static int add_sata_disk(
 	}
 	const struct ahci_options options = {
 		.id = plan->id,
+		.is_cd = plan->is_cd,
 		.bytes_per_second = plan->bytes_per_second,
 		.operations_per_second = plan->operations_per_second,
 		.stalled = machine_stall,
@@ -189,7 +190,8 @@ static int add_disk(struct assembly *assembly, uint32_t index, struct error *e)
 	struct plan_disk named = *plan;
 	if (!named.id)
 		named.id = id;
-	int fd = open_file(plan->file, plan->read_only ? O_RDONLY : O_RDWR, e);
+	named.read_only = plan->read_only || plan->is_cd;
+	int fd = open_file(plan->file, named.read_only ? O_RDONLY : O_RDWR, e);
 	if (fd < 0)
 		return fd;
 	if (plan->is_sata)

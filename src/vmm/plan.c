@@ -108,7 +108,13 @@ static int read_model(
 static int read_disk_bus(void *object, const json_t *value, const char *path, struct error *e)
 {
 	struct plan_disk *disk = object;
-	return read_model(value, "sata", path, &disk->is_sata, e);
+	const char *text = json_string_value(value) ?: "";
+	disk->is_cd = strcmp(text, "cdrom") == 0;
+	disk->is_sata = disk->is_cd || strcmp(text, "sata") == 0;
+	if (!disk->is_sata && strcmp(text, "virtio") != 0)
+		return error_set(
+			e, -EINVAL, "plan: %s: neither \"virtio\", \"sata\" nor \"cdrom\"", path);
+	return 0;
 }
 
 static int read_nic_model(void *object, const json_t *value, const char *path, struct error *e)

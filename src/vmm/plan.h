@@ -21,6 +21,7 @@ struct plan_disk {
 	const char *id; /* NULL: "disk0", ... */
 	bool read_only;
 	bool is_sata; /* behind an AHCI controller, not virtio's */
+	bool is_cd;   /* a CD drive there, with the file as its disc: read only */
 	uint64_t bytes_per_second, operations_per_second; /* 0: no limit */
 };
 

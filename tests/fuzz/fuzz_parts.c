@@ -90,6 +90,11 @@ static void start_ahci(struct board *board)
 	write32(board, 0x108, 0x2000);
 	write32(board, 0x114, UINT32_MAX);
 	write32(board, 0x118, 0x11);
+	/* The CD drive's port. */
+	write32(board, 0x180, 0x1400);
+	write32(board, 0x188, 0x2800);
+	write32(board, 0x194, UINT32_MAX);
+	write32(board, 0x198, 0x11);
 }
 
 static void start_e1000(struct board *board)
@@ -116,6 +121,11 @@ static void new_ahci(struct board *board)
 	must(raw_open_fd(fd, "disk", false, &disk, &e));
 	must(ahci_new(&board->pci, 1, 0, board->guest, board->loop, &board->bus, &ahci, &e));
 	must(ahci_add(ahci, disk, &options, &port, &e));
+	const struct ahci_options cd = { .id = "fuzz", .is_cd = true };
+	fd = memfd_create("disc", MFD_CLOEXEC);
+	must(ftruncate(fd, DISK_BYTES));
+	must(raw_open_fd(fd, "disc", true, &disk, &e));
+	must(ahci_add(ahci, disk, &cd, &port, &e));
 	board->part = ahci_part(ahci);
 	board->bytes = 0x200;
 }
@@ -204,15 +214,22 @@ static void send_packet(struct board *board)
 /* A command of one slot: the table, one piece of memory, and go. */
 static void issue(struct board *board, uint32_t slot)
 {
+	uint8_t packet[12] = {};
 	const uint32_t header[4] = { 5 | 1u << 16, 0, 0x3000 + slot * 0x100, 0 };
 	uint8_t fis[20] = { 0x27, 0x80, (uint8_t)take(board, 1), (uint8_t)take(board, 1),
 		(uint8_t)take(board, 1), [7] = 0x40, [12] = (uint8_t)take(board, 1) };
 	const uint32_t piece[4] = { (uint32_t)(take(board, 2) << 4), 0, 0,
 		(uint32_t)take(board, 2) };
-	must(guest_write(board->guest, 0x1000 + slot * 32, header, sizeof(header)));
+	/* A packet is for the CD drive. */
+	bool is_packet = fis[2] == 0xa0;
+	for (size_t i = 0; is_packet && i < sizeof(packet); i++)
+		packet[i] = (uint8_t)take(board, 1);
+	must(guest_write(board->guest, 0x3040 + slot * 0x100, packet, sizeof(packet)));
+	must(guest_write(
+		board->guest, (is_packet ? 0x1400 : 0x1000) + slot * 32, header, sizeof(header)));
 	must(guest_write(board->guest, 0x3000 + slot * 0x100, fis, sizeof(fis)));
 	must(guest_write(board->guest, 0x3080 + slot * 0x100, piece, sizeof(piece)));
-	write32(board, 0x138, UINT64_C(1) << slot);
+	write32(board, is_packet ? 0x1b8 : 0x138, UINT64_C(1) << slot);
 }
 
 static void act(struct board *board)

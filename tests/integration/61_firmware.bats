@@ -109,11 +109,20 @@ disk_put() {
 	grep -a -q 'B.e.r.t.h' "$BASE/vars"
 }
 
+@test "a disc in a CD drive boots by SeaBIOS when the disk has no boot loader" {
+	"$TOP/tests/images/disc" "$BASE/disc.iso" 'read by the BIOS from a disc'
+	truncate -s 16M "$BASE/blank.disk"
+	run -7 timeout 120 "$VMM" --engine "${ENGINE:-soft}" --uid 65534 --memory 64MiB --firmware "$SEABIOS" \
+		--disk "$BASE/blank.disk" --disk "$BASE/disc.iso,cdrom" --exit-port 244 </dev/null
+	[[ $output == *'read by the BIOS from a disc'* ]]
+}
+
 @test "a machine with a SATA disk and an e1000 card, no virtio, works: Debian's kernel reads, writes, sends, receives" {
 	local kernel netns
 	kernel=$("$TOP/tests/images/kernel" amd64)
 	netns=$(basename "$BASE")
 	"$TOP/tests/images/initramfs-old" "$kernel" "$BASE/initrd"
+	"$TOP/tests/images/disc" "$BASE/disc.iso" 'a disc'
 	head -c 16000000 /dev/urandom >"$BASE/old.disk"
 	first=$(head -c 4000000 "$BASE/old.disk" | md5sum | cut -d' ' -f1)
 	mkdir "$BASE/served"
@@ -125,12 +134,13 @@ disk_put() {
 	echo $! >"$BASE/http"
 	nsenter --net="/run/netns/$netns" "$VMM" --name old --engine "${ENGINE:-soft}" --uid 65534 --memory 256MiB \
 		--kernel "$kernel"/boot/vmlinuz-* --initrd "$BASE/initrd" --cache "$HOME/.cache/berth/unpacked" \
-		--append "console=ttyS0 panic=-1 quiet guest=10.9.7.2/24 host=10.9.7.1" --exit-on-reset \
-		--disk "$BASE/old.disk,sata,id=one" --tap vt0,e1000,mac=02:00:00:00:00:07 </dev/null >"$BASE/old.out" 2>"$BASE/old.log" 3>&- &
+		--append "console=ttyS0 panic=-1 quiet disc=1 guest=10.9.7.2/24 host=10.9.7.1" --exit-on-reset \
+		--disk "$BASE/old.disk,sata,id=one" --disk "$BASE/disc.iso,cdrom" --tap vt0,e1000,mac=02:00:00:00:00:07 </dev/null >"$BASE/old.out" 2>"$BASE/old.log" 3>&- &
 	echo $! >"$BASE/old.pid"
 	vm_sees old 240 'RESULT serving'
 	grep -a "RESULT disk BERTH DISK *31250 32" "$BASE/old.out"
 	grep -a "RESULT first $first" "$BASE/old.out"
+	grep -a "RESULT disc CD DRIVE *128 $(md5sum <"$BASE/disc.iso" | cut -d' ' -f1)" "$BASE/old.out"
 	wrote=$(sed -n 's/.*RESULT wrote \([0-9a-f]*\).*/\1/p' "$BASE/old.out")
 	grep -a "RESULT again $wrote" "$BASE/old.out"
 	grep -a 'RESULT card 02:00:00:00:00:07 1000' "$BASE/old.out"

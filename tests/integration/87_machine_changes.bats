@@ -56,7 +56,7 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	lxc stop m --stateful
 	lxc start m
 	[ "$(memory)" -ge $((before + 248)) ]
-	[ "$(lxc exec m -- tail -c 5 /more/file)" = word ]
+	[ "$(lxc exec m -- busybox tail -c 5 /more/file)" = word ]
 	lxc exec m -- sh -c 'rm /more/file; umount /more; echo 3 >/proc/sys/vm/drop_caches'
 	lxc config set m limits.memory 256MiB
 	[ "$(memory)" -le $((before + 1)) ]

@@ -45,6 +45,14 @@ create() {
 	[ "$kib" -le 262144 ] && [ "$kib" -gt 200000 ]
 }
 
+@test "its monitor is a user of its own, in a network with nothing in it, with no right left" {
+	pid=$(api GET /1.0/instances/m1/state | json .metadata.pid)
+	[ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" -ge 1000 ]
+	[ "$(awk '/^CapEff:/ {print $2}' "/proc/$pid/status")" = 0000000000000000 ]
+	[ "$(readlink "/proc/$pid/ns/net")" != "$(in_net readlink /proc/self/ns/net)" ]
+	[ -z "$(ls "/proc/$pid/root/")" ]
+}
+
 @test "its card has the address that the daemon gave it, and reaches the bridge" {
 	address=$(api GET /1.0/instances/m1 | json '.metadata.config["volatile.eth0.ipv4.address"]')
 	[[ $(lxc exec m1 -- ip -4 addr) == *"${address%/*}/24"* ]]

@@ -272,7 +272,8 @@ int ahci_add(struct ahci *ahci, struct disk *disk, const struct ahci_options *op
 	if (ahci->port_count == AHCI_PORTS_MAX)
 		return error_set(e, -ENOSPC, "more than %d SATA disks", AHCI_PORTS_MAX);
 	struct ahci_port *port = &ahci->ports[ahci->port_count];
-	ahci_port_init(port, ahci, &ahci->owner, &ata_calls, ahci->port_count);
+	ahci_port_init(port, ahci, &ahci->owner, options->is_cd ? &atapi_calls : &ata_calls,
+		ahci->port_count);
 	int r = loop_add_fd(ahci->loop, disk->event_fd, EPOLLIN, ended, port, &port->ended);
 	if (r < 0)
 		return error_code(e, r, "watch a disk");

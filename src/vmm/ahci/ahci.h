@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ahci.h - a SATA controller (AHCI 1.3) with disks, for guests that have no virtio driver: as an ICH9's.
+ * ahci.h - a SATA controller (AHCI 1.3) with disks and CD drives, for guests that have no virtio driver: as an ICH9's.
  */
 #pragma once
 
@@ -14,6 +14,7 @@
 
 struct ahci_options {
 	const char *id;            /* at most 20 characters: the disk's serial number */
+	bool is_cd;                /* a CD drive with the disk as its disc */
 	uint64_t bytes_per_second; /* 0: no limit */
 	uint64_t operations_per_second;
 

@@ -84,17 +84,6 @@ static uint32_t count28(const uint8_t *fis)
 	return fis[12] ? fis[12] : 256;
 }
 
-/* Text in words, first character high, padded with spaces. */
-static void put_text(uint16_t *words, uint32_t count, const char *text)
-{
-	size_t length = strlen(text);
-	for (uint32_t i = 0; i < count; i++) {
-		uint8_t a = 2 * i < length ? (uint8_t)text[2 * i] : ' ';
-		uint8_t b = 2 * i + 1 < length ? (uint8_t)text[2 * i + 1] : ' ';
-		words[i] = (uint16_t)(a << 8 | b);
-	}
-}
-
 static void describe(const struct ahci_port *port, uint16_t words[256])
 {
 	uint64_t sectors = sectors_of(port);
@@ -105,9 +94,9 @@ static void describe(const struct ahci_port *port, uint16_t words[256])
 	words[1] = (uint16_t)(cylinders < 16383 ? cylinders : 16383);
 	words[3] = 16;
 	words[6] = 63;
-	put_text(words + 10, 10, port->serial);
-	put_text(words + 23, 4, "1");
-	put_text(words + 27, 20, "BERTH DISK");
+	ahci_put_text(words + 10, 10, port->serial);
+	ahci_put_text(words + 23, 4, "1");
+	ahci_put_text(words + 27, 20, "BERTH DISK");
 	words[47] = 0x8000 | MULTIPLE_MAX;
 	words[49] = 0x0f00; /* DMA, LBA, IORDY */
 	words[50] = 0x4000;
@@ -239,23 +228,6 @@ static void submit(struct ahci_command *command)
 		ahci_command_end(command, ATA_WRONG | ATA_ABORT);
 }
 
-/* Cuts the guest's memory to `bytes`; false if there is less. */
-static bool trim_pieces(struct ahci_command *command, uint64_t bytes)
-{
-	if (command->piece_bytes < bytes)
-		return false;
-	uint64_t left = bytes;
-	uint32_t i = 0;
-	for (; left > 0; i++) {
-		if (command->pieces[i].iov_len > left)
-			command->pieces[i].iov_len = left;
-		left -= command->pieces[i].iov_len;
-	}
-	command->piece_count = i;
-	command->piece_bytes = bytes;
-	return true;
-}
-
 static void transfer(struct ahci_command *command, enum disk_operation operation, uint64_t sector,
 	uint32_t count)
 {
@@ -266,7 +238,7 @@ static void transfer(struct ahci_command *command, enum disk_operation operation
 		ahci_command_end(command, ATA_WRONG | ATA_ABORT);
 		return;
 	}
-	if (!trim_pieces(command, bytes) ||
+	if (!ahci_command_cut(command, bytes) ||
 		(operation == DISK_WRITE && command->port->disk->read_only)) {
 		ahci_command_end(command, ATA_ABORT);
 		return;
@@ -439,4 +411,4 @@ static void begin(struct ahci_command *command)
 	}
 }
 
-const struct ahci_device_calls ata_calls = { is_queued, begin };
+const struct ahci_device_calls ata_calls = { 0x00000101, is_queued, begin };

@@ -45,9 +45,9 @@ enum {
 #define IS_WRITABLE      0xfdc000afu
 #define LINK_UP          0x113u /* a device, generation 1, active */
 #define ERROR_CHANGED    (1u << 26)
-#define DISK_SIGNATURE   0x00000101u
 #define BUSY             0x80u
 #define HEADER_BYTES     32
+#define TABLE_PACKET     0x40
 #define TABLE_PIECES     0x80
 #define PIECE_BYTES_MASK 0x3fffffu
 #define FIS_COMMAND      0x27
@@ -114,6 +114,8 @@ void ahci_port_reset(struct ahci_port *port)
 	port->cmd = CMD_SPIN_UP | CMD_POWER;
 	port->scontrol = port->serror = 0;
 	port->multiple = 0;
+	port->sense = 0;
+	port->is_ejected = false;
 	link_reset(port);
 	port->is = 0;
 }
@@ -158,7 +160,7 @@ uint32_t ahci_port_read(const struct ahci_port *port, uint32_t offset)
 	case TASK_FILE:
 		return port->tfd;
 	case SIGNATURE:
-		return port->disk ? DISK_SIGNATURE : UINT32_MAX;
+		return port->disk ? port->device->signature : UINT32_MAX;
 	case LINK_STATUS:
 		return port->sstatus;
 	case LINK_CONTROL:
@@ -370,6 +372,32 @@ uint64_t ahci_command_take(const struct ahci_command *command, void *data, uint6
 	return done;
 }
 
+bool ahci_command_cut(struct ahci_command *command, uint64_t bytes)
+{
+	if (command->piece_bytes < bytes)
+		return false;
+	uint64_t left = bytes;
+	uint32_t i = 0;
+	for (; left > 0; i++) {
+		if (command->pieces[i].iov_len > left)
+			command->pieces[i].iov_len = left;
+		left -= command->pieces[i].iov_len;
+	}
+	command->piece_count = i;
+	command->piece_bytes = bytes;
+	return true;
+}
+
+void ahci_put_text(uint16_t *words, uint32_t count, const char *text)
+{
+	size_t length = strlen(text);
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t a = 2 * i < length ? (uint8_t)text[2 * i] : ' ';
+		uint8_t b = 2 * i + 1 < length ? (uint8_t)text[2 * i + 1] : ' ';
+		words[i] = (uint16_t)(a << 8 | b);
+	}
+}
+
 /* The guest's list of pieces of memory, checked. */
 static int read_pieces(struct ahci_command *command, guest_addr table, uint32_t count)
 {
@@ -408,7 +436,9 @@ static int read_command(struct ahci_command *command)
 	if (guest_read(guest, command->header_at, &header, sizeof(header)) < 0)
 		return -EFAULT;
 	guest_addr table = (guest_addr)header.table_high << 32 | (header.table_low & ~127u);
-	if (guest_read(guest, table, command->fis, sizeof(command->fis)) < 0)
+	if (guest_read(guest, table, command->fis, sizeof(command->fis)) < 0 ||
+		guest_read(guest, table + TABLE_PACKET, command->packet, sizeof(command->packet)) <
+			0)
 		return -EFAULT;
 	return read_pieces(command, table, header.pieces);
 }
@@ -421,7 +451,11 @@ static void control(struct ahci_command *command)
 	port->begun &= ~(1u << command->slot);
 	port->issue &= ~(1u << command->slot);
 	if (port->in_reset && !is_reset) {
-		const uint8_t signature[AHCI_FIS_BYTES] = { [4] = 1, [12] = 1 };
+		uint32_t what = port->device->signature;
+		const uint8_t signature[AHCI_FIS_BYTES] = { [4] = (uint8_t)(what >> 8),
+			[5] = (uint8_t)(what >> 16),
+			[6] = (uint8_t)(what >> 24),
+			[12] = (uint8_t)what };
 		port->tfd = ATA_READY | 1u << 8;
 		leave_registers(port, signature);
 	}
@@ -503,7 +537,8 @@ void ahci_port_settle(struct ahci_port *port)
 struct port_saved {
 	uint64_t list_at, received_at, failed_sector;
 	uint32_t is, ie, cmd, tfd, sstatus, scontrol, serror, sactive, issue;
-	uint8_t is_stopped, in_reset, multiple, failed_tag, failed_error, reserved[7];
+	uint8_t is_stopped, in_reset, multiple, failed_tag, failed_error, is_ejected, sense[3],
+		reserved[3];
 };
 static_assert(sizeof(struct port_saved) == 72, "layout");
 
@@ -527,6 +562,9 @@ void ahci_port_save(const struct ahci_port *port, struct state *state)
 		.multiple = port->multiple,
 		.failed_tag = port->failed_tag,
 		.failed_error = port->failed_error,
+		.is_ejected = port->is_ejected,
+		.sense = { (uint8_t)(port->sense >> 16), (uint8_t)(port->sense >> 8),
+			(uint8_t)port->sense },
 	};
 	char name[STATE_NAME_SIZE];
 	state_put(state, state_name(name, "ahci.port", port->number), 1, &saved, sizeof(saved));
@@ -559,5 +597,8 @@ int ahci_port_load(struct ahci_port *port, const struct state *state, struct err
 	port->multiple = saved.multiple;
 	port->failed_tag = saved.failed_tag;
 	port->failed_error = saved.failed_error;
+	port->is_ejected = saved.is_ejected;
+	port->sense =
+		(uint32_t)saved.sense[0] << 16 | (uint32_t)saved.sense[1] << 8 | saved.sense[2];
 	return 0;
 }

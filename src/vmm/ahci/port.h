@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * port.h - one port of the SATA controller, between its registers (port.c) and its disk's commands (ata.c).
+ * port.h - one port of the SATA controller, between its registers (port.c) and its device's commands (ata.c,
+ * atapi.c).
  */
 #pragma once
 
@@ -10,10 +11,11 @@
 #include "vmm/state.h"
 #include "vmm/throttle.h"
 
-#define AHCI_SLOTS      32
-#define AHCI_FIS_BYTES  20
-#define AHCI_PIECES_MAX 2048 /* of guest memory in one command */
-#define AHCI_RANGES_MAX 64   /* of one TRIM */
+#define AHCI_SLOTS        32
+#define AHCI_FIS_BYTES    20
+#define AHCI_PACKET_BYTES 16
+#define AHCI_PIECES_MAX   2048 /* of guest memory in one command */
+#define AHCI_RANGES_MAX   64   /* of one TRIM */
 
 #define ATA_READY  0x50u /* status: ready, seek done */
 #define ATA_FAILED 0x41u /* ready, error */
@@ -37,6 +39,7 @@ struct ahci_command {
 	uint8_t slot, tag;
 	enum ahci_answer answer;
 	uint8_t fis[AHCI_FIS_BYTES];
+	uint8_t packet[AHCI_PACKET_BYTES]; /* a CD drive's command */
 	guest_addr header_at;
 	struct iovec *pieces; /* the guest's memory */
 	guest_addr *places;   /* where they are */
@@ -48,8 +51,9 @@ struct ahci_command {
 	uint32_t range_count, range_next;
 };
 
-/* What the port's device does: the disk's commands, in ata.c. */
+/* What the port's device does: a disk's commands, in ata.c, or a CD drive's, in atapi.c. */
 struct ahci_device_calls {
+	uint32_t signature; /* by which guests know what it is */
 	/* Whether the frame is of a command that may run beside others. */
 	bool (*is_queued)(const uint8_t *fis);
 	/* Carries a command out; it ends with ahci_command_end(), now or later. */
@@ -88,6 +92,8 @@ struct ahci_port {
 	uint8_t multiple;
 	uint8_t failed_tag, failed_error; /* what the log of queued errors says; 0xff: none */
 	uint64_t failed_sector;
+	uint32_t sense;            /* of a CD drive: key, code and qualifier of the last error */
+	bool is_ejected;           /* its disc */
 	struct ahci_command *held; /* writes that wait for room */
 	struct ahci_command commands[AHCI_SLOTS];
 };
@@ -106,11 +112,15 @@ void ahci_port_settle(struct ahci_port *port);
 void ahci_port_save(const struct ahci_port *port, struct state *state);
 int ahci_port_load(struct ahci_port *port, const struct state *state, struct error *e) must_use;
 
-/* ata.c */
-extern const struct ahci_device_calls ata_calls;
+/* ata.c, atapi.c */
+extern const struct ahci_device_calls ata_calls, atapi_calls;
 
-/* For ata.c. `error` is 0 or ATA_*. */
+/* For these. `error` is 0 or ATA_*, or the error register of a CD drive. */
 void ahci_command_end(struct ahci_command *command, uint8_t error);
 /* Copies into / out of the guest's memory; the bytes that found room, or were there. */
 uint64_t ahci_command_give(struct ahci_command *command, const void *data, uint64_t bytes);
 uint64_t ahci_command_take(const struct ahci_command *command, void *data, uint64_t bytes);
+/* Cuts the guest's memory to `bytes`; false if there is less. */
+bool ahci_command_cut(struct ahci_command *command, uint64_t bytes);
+/* Text in words, first character high, padded with spaces. */
+void ahci_put_text(uint16_t *words, uint32_t count, const char *text);

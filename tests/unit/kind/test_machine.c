@@ -96,6 +96,8 @@ static json_t *document_of(const struct kind *kind, const struct spec *spec, str
 		.volumes = volumes,
 		.cgroup = "berth-x/default_v1",
 		.host_cpus = 4,
+		.host_memory_bytes = 8 * GIB,
+		.idmap_base = 1000000,
 		.instance_id = "id-1" };
 	struct error e = {};
 	if (kind->plan(&input, plan, &e) < 0)
@@ -117,11 +119,14 @@ static void plans_a_virtual_machine(void)
 	ask(&spec,
 		"{\"limits.cpu\":\"2\",\"limits.memory\":\"512MiB\",\"boot.mode\":\"bios\","
 		"\"user.user-data\":\"#cloud-config\"}",
-		"{" ROOT ",\"d\":{\"type\":\"disk\",\"pool\":\"default\",\"source\":\"w\"}}");
+		"{" ROOT ",\"d\":{\"type\":\"disk\",\"pool\":\"default\",\"source\":\"w\"},"
+		"\"e\":{\"type\":\"disk\",\"source\":\"/s/install.iso\"}}");
 	json_t *document = document_of(&kind_virtual_machine, &spec, &plan);
 	expect_equal(number(document, "cpus"), 2);
 	expect_equal(number(document, "cpus_there"), 4);
 	expect_equal(number(document, "memory_bytes"), 512 * MIB);
+	expect_equal(number(document, "memory_max_bytes"), 512 * MIB + 4 * GIB);
+	expect_equal(number(document, "uid"), 1000000);
 	expect_text(json_string_value(json_object_get(document, "boot")), "bios");
 	const json_t *seed = json_object_get(document, "seed");
 	expect_text(json_string_value(json_object_get(seed, "user-data")), "#cloud-config");
@@ -130,6 +135,10 @@ static void plans_a_virtual_machine(void)
 	expect_equal(number(root, "bytes_per_second"), 10 * MIB);
 	const json_t *disk = json_array_get(json_object_get(document, "disks"), 0);
 	expect_text(json_string_value(json_object_get(disk, "path")), "/w");
+	expect(!json_object_get(disk, "cdrom"));
+	disk = json_array_get(json_object_get(document, "disks"), 1);
+	expect_text(json_string_value(json_object_get(disk, "path")), "/s/install.iso");
+	expect(json_is_true(json_object_get(disk, "cdrom")));
 	/* The monitor's own memory is beside the guest's; disks are the monitor's to hold. */
 	const struct plan_step *group = plan_find(&plan, PLAN_CGROUP, 0);
 	expect(group->cgroup.memory_bytes > 512 * MIB);
