@@ -11,6 +11,7 @@
 
 #define BUCKETS      (64u << 10)
 #define PAGE_BUCKETS 4096u
+#define STALE_BYTES  5u /* of the jump at the entry of a block that was dropped */
 
 int code_new(uint32_t cpus, struct native **ret, struct error *e)
 {
@@ -142,14 +143,23 @@ static void set_generation(struct native *native, const struct site *site, uint3
 		memcpy(native->writable + site->generation, &generation, sizeof(generation));
 }
 
+/* The first bytes of a block that was dropped are a jump: a jump that stood there is no more. */
+static bool is_overwritten(const struct native *native, uint32_t at, uint32_t number)
+{
+	const struct block *block = &native->blocks[number];
+	return block->is_dropped && at < block->entry + STALE_BYTES;
+}
+
 /* Who jumps to the block asks again; who comes by another way finds it stale. */
 static void bury(struct native *native, struct block *block)
 {
 	for (uint32_t i = block->links; i; i = native->sites[i].next) {
 		struct site *site = &native->sites[i];
 		site->to = 0;
-		set_generation(native, site, 0);
-		set_jump(native, site->jump, site->stub);
+		if (!is_overwritten(native, site->generation, site->block))
+			set_generation(native, site, 0);
+		if (!is_overwritten(native, site->jump, site->block))
+			set_jump(native, site->jump, site->stub);
 	}
 	block->links = 0;
 	block->is_dropped = true;
