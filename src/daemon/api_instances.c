@@ -12,6 +12,7 @@
 #include "daemon/instance_state.h"
 #include "daemon/lifecycle.h"
 #include "daemon/remove.h"
+#include "daemon/rename.h"
 #include "daemon/snapshots.h"
 #include "daemon/task.h"
 #include "model/json.h"

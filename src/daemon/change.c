@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/api.h"
 #include "daemon/container_change.h"
 #include "daemon/instance_volume.h"
 #include "daemon/launch.h"
@@ -20,7 +21,11 @@
 #include "daemon/proxy_nat.h"
 #include "daemon/start_plan.h"
 #include "daemon/storage.h"
+#include "daemon/supervisor.h"
+#include "daemon/warnings.h"
 #include "model/json.h"
+
+#define REAPPLY_WARNING "A profile's change is not applied to a running instance"
 
 struct change {
 	struct instance *instance;
@@ -216,6 +221,14 @@ static int limits_set(struct instance *instance, const struct spec *spec, struct
 	return r < 0 ? r : proxy_nat_apply(instance, spec, e);
 }
 
+/* What it runs with. */
+static int live_spec(const struct instance *instance, struct spec *ret, struct error *e)
+{
+	const struct live *live = instance->live;
+	return spec_read(live->config, live->devices,
+		instance->service->instances->ledger.memory_bytes, ret, e);
+}
+
 static int live_change(struct instance *instance, const struct spec *spec, struct error *e)
 {
 	struct live *live = instance->live;
@@ -236,8 +249,7 @@ static int live_change(struct instance *instance, const struct spec *spec, struc
 		live->cpus = old_cpus;
 		ledger_use_cpus(ledger, &old_cpus);
 	}
-	if (instance_spec(instance, &before, &again) < 0 ||
-		limits_set(instance, &before, &again) < 0)
+	if (live_spec(instance, &before, &again) < 0 || limits_set(instance, &before, &again) < 0)
 		log_error("limits not put back instance=%s: %s", instance->name, again.text);
 	return r;
 }
@@ -276,8 +288,7 @@ static int change_check(struct change *change, struct spec *spec, struct error *
 			"devices.%s.pool: an instance stays in its pool; copy it to another",
 			root->device);
 	if (instance->live)
-		r = devices_check(
-			instance->expanded_devices, change->devices, instance->kind->can, e);
+		r = devices_check(instance->live->devices, change->devices, instance->kind->can, e);
 	if (r == 0)
 		r = ledger_check(&instances->ledger, &asked, e);
 	return r;
@@ -306,6 +317,8 @@ static void change_store(struct change *change)
 	}
 	json_decref(old);
 	instance_set_expanded(instance, TAKE_PTR(change->config), TAKE_PTR(change->devices));
+	if (instance->live)
+		live_applied(instance->live);
 	instance_event(instance, "instance-updated", NULL);
 	change_end(change, 0, NULL);
 }
@@ -341,7 +354,7 @@ static void live_is_changed(void *data, int code, const struct error *e)
 	cleanup(spec_done) struct spec spec = {};
 	struct error error = {};
 	if (code < 0) {
-		if (instance->live && instance_spec(instance, &spec, &error) == 0 &&
+		if (instance->live && live_spec(instance, &spec, &error) == 0 &&
 			live_change(instance, &spec, &error) < 0)
 			log_error(
 				"limits not put back instance=%s: %s", instance->name, error.text);
@@ -368,7 +381,7 @@ static int live_or_not(struct change *change, const struct spec *spec, struct er
 	bool is_machine = instance->kind->can & KIND_IS_MACHINE;
 	int r = 0;
 	if (instance->live)
-		r = instance_spec(instance, &before, e);
+		r = live_spec(instance, &before, e);
 	if (r == 0 && instance->live && is_machine)
 		r = machine_change_check(instance->live, &before, spec, e);
 	if (r == 0 && instance->live)
@@ -423,107 +436,116 @@ int instance_change(struct instance *instance, const json_t *wanted, change_done
 	return r;
 }
 
+/* A profile's change, taken over by a machine that runs. */
+struct reapplying {
+	struct instance *instance;
+	struct spec before, wanted; /* of what the live one has, and of the instance */
+	json_t *held[4];            /* what they borrow from: another change may come meanwhile */
+};
+
+static char *reapply_url(const struct instance *instance)
+{
+	return url_for("/1.0/instances", instance->name, instance->project);
+}
+
+static void reapply_failed(const struct instance *instance, const struct error *e)
+{
+	cleanup(free) char *url = reapply_url(instance);
+	log_warning("a profile's change is not applied instance=%s: %s", instance->name, e->text);
+	service_warning(
+		instance->service, REAPPLY_WARNING, "low", instance->project, url, "%s", e->text);
+}
+
+static void reapplied(struct instance *instance)
+{
+	cleanup(free) char *url = reapply_url(instance);
+	if (instance->live)
+		live_applied(instance->live);
+	service_warning_resolve(instance->service, REAPPLY_WARNING, instance->project, url);
+}
+
+static void reapplying_free(struct reapplying *reapplying)
+{
+	spec_done(&reapplying->before);
+	spec_done(&reapplying->wanted);
+	for (size_t i = 0; i < ARRAY_SIZE(reapplying->held); i++)
+		json_decref(reapplying->held[i]);
+	free(reapplying);
+}
+
+static void machine_reapplied(void *data, int code, const struct error *e)
+{
+	struct reapplying *reapplying = data;
+	struct instance *instance = reapplying->instance;
+	struct plan_cgroup limits;
+	struct error error = {};
+	instance_release(instance);
+	if (code == 0 && instance->live) {
+		instance->kind->limits(&reapplying->wanted, &instance->live->cpus, &limits);
+		e = &error;
+		code = launch_set_limits(instance->live, &limits, &error);
+	} else if (instance->live && live_change(instance, &reapplying->before, &error) < 0) {
+		log_error("limits not put back instance=%s: %s", instance->name, error.text);
+	}
+	if (code < 0)
+		reapply_failed(instance, e);
+	else
+		reapplied(instance);
+	reapplying_free(reapplying);
+}
+
+static void machine_reapply(struct instance *instance)
+{
+	struct live *live = instance->live;
+	struct error e = {};
+	struct reapplying *reapplying = alloc(struct reapplying);
+	reapplying->instance = instance;
+	json_t *const held[] = { live->config, live->devices, instance->expanded_config,
+		instance->expanded_devices };
+	for (size_t i = 0; i < ARRAY_SIZE(held); i++)
+		reapplying->held[i] = json_incref(held[i]);
+	int r = live_spec(instance, &reapplying->before, &e);
+	if (r == 0)
+		r = instance_spec(instance, &reapplying->wanted, &e);
+	if (r == 0)
+		r = devices_check(
+			live->devices, instance->expanded_devices, instance->kind->can, &e);
+	if (r == 0)
+		r = machine_change_check(live, &reapplying->before, &reapplying->wanted, &e);
+	if (r == 0)
+		r = instance_claim(instance, "updating", &e);
+	if (r < 0) {
+		reapply_failed(instance, &e);
+		reapplying_free(reapplying);
+		return;
+	}
+	r = live_change(instance, &reapplying->wanted, &e);
+	if (r < 0) {
+		instance_release(instance);
+		reapply_failed(instance, &e);
+		reapplying_free(reapplying);
+		return;
+	}
+	machine_change(
+		live, &reapplying->before, &reapplying->wanted, machine_reapplied, reapplying);
+}
+
 void instance_reapply(struct instance *instance)
 {
 	cleanup(spec_done) struct spec spec = {};
 	struct error e = {};
-	if (!instance->live || instance->doing)
+	if (!instance->live)
 		return;
-	if (instance_spec(instance, &spec, &e) < 0 || live_change(instance, &spec, &e) < 0)
-		log_error(
-			"limits of a profile not applied instance=%s: %s", instance->name, e.text);
-	else
-		container_renew(instance);
-}
-
-static int parts_rename(struct instance *instance, const char *collection, const json_t *parts,
-	const char *name, struct error *e)
-{
-	for (size_t i = 0; i < json_array_size(parts); i++) {
-		const char *part = json_text(json_array_get(parts, i), "name");
-		cleanup(free) char *from = alloc_printf("%s/%s", instance->name, part);
-		cleanup(free) char *to = alloc_printf("%s/%s", name, part);
-		int r = store_rename(
-			instance->service->store, collection, instance->project, from, to, e);
-		if (r < 0)
-			return r;
+	if (instance->kind->can & KIND_IS_MACHINE) {
+		machine_reapply(instance);
+		return;
 	}
-	return 0;
-}
-
-static int dirs_rename(struct instance *instance, const char *name, struct error *e)
-{
-	static const char *const above[] = { "instances", "backups" };
-	for (size_t i = 0; i < ARRAY_SIZE(above); i++) {
-		int dir = instance->service->dir;
-		cleanup(free) char *from =
-			alloc_printf("%s/%s/%s", above[i], instance->project, instance->name);
-		cleanup(free) char *to =
-			alloc_printf("%s/%s/%s", above[i], instance->project, name);
-		if (renameat(dir, from, dir, to) < 0 && errno != ENOENT)
-			return error_errno(e, "rename %s", from);
+	if (instance->doing)
+		return;
+	if (instance_spec(instance, &spec, &e) < 0 || live_change(instance, &spec, &e) < 0) {
+		reapply_failed(instance, &e);
+		return;
 	}
-	return 0;
-}
-
-static int records_rename(struct instance *instance, const char *name, struct error *e)
-{
-	struct store *store = instance->service->store;
-	int r = store_begin(store, e);
-	if (r < 0)
-		return r;
-	r = store_rename(store, "instance", instance->project, instance->name, name, e);
-	if (r == 0)
-		r = parts_rename(instance, "snapshot", instance->snapshots, name, e);
-	if (r == 0)
-		r = parts_rename(instance, "backup", instance->backups, name, e);
-	if (r == 0)
-		r = store_commit(store, e);
-	if (r < 0)
-		store_rollback(store);
-	return r;
-}
-
-int instance_rename(struct instance *instance, const char *name, struct error *e)
-{
-	struct service *service = instance->service;
-	struct volume_ref ref;
-	int r = spec_check_name(name, e);
-	if (r < 0)
-		return r;
-	if (instance->live || instance->state != INSTANCE_STOPPED)
-		return error_set(e, -EINVAL, "A running instance keeps its name; stop it first");
-	if (instance_find(service, instance->project, name))
-		return error_set(e, -EEXIST, "Instance \"%s\" already exists", name);
-	r = instance_check_exports(instance, e);
-	if (r == 0)
-		r = instance_claim(instance, "renaming", e);
-	if (r < 0)
-		return r;
-	cleanup(free) char *old = alloc_text(instance->name);
-	instance_volume(instance, NULL, &ref);
-	r = storage_volume_rename(service->storage, &ref, name, e);
-	if (r == 0) {
-		r = records_rename(instance, name, e);
-		if (r < 0) {
-			struct error again = {};
-			ref.name = name;
-			if (storage_volume_rename(service->storage, &ref, old, &again) < 0)
-				log_error("volume keeps a new name: %s", again.text);
-		}
-	}
-	if (r == 0)
-		r = dirs_rename(instance, name, e);
-	if (r == 0)
-		network_card_rename(service, instance->project, old, name);
-	if (r == 0)
-		r = instance_set_name(instance, name, e);
-	if (r == 0)
-		instance_set(instance, "volatile.apply_template", "rename");
-	if (r == 0)
-		r = instance_save(instance, e);
-	instance_release(instance);
-	if (r == 0)
-		instance_event(instance, "instance-renamed", json_pack("{s:s}", "old_name", old));
-	return r;
+	reapplied(instance);
+	container_renew(instance);
 }

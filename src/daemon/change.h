@@ -16,8 +16,5 @@ typedef void change_done(void *data, int code, const struct error *e);
 int instance_change(struct instance *instance, const json_t *wanted, change_done *done, void *data,
 	struct error *e) must_use;
 
-/* A new name for a stopped instance and all that is its own. */
-int instance_rename(struct instance *instance, const char *name, struct error *e) must_use;
-
-/* Its profile has changed: takes new limits over as far as that can be done while it runs. */
+/* Its profile has changed: takes over what can be while it runs; a warning says what can't. */
 void instance_reapply(struct instance *instance);

@@ -37,7 +37,16 @@ struct live *live_new(struct instance *instance, const struct live_calls *calls)
 	live->calls = calls;
 	live->runner_pidfd = live->control = live->pidfd = -1;
 	live->links = json_array();
+	live_applied(live);
 	return live;
+}
+
+void live_applied(struct live *live)
+{
+	json_decref(live->config);
+	json_decref(live->devices);
+	live->config = json_incref(live->instance->expanded_config);
+	live->devices = json_incref(live->instance->expanded_devices);
 }
 
 static void requests_fail(struct live *live, const char *why)
@@ -87,6 +96,8 @@ void live_free(struct live *live)
 	cgroup_free(live->group);
 	json_decref(live->document);
 	json_decref(live->links);
+	json_decref(live->config);
+	json_decref(live->devices);
 	free(live);
 }
 

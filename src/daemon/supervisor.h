@@ -61,12 +61,15 @@ struct live {
 	struct plan_cgroup limits; /* as set last; its texts are gone */
 	json_t *document;          /* the plan's, as written */
 	json_t *links;             /* array of {"device"}: what is attached */
-	uint32_t steps;            /* how many of the plan are done */
-	void *owner;               /* of the calls */
+	json_t *config, *devices; /* expanded, as it has them: a profile may say otherwise by now */
+	uint32_t steps;           /* how many of the plan are done */
+	void *owner;              /* of the calls */
 };
 
 /* Made by launch.c before the first step. */
 struct live *live_new(struct instance *instance, const struct live_calls *calls) must_use;
+/* From now on it has what its instance is asked to be. */
+void live_applied(struct live *live);
 /* Lets go of the runner, which goes on. What the host holds is launch.c's. */
 void live_free(struct live *live);
 DEFINE_CLEANUP(struct live *, live_free);

@@ -116,6 +116,30 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	lxc exec m -- rm /root/zero
 }
 
+@test "a profile's change reaches the running machine, or a warning says why not" {
+	lxc profile create soft
+	lxc profile set soft limits.cpu=1 limits.memory=256MiB
+	lxc profile add m soft
+	lxc config unset m limits.cpu
+	lxc config unset m limits.memory
+	if [ "$(nproc)" -ge 2 ]; then
+		lxc profile set soft limits.cpu 2
+		eventually 20 sh -c '[ "$(lxc exec m -- nproc)" = 2 ]'
+		lxc profile set soft limits.cpu 1
+		eventually 20 sh -c '[ "$(lxc exec m -- nproc)" = 1 ]'
+	fi
+	lxc profile device add soft data disk source="$BERTH_BASE/disk"
+	eventually 20 lxc exec m -- test -b /dev/vdc
+	lxc profile device remove soft data
+	eventually 20 sh -c '! lxc exec m -- test -b /dev/vdc'
+	lxc profile set soft limits.memory 512MiB
+	eventually 10 sh -c 'lxc query /1.0/warnings?recursion=1 | jq -e "any(.[]; (.last_message | contains(\"started with\")) and .status == \"new\")"'
+	lxc profile set soft limits.memory 256MiB
+	eventually 20 sh -c 'lxc query /1.0/warnings?recursion=1 | jq -e "all(.[]; .status == \"resolved\")"'
+	lxc config set m limits.cpu=1 limits.memory=256MiB
+	lxc profile remove m soft
+}
+
 @test "a card comes with its address, and goes" {
 	lxc config device add m eth1 nic network=other name=eth1
 	address=$(api GET /1.0/instances/m | json '.metadata.config["volatile.eth1.ipv4.address"]')
