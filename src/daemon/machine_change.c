@@ -358,12 +358,58 @@ static json_t *memory_step(const json_t *document, uint64_t bytes)
 		(json_int_t)(is_more ? bytes - MEMORY_PIECE + 1 : 0));
 }
 
+static const struct nic_device *nic_find(const struct spec *spec, const char *name)
+{
+	for (size_t i = 0; i < spec->devices.nic_count; i++)
+		if (text_equal(spec->devices.nics[i].device, name))
+			return &spec->devices.nics[i];
+	return NULL;
+}
+
+static bool is_same_card(const struct nic_device *a, const struct nic_device *b)
+{
+	return a->is_e1000 == b->is_e1000 && text_equal(a->network ?: "", b->network ?: "") &&
+		text_equal(a->parent ?: "", b->parent ?: "") &&
+		text_equal(a->hwaddr ?: "", b->hwaddr ?: "") &&
+		text_equal(a->ipv4 ?: "", b->ipv4 ?: "") &&
+		text_equal(a->ipv6 ?: "", b->ipv6 ?: "") && text_equal(a->name, b->name);
+}
+
+/* What is of SATA or an e1000 is soldered. */
+static int check_soldered(const struct spec *before, const struct spec *wanted, struct error *e)
+{
+	for (size_t i = 0; i < wanted->devices.disk_count; i++) {
+		const struct disk_device *new = &wanted->devices.disks[i];
+		const struct disk_device *old = new->is_root ? devices_root(&before->devices)
+							     : disk_find(before, new->device);
+		if ((new->is_sata || (old && old->is_sata)) &&
+			(!old || old->is_sata != new->is_sata || !is_same(old, new)))
+			return error_set(e, -EBUSY,
+				"devices.%s: a SATA disk comes and goes only while the machine is stopped",
+				new->device);
+	}
+	for (size_t i = 0; i < wanted->devices.nic_count; i++) {
+		const struct nic_device *new = &wanted->devices.nics[i];
+		const struct nic_device *old = nic_find(before, new->device);
+		if ((new->is_e1000 || (old && old->is_e1000)) && (!old || !is_same_card(old, new)))
+			return error_set(e, -EBUSY,
+				"devices.%s: an e1000 card comes and goes only while the machine is stopped",
+				new->device);
+	}
+	return 0;
+}
+
 int machine_change_check(
 	struct live *live, const struct spec *before, const struct spec *wanted, struct error *e)
 {
 	struct plan_cgroup old = {}, new = {};
 	uint32_t old_cpus, new_cpus;
 	char has[TEXT_SIZE_MAX];
+	int r = check_soldered(before, wanted, e);
+	if (r == 0)
+		r = check_soldered(wanted, before, e);
+	if (r < 0)
+		return r;
 	limits_of(live, before, &old, &old_cpus);
 	limits_of(live, wanted, &new, &new_cpus);
 	const json_t *document = live->document;

@@ -31,9 +31,12 @@ static int container_check(const struct spec *spec, const struct kind_host *host
 		return error_set(
 			e, -EINVAL, "config.limits.memory: a container needs at least 1MiB");
 	for (size_t i = 0; i < spec->devices.disk_count; i++) {
-		if (spec->devices.disks[i].is_block)
-			return error_set(e, -EINVAL, "devices.%s.path: is missing",
-				spec->devices.disks[i].device);
+		const struct disk_device *disk = &spec->devices.disks[i];
+		if (disk->is_block)
+			return error_set(e, -EINVAL, "devices.%s.path: is missing", disk->device);
+		if (disk->is_sata)
+			return error_set(e, -EINVAL, "devices.%s.io.bus: a container has no bus",
+				disk->device);
 	}
 	if (spec->is_stateful)
 		return error_set(

@@ -30,6 +30,27 @@ static bool is_taken(const char *name)
 	return text_equal(name, "root") || text_equal(name, "image") || text_equal(name, "seed");
 }
 
+static int check_buses(
+	const struct machine_kind *machine, const struct devices *devices, struct error *e)
+{
+	size_t disks = 0, cards = 0;
+	const char *old = NULL;
+	for (size_t i = 0; i < devices->disk_count; i++)
+		if (devices->disks[i].is_sata && ++disks)
+			old = devices->disks[i].device;
+	for (size_t i = 0; i < devices->nic_count; i++)
+		if (devices->nics[i].is_e1000 && ++cards)
+			old = devices->nics[i].device;
+	if (old && machine->is_virtio_only)
+		return error_set(e, -EINVAL, "devices.%s.io.bus: %s has virtio devices only", old,
+			machine->noun);
+	if (disks > MACHINE_SATA_MAX || cards > MACHINE_E1000_MAX)
+		return error_set(e, -EINVAL,
+			"devices.%s.io.bus: %s has at most %d SATA disks and %d e1000 cards", old,
+			machine->noun, MACHINE_SATA_MAX, MACHINE_E1000_MAX);
+	return 0;
+}
+
 static int check_devices(
 	const struct machine_kind *machine, const struct devices *devices, struct error *e)
 {
@@ -58,7 +79,7 @@ static int check_devices(
 		return error_set(e, -EINVAL,
 			"devices.%s.nat: must be true: %s has no process of the host",
 			proxy->device, machine->noun);
-	return 0;
+	return check_buses(machine, devices, e);
 }
 
 int machine_check(const struct machine_kind *machine, const struct spec *spec, struct error *e)
@@ -162,6 +183,8 @@ static json_t *root_json(const struct kind_input *input)
 	const struct disk_device *disk = devices_root(&input->spec->devices);
 	if (disk)
 		set_rates(root, disk);
+	if (disk && disk->is_sata)
+		json_object_set_new(root, "bus", json_string("sata"));
 	return root;
 }
 
@@ -174,6 +197,8 @@ json_t *machine_disk(const struct disk_device *disk, const json_t *volume)
 		json_object_set_new(json, "readonly", json_true());
 	if (!volume && text_ends(disk->source, ".iso"))
 		json_object_set_new(json, "cdrom", json_true());
+	if (disk->is_sata)
+		json_object_set_new(json, "bus", json_string("sata"));
 	set_rates(json, disk);
 	return json;
 }
@@ -189,6 +214,15 @@ static json_t *disks_json(const struct kind_input *input)
 	return disks;
 }
 
+static json_t *nics_json(const struct kind_input *input)
+{
+	json_t *nics = container_nics(input);
+	for (size_t i = 0; i < json_array_size(nics); i++)
+		if (input->spec->devices.nics[i].is_e1000)
+			json_object_set_new(json_array_get(nics, i), "model", json_string("e1000"));
+	return nics;
+}
+
 json_t *machine_document(const struct machine_kind *machine, const struct kind_input *input)
 {
 	const struct spec *spec = input->spec;
@@ -201,8 +235,8 @@ json_t *machine_document(const struct machine_kind *machine, const struct kind_i
 		input->name, "hostname", input->name, "root", root_json(input), "cpus", (int)cpus,
 		"cpus_there", (int)cpus_there(cpus, input->host_cpus), "memory_bytes",
 		(json_int_t)memory, "memory_max_bytes",
-		(json_int_t)memory_max(memory, input->host_memory_bytes), "nics",
-		container_nics(input), "disks", disks_json(input));
+		(json_int_t)memory_max(memory, input->host_memory_bytes), "nics", nics_json(input),
+		"disks", disks_json(input));
 	container_resolver(document, input);
 	if (input->kernel)
 		json_object_set_new(document, "kernel", json_string(input->kernel));

@@ -11,7 +11,12 @@ struct machine_kind {
 	const struct kind *kind;
 	const char *noun; /* "a microVM" */
 	uint64_t memory_min, memory_usual;
+	bool is_virtio_only; /* it has no SATA disks and no e1000 cards */
 };
+
+/* What the monitor has room for. */
+#define MACHINE_SATA_MAX  15 /* and the config drive */
+#define MACHINE_E1000_MAX 8
 
 int machine_check(
 	const struct machine_kind *machine, const struct spec *spec, struct error *e) must_use;

@@ -14,6 +14,7 @@ static const struct machine_kind microvm = {
 	.noun = "a microVM",
 	.memory_min = 96 * MIB, /* less does not hold the kernel and its initial file system */
 	.memory_usual = 512 * MIB,
+	.is_virtio_only = true,
 };
 
 static int microvm_check(const struct spec *spec, const struct kind_host *host, struct error *e)

@@ -66,6 +66,10 @@ static int vm_check(const struct spec *spec, const struct kind_host *host, struc
 	if (spec->entrypoint)
 		return error_set(e, -EINVAL,
 			"config.oci.entrypoint: a virtual machine boots its own system");
+	if (text_equal(boot, "kernel") && devices_root(&spec->devices)->is_sata)
+		return error_set(e, -EINVAL,
+			"devices.%s.io.bus: with boot.mode=kernel the root is a virtio disk",
+			devices_root(&spec->devices)->device);
 	if (text_equal(boot, "kernel") && !host->kernel)
 		return error_set(e, -EINVAL,
 			"config.boot.mode: there is no kernel: unpack Debian's "

@@ -102,6 +102,9 @@ static int add_nic(
 	json_array_append_new(json_object_get(run->machine, "nics"),
 		json_pack("{s:o, s:s, s:s}", "tap", json_sprintf("fd:%s", name), "mac", text, "id",
 			json_text(nic, "device") ?: name));
+	if (json_text(nic, "model"))
+		json_object_set(json_array_get(json_object_get(run->machine, "nics"), index),
+			"model", json_object_get(nic, "model"));
 	r = pass(run, name, tap);
 	return r < 0 ? error_code(e, r, "pass a tap") : 0;
 }
@@ -138,15 +141,15 @@ static bool is_microvm(const struct run *run)
 }
 
 static void add_disk(
-	struct run *run, const char *file, const char *id, bool is_readonly, const json_t *rates)
+	struct run *run, const char *file, const char *id, bool is_readonly, const json_t *more)
 {
-	static const char *const members[] = { "bytes_per_second", "operations_per_second" };
+	static const char *const members[] = { "bytes_per_second", "operations_per_second", "bus" };
 	json_t *disk = json_pack("{s:s, s:s}", "file", file, "id", id);
 	if (is_readonly)
 		json_object_set_new(disk, "readonly", json_true());
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		if (json_object_get(rates, members[i]))
-			json_object_set(disk, members[i], json_object_get(rates, members[i]));
+		if (json_object_get(more, members[i]))
+			json_object_set(disk, members[i], json_object_get(more, members[i]));
 	json_array_append_new(json_object_get(run->machine, "disks"), disk);
 }
 
@@ -159,6 +162,8 @@ static int add_disks(struct run *run, struct error *e)
 	size_t i;
 	json_t *disk;
 	int r = 0, seed;
+	/* A guest that knows its root knows its config drive, too. */
+	cleanup(json_decref) json_t *bus = json_pack("{s:O*}", "bus", json_object_get(root, "bus"));
 	if (is_microvm(run)) {
 		r = root_image(json_object_get(root, "layers"), &image, e);
 		if (r == 0)
@@ -173,7 +178,7 @@ static int add_disks(struct run *run, struct error *e)
 		if (r == 0 && pass(run, "seed", seed) < 0)
 			r = error_errno(e, "pass the config drive");
 		if (r == 0)
-			add_disk(run, "fd:seed", "seed", true, NULL);
+			add_disk(run, "fd:seed", "seed", true, bus);
 	}
 	if (r < 0)
 		return r;

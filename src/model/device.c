@@ -140,6 +140,34 @@ static int read_proxy(void *object, const char *key, const char *text, struct er
 #define PROXY(member) offsetof(struct raw_device, proxy.member)
 #define RAW(member)   offsetof(struct raw_device, member)
 
+/* What a machine's device is to its guest; `other` is for guests without virtio. */
+static int read_bus(
+	const char *text, const char *const *usual, const char *other, bool *ret, struct error *e)
+{
+	*ret = text_equal(text, other);
+	for (size_t i = 0; usual[i]; i++)
+		if (*ret || text_equal(text, usual[i]))
+			return 0;
+	return error_set(
+		e, -EINVAL, "\"%.40s\" is not offered, only %s and %s", text, usual[0], other);
+}
+
+static int read_disk_bus(void *object, const char *key, const char *text, struct error *e)
+{
+	static const char *const usual[] = { "virtio-blk", "auto", NULL };
+	struct raw_device *raw = object;
+	(void)key;
+	return read_bus(text, usual, "sata", &raw->disk.is_sata, e);
+}
+
+static int read_nic_bus(void *object, const char *key, const char *text, struct error *e)
+{
+	static const char *const usual[] = { "virtio", NULL };
+	struct raw_device *raw = object;
+	(void)key;
+	return read_bus(text, usual, "e1000", &raw->nic.is_e1000, e);
+}
+
 static const struct field disk_fields[] = {
 	{ "type", FIELD_TEXT, RAW(type) },
 	{ "path", FIELD_TEXT, DISK(path) },
@@ -154,6 +182,9 @@ static const struct field disk_fields[] = {
 	{ "limits.write", FIELD_READ, .read = read_rate_write },
 	{ "limits.max", FIELD_READ, .read = read_rate_both },
 	{ "boot.priority", FIELD_KEPT },
+	{ "io.bus", FIELD_READ, .read = read_disk_bus },
+	{ "io.cache", FIELD_REFUSED, .why = "a flush of the guest is one; there is no other mode" },
+	{ "io.threads", FIELD_REFUSED, .why = "io_uring reads and writes" },
 	{ "size.state", FIELD_REFUSED, .why = "only virtual machines have a state volume" },
 	{ "propagation", FIELD_REFUSED, .why = "mounts of an instance are always private" },
 	{ "raw.mount.options", FIELD_REFUSED, .why = "mount options can't be given raw" },
@@ -178,6 +209,7 @@ static const struct field nic_fields[] = {
 	{ "security.ipv6_filtering", FIELD_BOOL, NIC(ipv6_filtering) },
 	{ "security.port_isolation", FIELD_BOOL, NIC(port_isolation) },
 	{ "boot.priority", FIELD_KEPT },
+	{ "io.bus", FIELD_READ, .read = read_nic_bus },
 	{ "vlan*", FIELD_REFUSED, .why = "VLANs are not offered" },
 	{ "ipv4.routes*", FIELD_REFUSED, .why = "routes of a card are not offered" },
 	{ "ipv6.routes*", FIELD_REFUSED, .why = "routes of a card are not offered" },

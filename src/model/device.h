@@ -23,6 +23,7 @@ struct disk_device {
 	struct disk_rate write;
 	bool is_root;
 	bool is_tmpfs;
+	bool is_sata;  /* of a machine: for a guest without virtio */
 	bool is_block; /* bytes for a machine: a block volume, or the host's device or file */
 	bool is_readonly;
 	bool is_recursive;
@@ -40,7 +41,8 @@ struct nic_device {
 	const char *ipv6;
 	uint64_t ingress_bits; /* a second; 0: not limited */
 	uint64_t egress_bits;
-	uint32_t mtu; /* 0: the network's */
+	uint32_t mtu;  /* 0: the network's */
+	bool is_e1000; /* of a machine: for a guest without virtio */
 	bool mac_filtering;
 	bool ipv4_filtering;
 	bool ipv6_filtering;

@@ -73,6 +73,29 @@ hostname: seeded' --config user.meta-data='colour: green'
 	lxc delete -f v
 }
 
+@test "a disk on SATA and a card that is an e1000 are there, and stay while it runs" {
+	truncate -s 8M "$BERTH_BASE/sata"
+	berth create disk old --type virtual-machine --cpus 1 --memory 256MiB --storage 64MiB --config boot.mode=kernel
+	run lxc config device set old root io.bus sata
+	[ "$status" -ne 0 ]
+	[[ $output == *"io.bus: with boot.mode=kernel the root is a virtio disk"* ]]
+	run lxc config device add old data disk source="$BERTH_BASE/sata" io.bus=nvme
+	[[ $output == *'"nvme" is not offered, only virtio-blk and sata'* ]]
+	lxc config device add old data disk source="$BERTH_BASE/sata" io.bus=sata
+	lxc config device add old eth1 nic network="$(lxc network list -f csv | awk -F, '$3 == "YES" { print $1; exit }')" io.bus=e1000
+	lxc start old
+	classes=$(lxc exec old -- sh -c 'cat /sys/bus/pci/devices/*/class')
+	[[ $classes == *0x010601* ]]
+	[[ $(lxc exec old -- sh -c 'cat /sys/bus/pci/devices/*/device') == *0x100e* ]]
+	run lxc config device remove old data
+	[ "$status" -ne 0 ]
+	[[ $output == *"only while the machine is stopped"* ]]
+	run lxc config device remove old eth1
+	[ "$status" -ne 0 ]
+	[[ $output == *"only while the machine is stopped"* ]]
+	lxc delete -f old
+}
+
 @test "the doctor says which engine machines run on, and what was measured" {
 	berth doctor | grep -E "machine engine +ok +machines run on (soft|kvm), because"
 }

@@ -22,6 +22,9 @@ static void ask(struct spec *spec, const char *config_text, const char *devices_
 #define ROOT \
 	"\"root\":{\"type\":\"disk\",\"path\":\"/\",\"pool\":\"default\",\"limits.max\":\"10MiB\"}"
 
+#define SATA_ROOT \
+	"\"root\":{\"type\":\"disk\",\"path\":\"/\",\"pool\":\"default\",\"io.bus\":\"sata\"}"
+
 static void refuses_what_a_machine_cannot_have(void)
 {
 	static const struct {
@@ -54,6 +57,16 @@ static void refuses_what_a_machine_cannot_have(void)
 			"none of uefi-nosecureboot" },
 		{ &kind_virtual_machine, "{\"oci.entrypoint\":\"sh\"}", "{" ROOT "}",
 			"boots its own system" },
+		{ &kind_microvm, "{}",
+			"{" ROOT
+			",\"d\":{\"type\":\"disk\",\"source\":\"/d\",\"io.bus\":\"sata\"}}",
+			"devices.d.io.bus: a microVM has virtio devices only" },
+		{ &kind_microvm, "{}",
+			"{" ROOT
+			",\"n\":{\"type\":\"nic\",\"network\":\"n\",\"io.bus\":\"e1000\"}}",
+			"devices.n.io.bus: a microVM has virtio devices only" },
+		{ &kind_virtual_machine, "{\"boot.mode\":\"kernel\"}", "{" SATA_ROOT "}",
+			"devices.root.io.bus: with boot.mode=kernel" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		cleanup(spec_done) struct spec spec = {};
@@ -146,6 +159,20 @@ static void plans_a_virtual_machine(void)
 	expect_equal(group->cgroup.read_bytes, 0);
 }
 
+static void plans_devices_for_guests_without_virtio(void)
+{
+	cleanup(spec_done) struct spec spec = {};
+	cleanup(plan_done) struct plan plan = {};
+	ask(&spec, "{\"boot.mode\":\"bios\"}",
+		"{" SATA_ROOT ",\"d\":{\"type\":\"disk\",\"pool\":\"default\",\"source\":\"w\","
+		"\"io.bus\":\"virtio-blk\"}}");
+	json_t *document = document_of(&kind_virtual_machine, &spec, &plan);
+	expect_text(json_string_value(json_object_get(json_object_get(document, "root"), "bus")),
+		"sata");
+	const json_t *disk = json_array_get(json_object_get(document, "disks"), 0);
+	expect(!json_object_get(disk, "bus"));
+}
+
 static void plans_a_microvm(void)
 {
 	cleanup(spec_done) struct spec spec = {};
@@ -165,6 +192,8 @@ static const struct test tests[] = {
 		needs_a_kernel_only_where_it_boots_one },
 	{ "a virtual machine is planned with its drive, disks and limits",
 		plans_a_virtual_machine },
+	{ "devices for guests without virtio are planned",
+		plans_devices_for_guests_without_virtio },
 	{ "a microVM is planned with its main program", plans_a_microvm },
 };
 
