@@ -9,8 +9,8 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/instance_volume.h"
 #include "daemon/network_lease.h"
-#include "daemon/remove.h"
 #include "daemon/storage.h"
 #include "model/json.h"
 

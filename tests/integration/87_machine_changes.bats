@@ -122,20 +122,18 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	lxc profile add m soft
 	lxc config unset m limits.cpu
 	lxc config unset m limits.memory
-	if [ "$(nproc)" -ge 2 ]; then
-		lxc profile set soft limits.cpu 2
-		eventually 20 sh -c '[ "$(lxc exec m -- nproc)" = 2 ]'
-		lxc profile set soft limits.cpu 1
-		eventually 20 sh -c '[ "$(lxc exec m -- nproc)" = 1 ]'
-	fi
-	lxc profile device add soft data disk source="$BERTH_BASE/disk"
+	lxc profile set soft limits.memory 192MiB
+	eventually 20 sh -c '[ "$(lxc exec m -- cat /proc/meminfo | awk "/^MemTotal/ { print int(\$2 / 1024) }")" -le 185 ]'
+	lxc profile set soft limits.memory 256MiB
+	truncate -s 16M "$BERTH_BASE/more"
+	lxc profile device add soft data disk source="$BERTH_BASE/more"
 	eventually 20 lxc exec m -- test -b /dev/vdc
 	lxc profile device remove soft data
 	eventually 20 sh -c '! lxc exec m -- test -b /dev/vdc'
-	lxc profile set soft limits.memory 512MiB
-	eventually 10 sh -c 'lxc query /1.0/warnings?recursion=1 | jq -e "any(.[]; (.last_message | contains(\"started with\")) and .status == \"new\")"'
-	lxc profile set soft limits.memory 256MiB
-	eventually 20 sh -c 'lxc query /1.0/warnings?recursion=1 | jq -e "all(.[]; .status == \"resolved\")"'
+	lxc profile set soft limits.cpu 60
+	eventually 30 sh -c 'lxc query /1.0/warnings?recursion=1 | jq -e "any(.[]; (.last_message | contains(\"CPUs to give\")) and .status == \"new\")"'
+	lxc profile set soft limits.cpu 1
+	eventually 30 sh -c 'lxc query /1.0/warnings?recursion=1 | jq -e "any(.[]; (.last_message | contains(\"CPUs to give\")) and .status == \"resolved\")"'
 	lxc config set m limits.cpu=1 limits.memory=256MiB
 	lxc profile remove m soft
 }
