@@ -24,6 +24,7 @@ struct header {
 
 static struct free_object *free_objects[CLASSES];
 static struct free_object *free_pages;
+static uint64_t fresh_pages, fresh_end; /* of a batch that nobody has touched */
 static struct free_object *free_runs[RUNS];
 
 static int class_of(uint64_t bytes)
@@ -31,24 +32,30 @@ static int class_of(uint64_t bytes)
 	return bytes <= SMALLEST ? 0 : 59 - __builtin_clzll(bytes - 1);
 }
 
+/* Zero, as the platform made it; pages of a batch cost nothing until they are used. */
+static void *fresh_page(void)
+{
+	if (fresh_pages == fresh_end) {
+		uint64_t bytes = (uint64_t)BATCH * KERNEL_PAGE;
+		fresh_pages = memory_alloc(bytes);
+		if (!fresh_pages) {
+			bytes = KERNEL_PAGE;
+			fresh_pages = memory_alloc(bytes);
+		}
+		fresh_end = fresh_pages ? fresh_pages + bytes : 0;
+		if (!fresh_pages)
+			return NULL;
+	}
+	void *page = at(fresh_pages);
+	fresh_pages += KERNEL_PAGE;
+	return page;
+}
+
 void *heap_page(void)
 {
-	if (!free_pages) {
-		uint64_t pages = memory_alloc((uint64_t)BATCH * KERNEL_PAGE);
-		uint32_t count = BATCH;
-		if (!pages) {
-			pages = memory_alloc(KERNEL_PAGE);
-			count = 1;
-		}
-		if (!pages)
-			return NULL;
-		for (uint32_t i = count; i > 0; i--) {
-			struct free_object *page = at(pages + (i - 1) * (uint64_t)KERNEL_PAGE);
-			page->next = free_pages;
-			free_pages = page;
-		}
-	}
 	struct free_object *page = free_pages;
+	if (!page)
+		return fresh_page();
 	free_pages = page->next;
 	memset(page, 0, KERNEL_PAGE);
 	return page;

@@ -208,7 +208,7 @@ static bool has_unsent(void)
 void net_drain(void)
 {
 	uint64_t end = platform_clock_monotonic() + DRAIN_NS;
-	for (uint64_t i = 0; i < DESCRIPTORS_MAX; i++)
+	for (uint64_t i = descriptor_end(); i-- > 0;)
 		if (descriptor_file(i))
 			(void)descriptor_close(i);
 	net_poll();
