@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The set unikernel: what a call, a start, memory and a served request cost, beside the same static program on Linux.
+"""Of the set unikernels, without berthd: what a call, a start, memory and a served request cost, beside the same static program on Linux.
 
 The peer of a served request is the same program in a network namespace behind a veth on the same bridge, which is how
 a container of ours is connected; its client is in a namespace of its own on that bridge.
@@ -159,8 +159,38 @@ def nginx_rows(work, programs, quick, client, peer, bridge):
               best["10.9.0.3"] / 1000, best["10.9.0.3"] / 1000, at_least=True)
 
 
-def unikernel(options):
-    programs = pathlib.Path(sh(TOP / "tests/acceptance/programs/build", "redis", "nginx").strip().splitlines()[-1])
+def first_words(words, count):
+    """The median seconds from spawn to the first output of a program that waits for a line."""
+    found = []
+    for _ in range(count):
+        begin = time.perf_counter()
+        with subprocess.Popen([str(w) for w in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            process.stdout.readline()
+            found.append(time.perf_counter() - begin)
+            process.kill()
+    return statistics.median(found)
+
+
+def snapshot_rows(work, programs, quick):
+    """Python with its imports ready: started anew, and from a snapshot of one that waits."""
+    root = work / "python3.root"
+    (root / "usr/lib").mkdir(parents=True)
+    shutil.copytree("/usr/lib/python3.11", root / "usr/lib/python3.11", symlinks=True,
+                    ignore=shutil.ignore_patterns("config-*", "test", "__pycache__"))
+    image, _ = build(work, programs / "python3", "PYTHONHOME=/usr", "python3", "-c",
+                     "import json, http.server, sys; sys.stdin.readline(); print(json.dumps([1]), flush=True)")
+    file, count = work / "python3.snapshot", 5 if quick else 50
+    with subprocess.Popen([str(TENDER), f"--root={image}", f"--snapshot={file}"], stdin=subprocess.PIPE) as process:
+        process.wait(60)
+    ready = first_words([TENDER, f"--root={image}", f"--from={file}"], count)
+    anew = first_words([TENDER, f"--root={image}"], max(count // 5, 3))
+    yield Row("python3 with its imports ready, from a snapshot", ready * 1e3, "ms", "started anew", anew * 1e3, 5)
+
+
+def alone(options):
+    programs = pathlib.Path(sh(TOP / "tests/acceptance/programs/build", "redis", "nginx", "python").strip().splitlines()[-1])
     quick = options.quick
     with tempfile.TemporaryDirectory(prefix="berth-bench-") as folder:
         work = pathlib.Path(folder)
@@ -174,6 +204,7 @@ def unikernel(options):
         yield Row("spawn to exit of an empty program", started * 1e3, "ms", "a stub with a filter", stub * 1e3, stub * 2e3)
         mine = private_kb([TENDER, f"--root={image}", "--mem=64", "--", "calls", "pause"])
         yield Row("memory beyond the program's own", (mine - private_kb([CALLS, "pause"])) / 1024, "MiB", None, None, 2)
+        yield from snapshot_rows(work, programs, quick)
         with network() as spaces:
             yield from redis_rows(work, programs, quick, *spaces)
             yield from nginx_rows(work, programs, quick, *spaces)

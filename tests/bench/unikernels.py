@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The set `unikernels`: how fast berthd starts unikernels, and a thousand small servers at once."""
+"""The set `unikernels`: how fast berthd starts unikernels, a thousand small servers at once, and one alone."""
 import json
 import os
 import shutil
@@ -10,6 +10,7 @@ import time
 
 from containers import Daemon, runners, smaps
 from rows import BUILD, Row, own_turn
+from unikernel import alone
 
 # Asks every address for its page; prints how many answered with the name that was wanted.
 ASK_ALL = """
@@ -103,3 +104,4 @@ def unikernels(options):
         yield Row("create + start to the first instruction", first["unikernel"], "ms",
                   "container", first["container"], 5)
         yield from servers(daemon, many)
+    yield from alone(options)
