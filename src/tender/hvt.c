@@ -21,68 +21,27 @@
 
 #include "tender/filter.h"
 #include "tender/hvt_machine.h"
+#include "tender/segments.h"
 
 #define PAGE 4096u
 
-static uint64_t page_up(uint64_t address)
+/* Rights are those of the host's side: KVM cannot give the guest more than we have ourselves, and reads what it executes. */
+static struct segments_memory memory_of(const struct hvt *hvt)
 {
-	return (address + PAGE - 1) & ~(uint64_t)(PAGE - 1);
-}
-
-static int load_segment(struct hvt *hvt, const Elf64_Phdr *segment, struct error *e)
-{
-	uint64_t start = segment->p_vaddr, end = start + segment->p_memsz;
-	if (start < hvt->kernel_end || start % PAGE != 0 || page_up(end) >= hvt->memory_bytes)
-		return error_set(e, -ENOEXEC,
-			"a segment at %#" PRIx64 " to %#" PRIx64 " does not fit in %" PRIu64
-			" bytes of memory, overlaps another or starts within a page",
-			start, end, hvt->memory_bytes);
-	if ((segment->p_flags & PF_W) && (segment->p_flags & PF_X))
-		return error_set(e, -ENOEXEC,
-			"a segment at %#" PRIx64 " is both writable and executable", start);
-	memcpy(hvt->memory + start, hvt->solo5->elf.data + segment->p_offset, segment->p_filesz);
-	hvt->kernel_end = page_up(end);
-	return 0;
+	return (struct segments_memory){ (uint64_t)(uintptr_t)hvt->memory, hvt->memory_bytes,
+		SOLO5_HVT_KERNEL_MIN };
 }
 
 static int load_kernel(struct hvt *hvt, struct error *e)
 {
-	const struct elf *elf = &hvt->solo5->elf;
-	bool has_entry = false;
-	hvt->kernel_end = SOLO5_HVT_KERNEL_MIN;
-	for (uint32_t i = 0; i < elf->segment_count; i++) {
-		const Elf64_Phdr *segment = &elf->segments[i];
-		if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
-			continue;
-		int r = load_segment(hvt, segment, e);
-		if (r < 0)
-			return r;
-		has_entry |= (segment->p_flags & PF_X) && elf->entry >= segment->p_vaddr &&
-			elf->entry - segment->p_vaddr < segment->p_filesz;
-	}
-	if (!has_entry)
-		return error_set(e, -ENOEXEC, "its entry %#" PRIx64 " is in no executable segment",
-			elf->entry);
-	return 0;
+	const struct segments_memory memory = memory_of(hvt);
+	return segments_load(&hvt->solo5->elf, &memory, &hvt->kernel_end, e);
 }
 
-/* On the host's side: KVM cannot give the guest more than we have ourselves. */
 static int protect_kernel(const struct hvt *hvt, struct error *e)
 {
-	const struct elf *elf = &hvt->solo5->elf;
-	for (uint32_t i = 0; i < elf->segment_count; i++) {
-		const Elf64_Phdr *segment = &elf->segments[i];
-		if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
-			continue;
-		/* KVM reads what it lets the guest execute. */
-		int rights = (segment->p_flags & (PF_R | PF_X) ? PROT_READ : 0) |
-			(segment->p_flags & PF_W ? PROT_WRITE : 0) |
-			(segment->p_flags & PF_X ? PROT_EXEC : 0);
-		if (mprotect(hvt->memory + segment->p_vaddr, page_up(segment->p_memsz), rights) < 0)
-			return error_errno(
-				e, "protect the segment at %#" PRIx64, (uint64_t)segment->p_vaddr);
-	}
-	return 0;
+	const struct segments_memory memory = memory_of(hvt);
+	return segments_protect(&hvt->solo5->elf, &memory, true, e);
 }
 
 static int write_boot_info(struct hvt *hvt, const char *command_line, struct error *e)

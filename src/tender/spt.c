@@ -26,6 +26,7 @@
 #include <time.h>
 
 #include "tender/filter.h"
+#include "tender/segments.h"
 
 #define PAGE_BYTES       4096u
 #define ARCH_SET_FS_CODE 0x1002
@@ -45,11 +46,6 @@ static void *at(uint64_t address)
 	return (void *)(uintptr_t)address;
 }
 
-static uint64_t page_up(uint64_t address)
-{
-	return (address + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
-}
-
 static int map_memory(const struct spt *spt, struct error *e)
 {
 	/* With this old switch of a process, readable would mean executable. */
@@ -63,59 +59,11 @@ static int map_memory(const struct spt *spt, struct error *e)
 	return 0;
 }
 
-static int check_segment(const struct spt *spt, const Elf64_Phdr *segment, struct error *e)
-{
-	uint64_t start = segment->p_vaddr, end = start + segment->p_memsz;
-	if (start < spt->kernel_end || page_up(end) >= spt->memory_bytes)
-		return error_set(e, -ENOEXEC,
-			"a segment at %#" PRIx64 " to %#" PRIx64 " does not fit in %" PRIu64
-			" bytes of memory or overlaps another",
-			start, end, spt->memory_bytes);
-	if (start % PAGE_BYTES != 0)
-		return error_set(
-			e, -ENOEXEC, "a segment at %#" PRIx64 " starts within a page", start);
-	if ((segment->p_flags & PF_W) && (segment->p_flags & PF_X))
-		return error_set(e, -ENOEXEC,
-			"a segment at %#" PRIx64 " is both writable and executable", start);
-	return 0;
-}
-
-static int load_segment(struct spt *spt, const Elf64_Phdr *segment, struct error *e)
-{
-	int r = check_segment(spt, segment, e);
-	if (r < 0)
-		return r;
-	int rights = (segment->p_flags & PF_R ? PROT_READ : 0) |
-		(segment->p_flags & PF_W ? PROT_WRITE : 0) |
-		(segment->p_flags & PF_X ? PROT_EXEC : 0);
-	uint64_t end = page_up(segment->p_vaddr + segment->p_memsz);
-	memcpy(at(segment->p_vaddr), spt->solo5->elf.data + segment->p_offset, segment->p_filesz);
-	if (mprotect(at(segment->p_vaddr), end - segment->p_vaddr, rights) < 0)
-		return error_errno(
-			e, "protect the segment at %#" PRIx64, (uint64_t)segment->p_vaddr);
-	spt->kernel_end = end;
-	return 0;
-}
-
 static int load_kernel(struct spt *spt, struct error *e)
 {
-	const struct elf *elf = &spt->solo5->elf;
-	bool has_entry = false;
-	spt->kernel_end = SOLO5_SPT_KERNEL_MIN;
-	for (uint32_t i = 0; i < elf->segment_count; i++) {
-		const Elf64_Phdr *segment = &elf->segments[i];
-		if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
-			continue;
-		int r = load_segment(spt, segment, e);
-		if (r < 0)
-			return r;
-		has_entry |= (segment->p_flags & PF_X) && elf->entry >= segment->p_vaddr &&
-			elf->entry - segment->p_vaddr < segment->p_filesz;
-	}
-	if (!has_entry)
-		return error_set(e, -ENOEXEC, "its entry %#" PRIx64 " is in no executable segment",
-			elf->entry);
-	return 0;
+	const struct segments_memory memory = { 0, spt->memory_bytes, SOLO5_SPT_KERNEL_MIN };
+	int r = segments_load(&spt->solo5->elf, &memory, &spt->kernel_end, e);
+	return r < 0 ? r : segments_protect(&spt->solo5->elf, &memory, false, e);
 }
 
 static int watch(int epoll_fd, int fd, uint64_t data)

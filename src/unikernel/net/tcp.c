@@ -503,6 +503,16 @@ static void set_cork(struct tcp_socket *self, bool is_corked)
 	}
 }
 
+/* A number of `unit` in a block that has it; a listener keeps none. */
+static int64_t set_positive(uint32_t *to, int value, uint32_t unit)
+{
+	if (value < 1)
+		return -EINVAL;
+	if (to)
+		*to = (uint32_t)value * unit;
+	return 0;
+}
+
 static int64_t set_tcp(struct tcp_socket *self, int name, int value)
 {
 	struct tcp_pcb *pcb = self->state == LISTENING ? NULL : self->pcb;
@@ -518,23 +528,11 @@ static int64_t set_tcp(struct tcp_socket *self, int name, int value)
 		set_cork(self, value != 0);
 		return 0;
 	case OPTION_KEEPIDLE:
-		if (value < 1)
-			return -EINVAL;
-		if (pcb)
-			pcb->keep_idle = (uint32_t)value * 1000;
-		return 0;
+		return set_positive(pcb ? &pcb->keep_idle : NULL, value, 1000);
 	case OPTION_KEEPINTVL:
-		if (value < 1)
-			return -EINVAL;
-		if (pcb)
-			pcb->keep_intvl = (uint32_t)value * 1000;
-		return 0;
+		return set_positive(pcb ? &pcb->keep_intvl : NULL, value, 1000);
 	case OPTION_KEEPCNT:
-		if (value < 1)
-			return -EINVAL;
-		if (pcb)
-			pcb->keep_cnt = (uint32_t)value;
-		return 0;
+		return set_positive(pcb ? &pcb->keep_cnt : NULL, value, 1);
 	case OPTION_MAXSEG:
 	case OPTION_QUICKACK:
 	case OPTION_DEFER:
