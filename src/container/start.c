@@ -11,7 +11,7 @@
  *	maps the ids                    -->     becomes root of the user namespace
  *	root, /dev, binds (detached)            /proc, /sys, /dev/pts ... (detached)
  *	                                -->     enters the root, attaches the mounts
- *	cgroups, network cards          -->     cgroup namespace, addresses, masks, terminal, rights
+ *	v2 if it must, network cards    -->     cgroup namespace, addresses, masks, terminal, rights
  *	                                <--     is about to execute (or to wait for `hold`)
  *	                                <--     end of the stream: it has; or the error in the page
  *
@@ -136,10 +136,31 @@ static int join_namespaces(const struct container *c, struct error *e)
 	return 0;
 }
 
+/*
+ * Into the groups of v1, which nobody can be born in. `tasks` takes us without stopping the host's forks: another's
+ * process, by cgroup.procs, waits some milliseconds until no process forks anywhere.
+ */
+static int join_v1_groups(const struct container *c, struct error *e)
+{
+	for (size_t i = 0; c->cgroups && c->cgroups[i]; i++) {
+		struct statfs fs;
+		if (statfs(c->cgroups[i], &fs) < 0 || fs.f_type != CGROUP_SUPER_MAGIC)
+			continue;
+		cleanup(free) char *path = alloc_printf("%s/tasks", c->cgroups[i]);
+		int r = file_write_value_f(AT_FDCWD, path, "0");
+		if (r < 0)
+			return error_code(e, r, "join %s", path);
+	}
+	return 0;
+}
+
 static int build_tree(struct child *child, struct error *e)
 {
 	struct container *c = child->container;
-	int r = join_namespaces(c, e);
+	/* With a hook between, the parent does it, so that the hook finds it done. */
+	int r = child->options->between ? 0 : join_v1_groups(c, e);
+	if (r == 0)
+		r = join_namespaces(c, e);
 	if (r == 0)
 		r = sync_wait(child->sync, STEP_MAPPED, e);
 	if (r == 0)
@@ -298,12 +319,16 @@ static int open_v2_group(const struct container *c)
 	return -1;
 }
 
-/* All groups but the one that the child was born in. */
-static int join_groups(const struct container *c, bool is_in_v2, pid_t pid, struct error *e)
+/* All groups but the one that the child was born in, and those that it joins itself. */
+static int join_groups(
+	const struct container *c, bool is_in_v2, bool is_in_v1, pid_t pid, struct error *e)
 {
 	for (size_t i = 0; c->cgroups && c->cgroups[i]; i++) {
 		struct statfs fs;
-		if (is_in_v2 && statfs(c->cgroups[i], &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+		bool is_known = statfs(c->cgroups[i], &fs) == 0;
+		if (is_known && is_in_v2 && fs.f_type == CGROUP2_SUPER_MAGIC)
+			continue;
+		if (is_known && is_in_v1 && fs.f_type == CGROUP_SUPER_MAGIC)
 			continue;
 		const char *const one[] = { c->cgroups[i], NULL };
 		int r = cgroup_attach_dirs(one, pid, e);
@@ -335,7 +360,8 @@ struct parent {
 /* The child into its cgroups, and its network cards into its namespace. */
 static int bring_in(const struct parent *parent, struct error *e)
 {
-	int r = join_groups(parent->container, parent->is_in_v2, parent->pid, e);
+	int r = join_groups(
+		parent->container, parent->is_in_v2, !parent->options->between, parent->pid, e);
 	return r < 0 ? r : nics_move(parent->container, parent->pid, e);
 }
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What tests/host/run runs inside: berth on pure cgroup v2 and project quotas. Prints TAP.
 export PATH=/berth:/bin:/sbin LC_ALL=C HOME=/root
+exec 3>&1
 number=0 failed=0
 DIR=/var/lib/berth
 
@@ -190,6 +191,7 @@ check "so it is in a pool of images" loop_pool
 gone() {
 	local name
 	for name in c1 c2 p1 l1; do
+		echo "# $name goes" >&3
 		wait_for PUT /1.0/instances/$name/state '{"action":"stop","force":true}' >/dev/null
 		wait_for DELETE /1.0/instances/$name || return 1
 	done
