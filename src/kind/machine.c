@@ -195,7 +195,7 @@ json_t *machine_disk(const struct disk_device *disk, const json_t *volume)
 	json_object_set_new(json, "path", json_string(path ?: disk->source));
 	if (disk->is_readonly)
 		json_object_set_new(json, "readonly", json_true());
-	if (!volume && text_ends(disk->source, ".iso"))
+	if (!volume && disk->source && text_ends(disk->source, ".iso"))
 		json_object_set_new(json, "cdrom", json_true());
 	if (disk->is_sata)
 		json_object_set_new(json, "bus", json_string("sata"));

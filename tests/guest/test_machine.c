@@ -193,31 +193,46 @@ static void moves_between(void)
 	expect(has_moved);
 }
 
-static void registers_at_end(const struct engine *engine, struct cpu_state *state)
+static void registers_at_end(
+	const struct engine *engine, const char *guest, int code, struct cpu_state *state)
 {
 	struct run run;
-	assemble(&run, engine, "compute");
+	assemble(&run, engine, guest);
 	go(&run);
-	expect_equal(run.code, 9);
+	expect_equal(run.code, code);
 	struct machine *machine = run.assembly.machine;
 	expect_equal(machine->cpus->engine->save(machine->cpus, 0, state), 0);
 	run_done(&run);
 }
 
-static void agree(void)
+static void agree_on(const char *guest, int code)
 {
 	static struct cpu_state kvm, soft;
-	const struct engine *a = engine_or_skip("kvm"), *b = engine_or_skip("soft");
-	registers_at_end(a, &kvm);
-	registers_at_end(b, &soft);
+	registers_at_end(engine_or_skip("kvm"), guest, code, &kvm);
+	registers_at_end(engine_or_skip("soft"), guest, code, &soft);
 	for (size_t i = 0; i < 16; i++)
 		expect_equal(kvm.gpr[i], soft.gpr[i]);
 	expect_equal(kvm.rip, soft.rip);
 	/* All but what the last instructions leave undefined. */
 	expect_equal(kvm.rflags & 0xffffff2a, soft.rflags & 0xffffff2a);
-	for (size_t i = 0; i < ARRAY_SIZE(kvm.segments); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(kvm.segments); i++) {
 		expect_equal(kvm.segments[i].base, soft.segments[i].base);
+		expect_equal(kvm.segments[i].limit, soft.segments[i].limit);
+	}
 	expect_equal(kvm.cr0, soft.cr0);
+	expect_equal(kvm.cr3, soft.cr3);
+	expect_equal(kvm.cr4, soft.cr4);
+	expect_equal(kvm.efer, soft.efer);
+}
+
+static void agree(void)
+{
+	static const struct {
+		const char *guest;
+		int code;
+	} guests[] = { { "compute", 9 }, { "hello", 42 }, { "count", 7 } };
+	for (size_t i = 0; i < ARRAY_SIZE(guests); i++)
+		agree_on(guests[i].guest, guests[i].code);
 }
 
 static void ends(const char *engine, const char *guest, enum machine_end end)

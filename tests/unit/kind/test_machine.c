@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 
+#include "kind/machine.h"
 #include "kind/microvm.h"
 #include "kind/virtual_machine.h"
+#include "model/json.h"
 #include "test.h"
 
 static json_t *config, *devices;
@@ -186,7 +188,16 @@ static void plans_a_microvm(void)
 	expect(!json_object_get(document, "seed"));
 }
 
+static void a_root_disk_has_no_source(void)
+{
+	const struct disk_device root = { .device = "root", .is_root = true };
+	cleanup(json_decref) json_t *json = machine_disk(&root, NULL);
+	expect_text(json_string_value(json_object_get(json, "name")), "root");
+	expect(!json_object_get(json, "cdrom"));
+}
+
 static const struct test tests[] = {
+	{ "a root disk is told without a source", a_root_disk_has_no_source },
 	{ "what a machine cannot have is refused by its name", refuses_what_a_machine_cannot_have },
 	{ "a kernel is asked for only where one is booted",
 		needs_a_kernel_only_where_it_boots_one },
