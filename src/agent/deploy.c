@@ -24,6 +24,7 @@
 #include "agent/network.h"
 #include "agent/partition.h"
 #include "agent/power.h"
+#include "agent/rescue.h"
 #include "agent/task.h"
 #include "agent/tenant.h"
 #include "base/file.h"
@@ -274,35 +275,6 @@ static void boot(struct deploy *deploy, const struct task *task)
 	power_off_now(true);
 }
 
-/* A shell on the console for as long as the server is in rescue. */
-static void rescue(void)
-{
-	if (fork() != 0)
-		return;
-	setsid();
-	int fd = open("/dev/console", O_RDWR);
-	if (fd >= 0) {
-		ioctl(fd, TIOCSCTTY, 0);
-		for (int i = 0; i < 3; i++)
-			dup2(fd, i);
-	}
-	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
-	setenv("HOME", "/root", 1);
-	setenv("TERM", "linux", 1);
-	printf("\nberth rescue: the server's own disks are untouched.\n");
-	fflush(stdout);
-	for (;;) {
-		pid_t pid = fork();
-		if (pid == 0) {
-			execl("/bin/sh", "sh", "-l", (char *)NULL);
-			printf("berth rescue: this initial file system has no shell\n");
-			_exit(127);
-		}
-		waitpid(pid, NULL, 0);
-		pause_ms(1000);
-	}
-}
-
 static void carry_out(struct deploy *deploy, const struct task *task)
 {
 	cleanup(text_done) struct text lines = {};
@@ -325,7 +297,7 @@ static void carry_out(struct deploy *deploy, const struct task *task)
 	else if (text_equal(task->name, "save"))
 		r = save(deploy, task, &lines, &e);
 	else if (text_equal(task->name, "rescue"))
-		rescue();
+		r = rescue_start(task, &e);
 	else
 		r = error_set(&e, -EOPNOTSUPP, "the agent knows no task %.40s", task->name);
 	if (r == 0 && deploy->disk[0])

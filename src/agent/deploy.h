@@ -13,7 +13,7 @@
  *             (plain yes: without them, as the disk was saved)
  *   save      disk NAME: all of it to /disk?at=OFFSET; bytes N and digest HEX in /done
  *   boot      how kexec|reboot, disk NAME: the tenant's system; /done goes out before
- *   rescue    a shell on the console
+ *   rescue    file MODE PATH HEX...: a shell on the console, and ssh for who has a key there
  *   off
  * A disk is called by its serial number, if it has one: names change from start to start.
  */

@@ -12,31 +12,23 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/config.h"
+#include "daemon/job.h"
 #include "daemon/netboot_dhcp.h"
 #include "daemon/warnings.h"
-#include "disk/initial.h"
 
-#define USUAL_PORT  8470
-#define FIRST_HOST  10u
-#define BUSYBOX_MAX (8 * MIB)
-
-/* Controllers and cards of servers, and what the agent needs; what the kernel lacks is passed over. */
-static const char *const modules[] = { "virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi",
-	"virtio_rng", "ahci", "ata_piix", "nvme", "sd_mod", "mpt3sas", "megaraid_sas", "smartpqi",
-	"aacraid", "hpsa", "xhci_pci", "e1000", "e1000e", "igb", "igc", "ixgbe", "i40e", "ice",
-	"tg3", "bnx2x", "bnxt_en", "mlx4_en", "mlx5_core", "r8169", "qede", "sfc", "ena", "ext4",
-	"xfs", "btrfs", "vfat", "nls_cp437", "nls_ascii", "algif_hash", "sha256_generic",
-	"sha256_ssse3", "crc32c_generic", "tpm_tis", "tpm_crb", "ipmi_si", "ipmi_devintf",
-	"efivarfs", "af_packet", NULL };
+#define USUAL_PORT 8470
+#define FIRST_HOST 10u
 
 static void off(struct netboot *netboot)
 {
+	if (netboot->job)
+		job_cancel(TAKE_PTR(netboot->job));
 	netboot_dhcp_stop(TAKE_PTR(netboot->dhcp));
 	free(TAKE_PTR(netboot->interface));
 	free(TAKE_PTR(netboot->kernel));
@@ -96,46 +88,6 @@ static int find_kernel(struct netboot *netboot, char **ret_dir, struct error *e)
 	return 0;
 }
 
-/* A shell for rescue, if this host has a static one. */
-static int make_initial(struct netboot *netboot, const char *kernel, struct error *e)
-{
-	static const char *const paths[] = { "/bin/busybox", "/usr/bin/busybox" };
-	static const char *const names[] = { "sh", "ls", "cat", "mount", "umount", "dd", "cp", "mv",
-		"rm", "mkdir", "vi", "ip", "ping", "wget", "chroot", "fdisk", "sync", "ps", "dmesg",
-		"grep", "sed", "tar", "lspci", "blkid", "df", "echo", "sha256sum", "reboot" };
-	struct initial_file files[ARRAY_SIZE(names) + 8] = { { "bin", NULL, 0, S_IFDIR | 0755 },
-		{ "root", NULL, 0, S_IFDIR | 0700 }, { "mnt", NULL, 0, S_IFDIR | 0755 } };
-	char links[ARRAY_SIZE(names)][32];
-	cleanup(free) char *agent = NULL, *busybox = NULL;
-	size_t length = 0, count = 3;
-	struct stat status;
-	int r = service_program(netboot->service, "berth-agent", &agent, e);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(paths) && !busybox; i++)
-		(void)!file_read(AT_FDCWD, paths[i], BUSYBOX_MAX, &busybox, &length, NULL);
-	if (busybox) {
-		files[count++] = (struct initial_file){ "bin/busybox", busybox, length, 0755 };
-		for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-			snprintf(links[i], sizeof(links[i]), "bin/%s", names[i]);
-			files[count++] =
-				(struct initial_file){ links[i], "busybox", 7, S_IFLNK | 0777 };
-		}
-	}
-	const struct initial_options options = { .kernel = kernel,
-		.agent = agent,
-		.modules = modules,
-		.is_choice = true,
-		.files = files,
-		.file_count = count };
-	r = initial_make(&options, &netboot->initial, e);
-	if (r == 0 && fstat(netboot->initial, &status) < 0)
-		r = error_errno(e, "look at the initial file system");
-	if (r == 0)
-		netboot->initial_bytes = (uint64_t)status.st_size;
-	return r;
-}
-
 static struct in_addr host_at(const struct netboot *netboot, uint32_t n)
 {
 	uint32_t mask = UINT32_MAX << (32 - netboot->prefix);
@@ -164,6 +116,64 @@ static bool is_true(struct service *service, const char *key, bool usual)
 	return value ? text_equal(value, "true") : usual;
 }
 
+static void is_over(struct netboot *netboot, const struct error *e)
+{
+	struct service *service = netboot->service;
+	off(netboot);
+	netboot->why = *e;
+	log_error("network boot is off: %s", e->text);
+	service_warning(service, "Network boot", "high", NULL, "/1.0/berth/servers",
+		"network boot is off: %s", e->text);
+	if (netboot->changed)
+		netboot->changed(service);
+}
+
+/* The last step: who boots finds all of it. */
+static void initial_made(void *data, int code, json_t *result, const struct error *e)
+{
+	struct service *service = data;
+	struct netboot *netboot = service->netboot;
+	struct error error = {};
+	/* Another one has taken its place, or is not wanted any more. */
+	if (code == -ECANCELED || !netboot)
+		return;
+	netboot->job = NULL;
+	netboot->initial_bytes = (uint64_t)json_integer_value(json_object_get(result, "bytes"));
+	if (code == 0) {
+		e = &error;
+		code = start_dhcp(netboot, &error);
+	}
+	if (code < 0) {
+		is_over(netboot, e);
+		return;
+	}
+	netboot->is_on = true;
+	netboot->why = (struct error){};
+	log_info("network boot is on interface=%s", netboot->interface);
+	if (netboot->changed)
+		netboot->changed(service);
+}
+
+static int make_initial(struct netboot *netboot, const char *kernel, struct error *e)
+{
+	cleanup(free) char *agent = NULL;
+	int r = service_program(netboot->service, "berth-agent", &agent, e);
+	if (r < 0)
+		return r;
+	netboot->initial = memfd_create("initrd", MFD_CLOEXEC);
+	if (netboot->initial < 0)
+		return error_errno(e, "make the initial file system");
+	error_set(&netboot->why, -ENOTCONN, "the provisioning network is being set up");
+	return job_start(netboot->service,
+		&(struct job_options){ .task = json_pack("{s:s, s:s, s:s}", "task", "initial",
+					       "kernel", kernel, "agent", agent),
+			.fds = { netboot->initial },
+			.fd_count = 1,
+			.done = initial_made,
+			.data = netboot->service },
+		&netboot->job, e);
+}
+
 static int on(struct netboot *netboot, const char *interface, struct error *e)
 {
 	struct service *service = netboot->service;
@@ -181,8 +191,6 @@ static int on(struct netboot *netboot, const char *interface, struct error *e)
 		r = find_kernel(netboot, &kernel, e);
 	if (r == 0)
 		r = make_initial(netboot, kernel, e);
-	if (r == 0)
-		r = start_dhcp(netboot, e);
 	return r;
 }
 
@@ -194,19 +202,9 @@ static void carry_out(void *data)
 	struct error e = {};
 	netboot->is_waiting = false;
 	off(netboot);
-	if (interface) {
-		if (on(netboot, interface, &e) == 0) {
-			netboot->is_on = true;
-			log_info("network boot is on interface=%s", interface);
-		} else {
-			off(netboot);
-			netboot->why = e;
-			log_error("network boot is off: %s", e.text);
-			service_warning(service, "Network boot", "high", NULL, "/1.0/berth/servers",
-				"network boot is off: %s", e.text);
-		}
-	}
-	if (netboot->changed)
+	if (interface && on(netboot, interface, &e) < 0)
+		is_over(netboot, &e);
+	else if (netboot->changed)
 		netboot->changed(service);
 }
 

@@ -20,8 +20,9 @@ struct netboot {
 	struct in_addr address;
 	uint32_t prefix;
 	uint16_t port;
-	char *kernel; /* path of the kernel's file */
-	int initial;  /* the initial file system */
+	char *kernel;    /* path of the kernel's file */
+	int initial;     /* the initial file system */
+	struct job *job; /* that makes it; NULL: none */
 	uint64_t initial_bytes;
 	bool has_discovery;
 	bool is_warm;                             /* servers wait with the agent running */

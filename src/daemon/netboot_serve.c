@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "daemon/config.h"
 #include "daemon/netboot.h"
+#include "daemon/netboot_pass.h"
 #include "daemon/server_agent.h"
 #include "daemon/server_boot.h"
 #include "daemon/server_work.h"
@@ -106,6 +107,27 @@ static void peer_of(const struct http_request *request, char text[INET6_ADDRSTRL
 		inet_ntop(AF_INET, &address.sin_addr, text, INET6_ADDRSTRLEN);
 }
 
+/* The server whose card has that address; NULL. */
+static struct server *server_of_peer(struct service *service, const char *peer)
+{
+	size_t length = strlen(peer);
+	for (struct server *at = service->servers->first; at; at = at->next) {
+		const char *host = server_text(at, "host") ?: "";
+		if (length && strcspn(host, "/") == length && strncmp(host, peer, length) == 0)
+			return at;
+	}
+	return NULL;
+}
+
+static void reply_pass(struct http_request *request)
+{
+	size_t length;
+	const uint8_t *program = netboot_pass_program(&length);
+	char *copy = alloc_array(length, char);
+	memcpy(copy, program, length);
+	http_reply_text(request, 200, "application/octet-stream", copy, length);
+}
+
 static void serve_file(struct service *service, struct http_request *request, const char *name)
 {
 	const struct netboot *netboot = service->netboot;
@@ -120,6 +142,11 @@ static void serve_file(struct service *service, struct http_request *request, co
 		peer_of(request, peer);
 		if (text_equal(http_request_method(request), "GET"))
 			log_info("a node's firmware boots over HTTP address=%s", peer);
+		const struct server *server = server_of_peer(service, peer);
+		if (server && !server_wants_agent(server)) {
+			reply_pass(request);
+			return;
+		}
 		reply_path(request, "/usr/lib/ipxe/ipxe.efi");
 	} else {
 		reply(request, 404, "there is no such file\n");
@@ -185,8 +212,8 @@ static void serve_boot(struct service *service, struct http_request *request, co
 		return;
 	}
 	if (!server_wants_agent(server)) {
-		/* The firmware goes on to the next device: its disk. */
-		reply(request, 200, "#!ipxe\nexit\n");
+		/* The firmware goes on to the next device: its disk. UEFI does so only after a failure. */
+		reply(request, 200, "#!ipxe\nexit 1\n");
 		return;
 	}
 	server_stage(server, "network");

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/netboot.h"
+#include "daemon/netboot_pass.h"
 #include "daemon/server_switch.h"
 #include "daemon/server_task.h"
 #include "model/json.h"
@@ -30,6 +31,7 @@ void server_agent_is_gone(struct server *server)
 {
 	server->work->agent_seen_ns = 0;
 	json_object_del(server->object, "boot");
+	netboot_pass_set(server->service, server_text(server, "host"), true);
 	if (server->work->answer) {
 		void (*answer)(void *, const char *) = TAKE_PTR(server->work->answer);
 		answer(server->work->answer_data, NULL);
@@ -133,6 +135,7 @@ void server_boot_agent(struct server *server)
 	json_object_set_new(server->object, "boot",
 		json_pack("{s:s, s:I}", "token", token, "since", (json_int_t)loop_wall_clock()));
 	server_keep(server);
+	netboot_pass_set(server->service, server_text(server, "host"), false);
 	/* Away from its owner's network before anything of ours runs on it. */
 	server_plug(server, 0, is_plugged);
 }

@@ -373,6 +373,9 @@ static int start(struct instance *instance, struct switching *switching, struct 
 {
 	struct server *server;
 	int r = own_server(instance, &server, e);
+	/* A snapshot that came to nothing keeps nobody from his server. */
+	if (r == 0 && server->state == SERVER_SAVING && server_has_failed(server))
+		r = server_go(server, SERVER_SAVED, NULL, NULL, e);
 	if (r == 0)
 		r = instance_move(instance, INSTANCE_START, e);
 	if (r < 0)

@@ -12,13 +12,17 @@
 #include "model/json.h"
 
 #define WORD_MAX    100
+#define KEYS        "/root/.ssh/authorized_keys"
 #define RECORDS_MAX 64
 
-static void add_files(struct text *text, const json_t *deployment)
+/* `only` NULL: all. */
+static void add_files(struct text *text, const json_t *deployment, const char *only)
 {
 	const json_t *files = json_object_get(deployment, "files");
 	for (size_t i = 0; i < json_array_size(files); i++) {
 		const json_t *file = json_array_get(files, i);
+		if (only && !text_equal(json_text(file, "path"), only))
+			continue;
 		const char *data = json_text(file, "data") ?: "";
 		size_t length = strlen(data);
 		cleanup(free) char *hex = alloc_array(2 * length + 1, char);
@@ -41,8 +45,10 @@ char *server_task_lines(const struct server *server, const char *name)
 			text_printf(&text, "disk %s\n", json_text(deployment, "disk"));
 		if (json_is_true(json_object_get(deployment, "is_plain")))
 			text_add(&text, "plain yes\n");
-		add_files(&text, deployment);
+		add_files(&text, deployment, NULL);
 	}
+	if (text_equal(name, "rescue"))
+		add_files(&text, deployment, KEYS);
 	if (text_equal(name, "save") && json_text(server->object, "disk"))
 		text_printf(&text, "disk %s\n", json_text(server->object, "disk"));
 	if (text_equal(name, "boot")) {

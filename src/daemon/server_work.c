@@ -218,7 +218,8 @@ void server_work_resume(struct server *server)
 		return;
 	set_deadline(server);
 	/* Without a provisioning network it can only wait for one. */
-	if (server_task(server->state) && !server->service->netboot->is_on)
+	if ((server_task(server->state) || server->state == SERVER_VERIFYING) &&
+		!server->service->netboot->is_on)
 		return;
 	const json_t *boot = json_object_get(server->object, "boot");
 	if (server_task(server->state) && json_is_object(boot)) {

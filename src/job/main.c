@@ -32,6 +32,7 @@ static const struct {
 	{ "pack", task_pack },
 	{ "unpack", task_unpack },
 	{ "backup-index", task_backup_index },
+	{ "initial", task_initial },
 	{ "join", task_join },
 	{ "digest", task_digest },
 	{ "remove", task_remove },

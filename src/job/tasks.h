@@ -83,3 +83,9 @@ int task_unikernel(struct task *task, json_t **ret, struct error *e) must_use;
  * closed, and makes it as large as the volume. A volume with other bytes stays as it is.
  */
 int task_ext2(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "initial": fds [out]; writes the initial file system that servers boot, of the `kernel` in a directory (lib/modules)
+ * with the `agent` as its init; answers {"bytes"}.
+ */
+int task_initial(struct task *task, json_t **ret, struct error *e) must_use;

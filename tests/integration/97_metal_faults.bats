@@ -66,6 +66,13 @@ responder_end() {
 	rm -f "$BERTH_BASE/responder.pid"
 }
 
+# The provisioning network is there a moment after the daemon.
+is_on() { eventually 30 in_net curl -s --noproxy '*' -o /dev/null http://10.77.0.1:8470/; }
+killed() {
+	berthd_restart KILL
+	is_on
+}
+
 # add [CONFIG]: the server m1; does not wait.
 add() {
 	[ $# -gt 0 ] || set -- '{}'
@@ -86,7 +93,8 @@ has_failed() {
 }
 
 # The node's side. boot: asks what to boot and keeps the token of the agent; fails if it shall boot its disk.
-node() { in_net curl -s --noproxy '*' -m 30 --interface 10.77.0.10 "$@"; }
+# The daemon may just have been restarted: a connection that is refused is tried again.
+node() { in_net curl -s --noproxy '*' --retry 10 --retry-delay 1 --retry-connrefused -m 30 --interface 10.77.0.10 "$@"; }
 boot() {
 	TOKEN=$(node http://10.77.0.1:8470/boot/52-54-00-77-00-01 | sed -n 's|.*agent/\([0-9a-f]*\) .*|\1|p')
 	[ -n "$TOKEN" ] && echo "$TOKEN" >"$BERTH_BASE/token"
@@ -100,6 +108,8 @@ inventory() {
 say() { node -X POST --data-binary "$2" "http://10.77.0.1:8470/agent/$TOKEN/$1"; }
 hello() { say hello "$(inventory "$@")"; }
 task() { node "http://10.77.0.1:8470/agent/$TOKEN/task"; }
+# loader URL: how many bytes of a program the node's firmware is given.
+loader() { node "$1" | wc -c; }
 # task_is NAME: asks until it is given that task, and keeps its serial number.
 task_is() {
 	local lines
@@ -233,37 +243,55 @@ ended() { api GET "$1/wait?timeout=30" | json '.metadata.err'; }
 }
 
 @test "the daemon is killed in every state and carries on" {
-	responder
+	responder stuck
 	add
+	state_is verifying
+	berthd_end KILL
+	responder
+	berthd_run
+	is_on
+	eventually 30 state_is inspecting
 	eventually 20 boot
-	berthd_restart KILL
+	killed
 	state_is inspecting
 	hello >/dev/null
 	task_is erase
-	berthd_restart KILL
+	killed
 	state_is cleaning
 	task_is erase
 	is_done "erased sda discard 5 1000000000"
 	eventually 10 state_is available
-	berthd_restart KILL
+	killed
 	state_is available
 	launch true >/dev/null
 	task_is deploy
 	[[ $(api GET /1.0/berth/servers/m1 | json '.metadata.owner.instance') == db ]]
-	berthd_restart KILL
+	killed
 	state_is deploying
 	task_is deploy
 	is_done "disk sda"
 	task_is boot
-	berthd_restart KILL
+	killed
 	state_is active
 	task_is boot || true
 	is_done "how kexec" || true
 	[ "$(server .owner.instance)" = db ]
+	api POST /1.0/instances/db/rescue '{}' >/dev/null
+	eventually 20 boot
+	killed
+	state_is rescue
+	hello >/dev/null
+	task_is rescue
+	is_done "" >/dev/null
+	killed
+	state_is rescue
+	[ "$(server .owner.instance)" = db ]
+	api_wait POST /1.0/instances/db/rescue '{"end":true}'
+	state_is active
 	lxc stop db --force || true
 	api_wait DELETE /1.0/instances/db
 	eventually 10 state_is cleaning
-	berthd_restart KILL
+	killed
 	state_is cleaning
 	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
 	! [[ $(server .owner) == *db* ]]
@@ -300,7 +328,7 @@ snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .op
 	eventually 20 boot
 	hello >/dev/null
 	task_is save
-	berthd_restart KILL
+	killed
 	state_is saving
 	task_is save
 	is_done $'bytes 100000256\ndigest 00' >/dev/null
@@ -334,6 +362,14 @@ snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .op
 	run lxc restore db s1
 	[[ $output == *"stop it first"* ]]
 	lxc stop db --force
+	# An agent that never calls: there is no snapshot, and the owner has the server.
+	api PATCH /1.0/berth/servers/m1 '{"config":{"bmc.deadline":"3s","boot.deadline":"1s"}}' >/dev/null
+	[[ $(ended "$(snapshot s3)") == *"3 starts"* ]]
+	api PATCH /1.0/berth/servers/m1 '{"config":{"bmc.deadline":"3s"}}' >/dev/null
+	[ "$(server .state)" = saving ]
+	lxc start db
+	state_is active
+	lxc stop db --force
 	lxc delete db
 	! find "$BERTH_DIR"/pools -path '*virtual-machines*' -name db | grep -q .
 	eventually 20 boot
@@ -359,8 +395,13 @@ snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .op
 	task_is deploy
 	is_done "disk sda"
 	[ "$(ovs-vsctl get port p1 tag)" = "[]" ]
+	[ "$(loader tftp://10.77.0.1/ipxe.efi)" -gt 100000 ]
+	[ "$(loader http://10.77.0.1:8470/files/ipxe.efi)" -gt 100000 ]
 	task_is boot
 	is_done "how kexec"
+	# Its firmware may look at the network first: it is given a program that ends at once.
+	[ "$(loader tftp://10.77.0.1/ipxe.efi)" = 1024 ]
+	[ "$(loader http://10.77.0.1:8470/files/ipxe.efi)" = 1024 ]
 	eventually 10 sh -c '[ "$(ovs-vsctl get port p1 tag)" = 100 ]'
 	lxc stop db --force
 	lxc start db
@@ -398,6 +439,8 @@ snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .op
 		sed -n 's|.*agent/\([0-9a-f]*\) .*|\1|p')
 	[ -n "$TOKEN" ]
 	hello
+	[ "$(api GET /1.0/berth/servers/node-525400770099 | json .metadata.state)" = enrolled ]
+	killed
 	[ "$(api GET /1.0/berth/servers/node-525400770099 | json .metadata.state)" = enrolled ]
 	[ "$(api GET /1.0/berth/servers/node-525400770099 | json .metadata.inventory.cpus.count)" = 4 ]
 	berth server remove node-525400770099
