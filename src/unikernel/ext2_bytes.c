@@ -6,6 +6,7 @@
  * once more. A number is set after what it points to has been written, and a block is free after nothing points to it.
  */
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "unikernel/ext2.h"
 
@@ -281,13 +282,20 @@ static int clear_tail(struct ext2_inode *inode, uint64_t size)
 		: -EIO;
 }
 
+/* Of a device its number stands there, of a short link its text. */
+static bool has_blocks(const struct ext2_inode *inode)
+{
+	return S_ISREG(inode->mode) || S_ISDIR(inode->mode) ||
+		(S_ISLNK(inode->mode) && inode->sectors);
+}
+
 int ext2_truncate(uint32_t number, struct ext2_inode *inode, uint64_t size)
 {
 	uint32_t gone[EXT2_DIRECT + LEVELS] = {};
 	uint64_t kept = (size + EXT2_BLOCK - 1) / EXT2_BLOCK, base = EXT2_DIRECT;
 	if (size > SIZE_MOST)
 		return -EFBIG;
-	bool is_shorter = size < ext2_size(inode);
+	bool is_shorter = has_blocks(inode) && size < ext2_size(inode);
 	int r = is_shorter ? clear_tail(inode, size) : 0;
 	if (r < 0)
 		return r;

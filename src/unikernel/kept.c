@@ -260,14 +260,16 @@ static int take_hiding(void)
 }
 
 /* An entry for what has an inode. */
-static int add_entry(struct kept *directory, const struct entry *entry, struct node *node)
+static int add_entry(struct kept *directory, struct entry *entry, struct node *node)
 {
 	uint32_t there = 0;
 	int r = ext2_add_entry(directory->number, &directory->inode, entry->name, entry->length,
 		node->kept->number, node->mode, &there);
+	entry->is_kept = r == 0 || r == -EEXIST;
 	if (r != -EEXIST)
 		return r;
 	/* What stands there hides a name of the image, or was hidden in memory before changes were kept. */
+	entry->is_over_image = true;
 	r = ext2_set_entry(
 		&directory->inode, entry->name, entry->length, node->kept->number, node->mode);
 	if (r == 0)
@@ -280,8 +282,7 @@ static int add_entry(struct kept *directory, const struct entry *entry, struct n
 static int keep_directory(struct node *directory);
 
 /* A node of the image, or in memory, gets its place on the volume. */
-static int keep(
-	struct node *directory, const struct entry *entry, struct node *node, uint64_t bytes)
+static int keep(struct node *directory, struct entry *entry, struct node *node, uint64_t bytes)
 {
 	int r = keep_directory(directory);
 	if (r < 0 || node->kept)
@@ -304,7 +305,7 @@ static int keep_directory(struct node *directory)
 	if (directory->kept)
 		return 0;
 	struct node *parent = directory->directory.parent;
-	const struct entry *entry = directory->named;
+	struct entry *entry = directory->named;
 	if (directory->in_memory || !entry || parent == directory)
 		return -ENOENT;
 	return keep(parent, entry, directory, 0);
@@ -372,9 +373,10 @@ static int on_unlink(struct node *directory, struct entry *entry, bool is_moving
 	int r = 0;
 	if (entry->is_over_image)
 		r = hide(directory, entry);
-	else if (node->kept)
+	else if (entry->is_kept)
 		r = ext2_remove_entry(&directory->kept->inode, entry->name, entry->length);
-	if (r < 0 || !node->kept)
+	/* A name of the image alone is none of the inode's. */
+	if (r < 0 || !entry->is_kept || !node->kept)
 		return r;
 	if (!node_is_directory(node))
 		return change_links(node->kept, -1);
@@ -536,6 +538,7 @@ static int lay_over(void *data, const char *name, uint32_t length, uint32_t numb
 		get_head(below->node, &inode);
 		kept->fill_below = below->node->fill;
 		below->node->fill = fill;
+		below->is_kept = true;
 		return 0;
 	}
 	if (below)
@@ -547,6 +550,7 @@ static int lay_over(void *data, const char *name, uint32_t length, uint32_t numb
 	if (!entry)
 		return -ENOMEM;
 	entry->is_over_image = is_over;
+	entry->is_kept = true;
 	return 0;
 }
 

@@ -25,6 +25,7 @@ struct entry {
 	uint32_t hash;
 	uint32_t length;
 	bool is_over_image; /* the image has this name, too */
+	bool is_kept;       /* the volume has it for this node */
 	char name[];
 };
 

@@ -188,8 +188,11 @@ int64_t opened_new(struct node *node, uint32_t flags, const char *path, struct f
 		return -ENOMEM;
 	file->node = node;
 	node_hold(node);
-	if ((flags & O_TRUNC) && S_ISREG(node->mode))
-		(void)node_truncate(node, 0);
+	int r = (flags & O_TRUNC) && S_ISREG(node->mode) ? node_truncate(node, 0) : 0;
+	if (r < 0) {
+		file_drop(file);
+		return r;
+	}
 	*ret = file;
 	return 0;
 }

@@ -152,3 +152,37 @@ alone() { in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev/
 	run "$TENDER" --root="$WORK/image" --address=10.9.0.2/24 -- busybox true
 	[[ $output == *"needs a network card"* ]]
 }
+
+@test "what is done to files on the volume is what Linux does, and stays; e2fsck finds it clean" {
+	local name a b f seed tree="$WORK/tree"
+	mkdir -p "$tree"/{bin,tmp,dev}
+	cp "$(command -v busybox)" "$tree/bin/busybox"
+	for name in sh mkdir rm mv ln chmod truncate rmdir find sort readlink stat md5sum; do ln -s busybox "$tree/bin/$name"; done
+	cp "$BATS_TEST_DIRNAME/tree_work" "$tree/tree_work"
+	for a in 0 1 2 3; do
+		for b in 0 1 2; do
+			mkdir -p "$tree/w/d$a/e$b"
+			for f in 0 1 2; do echo "image $a $b $f" >"$tree/w/d$a/e$b/f$f"; done
+		done
+	done
+	cp -a "$tree" "$WORK/native"
+	mknod "$WORK/native/dev/null" c 1 3
+	"$TENDER" --build "$tree" /bin/busybox "$WORK/tree.img" busybox
+	truncate -s 32M "$WORK/volume"
+	mke2fs -q -t ext2 -b 4096 -I 256 -m 0 -O none,filetype,sparse_super,large_file,ext_attr "$WORK/volume"
+	for seed in 3 4 1; do
+		chroot "$WORK/native" /bin/busybox sh /tree_work "$seed"
+		timeout 60 "$TENDER" --root="$WORK/tree.img" --volume="$WORK/volume" -- busybox sh /tree_work "$seed" </dev/null
+		e2fsck -fn "$WORK/volume"
+		diff <(chroot "$WORK/native" /bin/busybox sh /tree_work look) \
+			<(timeout 60 "$TENDER" --root="$WORK/tree.img" --volume="$WORK/volume" -- busybox sh /tree_work look </dev/null)
+	done
+	# Written with nobody else's hands: the kernel lays the two over each other.
+	if mkdir -p "$WORK"/{upper,merged} && mount -o loop,ro "$WORK/volume" "$WORK/upper" 2>/dev/null; then
+		if mount -t overlay -o "ro,lowerdir=$WORK/upper:$WORK/tree" none "$WORK/merged" 2>/dev/null; then
+			diff <(chroot "$WORK/native" /bin/busybox sh /tree_work look) <(chroot "$WORK/merged" /bin/busybox sh /tree_work look)
+			umount "$WORK/merged"
+		fi
+		umount "$WORK/upper"
+	fi
+}

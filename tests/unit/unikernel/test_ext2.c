@@ -217,6 +217,26 @@ static void directories_hold_many_names(void)
 	unlink(image);
 }
 
+/* A short link's text stands where other files have the numbers of their blocks. */
+static void a_links_text_is_no_list_of_blocks(void)
+{
+	fresh();
+	uint64_t before = ext2_blocks_free();
+	int64_t number = ext2_new_inode(EXT2_ROOT, false);
+	expect(number > 0);
+	struct ext2_inode link = { .mode = S_IFLNK | 0777, .size = 8, .extra_size = 32 };
+	link.block[0] = 50; /* "2\0\0\0": a block that is in use */
+	link.block[1] = 60;
+	expect_equal(ext2_truncate((uint32_t)number, &link, 0), 0);
+	link.dtime = 1700000000;
+	expect_equal(ext2_write_inode((uint32_t)number, &link), 0);
+	ext2_free_inode((uint32_t)number, false);
+	expect_equal(ext2_blocks_free(), before);
+	ext2_close();
+	expect_equal(judge("-n"), 0);
+	unlink(image);
+}
+
 static void what_is_no_ext2_of_ours_is_left_alone(void)
 {
 	fresh();
@@ -236,6 +256,7 @@ static const struct test tests[] = {
 	{ "what is written is read, and e2fsck finds it clean", what_is_written_is_read_and_clean },
 	{ "the power may go at any write: e2fsck repairs it by itself", power_may_go_at_any_write },
 	{ "directories hold many names", directories_hold_many_names },
+	{ "a link's text is no list of blocks", a_links_text_is_no_list_of_blocks },
 	{ "what is no ext2 of ours is left alone", what_is_no_ext2_of_ours_is_left_alone },
 };
 TEST_MAIN(tests)
