@@ -70,6 +70,8 @@ enum runner_event_kind {
 	RUNNER_EVENT_READY = 3,    /* the guest said that it is up (vmm, agent) */
 	RUNNER_EVENT_PANIC = 4,    /* the guest said that it is lost (vmm) */
 	RUNNER_EVENT_REBOOT = 5,   /* the guest wants to be started again */
+	RUNNER_EVENT_ROOM =
+		6, /* value 0: a disk's volume is full and the machine waits; 1: it goes on (vmm) */
 };
 
 struct runner_header {

@@ -43,6 +43,22 @@ static void client_gone(void *data)
 	asked_free(data);
 }
 
+/* A machine's disk is its guest's alone: it is asked, while it runs. */
+static int can_reach(const struct instance *instance, struct error *e)
+{
+	if (!(instance->kind->can & KIND_CAN_FILES))
+		return error_set(
+			e, -EOPNOTSUPP, "The files of a %s can't be reached", instance->kind->name);
+	if (!(instance->kind->can & KIND_IS_MACHINE))
+		return 0;
+	if (!instance->live)
+		return error_set(e, -EINVAL, "The files of a %s are reached while it runs only",
+			instance->kind->name);
+	if (instance->state == INSTANCE_FROZEN)
+		return error_set(e, -EINVAL, "Instance is frozen");
+	return 0;
+}
+
 static int request_file_path(struct service *service, struct request *request,
 	struct instance **ret, char **ret_path, struct error *e)
 {
@@ -53,9 +69,9 @@ static int request_file_path(struct service *service, struct request *request,
 		return r;
 	if (!path || !path[0])
 		return error_set(e, -EINVAL, "path: is missing");
-	if (!((*ret)->kind->can & KIND_CAN_FILES))
-		return error_set(
-			e, -EOPNOTSUPP, "The files of a %s can't be reached", (*ret)->kind->name);
+	r = can_reach(*ret, e);
+	if (r < 0)
+		return r;
 	*ret_path = alloc_printf("%s%s", path[0] == '/' ? "" : "/", path);
 	return 0;
 }
@@ -417,9 +433,13 @@ static int get_sftp(struct service *service, struct request *request, struct err
 		return r;
 	if (!text_equal(protocol, "sftp"))
 		return error_set(e, -EINVAL, "Upgrade: must be sftp");
-	if (!(instance->kind->can & KIND_CAN_FILES))
-		return error_set(
-			e, -EOPNOTSUPP, "The files of a %s can't be reached", instance->kind->name);
+	r = can_reach(instance, e);
+	if (r == 0 && (instance->kind->can & KIND_IS_MACHINE))
+		r = error_set(e, -EOPNOTSUPP,
+			"The files of a %s are not served as SFTP: use lxc file or berth file",
+			instance->kind->name);
+	if (r < 0)
+		return r;
 	struct upgrade *upgrade = alloc(struct upgrade);
 	*upgrade = (struct upgrade){ service, alloc_text(instance->project),
 		alloc_text(instance->name) };

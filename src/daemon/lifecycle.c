@@ -25,6 +25,7 @@
 #include "host/cgroup.h"
 #include "model/json.h"
 
+#define NO_ROOM_WARNING "A machine waits for room on its volume"
 #define RESTARTS_MAX    10 /* within RESTARTS_NS */
 #define RESTARTS_NS     (60 * NS_PER_SEC)
 #define PATIENT_NS      (3 * NS_PER_MS)
@@ -268,6 +269,17 @@ static void is_out_of_memory(struct live *live)
 		url, "%u processes were killed for want of memory", live->oom_kills);
 }
 
+static void has_room(struct live *live, bool is_there)
+{
+	struct instance *instance = live->instance;
+	cleanup(free) char *url = instance_url(instance);
+	if (is_there)
+		service_warning_resolve(instance->service, NO_ROOM_WARNING, instance->project, url);
+	else
+		service_warning(instance->service, NO_ROOM_WARNING, "high", instance->project, url,
+			"The volume of a disk is full: the machine stands still until there is room");
+}
+
 static void remove_again(void *data)
 {
 	struct life *life = data;
@@ -395,6 +407,8 @@ static void is_gone(struct live *live)
 			"The runner ended before the instance ran; see runner.log");
 	if (live->is_running && !live->has_exited)
 		log_warning("runner lost instance=%s", instance->name);
+	if (instance->kind->can & KIND_IS_MACHINE)
+		has_room(live, true);
 	source_free(life->timer);
 	life->timer = NULL;
 	launch_undo(live, undone, life);
@@ -404,6 +418,7 @@ static const struct live_calls calls = {
 	.running = is_running,
 	.gone = is_gone,
 	.oom = is_out_of_memory,
+	.room = has_room,
 };
 
 static void stop_too_slow(void *data)

@@ -192,6 +192,8 @@ static void event_received(struct live *live, const struct runner_event *event)
 		live->calls->oom(live);
 	} else if (event->kind == RUNNER_EVENT_REBOOT) {
 		live->wants_reboot = true;
+	} else if (event->kind == RUNNER_EVENT_ROOM) {
+		live->calls->room(live, event->value != 0);
 	}
 }
 

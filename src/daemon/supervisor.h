@@ -23,6 +23,8 @@ struct live_calls {
 		struct live *live);      /* the first process runs; once, and once after adoption */
 	void (*gone)(struct live *live); /* the runner has ended, for whatever reason */
 	void (*oom)(struct live *live);  /* `oom_kills` has grown */
+	/* A disk's volume is full: a machine stands still until there is room; and then. */
+	void (*room)(struct live *live, bool is_there);
 };
 
 /* An answer of the runner: 0, or a negative errno and why. `bytes` are what came, header included. */

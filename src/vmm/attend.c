@@ -259,7 +259,7 @@ void attendant_done(struct attendant *attendant)
 
 static void on_detached(void *data)
 {
-	attendant_event(data, RUNNER_EVENT_DETACHED);
+	attendant_event(data, RUNNER_EVENT_DETACHED, 0);
 }
 
 static void put(void *data, const void *bytes, size_t count)
@@ -313,10 +313,10 @@ void attendant_status(struct attendant *attendant, enum runner_status status)
 			status == RUNNER_EXITED ? -1 : attendant->pidfd);
 }
 
-void attendant_event(struct attendant *attendant, enum runner_event_kind kind)
+void attendant_event(struct attendant *attendant, enum runner_event_kind kind, uint64_t value)
 {
 	if (attendant->control)
-		control_tell_event(attendant->control, kind, 0);
+		control_tell_event(attendant->control, kind, value);
 }
 
 static void write_exit(struct attendant *attendant, const char *why)

@@ -38,6 +38,6 @@ int attendant_serve(struct attendant *attendant, struct assembly *assembly,
 	struct terminal *terminal, struct error *e) must_use;
 
 void attendant_status(struct attendant *attendant, enum runner_status status);
-void attendant_event(struct attendant *attendant, enum runner_event_kind kind);
+void attendant_event(struct attendant *attendant, enum runner_event_kind kind, uint64_t value);
 /* The end: `wait_status` as of wait(2); `why` is NULL unless the machine could not be started. */
 void attendant_end(struct attendant *attendant, int wait_status, int code, const char *why);

@@ -54,7 +54,7 @@ static void restart(struct monitor *monitor, const char *why)
 		end(monitor, 0, why);
 		return;
 	}
-	attendant_event(&monitor->attendant, RUNNER_EVENT_REBOOT);
+	attendant_event(&monitor->attendant, RUNNER_EVENT_REBOOT, 0);
 	log_info("machine starts again name=%s reason=%s", monitor->assembly.plan.name, why);
 	int r = machine_reset(machine, &e);
 	if (r == 0)
@@ -89,7 +89,8 @@ static void ended(void *data, enum machine_end how, int code)
 
 static void stalled(void *data, bool is_stalled)
 {
-	const struct monitor *monitor = data;
+	struct monitor *monitor = data;
+	attendant_event(&monitor->attendant, RUNNER_EVENT_ROOM, !is_stalled);
 	if (is_stalled)
 		log_warning("machine waits for room on its volume name=%s",
 			monitor->assembly.plan.name);

@@ -64,6 +64,10 @@ teardown_file() { berthd_stop; }
 @test "paused it stands still, and goes on" {
 	lxc pause a
 	[ "$(lxc list -f csv -c s)" = FROZEN ]
+	if is_machine; then
+		run lxc file pull a/etc/passwd -
+		[[ $output == *"Instance is frozen"* ]]
+	fi
 	lxc start a
 	[ "$(lxc list -f csv -c s)" = RUNNING ]
 	[ "$(lxc exec a -- echo on)" = on ]
@@ -87,7 +91,15 @@ teardown_file() { berthd_stop; }
 }
 
 @test "stopped in order it is published, and the image makes the same again" {
+	if is_machine; then
+		run incus file pull a/etc/passwd -
+		[[ $output == *"not served as SFTP"* ]]
+	fi
 	lxc stop a --timeout 60
+	if is_machine; then
+		run lxc file pull a/etc/passwd -
+		[[ $output == *"while it runs only"* ]]
+	fi
 	lxc publish a --alias published
 	kind_launch p published
 	[ "$(lxc exec p -- cat /root/word)" = before ]

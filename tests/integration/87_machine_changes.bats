@@ -107,6 +107,24 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	[[ $output == *"not directories"* ]]
 }
 
+@test "a full volume behind a disk stops the machine with a warning, and it goes on when there is room" {
+	mkdir "$BERTH_BASE/small"
+	# The daemon has mounts of its own.
+	in_mounts() { nsenter --mount -t "$(berthd_pid)" "$@"; }
+	in_mounts mount -t tmpfs -o size=4M berth-small "$BERTH_BASE/small"
+	in_mounts truncate -s 16M "$BERTH_BASE/small/disk"
+	lxc config device add m small disk source="$BERTH_BASE/small/disk"
+	eventually 20 lxc exec m -- test -b /dev/vdc
+	lxc exec m -- dd if=/dev/zero of=/dev/vdc bs=65536 count=128 conv=fsync 3>&- &
+	writer=$!
+	eventually 60 sh -c 'lxc query /1.0/warnings?recursion=1 | jq -e "any(.[]; (.last_message | contains(\"until there is room\")) and .status == \"new\")"'
+	in_mounts mount -o remount,size=32M "$BERTH_BASE/small"
+	wait $writer
+	eventually 20 sh -c 'lxc query /1.0/warnings?recursion=1 | jq -e "any(.[]; (.last_message | contains(\"until there is room\")) and .status == \"resolved\")"'
+	lxc config device remove m small
+	in_mounts umount "$BERTH_BASE/small"
+}
+
 @test "a disk's rate is changed and holds" {
 	lxc config device override m root limits.max=2MiB 2>/dev/null || lxc config device set m root limits.max 2MiB
 	SECONDS=0
