@@ -280,6 +280,11 @@ static void work(struct websocket *websocket, bool can_read)
 	int s = websocket->is_freed ? 0 : wslay_event_send(websocket->wslay);
 	if (s == 0 && !websocket->is_freed && queue_close(websocket))
 		s = wslay_event_send(websocket->wslay);
+	if (s < 0 && r == 0 && !websocket->is_closing) {
+		/* Who takes nothing any more may have sent something before: the end is where reading ends. */
+		wslay_event_shutdown_write(websocket->wslay);
+		s = 0;
+	}
 	if (s == 0 && websocket->is_full &&
 		websocket_queued_bytes(websocket) < WEBSOCKET_ROOM_BYTES) {
 		websocket->is_full = false;

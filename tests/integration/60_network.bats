@@ -430,7 +430,7 @@ asks_outside() { outside socat -T 2 - "TCP:$1:$2,connect-timeout=2" </dev/null; 
 	[[ $(asks_outside 192.0.2.9 8088) == "from a 192.0.2.2" ]]
 	[[ $(asks_outside 192.0.2.9 8091) == "from a 192.0.2.2" ]]
 	[[ $(inside b socat -T 2 - TCP:192.0.2.9:8088,connect-timeout=2 </dev/null) == "from a"* ]]
-	[[ $(echo | outside timeout 3 socat -t 2 - UDP:192.0.2.9:5353) == udp ]]
+	eventually 5 eval '[[ $(echo | outside timeout 3 socat -t 2 - UDP:192.0.2.9:5353) == udp ]]'
 	[ "$(pgrep -fc 'berth-container proxy' || true)" = "$proxies" ]
 	# What another has is not taken, and what was there stays.
 	run lxc config device add b web proxy nat=true listen=tcp:192.0.2.9:8090 connect=tcp:0.0.0.0:80

@@ -194,6 +194,34 @@ static void a_paused_websocket_whose_peer_vanishes_does_not_spin(void)
 	stop();
 }
 
+static void pause_it(void *data, bool is_text, const char *bytes, size_t length)
+{
+	on_received(data, is_text, bytes, length);
+	websocket_pause(server.websocket, true);
+}
+
+static void what_a_gone_peer_sent_is_read_though_nothing_can_be_sent_to_it(void)
+{
+	/* "one", a ping that is to be answered, 60000 bytes; masked with 0. */
+	static const unsigned char sent[] = { 0x81, 0x83, 0, 0, 0, 0, 'o', 'n', 'e', 0x89, 0x80, 0,
+		0, 0, 0, 0x82, 0xfe, 0xea, 0x60, 0, 0, 0, 0 };
+	static const char bytes[60000];
+	static const struct websocket_calls pausing = { pause_it, on_drained, on_closed };
+	start(NULL, 0);
+	websocket_set_calls(server.websocket, &pausing, &server);
+	expect_equal(write(client_fd, sent, sizeof(sent)), sizeof(sent));
+	expect_equal(write(client_fd, bytes, sizeof(bytes)), sizeof(bytes));
+	websocket_free(TAKE_PTR(client.websocket));
+	for (int i = 0; i < 20 && !server.is_closed; i++) {
+		turn(2);
+		if (server.websocket)
+			websocket_pause(server.websocket, false);
+	}
+	expect_equal(server.bytes, 3 + sizeof(bytes));
+	expect(server.is_closed);
+	stop();
+}
+
 static void a_broken_frame_closes(void)
 {
 	int ends[2];
@@ -255,6 +283,8 @@ static const struct test tests[] = {
 	{ "a peer that vanishes is told", a_peer_that_vanishes_is_told },
 	{ "a paused websocket whose peer vanishes does not spin and loses nothing",
 		a_paused_websocket_whose_peer_vanishes_does_not_spin },
+	{ "what a peer that is gone had sent is read, though nothing can be sent to it",
+		what_a_gone_peer_sent_is_read_though_nothing_can_be_sent_to_it },
 	{ "a broken frame closes", a_broken_frame_closes },
 	{ "a text without end is refused", a_text_without_end_is_refused },
 	{ "a call may free the websocket", a_call_may_free_the_websocket },
