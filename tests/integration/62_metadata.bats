@@ -21,8 +21,8 @@ teardown_file() { berthd_stop; }
 # fetch NAME PATH: what the instance reads.
 fetch() { lxc exec "$1" -- busybox timeout 4 busybox wget -qO- "http://169.254.169.254$2"; }
 address() { api GET "/1.0/instances/$1" | json '.metadata.config["volatile.eth0.ipv4.address"]'; }
-# raw NAME REQUEST: sends it and shows the answer.
-raw() { printf "$2" | lxc exec "$1" -- busybox timeout 4 busybox nc -w 3 169.254.169.254 80; }
+# raw NAME REQUEST: sends it and shows the answer. Who closes at once is taken for gone.
+raw() { { printf "$2"; sleep 1; } | lxc exec "$1" -- busybox timeout 4 busybox nc -w 3 169.254.169.254 80; }
 
 @test "each instance reads its own: as EC2, as a NoCloud seed, as OpenStack" {
 	[[ $(fetch a /latest/user-data) == *"secret: of-a"* ]]
@@ -47,6 +47,14 @@ later: yes'
 	eventually 5 sh -c "lxc exec a -- busybox wget -qO- http://169.254.169.254/latest/user-data | grep -q later"
 	lxc config set a cloud-init.user-data='#cloud-config
 secret: of-a'
+}
+
+@test "who shall not know of the guest API reads nothing here, either" {
+	lxc config set b security.guestapi=false
+	eventually 5 sh -c '! lxc exec b -- busybox timeout 4 busybox wget -qO- http://169.254.169.254/latest/user-data'
+	[[ $(fetch a /latest/user-data) == *"of-a"* ]]
+	lxc config unset b security.guestapi
+	eventually 5 sh -c 'lxc exec b -- busybox timeout 4 busybox wget -qO- http://169.254.169.254/latest/user-data'
 }
 
 @test "tokens are given out as clients of EC2 want them, and a wrong one is refused" {
