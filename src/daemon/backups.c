@@ -306,7 +306,9 @@ static void snapshot_taken(void *data, int code, const struct error *e)
 static int options_check(const struct instance *instance, const char *compression, struct error *e)
 {
 	static const char *const known[] = { "gzip", "zstd", "xz", "none" };
-	(void)instance;
+	if (instance->kind->can & KIND_IS_SERVER)
+		return error_set(e, -EOPNOTSUPP,
+			"The disk of a server is not on this host: take a snapshot, and publish that");
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
 		if (text_equal(compression, known[i]))
 			return 0;

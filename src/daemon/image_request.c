@@ -14,6 +14,7 @@
 #include "daemon/image_fetch.h"
 #include "daemon/image_import.h"
 #include "daemon/image_store.h"
+#include "daemon/instances.h"
 #include "daemon/operation.h"
 #include "daemon/projects.h"
 #include "daemon/storage.h"
@@ -376,6 +377,11 @@ static int create_from_instance(struct service *service, struct request *request
 	struct root_search search = { .project = request_project(request), .name = name };
 	volumes_each(service->storage, match_root, &search);
 	cleanup(free) char *pool = search.pool;
+	const struct instance *instance = instance_find(service, request_project(request), name);
+	if (instance && (instance->kind->can & KIND_IS_SERVER) && !slash)
+		return error_set(e, -EOPNOTSUPP,
+			"source.name: the disk of a server is not on this host: take a snapshot, and publish "
+			"that");
 	if (!pool)
 		return error_set(e, -ENOENT, "source.name: there is no instance \"%s\"", name);
 	struct volume_ref root = { .pool = pool,
