@@ -24,7 +24,8 @@ static int status_of(const uint16_t *calls, size_t count, uint16_t number)
 		struct error e;
 		if (jail_enter(&jail, &e) < 0)
 			_exit(2);
-		_exit(syscall(number) < 0 && errno == ENOSYS ? 0 : 1);
+		/* Not _exit(), before which a sanitizer has calls of its own to make. */
+		syscall(SYS_exit_group, syscall(number) < 0 && errno == ENOSYS ? 0 : 1);
 	}
 	int status = -1;
 	expect_equal(waitpid(pid, &status, 0), pid);
