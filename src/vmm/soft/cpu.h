@@ -188,12 +188,11 @@ struct tlb_entry {
 
 struct tlb {
 	struct tlb_entry entries[TLB_SIZE];
-	uint16_t newest
-		[TLB_SIZE]; /* of the slot and the one beside, which was filled last; half are used */
-	uint64_t used[TLB_SIZE /
-		64]; /* bits of entries that hold something, so that a flush touches no other */
-	uint64_t large
-		[2]; /* hashes of large pages in the user's half of addresses, in the kernel's */
+	/* Of a slot and the one beside, the one that was filled last; half of these are used. */
+	uint16_t newest[TLB_SIZE];
+	/* Bits of entries that hold something, and of those that are not global: a flush touches no other. */
+	uint64_t used[TLB_SIZE / 64], local[TLB_SIZE / 64];
+	uint64_t large[2]; /* hashes of large pages in each half of the addresses */
 };
 
 enum tlb_kind { TLB_KERNEL, TLB_SMAP, TLB_USER, TLB_KINDS };
@@ -217,7 +216,7 @@ struct walk_table {
 #define WALK_NONE   UINT64_MAX
 
 #define FETCH_SIZE 128 /* for each half of the addresses */
-#define FETCH_BITS 65536
+#define FETCH_BITS 16384
 #define JUMP_SIZE  4096
 
 struct jump_entry {
@@ -355,8 +354,9 @@ struct cpu {
 	uint32_t native_site;
 	uint32_t native_links
 		[2];        /* generations of links between pages: of the kernel, of the user */
-	uint32_t irq_waits; /* interrupts were off when one may have come: look again */
+	uint32_t irq_waits; /* interrupts were off when one had come: look again */
 	uint8_t lacks;      /* LIVE_... that the host's registers do not hold */
+	uint8_t lacked;     /* when translated code was left */
 	/* Code was fetched by the kernel from the user's half, or from the kernel's through an entry not global. */
 	bool has_local_kernel;
 	/* Hashes of pages and of large pages in each half that code was fetched from. */
@@ -371,6 +371,13 @@ struct cpu {
 };
 
 enum { LEAVE_FAULT = 1, LEAVE_EXIT, LEAVE_AGAIN };
+
+/* One instruction at a time, with everything that counts only between two. */
+static inline bool cpu_must_step(const struct cpu *cpu)
+{
+	return (cpu->rflags_rest & (FLAG_TF | FLAG_RF)) || cpu->shadow || cpu->io_count ||
+		cpu->has_code_breakpoints || cpu->has_data_breakpoints;
+}
 
 /* Registers by their byte offset. Narrow views may alias. */
 typedef uint8_t __attribute__((__may_alias__)) reg8;

@@ -178,7 +178,7 @@ static void one_byte(const struct insn *insn, struct effect *effect)
 		break;
 	case 0x8c:
 		/* The low half is zero-extended in 64 bits alike. */
-		if (!insn->is_memory && insn->operand_bytes != 2 && (insn->modrm >> 3 & 7) < 6)
+		if ((insn->is_memory || insn->operand_bytes != 2) && (insn->modrm >> 3 & 7) < 6)
 			effect->class = EFFECT_SELECTOR;
 		break;
 	case 0x8d:
@@ -235,6 +235,9 @@ static void one_byte(const struct insn *insn, struct effect *effect)
 		break;
 	case 0xc9:
 		effect->class = insn->operand_bytes == 8 ? EFFECT_LEAVE : EFFECT_OTHER;
+		break;
+	case 0xe3:
+		effect->class = insn->address_bytes == 8 ? EFFECT_IF_ZERO : EFFECT_OTHER;
 		break;
 	case 0xe8:
 		effect->class = EFFECT_CALL;
@@ -327,6 +330,9 @@ static void two_byte(const struct insn *insn, struct effect *effect)
 			effect->class = insn->pp == PP_NONE ? EFFECT_ACCESS : EFFECT_OTHER;
 		else if (insn->modrm == 0xf8)
 			effect->class = insn->pp == PP_NONE ? EFFECT_SWAP_GS : EFFECT_OTHER;
+		break;
+	case 0x20:
+		effect->class = which == 2 || which == 3 ? EFFECT_CONTROL : EFFECT_OTHER;
 		break;
 	case 0x31:
 		effect->class = EFFECT_TIME_STAMP;

@@ -24,7 +24,7 @@ uint16_t flow_live_at(struct writing *w, int64_t offset)
 		struct effect effect = effect_of(&insn);
 		live |= effect.reads & ~killed;
 		bool goes = effect.class == EFFECT_CONDITION || effect.class == EFFECT_OTHER ||
-			effect.class >= EFFECT_CALL;
+			effect.class == EFFECT_IF_ZERO || effect.class >= EFFECT_CALL;
 		if (goes && effect.class != EFFECT_DIRECTION && effect.class != EFFECT_ACCESS)
 			break;
 		killed |= effect.kills;
@@ -49,6 +49,7 @@ static uint32_t link_site(struct writing *w, int64_t target)
 	site->count++;
 	site->access = step_now(w)->effect.class == EFFECT_JUMP ||
 			step_now(w)->effect.class == EFFECT_CONDITION ||
+			step_now(w)->effect.class == EFFECT_IF_ZERO ||
 			step_now(w)->effect.class == EFFECT_CALL
 		? ACCESS_EXECUTE
 		: ACCESS_NONE;
@@ -159,6 +160,16 @@ static bool condition(struct writing *w)
 	int64_t target = flow_target(step);
 	block_need_flags(w, HOST_T2);
 	link_condition(w, step->insn.opcode & 15, target, step_now(w)->live_target);
+	return true;
+}
+
+/* JRCXZ reads no flags and reaches no further than this. */
+static bool if_zero(struct writing *w)
+{
+	EMIT(&w->to, 0xe3, 5);
+	uint8_t *over = emit_jump(&w->to);
+	flow_link(w, flow_target(step_now(w)), step_now(w)->live_target);
+	emit_set_target(over, w->to.at);
 	return true;
 }
 
@@ -310,6 +321,8 @@ bool flow(struct writing *w)
 	}
 	case EFFECT_CONDITION:
 		return condition(w);
+	case EFFECT_IF_ZERO:
+		return if_zero(w);
 	case EFFECT_CALL:
 		return call(w);
 	case EFFECT_RETURN:

@@ -510,6 +510,7 @@ bool generate(struct writing *w)
 	case EFFECT_INTERRUPTS:
 	case EFFECT_SWAP_GS:
 	case EFFECT_TIME_STAMP:
+	case EFFECT_CONTROL:
 	case EFFECT_DIRECTION:
 	case EFFECT_ACCESS:
 		return generate_system(w);
@@ -527,6 +528,7 @@ bool generate(struct writing *w)
 	case EFFECT_OTHER:
 	case EFFECT_JUMP:
 	case EFFECT_CONDITION:
+	case EFFECT_IF_ZERO:
 	case EFFECT_CALL:
 	case EFFECT_RETURN:
 	case EFFECT_JUMP_INDIRECT:

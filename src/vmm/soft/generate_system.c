@@ -18,10 +18,32 @@ static bool direction(struct writing *w)
 static bool selector(struct writing *w)
 {
 	const struct insn *insn = &step_now(w)->insn;
-	uint32_t host = host_register(insn->rm);
+	struct host_operand slot = { .base = HOST_T1, .index = HOST_NONE };
 	size_t at = AT(segments) + (insn->modrm >> 3 & 7) * sizeof(struct cpu_segment) +
 		offsetof(struct cpu_segment, selector);
+	if (insn->is_memory) {
+		block_begin_checks(w);
+		block_address(w, insn);
+		block_access(w, 2, ACCESS_WRITE, false, true);
+		block_op_cpu(w, EMIT_0F, 0xb7, HOST_T2, at); /* movzx */
+		EMIT(&w->to, 0x66);
+		emit_op(&w->to, 0, 0x89, HOST_T2, &slot);
+		return true;
+	}
+	uint32_t host = host_register(insn->rm);
 	block_op_cpu(w, EMIT_0F, 0xb7, host == HOST_NONE ? HOST_T1 : host, at); /* movzx */
+	if (host == HOST_NONE)
+		emit_store(&w->to, AT(r) + 8 * insn->rm, HOST_T1);
+	return true;
+}
+
+static bool from_control(struct writing *w)
+{
+	const struct insn *insn = &step_now(w)->insn;
+	uint32_t host = host_register(insn->rm);
+	if (w->mode == NATIVE_USER || insn->reg > 3)
+		return false;
+	emit_load(&w->to, host == HOST_NONE ? HOST_T1 : host, insn->reg == 2 ? AT(cr2) : AT(cr3));
 	if (host == HOST_NONE)
 		emit_store(&w->to, AT(r) + 8 * insn->rm, HOST_T1);
 	return true;
@@ -130,6 +152,8 @@ bool generate_system(struct writing *w)
 	switch (step_now(w)->effect.class) {
 	case EFFECT_SELECTOR:
 		return selector(w);
+	case EFFECT_CONTROL:
+		return from_control(w);
 	case EFFECT_PUSH_FLAGS:
 		return push_flags(w);
 	case EFFECT_INTERRUPTS:

@@ -133,6 +133,35 @@ static struct next at_offset(const struct cpu *cpu, uint32_t offset, uint32_t li
 	return (struct next){ .code = code_at(cpu->native, offset), .live = live };
 }
 
+/*
+ * After the interpreter has done an instruction: straight to a block that jumps have found before, if nothing else
+ * is to be done. The user's vectors stay where they were.
+ */
+static struct next go_on(struct cpu *cpu, uint32_t cpl)
+{
+	struct native *native = cpu->native;
+	if (wants_attention(cpu) || native->is_checked || cpu->event_is_pending || cpu->trap_dr6 ||
+		cpu->activity != CPU_ACTIVE || cpu_must_step(cpu) || !native_can(cpu))
+		return (struct next){};
+	const struct native_jump *jumps = cpu->native_jumps[mode_of(cpu)];
+	uint32_t at = cpu->rip & (NATIVE_JUMPS - 1);
+	at = jumps[at].rip == cpu->rip ? at : at ^ 1;
+	uint32_t live = cpl == 3 && cpu->cpl == 3 ? (uint8_t)~cpu->lacked : 0;
+	if (jumps[at].rip != cpu->rip || (live & ~fallback_available(cpu)))
+		return (struct next){};
+	cpu->r[R_CODE] = cpu->rip & PAGE_MASK;
+	return (struct next){ .code = jumps[at].code, .live = live };
+}
+
+/* The interpreter does the instruction. */
+static struct next call_out(struct cpu *cpu, const struct site *site)
+{
+	uint32_t cpl = cpu->cpl;
+	cpu->rip = cpu->r[R_CODE] + site->offset;
+	fallback_one(cpu);
+	return go_on(cpu, cpl);
+}
+
 /* A jump out of the 48 bits is the instruction's own fault; a call has pushed already. */
 static struct next bad_target(struct cpu *cpu, const struct site *site)
 {
@@ -211,9 +240,7 @@ static struct next look(struct cpu *cpu)
 		return (struct next){};
 	case SITE_CALLOUT:
 	default:
-		cpu->rip = cpu->r[R_CODE] + site->offset;
-		fallback_one(cpu);
-		return (struct next){};
+		return call_out(cpu, site);
 	}
 }
 

@@ -91,6 +91,8 @@ static void write_leave(struct emitter *to)
 	in_cpu(to, EMIT_0F | EMIT_WIDE, 0xae, 0, AT(fx)); /* fxsave64 */
 	EMIT(to, 0xdb, 0xe3);                             /* fninit */
 	here(to, no_x87);
+	in_cpu(to, EMIT_0F, 0xb6, HOST_RAX, AT(lacks)); /* movzx eax */
+	in_cpu(to, 0, 0x88, HOST_RAX, AT(lacked));
 	in_cpu(to, 0, 0xc6, 0, AT(lacks)); /* mov byte, 0xff */
 	EMIT(to, 0xff);
 	emit_load(to, HOST_RSP, AT(native_host_rsp));

@@ -157,8 +157,10 @@ static void look_for_interrupts(struct cpu *cpu)
 		cpu_call(cpu, ATTENTION_IRQ);
 		return;
 	}
-	cpu->irq_waits = !(cpu->rflags_rest & FLAG_IF);
-	if (cpu->irq_waits)
+	/* What comes later calls again. */
+	bool is_off = !(cpu->rflags_rest & FLAG_IF);
+	cpu->irq_waits = is_off && (lapic_pending(cpu) >= 0 || lapic_takes_pic(cpu));
+	if (is_off)
 		return;
 	int vector = take_interrupt(cpu);
 	if (vector < 0)
@@ -197,12 +199,6 @@ static void sleep_until_called(struct cpu *cpu)
 	while (atomic_load(&cpu->attention) == 0)
 		syscall(SYS_futex, &cpu->attention, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
 	atomic_store(&cpu->is_idle, false);
-}
-
-static bool must_step(const struct cpu *cpu)
-{
-	return (cpu->rflags_rest & (FLAG_TF | FLAG_RF)) || cpu->shadow || cpu->io_count ||
-		cpu->has_code_breakpoints || cpu->has_data_breakpoints;
 }
 
 static void check_code_breakpoints(struct cpu *cpu)
@@ -278,7 +274,7 @@ static void loop(struct cpu *cpu)
 			continue;
 		} else if (cpu->activity != CPU_ACTIVE) {
 			sleep_until_called(cpu);
-		} else if (must_step(cpu)) {
+		} else if (cpu_must_step(cpu)) {
 			step(cpu);
 		} else if (native_can(cpu)) {
 			native_run(cpu);

@@ -91,7 +91,7 @@ static bool entry_has(const struct tlb_entry *entry, uint64_t page, uint32_t acc
 }
 
 /* Where the page is or will be. The two pages of a pair of slots that were filled last are always there. */
-static struct tlb_entry *make_room(struct tlb *tlb, uint64_t page)
+static struct tlb_entry *make_room(struct tlb *tlb, uint64_t page, bool is_global)
 {
 	uint32_t slot = page >> 12 & (TLB_SIZE - 1);
 	uint16_t *newest = &tlb->newest[slot & ~TLB_BESIDE];
@@ -101,7 +101,10 @@ static struct tlb_entry *make_room(struct tlb *tlb, uint64_t page)
 		!tag_is_none(tlb->entries[slot].read))
 		slot ^= TLB_BESIDE;
 	*newest = (uint16_t)slot;
-	tlb->used[slot / 64] |= UINT64_C(1) << (slot % 64);
+	uint64_t bit = UINT64_C(1) << (slot % 64);
+	tlb->used[slot / 64] |= bit;
+	tlb->local[slot / 64] =
+		is_global ? tlb->local[slot / 64] & ~bit : tlb->local[slot / 64] | bit;
 	return &tlb->entries[slot];
 }
 
@@ -124,7 +127,7 @@ struct tlb_entry *tlb_find(
 		.keeps_off_user = tlb == &cpu->tlbs[TLB_SMAP] };
 	if (!walk(cpu, linear, &want, &found, code))
 		return NULL;
-	entry = make_room(tlb, page);
+	entry = make_room(tlb, page, found.is_global);
 	entry->physical = found.physical | (found.is_global ? TLB_GLOBAL : 0) | found.size_flag |
 		(found.is_writable ? TLB_WRITE : 0);
 	if (found.size_flag)
@@ -143,11 +146,11 @@ bool memory_fill(struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t acce
 	return entry && (access & ACCESS_WRITE ? entry->write : entry->read) == page;
 }
 
-/* The first entry in use from this slot on, or TLB_SIZE. */
-static uint32_t next_used(const struct tlb *tlb, uint32_t slot)
+/* The first bit that is set from this slot on, or TLB_SIZE. */
+static uint32_t next_of(const uint64_t *bitmap, uint32_t slot)
 {
 	while (slot < TLB_SIZE) {
-		uint64_t bits = tlb->used[slot / 64] >> (slot % 64);
+		uint64_t bits = bitmap[slot / 64] >> (slot % 64);
 		if (bits)
 			return slot + (uint32_t)__builtin_ctzll(bits);
 		slot = (slot | 63) + 1;
@@ -155,10 +158,16 @@ static uint32_t next_used(const struct tlb *tlb, uint32_t slot)
 	return TLB_SIZE;
 }
 
+static uint32_t next_used(const struct tlb *tlb, uint32_t slot)
+{
+	return next_of(tlb->used, slot);
+}
+
 static void drop_entry(struct tlb *tlb, uint32_t slot)
 {
 	entry_clear(&tlb->entries[slot], slot);
 	tlb->used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+	tlb->local[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
 }
 
 void tlb_slow_writes(struct cpu *cpu)
@@ -227,9 +236,9 @@ void tlb_init(struct cpu *cpu)
 
 static void flush_one(struct tlb *tlb, bool with_global)
 {
-	for (uint32_t slot = next_used(tlb, 0); slot < TLB_SIZE; slot = next_used(tlb, slot + 1))
-		if (with_global || !(tlb->entries[slot].physical & TLB_GLOBAL))
-			drop_entry(tlb, slot);
+	const uint64_t *which = with_global ? tlb->used : tlb->local;
+	for (uint32_t slot = next_of(which, 0); slot < TLB_SIZE; slot = next_of(which, slot + 1))
+		drop_entry(tlb, slot);
 	if (with_global)
 		tlb->large[0] = tlb->large[1] = 0;
 }

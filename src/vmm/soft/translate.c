@@ -72,7 +72,7 @@ static void decode_steps(struct writing *w, uint32_t offset)
 static bool has_target(const struct step *step)
 {
 	return step->effect.class == EFFECT_JUMP || step->effect.class == EFFECT_CONDITION ||
-		step->effect.class == EFFECT_CALL;
+		step->effect.class == EFFECT_IF_ZERO || step->effect.class == EFFECT_CALL;
 }
 
 static uint32_t next_offset(const struct step *step)
@@ -90,7 +90,7 @@ static void find_live(struct writing *w)
 		struct step *step = &w->steps[i - 1];
 		if (has_target(step))
 			step->live_target = flow_live_at(w, flow_target(step));
-		if (step->effect.class == EFFECT_CONDITION)
+		if (step->effect.class == EFFECT_CONDITION || step->effect.class == EFFECT_IF_ZERO)
 			live |= step->live_target;
 		else if (has_target(step))
 			live = step->live_target;
