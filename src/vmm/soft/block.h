@@ -14,7 +14,8 @@
 struct step {
 	struct insn insn;
 	struct effect effect;
-	const uint8_t *bytes;
+	/* What was decoded is what is written, whatever another CPU of the guest does to its page meanwhile. */
+	uint8_t bytes[INSN_BYTES_MAX + 1];
 	uint16_t offset;
 	uint16_t live_in, live_out; /* flags that somebody may read */
 	uint16_t live_target;       /* by the code at the target of a direct jump */

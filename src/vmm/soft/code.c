@@ -156,6 +156,9 @@ static void bury(struct native *native, struct block *block)
 	for (uint32_t i = block->links; i; i = native->sites[i].next) {
 		struct site *site = &native->sites[i];
 		site->to = 0;
+		/* A jump of its own may stand where a dropped block's entry leads away. */
+		if (native->blocks[site->block].is_dropped)
+			continue;
 		if (!is_overwritten(native, site->generation, site->block))
 			set_generation(native, site, 0);
 		if (!is_overwritten(native, site->jump, site->block))

@@ -46,16 +46,19 @@ static void decode_steps(struct writing *w, uint32_t offset)
 {
 	while (w->count < BLOCK_INSNS && offset < GUEST_PAGE) {
 		struct step *step = &w->steps[w->count];
-		*step = (struct step){ .offset = (uint16_t)offset, .bytes = w->page + offset };
+		uint32_t left = (uint32_t)GUEST_PAGE - offset;
+		*step = (struct step){ .offset = (uint16_t)offset };
 		cache_watch(w->cpu, w->physical + offset);
-		int status = decode(step->bytes, GUEST_PAGE - offset, 8, &step->insn);
+		memcpy(step->bytes, w->page + offset,
+			left < INSN_BYTES_MAX ? left : INSN_BYTES_MAX);
+		int status = decode(step->bytes, left, 8, &step->insn);
 		w->next_crosses = status == DECODE_SHORT && w->count > 0;
 		if (w->next_crosses)
 			return;
 		if (status == DECODE_SHORT && w->second) {
 			cache_watch(w->cpu, w->second);
-			step->bytes = w->crossing;
-			status = decode(w->crossing, INSN_BYTES_MAX, 8, &step->insn);
+			memcpy(step->bytes, w->crossing, INSN_BYTES_MAX);
+			status = decode(step->bytes, INSN_BYTES_MAX, 8, &step->insn);
 		}
 		w->count++;
 		if (status != DECODE_OK)
