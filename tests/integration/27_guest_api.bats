@@ -14,10 +14,12 @@ setup_file() {
 	local name
 	for name in a b p; do
 		lxc init box $name -p plain -c user.who=$name -c cloud-init.user-data="#cloud-config of $name"
-		lxc file push "$BERTH_BUILD/tests/integration/guest-client" $name/bin/guest
 	done
 	lxc config set p security.privileged=true
 	lxc config set a limits.cpu=1
+	for name in a b p; do
+		lxc file push "$BERTH_BUILD/tests/integration/guest-client" $name/bin/guest
+	done
 	lxc start a b p
 }
 teardown_file() { berthd_stop; }
