@@ -26,6 +26,7 @@
 #include "model/json.h"
 
 #define REAPPLY_WARNING "A profile's change is not applied to a running instance"
+#define REAPPLY_NS      (200 * NS_PER_MS)
 
 struct change {
 	struct instance *instance;
@@ -318,7 +319,7 @@ static void change_store(struct change *change)
 	json_decref(old);
 	instance_set_expanded(instance, TAKE_PTR(change->config), TAKE_PTR(change->devices));
 	if (instance->live)
-		live_applied(instance->live);
+		live_applied(instance->live, instance->expanded_config, instance->expanded_devices);
 	instance_event(instance, "instance-updated", NULL);
 	change_end(change, 0, NULL);
 }
@@ -456,11 +457,11 @@ static void reapply_failed(const struct instance *instance, const struct error *
 		instance->service, REAPPLY_WARNING, "low", instance->project, url, "%s", e->text);
 }
 
-static void reapplied(struct instance *instance)
+static void reapplied(struct instance *instance, json_t *config, json_t *devices)
 {
 	cleanup(free) char *url = reapply_url(instance);
 	if (instance->live)
-		live_applied(instance->live);
+		live_applied(instance->live, config, devices);
 	service_warning_resolve(instance->service, REAPPLY_WARNING, instance->project, url);
 }
 
@@ -490,7 +491,7 @@ static void machine_reapplied(void *data, int code, const struct error *e)
 	if (code < 0)
 		reapply_failed(instance, e);
 	else
-		reapplied(instance);
+		reapplied(instance, reapplying->held[2], reapplying->held[3]);
 	reapplying_free(reapplying);
 }
 
@@ -530,22 +531,58 @@ static void machine_reapply(struct instance *instance)
 		live, &reapplying->before, &reapplying->wanted, machine_reapplied, reapplying);
 }
 
+/* A profile's change that came while the instance was busy. */
+struct reapply_later {
+	struct service *service;
+	char *project, *name;
+	struct source *timer;
+};
+
+static void reapply_again(void *data)
+{
+	struct reapply_later *later = data;
+	struct instance *instance = NULL;
+	if (instance_get(later->service, later->project, later->name, &instance, NULL) == 0 &&
+		instance->live && instance->doing) {
+		timer_set_after(later->timer, REAPPLY_NS);
+		return;
+	}
+	if (instance)
+		instance_reapply(instance);
+	source_free(later->timer);
+	free(later->project);
+	free(later->name);
+	free(later);
+}
+
+static void reapply_later(struct instance *instance)
+{
+	struct reapply_later *later = alloc(struct reapply_later);
+	*later = (struct reapply_later){ .service = instance->service,
+		.project = alloc_text(instance->project),
+		.name = alloc_text(instance->name) };
+	later->timer = loop_add_timer(instance->service->loop, reapply_again, later);
+	timer_set_after(later->timer, REAPPLY_NS);
+}
+
 void instance_reapply(struct instance *instance)
 {
 	cleanup(spec_done) struct spec spec = {};
 	struct error e = {};
 	if (!instance->live)
 		return;
+	if (instance->doing) {
+		reapply_later(instance);
+		return;
+	}
 	if (instance->kind->can & KIND_IS_MACHINE) {
 		machine_reapply(instance);
 		return;
 	}
-	if (instance->doing)
-		return;
 	if (instance_spec(instance, &spec, &e) < 0 || live_change(instance, &spec, &e) < 0) {
 		reapply_failed(instance, &e);
 		return;
 	}
-	reapplied(instance);
+	reapplied(instance, instance->expanded_config, instance->expanded_devices);
 	container_renew(instance);
 }

@@ -37,16 +37,18 @@ struct live *live_new(struct instance *instance, const struct live_calls *calls)
 	live->calls = calls;
 	live->runner_pidfd = live->control = live->pidfd = -1;
 	live->links = json_array();
-	live_applied(live);
+	live_applied(live, instance->expanded_config, instance->expanded_devices);
 	return live;
 }
 
-void live_applied(struct live *live)
+void live_applied(struct live *live, json_t *config, json_t *devices)
 {
+	json_incref(config);
+	json_incref(devices);
 	json_decref(live->config);
 	json_decref(live->devices);
-	live->config = json_incref(live->instance->expanded_config);
-	live->devices = json_incref(live->instance->expanded_devices);
+	live->config = config;
+	live->devices = devices;
 }
 
 static void requests_fail(struct live *live, const char *why)

@@ -70,8 +70,8 @@ struct live {
 
 /* Made by launch.c before the first step. */
 struct live *live_new(struct instance *instance, const struct live_calls *calls) must_use;
-/* From now on it has what its instance is asked to be. */
-void live_applied(struct live *live);
+/* From now on it has this expanded config, and these devices. */
+void live_applied(struct live *live, json_t *config, json_t *devices);
 /* Lets go of the runner, which goes on. What the host holds is launch.c's. */
 void live_free(struct live *live);
 DEFINE_CLEANUP(struct live *, live_free);
