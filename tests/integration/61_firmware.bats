@@ -114,7 +114,8 @@ disk_put() {
 	truncate -s 16M "$BASE/blank.disk"
 	run -7 timeout 120 "$VMM" --engine "${ENGINE:-soft}" --uid 65534 --memory 64MiB --firmware "$SEABIOS" \
 		--disk "$BASE/blank.disk" --disk "$BASE/disc.iso,cdrom" --exit-port 244 </dev/null
-	[[ $output == *'read by the BIOS from a disc'* ]]
+	# The end of the BIOS's own line comes by a timer, and may stand in the midst of it.
+	[[ ${output//[.$'\r\n']/} == *'read by the BIOS from a disc'* ]]
 }
 
 @test "a machine with a SATA disk and an e1000 card, no virtio, works: Debian's kernel reads, writes, sends, receives" {
