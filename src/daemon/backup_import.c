@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -233,21 +232,10 @@ static int layer_unpack(struct import *import, struct error *e)
 		NULL, e);
 }
 
-static int told_read(int fd, json_t **ret, struct error *e)
-{
-	struct stat status;
-	if (fstat(fd, &status) < 0 || status.st_size > (off_t)TOLD_BYTES_MAX)
-		return error_set(e, -EINVAL, "the backup's index is too long");
-	size_t length = (size_t)status.st_size;
-	cleanup(free) char *text = alloc_zeroed(1, length + 1);
-	int r = file_read_at(fd, text, length, 0);
-	return r < 0 ? error_code(e, r, "read the index") : json_parse(text, length, ret, e);
-}
-
 static int index_use(struct import *import, struct error *e)
 {
 	cleanup(json_decref) json_t *told = NULL;
-	int r = told_read(import->told, &told, e);
+	int r = backup_told_read(import->told, TOLD_BYTES_MAX, &told, e);
 	if (r == 0)
 		r = backup_index_read(told, &import->index, e);
 	if (r < 0)

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "daemon/snapshots.h"
 #include "model/json.h"
@@ -296,6 +298,17 @@ static int read_templates(const json_t *metadata, struct backup_index *index, st
 	}
 	index->templates = json_deep_copy(templates);
 	return 0;
+}
+
+int backup_told_read(int fd, size_t bytes_max, json_t **ret, struct error *e)
+{
+	struct stat status;
+	if (fstat(fd, &status) < 0 || status.st_size > (off_t)bytes_max)
+		return error_set(e, -EINVAL, "the backup's index is too long");
+	size_t length = (size_t)status.st_size;
+	cleanup(free) char *text = alloc_zeroed(1, length + 1);
+	int r = file_read_at(fd, text, length, 0);
+	return r < 0 ? error_code(e, r, "read the index") : json_parse(text, length, ret, e);
 }
 
 int backup_index_read(const json_t *told, struct backup_index *ret, struct error *e)

@@ -37,6 +37,9 @@ struct backup_index {
 	bool is_old;       /* of the first layout */
 };
 
+/* What the task "backup-index" wrote into `fd`, of at most `bytes_max` bytes; the caller owns it. */
+int backup_told_read(int fd, size_t bytes_max, json_t **ret, struct error *e) must_use;
+
 /* `told` is what the task "backup-index" wrote. -EINVAL with the field. */
 int backup_index_read(const json_t *told, struct backup_index *ret, struct error *e) must_use;
 void backup_index_done(struct backup_index *index);

@@ -265,6 +265,16 @@ static void disk_saved(void *data, int code, const struct error *e)
 	}
 }
 
+/* The name of the snapshot that is being made; if `r` is negative it is not. */
+static int begun(struct work *work, int r, char **ret)
+{
+	if (r < 0)
+		work_free(work);
+	else
+		*ret = alloc_text(work->name);
+	return r;
+}
+
 static int create_of_server(struct work *work, char **ret, struct error *e)
 {
 	struct instance *instance = work->instance;
@@ -274,11 +284,7 @@ static int create_of_server(struct work *work, char **ret, struct error *e)
 		if (r < 0)
 			instance_release(instance);
 	}
-	if (r < 0)
-		work_free(work);
-	else
-		*ret = alloc_text(work->name);
-	return r;
+	return begun(work, r, ret);
 }
 
 static int create_stateful(struct work *work, char **ret, struct error *e)
@@ -293,11 +299,7 @@ static int create_stateful(struct work *work, char **ret, struct error *e)
 		if (r < 0)
 			instance_release(instance);
 	}
-	if (r < 0)
-		work_free(work);
-	else
-		*ret = alloc_text(work->name);
-	return r;
+	return begun(work, r, ret);
 }
 
 int snapshot_create(struct instance *instance, const char *name, const char *expires_at,

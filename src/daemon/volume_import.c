@@ -10,12 +10,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/backup_index.h"
 #include "daemon/job.h"
 #include "daemon/names.h"
 #include "daemon/operation.h"
@@ -108,22 +108,11 @@ static void on_empty(void *data, int code, const struct error *e)
 		filling_failed(filling, code, &why);
 }
 
-static int told_read(int fd, json_t **ret, struct error *e)
-{
-	struct stat status;
-	if (fstat(fd, &status) < 0 || status.st_size > (off_t)TOLD_BYTES_MAX)
-		return error_set(e, -EINVAL, "the backup's index is too long");
-	size_t length = (size_t)status.st_size;
-	cleanup(free) char *text = alloc_zeroed(1, length + 1);
-	int r = file_read_at(fd, text, length, 0);
-	return r < 0 ? error_code(e, r, "read the index") : json_parse(text, length, ret, e);
-}
-
 /* Ours have what the volume was at the top, the others' below config.volume. */
 static int index_use(struct filling *filling, struct error *e)
 {
 	cleanup(json_decref) json_t *told = NULL;
-	int r = told_read(filling->told, &told, e);
+	int r = backup_told_read(filling->told, TOLD_BYTES_MAX, &told, e);
 	if (r < 0)
 		return r;
 	const json_t *index = json_object_get(told, "index");
