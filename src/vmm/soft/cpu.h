@@ -212,6 +212,13 @@ struct walk_table {
 	uint64_t *entries; /* in this process; NULL: no RAM */
 };
 
+/*
+ * By hashes of physical pages: where in struct cpu the entry is that writes to one of them without asking; 0: none,
+ * WRITERS_MANY: more than one. It may be an entry no longer.
+ */
+#define WRITERS      4096
+#define WRITERS_MANY UINT32_MAX
+
 #define WALK_TABLES 64
 #define WALK_NONE   UINT64_MAX
 
@@ -367,6 +374,7 @@ struct cpu {
 	struct walk_table walk_tables[WALK_TABLES];
 	struct fetch_entry fetch[2][FETCH_SIZE];
 	struct jump_entry jumps[JUMP_SIZE];
+	uint32_t writers[WRITERS];
 	struct tlb tlbs[TLB_KINDS];
 };
 

@@ -56,6 +56,45 @@ static uint64_t large_bit(uint64_t page, uint64_t size_flag)
 	return size_flag & TLB_HUGE ? UINT64_MAX : UINT64_C(1) << (page >> 22 & 63);
 }
 
+static uint32_t *writer_of(struct cpu *cpu, guest_addr page)
+{
+	return &cpu->writers[page / GUEST_PAGE % WRITERS];
+}
+
+static struct tlb_entry *entry_at(struct cpu *cpu, uint32_t offset)
+{
+	return (struct tlb_entry *)(void *)((uint8_t *)cpu + offset);
+}
+
+/* Whether the entry writes to the page without asking, or to one with the same hash if that is enough. */
+static bool is_writer(
+	const struct tlb *tlb, const struct tlb_entry *entry, guest_addr page, guest_addr mask)
+{
+	uint32_t slot = (uint32_t)(entry - tlb->entries);
+	return ((entry->physical ^ page) & mask) == 0 && tag_is_fast(entry->write, slot);
+}
+
+static const struct tlb *tlb_with(const struct cpu *cpu, const struct tlb_entry *entry)
+{
+	size_t offset = (size_t)((const uint8_t *)entry - (const uint8_t *)cpu->tlbs);
+	return &cpu->tlbs[offset / sizeof(struct tlb)];
+}
+
+#define SAME_HASH ((uint64_t)(WRITERS - 1) * GUEST_PAGE)
+
+/* From now on tlb_protect() finds the entry. */
+static void note_writer(struct cpu *cpu, const struct tlb_entry *entry)
+{
+	uint32_t own = (uint32_t)((const uint8_t *)entry - (const uint8_t *)cpu);
+	uint32_t *writer = writer_of(cpu, entry->physical);
+	if (*writer == own || *writer == WRITERS_MANY)
+		return;
+	const struct tlb_entry *other = *writer ? entry_at(cpu, *writer) : NULL;
+	bool has_other =
+		other && is_writer(tlb_with(cpu, other), other, entry->physical, SAME_HASH);
+	*writer = has_other ? WRITERS_MANY : own;
+}
+
 void tlb_set_tags(struct cpu *cpu, struct tlb_entry *entry, uint64_t page)
 {
 	const struct guest_region *region = guest_region(cpu->guest, entry->physical & PAGE_MASK);
@@ -82,6 +121,8 @@ void tlb_set_tags(struct cpu *cpu, struct tlb_entry *entry, uint64_t page)
 						   : tag_none(page >> 12 & (TLB_SIZE - 1));
 	entry->host =
 		region ? (uintptr_t)region->host + ((entry->physical & PAGE_MASK) - region->at) : 0;
+	if (entry->write == page)
+		note_writer(cpu, entry);
 }
 
 static bool entry_has(const struct tlb_entry *entry, uint64_t page, uint32_t access)
@@ -248,6 +289,8 @@ void tlb_flush(struct cpu *cpu, bool with_global)
 	walk_forget(cpu);
 	for (int kind = 0; kind < TLB_KINDS; kind++)
 		flush_one(&cpu->tlbs[kind], with_global);
+	if (with_global)
+		memset(cpu->writers, 0, sizeof(cpu->writers));
 	forget_fetches(cpu, with_global);
 }
 
@@ -295,23 +338,45 @@ void tlb_flush_page(struct cpu *cpu, uint64_t linear)
 		forget_fetches(cpu, half == 1);
 }
 
-bool tlb_protect(struct cpu *cpu, guest_addr page)
+static void slow_down(struct tlb_entry *entry)
+{
+	entry->write ^= TAG_SLOW;
+	entry->physical |= TLB_CODE;
+}
+
+/* Looks at all entries; finds out anew who has the page's hash. */
+static bool protect_all(struct cpu *cpu, guest_addr page)
 {
 	bool was_fast = false;
+	uint32_t *writer = writer_of(cpu, page);
+	*writer = 0;
 	for (int kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlbs[kind];
 		for (uint32_t slot = next_used(tlb, 0); slot < TLB_SIZE;
 			slot = next_used(tlb, slot + 1)) {
 			struct tlb_entry *entry = &tlb->entries[slot];
-			if ((entry->physical & PAGE_MASK) != page ||
-				!tag_is_fast(entry->write, slot))
-				continue;
-			was_fast = true;
-			entry->write ^= TAG_SLOW;
-			entry->physical |= TLB_CODE;
+			if (is_writer(tlb, entry, page, PAGE_MASK)) {
+				was_fast = true;
+				slow_down(entry);
+			} else if (is_writer(tlb, entry, page, SAME_HASH)) {
+				note_writer(cpu, entry);
+			}
 		}
 	}
 	return was_fast;
+}
+
+bool tlb_protect(struct cpu *cpu, guest_addr page)
+{
+	uint32_t *writer = writer_of(cpu, page);
+	if (*writer == WRITERS_MANY)
+		return protect_all(cpu, page);
+	struct tlb_entry *entry = *writer ? entry_at(cpu, *writer) : NULL;
+	if (!entry || !is_writer(tlb_with(cpu, entry), entry, page, PAGE_MASK))
+		return false;
+	slow_down(entry);
+	*writer = 0;
+	return true;
 }
 
 uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
