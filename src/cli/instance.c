@@ -44,6 +44,7 @@ const struct option delete_options[] = {
 const struct option copy_options[] = {
 	{ "instance-only", '\0', NULL, "without its snapshots" },
 	{ "ephemeral", 'e', NULL, "delete the copy when it stops" },
+	{ "stateless", '\0', NULL, "its first start begins, although the original has a state" },
 	{},
 };
 
@@ -260,6 +261,10 @@ int instance_copy(struct context *context, struct error *e)
 	const char *type = object_text(object, "type");
 	if (type)
 		json_object_set_new(body, "type", json_string(type));
+	if ((!type || text_equal(type, "unikernel")) &&
+		json_is_true(json_object_get(object, "stateful")) &&
+		!options_flag(&context->options, "stateless"))
+		json_object_set_new(body, "stateful", json_true());
 	cleanup(free) char *what = alloc_printf("copy %s", from);
 	return context_change(context, "POST", "/1.0/instances", body, NULL, what, NULL, e);
 }

@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "daemon/launch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/machine_state.h"
 #include "daemon/proxy_nat.h"
 #include "daemon/remove.h"
 #include "daemon/start_plan.h"
@@ -182,6 +183,9 @@ static void adopt_planned(struct instance *instance, int dir)
 	if (!has_ended && live_adopt(live, dir, &e) == 0) {
 		promise_again(live);
 		lifecycle_adopted(instance);
+		/* The daemon before may have died while its state was kept. */
+		if (instance->kind->can & KIND_IS_MACHINE)
+			machine_state_resume(instance);
 		return;
 	}
 	struct turn turn;

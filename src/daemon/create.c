@@ -19,6 +19,7 @@
 #include "daemon/instance_volume.h"
 #include "daemon/kinds.h"
 #include "daemon/lifecycle.h"
+#include "daemon/machine_state.h"
 #include "daemon/network_lease.h"
 #include "daemon/nics.h"
 #include "daemon/remove.h"
@@ -38,6 +39,7 @@ struct wish {
 	struct instance *original;
 	char *snapshot;
 	bool is_without_snapshots;
+	bool is_stateful; /* it goes on where that stood */
 };
 
 struct creation {
@@ -47,11 +49,19 @@ struct creation {
 	struct instance *original; /* claimed while it is copied */
 	bool is_paused;
 	bool is_without_snapshots;
+	bool is_stateful;
+	char *snapshot;
 	size_t next_snapshot;
 	void (*fill)(void *data, struct instance *instance, struct creation *creation);
 	int code;
 	struct error error;
 };
+
+static void creation_free(struct creation *creation)
+{
+	free(creation->snapshot);
+	free(creation);
+}
 
 static void wish_done(struct wish *wish)
 {
@@ -98,8 +108,10 @@ static int object_read(const json_t *body, struct wish *wish, struct error *e)
 		r = json_read_bool(body, "", "stateful", &is_stateful, e);
 	if (r < 0)
 		return r;
-	if (is_stateful)
-		return error_set(e, -EINVAL, "stateful: a container has no state to keep");
+	if (is_stateful && !text_equal(wish->source_type, "copy"))
+		return error_set(e, -EINVAL, "stateful: only a copy goes on with a state");
+	/* As a client says that copies without it. */
+	wish->is_stateful = is_stateful && !json_is_false(json_object_get(wish->source, "live"));
 	char now[TEXT_TIME_SIZE];
 	wish->object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
 		wish->name, "type", wish->kind->name, "description", description, "architecture",
@@ -175,6 +187,10 @@ static int copy_read(
 		if (!from)
 			return error_set(e, -ENOENT, "Snapshot \"%.80s\" not found", source);
 	}
+	if (wish->is_stateful && !machine_state_can_copy(wish->original, wish->snapshot))
+		return error_set(e, -EINVAL,
+			"stateful: the copy of a %s has no state: copy it stateless",
+			wish->original->kind->name);
 	wish->is_without_snapshots = slash ||
 		json_is_true(json_object_get(wish->source, "instance_only")) ||
 		json_is_true(json_object_get(wish->source, "container_only"));
@@ -215,6 +231,19 @@ static int source_read(
 		e, -EINVAL, "source.type: \"%.40s\" is none of image, copy, none", type ?: "");
 }
 
+/* A copy whose type nobody says is what the original is. */
+static const char *type_of_copy(struct service *service, const char *project, const json_t *source)
+{
+	const char *whole = json_text(source, "source"), *in = json_text(source, "project");
+	struct instance *original = NULL;
+	if (!whole || !text_equal(json_text(source, "type"), "copy"))
+		return NULL;
+	cleanup(free) char *name = alloc_text_n(whole, strcspn(whole, "/"));
+	return instance_get(service, in && in[0] ? in : project, name, &original, NULL) < 0
+		? NULL
+		: original->kind->name;
+}
+
 static int wish_read(struct service *service, const char *project, const json_t *body,
 	struct wish *wish, struct error *e)
 {
@@ -227,11 +256,13 @@ static int wish_read(struct service *service, const char *project, const json_t 
 	if (r == 0)
 		r = json_read_text(body, "", "type", &wish->type, e);
 	if (r == 0)
-		r = kinds_find(wish->type, &wish->kind, e);
-	if (r == 0)
 		r = json_read_text(body, "", "instance_type", &flavour, e);
 	if (r == 0)
 		r = json_read_object(body, "", "source", &source, e);
+	if (r == 0)
+		r = kinds_find(wish->type && wish->type[0] ? wish->type
+							   : type_of_copy(service, project, source),
+			&wish->kind, e);
 	if (r < 0)
 		return r;
 	if (!source)
@@ -336,7 +367,7 @@ static void discarded(void *data, int code, const struct error *e)
 	if (code < 0)
 		log_error("a half made instance is left: %s", e->text);
 	creation->done(creation->data, NULL, creation->code, &creation->error);
-	free(creation);
+	creation_free(creation);
 }
 
 static void creation_failed(struct creation *creation, int code, const struct error *e)
@@ -367,7 +398,7 @@ static void creation_finish(struct creation *creation)
 		json_pack("{s:s, s:s}", "type", instance->kind->name, "storage-pool",
 			instance->storage_pool));
 	creation->done(creation->data, instance, 0, NULL);
-	free(creation);
+	creation_free(creation);
 }
 
 static void snapshot_copied(void *data, int code, const struct error *e);
@@ -387,8 +418,10 @@ static void snapshot_copy(struct creation *creation)
 	const char *name = json_text(json_array_get(snapshots, creation->next_snapshot), "name");
 	instance_volume(creation->original, name, &from);
 	instance_volume(instance, name, &to);
-	int r = storage_volume_copy(
-		instance->service->storage, &from, &to, 0, snapshot_copied, creation, &e);
+	int r = machine_state_copy(creation->original, name, instance, name, &e);
+	if (r == 0)
+		r = storage_volume_copy(
+			instance->service->storage, &from, &to, 0, snapshot_copied, creation, &e);
 	if (r < 0)
 		creation_failed(creation, r, &e);
 }
@@ -418,6 +451,12 @@ static void snapshot_copied(void *data, int code, const struct error *e)
 static void volume_made(void *data, int code, const struct error *e)
 {
 	struct creation *creation = data;
+	struct error error = {};
+	if (code == 0 && creation->is_stateful) {
+		e = &error;
+		code = machine_state_copy(
+			creation->original, creation->snapshot, creation->instance, NULL, &error);
+	}
 	if (code < 0)
 		creation_failed(creation, code, e);
 	else if (creation->fill)
@@ -449,7 +488,7 @@ static void server_taken(void *data, int code, const struct error *e)
 		log_error("not stored instance=%s: %s", instance->name, error.text);
 }
 
-static int volume_make(struct creation *creation, const struct wish *wish, struct error *e)
+static int volume_make(struct creation *creation, struct wish *wish, struct error *e)
 {
 	struct instance *instance = creation->instance;
 	struct storage *storage = instance->service->storage;
@@ -484,6 +523,8 @@ static int volume_make(struct creation *creation, const struct wish *wish, struc
 	}
 	creation->original = wish->original;
 	creation->is_without_snapshots = wish->is_without_snapshots;
+	creation->is_stateful = wish->is_stateful;
+	creation->snapshot = TAKE_PTR(wish->snapshot);
 	r = storage_volume_copy(
 		storage, &from, &to, instance->storage_bytes, volume_made, creation, e);
 	if (r < 0)
@@ -557,7 +598,7 @@ int instance_create_with(struct service *service, const char *project, const jso
 	};
 	r = volume_make(creation, &wish, e);
 	if (r < 0) {
-		free(creation);
+		creation_free(creation);
 		if (store_remove(service->store, "instance", project, instance->name, NULL) < 0)
 			log_error("a half made record is left instance=%s", instance->name);
 		forget(instance);

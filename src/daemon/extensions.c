@@ -73,6 +73,8 @@ static const struct {
 	{ "console", "/1.0/instances/{name}/console" },
 	{ "container_last_used_at", "last_used_at is when it started" },
 	{ "container_cpu_time", "cpu.usage in the state" },
+	{ "container_snapshot_stateful_migration",
+		"a unikernel's copy goes on from a snapshot's state" },
 	{ "snapshot_expiry", "snapshots.expiry, expires_at; looked at each minute" },
 	{ "snapshot_expiry_creation", "expires_at of a new snapshot" },
 	{ "cloud_init", "cloud-init.* keys: templates.c, and a machine's config drive" },

@@ -52,6 +52,21 @@ static int copy_in(int dir, const char *from, const char *to, struct error *e)
 	return tree_copy_file(in, out, e);
 }
 
+/* The same file under another name: nobody writes to one that is whole. */
+static int link_in(int from_dir, const char *from, int to_dir, const char *to, struct error *e)
+{
+	if (unlinkat(to_dir, to, 0) < 0 && errno != ENOENT)
+		return error_errno(e, "remove %s", to);
+	return linkat(from_dir, from, to_dir, to, 0) < 0 ? error_errno(e, "link %s to %s", from, to)
+							 : 0;
+}
+
+/* A unikernel's state says itself what it is of. */
+static bool has_shape(const struct instance *instance)
+{
+	return (instance->kind->can & KIND_HAS_AGENT) != 0;
+}
+
 /* Whole, it gets its name; the shape first. */
 static int keep(const struct saving *saving, struct error *e)
 {
@@ -60,7 +75,7 @@ static int keep(const struct saving *saving, struct error *e)
 	cleanup(free) char *shape = name_of(saving->snapshot, ".json");
 	cleanup(free) char *name = name_of(saving->snapshot, "");
 	int r = instance_open_dir(saving->instance, &dir, e);
-	if (r == 0)
+	if (r == 0 && has_shape(saving->instance))
 		r = copy_in(dir, MACHINE_PLAN, shape, e);
 	if (r == 0 && renameat(dir, new, dir, name) < 0)
 		r = error_errno(e, "keep the state");
@@ -179,14 +194,38 @@ int machine_state_take(struct instance *instance, const char *snapshot, struct e
 	cleanup(free) char *name = name_of(snapshot, "");
 	cleanup(free) char *shape = name_of(snapshot, ".json");
 	int r = instance_open_dir(instance, &dir, e);
+	if (r == 0 && has_shape(instance))
+		r = link_in(dir, shape, dir, "state.json", e);
 	if (r == 0)
-		r = copy_in(dir, shape, "state.json", e);
-	if (r == 0)
-		r = copy_in(dir, name, "state", e);
+		r = link_in(dir, name, dir, "state", e);
 	if (r == 0) {
 		json_set_bool(instance->object, "stateful", true);
 		r = instance_save(instance, e);
 	}
+	return r;
+}
+
+bool machine_state_can_copy(const struct instance *instance, const char *snapshot)
+{
+	return (instance->kind->can & KIND_IS_MACHINE) && !has_shape(instance) &&
+		machine_state_exists(instance, snapshot);
+}
+
+int machine_state_copy(const struct instance *from, const char *from_snapshot, struct instance *to,
+	const char *to_snapshot, struct error *e)
+{
+	cleanup(close) int from_dir = -1, to_dir = -1;
+	cleanup(free) char *from_name = name_of(from_snapshot, "");
+	cleanup(free) char *to_name = name_of(to_snapshot, "");
+	if (!machine_state_can_copy(from, from_snapshot))
+		return 0;
+	int r = instance_open_dir(from, &from_dir, e);
+	if (r == 0)
+		r = instance_open_dir(to, &to_dir, e);
+	if (r == 0)
+		r = link_in(from_dir, from_name, to_dir, to_name, e);
+	if (r == 0 && !to_snapshot)
+		json_set_bool(to->object, "stateful", true);
 	return r;
 }
 
@@ -206,5 +245,6 @@ void machine_state_used(struct instance *instance)
 	if (!json_is_true(json_object_get(instance->object, "stateful")))
 		return;
 	machine_state_forget(instance);
-	machine_tell(instance, json_pack("{s:b}", "clock", 1));
+	if (has_shape(instance))
+		machine_tell(instance, json_pack("{s:b}", "clock", 1));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * machine_state.h - the whole state of a machine kept in its directory: of a stop, or of a snapshot.
+ * machine_state.h - the whole state of a machine or a unikernel kept in its directory: of a stop, or of a snapshot.
  *
- * Beside each stands the shape of the machine that it is of: a restore makes one like it. `snapshot` NULL is the
+ * Beside a machine's stands the shape of what it is of: a restore makes one like it. `snapshot` NULL is the
  * state of the last stop; the instance's object says "stateful" while there is one.
  */
 #pragma once
@@ -28,6 +28,13 @@ void machine_state_rename(const struct instance *instance, const char *from, con
 
 /* The next start goes on from the snapshot's state. */
 int machine_state_take(struct instance *instance, const char *snapshot, struct error *e) must_use;
+/*
+ * A copy's next start goes on from it, or its snapshot has it, too, where that can be: a unikernel finds its new card and
+ * addresses itself, a machine would not. 0 if there is nothing to copy.
+ */
+bool machine_state_can_copy(const struct instance *instance, const char *snapshot);
+int machine_state_copy(const struct instance *from, const char *from_snapshot, struct instance *to,
+	const char *to_snapshot, struct error *e) must_use;
 /* The next start boots. */
 void machine_state_forget(struct instance *instance);
 

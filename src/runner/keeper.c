@@ -129,9 +129,11 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 		resize_to(k, (const void *)request);
 	if (console_request(k->console, peer, request, fds, fd_count))
 		return;
+	bool is_answered = k->options.request &&
+		k->options.request(k->options.data, peer, request, fd_count ? fds[0] : -1);
 	for (size_t i = 0; i < fd_count; i++)
 		close(fds[i]);
-	if (k->options.request && k->options.request(k->options.data, peer, request))
+	if (is_answered)
 		return;
 	switch ((enum runner_type)request->type) {
 	case RUNNER_SIGNAL:

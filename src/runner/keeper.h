@@ -16,8 +16,9 @@
 struct keeper_options {
 	const char *what;  /* "container": for sentences */
 	uint64_t began_ns; /* CLOCK_MONOTONIC at the runner's first instruction */
-	/* A request that only this runner knows: true if it was answered. NULL: there is none. */
-	bool (*request)(void *data, struct control_peer *peer, const struct runner_header *request);
+	/* A request that only this runner knows, with its descriptor, borrowed, or -1: true if it was answered. NULL: none. */
+	bool (*request)(
+		void *data, struct control_peer *peer, const struct runner_header *request, int fd);
 	void (*ended)(
 		void *data, int dir); /* before the end is told; `dir` -1: none; may be NULL */
 	void *data;

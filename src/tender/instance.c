@@ -12,21 +12,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <linux/sched.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <termios.h>
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/text.h"
 #include "host/jail.h"
 #include "host/process.h"
@@ -36,9 +40,11 @@
 #include "tender/plan.h"
 #include "tender/plug.h"
 #include "tender/process.h"
+#include "tender/suspend.h"
 
 #define PLAN_BYTES_MAX MIB
-#define LAST_WORDS_MS  5000 /* a bound: what it waits for is the end of the terminal */
+#define STATE_BESIDE   (256 * MIB) /* of a state: the program where it is linked to, the library OS */
+#define LAST_WORDS_MS  5000        /* a bound: what it waits for is the end of the terminal */
 
 struct instance {
 	struct tender_plan *plan;
@@ -46,6 +52,11 @@ struct instance {
 	uint64_t volume_bytes;
 	struct card card;
 	int ready[2]; /* the child's end is [1] */
+	struct suspend suspend;
+	int channel; /* the child's end of that one's, or -1 */
+	int restore; /* the file that it goes on from, or -1 */
+	struct snapshot_place place;
+	uint64_t clock_ahead_ns;
 	const void *root;
 	size_t root_bytes;
 	struct report *report; /* shared with the child; what stands in it is not trusted */
@@ -62,7 +73,13 @@ static int open_image(struct instance *instance, struct error *e)
 		return error_errno(e, "open %s", instance->plan->image);
 	instance->root_bytes = (size_t)status.st_size;
 	instance->image = fd;
-	instance->root = mmap(NULL, instance->root_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+	bool is_fixed = instance->plan->is_stateful || instance->plan->restore;
+	instance->place.image_bytes = instance->root_bytes;
+	instance->place.image_time =
+		(uint64_t)status.st_mtim.tv_sec * NS_PER_SEC + (uint64_t)status.st_mtim.tv_nsec;
+	instance->root =
+		mmap(is_fixed ? (void *)(uintptr_t)SNAPSHOT_IMAGE_AT : NULL, instance->root_bytes,
+			PROT_READ, MAP_PRIVATE | (is_fixed ? MAP_FIXED_NOREPLACE : 0), fd, 0);
 	return instance->root == MAP_FAILED ? error_errno(e, "map %s", instance->plan->image) : 0;
 }
 
@@ -78,7 +95,52 @@ static int open_volume(struct instance *instance, struct error *e)
 		return error_errno(e, "open %s", path);
 	instance->volume = fd;
 	instance->volume_bytes = (uint64_t)bytes;
-	return build_volume(fd, instance->volume_bytes, e);
+	/* What goes on from a snapshot knows what stands on it. */
+	return instance->restore < 0 ? build_volume(fd, instance->volume_bytes, e) : 0;
+}
+
+/* Its clock does not go back, though the host's does when that is started anew. */
+static int keep_clock(struct instance *instance, struct error *e)
+{
+	uint64_t now = loop_now(), then = instance->place.clock_ns;
+	if (then <= now)
+		return 0;
+	uint64_t ahead_s = (then - now) / NS_PER_SEC + 1;
+	if (unshare(CLONE_NEWTIME) < 0)
+		return error_errno(e, "a time namespace: the host was started anew since");
+	int r = file_write_value_f(
+		AT_FDCWD, "/proc/self/timens_offsets", "monotonic %" PRIu64 " 0", ahead_s);
+	if (r < 0)
+		return error_code(e, r, "set the clock: the host was started anew since");
+	instance->clock_ahead_ns = ahead_s * NS_PER_SEC;
+	return 0;
+}
+
+/* The state that it goes on from, and the way to ask it for its own. */
+static int open_state(struct instance *instance, struct error *e)
+{
+	const struct tender_plan *plan = instance->plan;
+	uint64_t memory_bytes = plan->memory_bytes;
+	int ends[2], r = 0;
+	if (plan->restore) {
+		instance->restore = open(plan->restore, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (instance->restore < 0)
+			return error_errno(e, "open its state");
+		r = snapshot_read(instance->restore, &instance->place, e);
+		if (r == 0)
+			r = keep_clock(instance, e);
+		if (r < 0)
+			return error_prefix(e, r, "its state: %s", plan->restore);
+		memory_bytes = instance->place.memory_bytes;
+	}
+	if (!plan->is_stateful && !plan->restore)
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return error_errno(e, "make a channel for its state");
+	instance->suspend.channel = ends[0];
+	instance->suspend.bytes_max = memory_bytes + STATE_BESIDE;
+	instance->channel = ends[1];
+	return 0;
 }
 
 /* A file of the instance's directory; in memory only when it is run by hand. */
@@ -187,13 +249,19 @@ static char **words_of(const json_t *list, uint32_t *ret_count)
 static int become_unikernel(const struct instance *instance, pid_t parent, struct error *e)
 {
 	const struct tender_plan *plan = instance->plan;
-	struct unikernel_options options = { .memory_bytes = plan->memory_bytes,
+	struct unikernel_options options = { .memory_bytes = instance->restore < 0
+			? plan->memory_bytes
+			: instance->place.memory_bytes,
 		.root = instance->root,
 		.root_bytes = instance->root_bytes,
 		.root_fd = instance->image,
 		.card = &instance->card,
 		.volume_fd = instance->volume,
 		.volume_bytes = instance->volume_bytes,
+		.channel_fd = instance->channel < 0 ? 0 : instance->channel,
+		.from_fd = instance->restore < 0 ? 0 : instance->restore,
+		.place = instance->place,
+		.clock_ahead_ns = instance->clock_ahead_ns,
 		.directory = plan->cwd,
 		.ready_fd = instance->ready[1],
 		.report = instance->report };
@@ -271,6 +339,10 @@ static int start(struct instance *instance, struct keeper *keeper, struct error 
 	close(TAKE_FD(instance->ready[1]));
 	close(TAKE_FD(instance->slave));
 	close(TAKE_FD(instance->image));
+	if (instance->channel >= 0)
+		close(TAKE_FD(instance->channel));
+	if (instance->restore >= 0)
+		close(TAKE_FD(instance->restore));
 	if (instance->volume)
 		close(instance->volume);
 	if (instance->card.fd)
@@ -287,23 +359,27 @@ static int start(struct instance *instance, struct keeper *keeper, struct error 
 	if (setresuid(instance->plan->uid, 0, 0) < 0)
 		return error_errno(e, "share the unikernel's user");
 	process.terminal = TAKE_FD(instance->terminal);
+	instance->suspend.pidfd = process.pidfd;
 	return keeper_take(keeper, &process, e);
 }
 
-static int make(struct instance *instance, struct keeper *keeper, const char *path, struct error *e)
+static int read_plan(struct instance *instance, const char *path, struct error *e)
 {
 	cleanup(free) char *text = NULL;
 	size_t length;
 	int r = file_read(AT_FDCWD, path, PLAN_BYTES_MAX, &text, &length, e);
-	if (r == 0)
-		r = tender_plan_read(text, length, &instance->plan, e);
-	if (r < 0)
-		return r;
-	r = open_report(instance, keeper_dir(keeper), e);
+	return r < 0 ? r : tender_plan_read(text, length, &instance->plan, e);
+}
+
+static int make(struct instance *instance, struct keeper *keeper, struct error *e)
+{
+	int r = open_report(instance, keeper_dir(keeper), e);
 	if (r < 0)
 		return r;
 	keeper_watch_memory(keeper, instance->plan->cgroups);
-	r = open_image(instance, e);
+	r = open_state(instance, e);
+	if (r == 0)
+		r = open_image(instance, e);
 	if (r == 0)
 		r = open_terminal(instance, e);
 	if (r == 0)
@@ -313,15 +389,30 @@ static int make(struct instance *instance, struct keeper *keeper, const char *pa
 	return r < 0 ? r : start(instance, keeper, e);
 }
 
-int instance_main(const char *plan_path, uint64_t began_ns)
+int instance_main(char **words, const char *plan_path, uint64_t began_ns)
 {
 	cleanup(keeper_free) struct keeper *keeper = NULL;
-	struct instance instance = { .terminal = -1, .slave = -1, .ready = { -1, -1 } };
-	struct error e = {};
-	int r = keeper_open(
-		&(struct keeper_options){ .what = "unikernel", .began_ns = began_ns }, &keeper, &e);
+	struct instance instance = { .terminal = -1,
+		.slave = -1,
+		.ready = { -1, -1 },
+		.suspend.channel = -1,
+		.channel = -1,
+		.restore = -1 };
+	struct error e = {}, plan_error = {};
+	int plan = read_plan(&instance, plan_path, &plan_error);
+	if (plan == 0 && (instance.plan->is_stateful || instance.plan->restore))
+		snapshot_same_addresses(words);
+	int r = keeper_open(&(struct keeper_options){ .what = "unikernel",
+				    .began_ns = began_ns,
+				    .request = suspend_request,
+				    .data = &instance.suspend },
+		&keeper, &e);
+	if (r == 0 && plan < 0) {
+		r = plan;
+		e = plan_error;
+	}
 	if (r == 0)
-		r = make(&instance, keeper, plan_path, &e);
+		r = make(&instance, keeper, &e);
 	if (r == 0)
 		r = keeper_run(keeper, &e);
 	if (r < 0) {

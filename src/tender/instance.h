@@ -6,5 +6,5 @@
 
 #include <stdint.h>
 
-/* `began_ns`: CLOCK_MONOTONIC at the first instruction. Its exit status. */
-int instance_main(const char *plan_path, uint64_t began_ns);
+/* `words`: the command line. `began_ns`: CLOCK_MONOTONIC at the first instruction. Its exit status. */
+int instance_main(char **words, const char *plan_path, uint64_t began_ns);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/personality.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -332,16 +331,14 @@ static int run(int count, char **words, struct error *e)
 	return run_solo5(&solo5, &options, words + kernel + 1, count - kernel - 1, e);
 }
 
-/* Addresses that a snapshot keeps are the same in every process: started anew without random ones. */
+/* Addresses that a snapshot keeps are the same in every process. */
 static void want_same_addresses(int count, char **words)
 {
-	int now = personality(UINT32_MAX);
 	bool wants = false;
 	for (int i = 1; i < count && words[i][0] == '-' && !text_equal(words[i], "--"); i++)
 		wants |= text_starts(words[i], "--snapshot=") || text_starts(words[i], "--from=");
-	if (wants && now >= 0 && !(now & ADDR_NO_RANDOMIZE) &&
-		personality((unsigned long)now | ADDR_NO_RANDOMIZE) >= 0)
-		execv("/proc/self/exe", words);
+	if (wants)
+		snapshot_same_addresses(words);
 }
 
 int main(int count, char **words)
@@ -349,7 +346,7 @@ int main(int count, char **words)
 	uint64_t began_ns = loop_now();
 	want_same_addresses(count, words);
 	if (count == 3 && text_equal(words[1], "run"))
-		return instance_main(words[2], began_ns);
+		return instance_main(words, words[2], began_ns);
 	for (int i = 1; i < count && words[i][0] == '-' && !text_equal(words[i], "--"); i++) {
 		if (text_equal(words[i], "--help")) {
 			fputs(usage, stdout);

@@ -215,7 +215,8 @@ static int read_head(struct tender_plan *plan, struct error *e)
 	const char *kind = NULL;
 	int r = json_read_known(plan->document, "",
 		KNOWN("version", "kind", "project", "name", "hostname", "root", "image", "init",
-			"uid", "memory_bytes", "nics", "resolver", "cgroups"),
+			"uid", "memory_bytes", "stateful", "restore", "nics", "resolver",
+			"cgroups"),
 		e);
 	if (r == 0)
 		r = json_read_u64(plan->document, "", "version", &version, e);
@@ -242,7 +243,11 @@ static int read_numbers(struct tender_plan *plan, struct error *e)
 	if (r == 0 && (plan->memory_bytes < MEMORY_MIN || plan->memory_bytes > MEMORY_MAX))
 		r = error_set(e, -EINVAL, "memory_bytes: at least 4 MiB are wanted");
 	plan->memory_bytes &= ~UINT64_C(4095);
-	return r;
+	if (r == 0)
+		r = json_read_bool(plan->document, "", "stateful", &plan->is_stateful, e);
+	if (r == 0)
+		r = json_read_text(plan->document, "", "restore", &plan->restore, e);
+	return r == 0 && plan->restore ? require_absolute("restore", plan->restore, e) : r;
 }
 
 int tender_plan_read(const char *text, size_t length, struct tender_plan **ret, struct error *e)

@@ -35,6 +35,8 @@ struct tender_plan {
 	int stop_signal;
 	uint32_t uid;
 	uint64_t memory_bytes;
+	bool is_stateful; /* its state can be kept: it has the addresses that others find it at */
+	const char *restore; /* a file with the state that it goes on from, or NULL */
 	bool has_nic;
 	struct tender_nic nic;
 	const json_t *nameservers;

@@ -71,6 +71,7 @@ __asm__(".text\n"
 #define READY_FD    5
 #define CLOCK_BYTES 65536 /* what the kernel's functions take at most */
 static bool is_locked;
+static uint64_t clock_ahead_ns;
 static struct report *report;
 
 /* The root's image, of which pages can be mapped; nothing else of it. */
@@ -91,6 +92,8 @@ static bool has_volume;
 #define SNAPSHOT_FD   7
 #define SNAPSHOT_IDLE (100 * NS_PER_SEC / 1000)
 static bool wants_snapshot, shows_snapshot;
+/* Or whenever it is asked to, through the same number: a stream. */
+static bool has_channel;
 static struct snapshot_place place;
 
 volatile uint64_t platform_signals;
@@ -200,6 +203,7 @@ uint64_t platform_clock_realtime(void)
 static int write_snapshot(void *data)
 {
 	(void)data;
+	place.clock_ns = platform_clock_monotonic();
 	return snapshot_write(SNAPSHOT_FD, &place);
 }
 
@@ -216,6 +220,27 @@ static void pause_here(void)
 		: 0;
 	(void)CALL(SYS_write, STDERR_FILENO, number_of(line), (uint64_t)length, 0);
 	platform_exit(r < 0);
+}
+
+/* The runner wants it: then it stands still until that says a word, or goes on in another process. */
+static int send_snapshot(void *data)
+{
+	(void)data;
+	place.clock_ns = platform_clock_monotonic();
+	snapshot_send(SNAPSHOT_FD, &place);
+	return 0;
+}
+
+static void suspend_here(void)
+{
+	char word;
+	int r = unikernel_pause(send_snapshot, NULL);
+	if (r < 0) { /* it has not been called */
+		const struct snapshot_piece end = { (uint64_t)(int64_t)r, 0 };
+		(void)CALL(SYS_write, SNAPSHOT_FD, number_of(&end), sizeof(end), 0);
+	}
+	while (r <= 0 && CALL(SYS_read, SNAPSHOT_FD, number_of(&word), 1, 0) == -EINTR)
+		;
 }
 
 uint32_t platform_wait(uint64_t until_ns, bool wants_console)
@@ -422,6 +447,10 @@ int platform_lock(void)
 	}
 	if (wants_snapshot)
 		ONLY(&filter, SYS_pwrite64, { 0, FILTER_EQUAL, SNAPSHOT_FD });
+	if (has_channel) {
+		ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, SNAPSHOT_FD });
+		ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, SNAPSHOT_FD });
+	}
 	ONLY(&filter, SYS_mprotect, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE });
 	ONLY(&filter, SYS_madvise, { 2, FILTER_EQUAL, MADV_DONTNEED });
 	ONLY(&filter, SYS_mmap, { 2, FILTER_AT_MOST, PROT_READ | PROT_WRITE },
@@ -445,7 +474,7 @@ int platform_lock(void)
 	if (r < 0)
 		return r;
 	if (report)
-		report->started_ns = platform_clock_monotonic();
+		report->started_ns = platform_clock_monotonic() - clock_ahead_ns;
 	(void)close(READY_FD);
 	is_locked = true;
 	return filter_lock(&filter);
@@ -468,7 +497,7 @@ static int catch_signal(int number, void (*handler)(int number, siginfo_t *info,
 	return (int)syscall(SYS_rt_sigaction, number, &action, NULL, sizeof(uint64_t));
 }
 
-static int catch_traps(struct error *e)
+static int catch_traps(bool can_suspend, struct error *e)
 {
 	static char stack[SIGNAL_STACK];
 	static const int outside[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM,
@@ -483,6 +512,8 @@ static int catch_traps(struct error *e)
 	for (size_t i = 0; i < ARRAY_SIZE(outside); i++)
 		if (catch_signal(outside[i], on_signal) < 0)
 			return error_errno(e, "the handler of signals");
+	if (can_suspend && catch_signal(SUSPEND_SIGNAL, on_signal) < 0)
+		return error_errno(e, "the handler of snapshots");
 	/* Who writes beyond the end of its volume is told so. */
 	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
 		return error_errno(e, "ignore SIGXFSZ");
@@ -521,7 +552,10 @@ static int settle_descriptors(const struct unikernel_options *options, struct er
 	has_volume = options->volume_fd != 0;
 	int volume = has_volume ? fcntl(options->volume_fd, F_DUPFD, SNAPSHOT_FD + 1) : -1;
 	wants_snapshot = options->to_fd != 0;
-	int snapshot = wants_snapshot ? fcntl(options->to_fd, F_DUPFD, SNAPSHOT_FD + 1) : -1;
+	has_channel = options->channel_fd != 0;
+	int snapshot = wants_snapshot || has_channel
+		? fcntl(options->to_fd ?: options->channel_fd, F_DUPFD, SNAPSHOT_FD + 1)
+		: -1;
 	const int kept[][2] = { { card, CARD_FD }, { volume, VOLUME_FD }, { ready, READY_FD },
 		{ root, IMAGE_FD }, { snapshot, SNAPSHOT_FD } };
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
@@ -544,7 +578,8 @@ static int settle_descriptors(const struct unikernel_options *options, struct er
 /* Where others find it again, if it is to be written or was. */
 static int map_memory(const struct unikernel_options *options, void **ret, struct error *e)
 {
-	void *wanted = options->to_fd ? (void *)(uintptr_t)SNAPSHOT_MEMORY_AT : NULL;
+	void *wanted = options->to_fd || options->channel_fd ? (void *)(uintptr_t)SNAPSHOT_MEMORY_AT
+							     : NULL;
 	*ret = mmap(wanted, options->memory_bytes, PROT_READ | PROT_WRITE,
 		MEMORY_FLAGS | (wanted ? MAP_FIXED_NOREPLACE : 0), -1, 0);
 	if (*ret == MAP_FAILED)
@@ -556,12 +591,13 @@ static int map_snapshot(const struct unikernel_options *options, struct error *e
 {
 	place = options->place;
 	place.vdso = getauxval(AT_SYSINFO_EHDR);
+	place.clock_ns = platform_clock_monotonic();
 	int r = snapshot_map(options->from_fd, options->root_fd, &place, e);
 	shows_snapshot = true;
 	return r;
 }
 
-/* From where the snapshot waits. */
+/* From where the snapshot waits. Locked first: the variables are what somebody wrote into the file. */
 static void go_on(const struct boot *boot) __attribute__((__noreturn__));
 static void go_on(const struct boot *boot)
 {
@@ -569,7 +605,7 @@ static void go_on(const struct boot *boot)
 		*(uint64_t *)(uintptr_t)BOOT_SLOT = (uint64_t)(uintptr_t)unikernel_entry;
 		(void)platform_protect(BOOT_SLOT, 4096, PLATFORM_READ);
 	}
-	if (unikernel_renew(boot) < 0 || platform_lock() < 0)
+	if (platform_lock() < 0 || unikernel_renew(boot) < 0)
 		platform_exit(255);
 	unikernel_go();
 }
@@ -580,7 +616,7 @@ int process_run(
 	struct text words = {}; /* lives as long as the process */
 	add_words(&words, options->arguments, options->argument_count);
 	add_words(&words, options->environment, options->environment_count);
-	int r = catch_traps(e);
+	int r = catch_traps(options->channel_fd != 0, e);
 	if (r == 0 && options->from_fd)
 		r = map_snapshot(options, e);
 	void *memory = NULL;
@@ -612,6 +648,7 @@ int process_run(
 	place = options->place;
 	place.vdso = boot.vdso_address;
 	place.memory_bytes = options->memory_bytes;
+	place.volume_bytes = options->volume_bytes;
 	says_traps = options->is_verbose;
 	if (options->card)
 		boot.net = options->card->net;
@@ -629,8 +666,11 @@ int process_run(
 	if (r < 0)
 		return r;
 	report = options->report;
+	clock_ahead_ns = options->clock_ahead_ns;
 	if (report)
 		missed_count_in(report->missed);
+	if (has_channel)
+		unikernel_set_suspend(SUSPEND_SIGNAL, suspend_here);
 	if (options->from_fd)
 		go_on(&boot);
 	kernel_main(&boot);

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 #include "unikernel/snapshot.h"
 
 #define MAGIC      UINT64_C(0x70616e7368747262) /* "brthsnap" */
-#define VERSION    1u
+#define VERSION    2u
 #define RUNS_MOST  4096u
 #define PAGE_BYTES 4096u
 #define WRITE_MOST (1u << 30)
@@ -46,7 +47,8 @@ struct head {
 };
 
 struct writing {
-	int fd, error;
+	int fd;
+	bool is_stream; /* of struct snapshot_piece, read by suspend.c */
 	struct head head;
 	uint64_t next; /* where the next bytes from elsewhere go */
 };
@@ -74,13 +76,17 @@ static uint64_t sum_of_build(void)
 	return sum;
 }
 
-static int put(const struct writing *writing, uint64_t at, const void *from, uint64_t bytes)
+/* Into the stream, or at a place of the file. */
+static int put_all(const struct writing *writing, uint64_t at, const void *from, uint64_t bytes)
 {
 	const char *start = from;
+	long call = writing->is_stream ? SYS_write : SYS_pwrite64;
 	while (bytes > 0) {
 		uint64_t part = bytes < WRITE_MOST ? bytes : WRITE_MOST;
 		int64_t put = platform_syscall(
-			SYS_pwrite64, (uint64_t)writing->fd, number_of(start), part, at, 0, 0);
+			call, (uint64_t)writing->fd, number_of(start), part, at, 0, 0);
+		if (put == -EINTR)
+			continue;
 		if (put <= 0)
 			return put < 0 ? (int)put : -EIO;
 		start += put;
@@ -88,6 +94,13 @@ static int put(const struct writing *writing, uint64_t at, const void *from, uin
 		bytes -= (uint64_t)put;
 	}
 	return 0;
+}
+
+static int put(const struct writing *writing, uint64_t at, const void *from, uint64_t bytes)
+{
+	const struct snapshot_piece piece = { at, bytes };
+	int r = writing->is_stream ? put_all(writing, 0, &piece, sizeof(piece)) : 0;
+	return r < 0 ? r : put_all(writing, at, from, bytes);
 }
 
 static int put_run(void *data, const struct snapshot_run *run)
@@ -120,10 +133,9 @@ static int put_run(void *data, const struct snapshot_run *run)
 	return 0;
 }
 
-int snapshot_write(int fd, const struct snapshot_place *place)
+static int write_all(struct writing *writing, const struct snapshot_place *place)
 {
-	struct writing writing = { .fd = fd };
-	struct head *head = &writing.head;
+	struct head *head = &writing->head;
 	uint64_t data_bytes = number_of(__stop_unikernel_data) - number_of(__start_unikernel_data);
 	uint64_t bss_bytes = number_of(__stop_unikernel_bss) - number_of(__start_unikernel_bss);
 	*head = (struct head){ .magic = MAGIC,
@@ -135,21 +147,35 @@ int snapshot_write(int fd, const struct snapshot_place *place)
 		.place = *place };
 	head->data_at = page_up(sizeof(*head) + sizeof(runs));
 	head->bss_at = head->data_at + page_up(data_bytes);
-	head->elsewhere_at = writing.next = head->bss_at + page_up(bss_bytes);
+	head->elsewhere_at = writing->next = head->bss_at + page_up(bss_bytes);
 	/* A program at a fixed address is no larger than that; the file has a hole there. */
 	head->memory_at = head->elsewhere_at + (UINT64_C(1) << 32);
-	int r = unikernel_snapshot_runs(put_run, &writing);
+	int r = unikernel_snapshot_runs(put_run, writing);
 	if (r == 0)
-		r = put(&writing, head->data_at, __start_unikernel_data, data_bytes);
+		r = put(writing, head->data_at, __start_unikernel_data, data_bytes);
 	if (r == 0)
-		r = put(&writing, head->bss_at, __start_unikernel_bss, bss_bytes);
+		r = put(writing, head->bss_at, __start_unikernel_bss, bss_bytes);
 	if (r == 0)
-		r = put(&writing, sizeof(*head), runs, head->run_count * sizeof(struct run));
+		r = put(writing, sizeof(*head), runs, head->run_count * sizeof(struct run));
 	/* The end of the memory may be a hole: the file has it all the same. */
 	if (r == 0)
-		r = put(&writing, head->memory_at + place->memory_bytes, "", 1);
+		r = put(writing, head->memory_at + place->memory_bytes, "", 1);
 	/* The head last: what has one is whole. */
-	return r < 0 ? r : put(&writing, 0, head, sizeof(*head));
+	return r < 0 ? r : put(writing, 0, head, sizeof(*head));
+}
+
+int snapshot_write(int fd, const struct snapshot_place *place)
+{
+	struct writing writing = { .fd = fd };
+	return write_all(&writing, place);
+}
+
+void snapshot_send(int fd, const struct snapshot_place *place)
+{
+	struct writing writing = { .fd = fd, .is_stream = true };
+	int r = write_all(&writing, place);
+	const struct snapshot_piece end = { (uint64_t)(int64_t)r, 0 };
+	(void)put_all(&writing, 0, &end, sizeof(end));
 }
 
 static int read_head(int fd, struct head *ret, struct error *e)
@@ -175,6 +201,14 @@ int snapshot_read(int fd, struct snapshot_place *ret, struct error *e)
 	if (r == 0)
 		*ret = head.place;
 	return r;
+}
+
+void snapshot_same_addresses(char **words)
+{
+	int now = personality(UINT32_MAX);
+	if (now >= 0 && !(now & ADDR_NO_RANDOMIZE) &&
+		personality((unsigned long)now | ADDR_NO_RANDOMIZE) >= 0)
+		execv("/proc/self/exe", words);
 }
 
 static bool map_at(uint64_t address, uint64_t bytes, uint32_t rights, int fd, uint64_t offset)
@@ -232,6 +266,10 @@ int snapshot_map(int fd, int image_fd, const struct snapshot_place *place, struc
 	if (head.place.image_bytes != place->image_bytes ||
 		head.place.image_time != place->image_time)
 		return error_set(e, -EINVAL, "it was made with another image");
+	if (head.place.clock_ns > place->clock_ns)
+		return error_set(e, -EINVAL, "it was made before the host was started anew");
+	if (head.place.volume_bytes > place->volume_bytes)
+		return error_set(e, -EINVAL, "its storage was larger");
 	ssize_t list_bytes = (ssize_t)(head.run_count * sizeof(struct run));
 	if (pread(fd, runs, (size_t)list_bytes, sizeof(head)) != list_bytes ||
 		mmap((void *)(uintptr_t)SNAPSHOT_MEMORY_AT, head.place.memory_bytes,

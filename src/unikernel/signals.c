@@ -85,9 +85,22 @@ void signals_raise(struct thread *thread, int signal)
 	signals_send(thread, signal, &info);
 }
 
+static void (*suspend)(void);
+static int suspend_signal;
+
+void signals_set_suspend(int signal, void (*to)(void))
+{
+	suspend_signal = signal;
+	suspend = to;
+}
+
 void signals_take_outside(void)
 {
 	uint64_t bits = __atomic_exchange_n(&platform_signals, 0, __ATOMIC_RELAXED);
+	if (suspend && (bits & BIT(suspend_signal))) {
+		bits &= ~BIT(suspend_signal);
+		suspend();
+	}
 	for (; bits; bits &= bits - 1)
 		signals_raise(NULL, __builtin_ctzll(bits) + 1);
 }

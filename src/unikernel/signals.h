@@ -12,6 +12,9 @@ void signals_set_entry(uint64_t address);
 /* Sends a signal to a thread, or with NULL to whichever thread of the program takes it. */
 void signals_send(struct thread *thread, int signal, const siginfo_t *info);
 
+/* See unikernel_set_suspend(). */
+void signals_set_suspend(int signal, void (*to)(void));
+
 /* Hands on what came from outside (platform_signals). */
 void signals_take_outside(void);
 

@@ -11,6 +11,7 @@
 #include "unikernel/devices.h"
 #include "unikernel/net/net.h"
 #include "unikernel/process.h"
+#include "unikernel/signals.h"
 #include "unikernel/thread.h"
 
 #define VECTOR_MOST 16384u
@@ -44,6 +45,11 @@ int unikernel_pause(int (*write)(void *data), void *data)
 		thread_set_fs(fs);
 	vector_restore(vector);
 	return r;
+}
+
+void unikernel_set_suspend(int signal, void (*suspend)(void))
+{
+	signals_set_suspend(signal, suspend);
 }
 
 int unikernel_renew(const struct boot *boot)

@@ -13,7 +13,13 @@
 /* Calls `each` for all memory of the program and of the library OS. 0; what `each` said; -EBUSY while a child runs. */
 int unikernel_snapshot_runs(memory_each_run *each, void *data);
 
-/* In platform_wait(): calls `write`, and returns what it says; or, in another process, 1. */
+/*
+ * `suspend` is called for this signal from outside, which the program does not see: in a call, while it waits, or where
+ * it is interrupted. It may call unikernel_pause().
+ */
+void unikernel_set_suspend(int signal, void (*suspend)(void));
+
+/* In platform_wait(), or there: calls `write`, and returns what it says; or, in another process, 1. */
 int unikernel_pause(int (*write)(void *data), void *data);
 
 /* There: what `boot` has that the other had not (random bytes, a card) is taken, and it goes on. 0 or -ENOMEM. */

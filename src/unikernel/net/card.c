@@ -258,23 +258,37 @@ static err_t init_netif(struct netif *netif)
 	return ERR_OK;
 }
 
+void card_set_offload(const struct boot *boot)
+{
+	card.takes_checksums = (boot->flags & BOOT_NET_OFFLOAD) != 0;
+	card.takes_segments = card.takes_checksums && card.joined;
+	net_card.chksum_flags = NETIF_CHECKSUM_ENABLE_ALL;
+	if (card.takes_segments)
+		net_card.chksum_flags &= (uint16_t)~NETIF_CHECKSUM_GEN_TCP;
+	card.joined_bytes = 0;
+}
+
+void card_done(void)
+{
+	net_has_card = false;
+	heap_free(card.received);
+	heap_free(card.joined);
+	memset(&card, 0, sizeof(card));
+}
+
 int card_init(const struct boot *boot)
 {
 	card.received = heap_alloc(HEADER + FRAME_LONGEST);
-	card.takes_checksums = (boot->flags & BOOT_NET_OFFLOAD) != 0;
-	card.takes_segments = card.takes_checksums;
-	if (card.takes_segments)
+	if (boot->flags & BOOT_NET_OFFLOAD)
 		card.joined = heap_alloc(HEADER + FRAME_LONGEST);
-	if (!card.received || (card.takes_segments && !card.joined))
+	if (!card.received || ((boot->flags & BOOT_NET_OFFLOAD) && !card.joined))
 		return -ENOMEM;
 	if (!netif_add_noaddr(&net_card, NULL, init_netif, netif_input))
 		return -ENOMEM;
 	memcpy(net_card.hwaddr, boot->net.mac, sizeof(boot->net.mac));
 	net_card.hwaddr_len = sizeof(boot->net.mac);
 	net_card.mtu = boot->net.mtu;
-	net_card.chksum_flags = NETIF_CHECKSUM_ENABLE_ALL;
-	if (card.takes_segments)
-		net_card.chksum_flags &= (uint16_t)~NETIF_CHECKSUM_GEN_TCP;
+	card_set_offload(boot);
 	net_has_card = true;
 	return 0;
 }

@@ -11,8 +11,12 @@
 extern struct netif net_card; /* without input if there is none */
 extern bool net_has_card;
 
-/* Makes the card an interface of lwIP. */
+/* Makes the card an interface of lwIP; and what that has to be given back when it was removed. */
 int card_init(const struct boot *boot);
+void card_done(void);
+
+/* What the platform takes over now. */
+void card_set_offload(const struct boot *boot);
 
 /* Hands every frame that waits to lwIP. True if there was one. */
 bool card_receive(void);

@@ -7,6 +7,7 @@
 
 #include <lwip/dhcp.h>
 #include <lwip/dns.h>
+#include <lwip/etharp.h>
 #include <lwip/init.h>
 #include <lwip/priv/tcp_priv.h>
 #include <lwip/tcp.h>
@@ -25,6 +26,7 @@
 
 static bool wants_dhcp, takes_servers;
 static bool was_waited_for;
+static struct boot_net given;
 static uint8_t known_servers[BOOT_DNS][16];
 static ip6_addr_t gateway6;
 static char host_name[BOOT_HOST_NAME + 1];
@@ -99,6 +101,7 @@ static int start_card(const struct boot *boot)
 	int r = card_init(boot);
 	if (r < 0)
 		return r;
+	given = boot->net;
 	memcpy(host_name, boot->net.host_name, BOOT_HOST_NAME);
 	net_card.hostname = host_name[0] ? host_name : "unikernel";
 	netif_set_default(&net_card);
@@ -126,9 +129,46 @@ int net_init(const struct boot *boot)
 	return r;
 }
 
+static err_t send_nothing(struct netif *netif, struct pbuf *p)
+{
+	(void)netif;
+	(void)p;
+	return ERR_OK;
+}
+
+/* Its connections end with its addresses; what listens goes on. */
+static void stop_card(void)
+{
+	/* The lease may be another one's now, who goes on with it. */
+	net_card.linkoutput = send_nothing;
+	dhcp_release_and_stop(&net_card);
+	dhcp_cleanup(&net_card);
+	netif_remove(&net_card);
+	card_done();
+	wants_dhcp = false;
+}
+
+/* Whether it is the card that was there, with the addresses it had. */
+static bool is_same_card(const struct boot *boot)
+{
+	return memcmp(net_card.hwaddr, boot->net.mac, sizeof(boot->net.mac)) == 0 &&
+		memcmp(&given, &boot->net, sizeof(given)) == 0;
+}
+
 int net_plug(const struct boot *boot)
 {
-	return (boot->flags & BOOT_NET) && !net_has_card ? start_card(boot) : 0;
+	bool is_wanted = (boot->flags & BOOT_NET) != 0;
+	if (is_wanted && net_has_card && is_same_card(boot)) {
+		card_set_offload(boot);
+		if (dhcp_supplied_address(&net_card))
+			dhcp_network_changed(&net_card); /* asks whether the lease still holds */
+		else if (!ip4_addr_isany(netif_ip4_addr(&net_card)))
+			etharp_gratuitous(&net_card);
+		return 0;
+	}
+	if (net_has_card)
+		stop_card();
+	return is_wanted ? start_card(boot) : 0;
 }
 
 /* What leases and routers say of name servers goes to where the program's libc looks. */
