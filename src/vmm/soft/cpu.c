@@ -76,10 +76,14 @@ void cpu_set_rflags(struct cpu *cpu, uint64_t rflags, uint32_t mask)
 	uint32_t flags = (cpu_rflags(cpu) & ~mask) | ((uint32_t)rflags & mask) | 2;
 	cpu_set_arithmetic(cpu, flags);
 	cpu->rflags_rest = (flags & ~FLAGS_ARITHMETIC & 0x3fffff & ~0x8028u) | 2;
+	/* Without a breakpoint on code nobody asks for RF, and one instruction later it is gone. */
+	if (!cpu->has_code_breakpoints)
+		cpu->rflags_rest &= ~FLAG_RF;
 	uint32_t changed = before ^ cpu->rflags_rest;
 	if (changed & FLAG_AC)
 		update_tlb(cpu);
-	if (cpu->rflags_rest & changed & FLAG_IF)
+	/* What came while they were off is known, and what comes calls. */
+	if ((cpu->rflags_rest & changed & FLAG_IF) && cpu->irq_waits)
 		cpu_call(cpu, ATTENTION_IRQ);
 	if (cpu->rflags_rest & (FLAG_TF | FLAG_RF))
 		cpu_call(cpu, ATTENTION_STEP);

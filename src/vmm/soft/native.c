@@ -134,8 +134,8 @@ static struct next at_offset(const struct cpu *cpu, uint32_t offset, uint32_t li
 }
 
 /*
- * After the interpreter has done an instruction: straight to a block that jumps have found before, if nothing else
- * is to be done. The user's vectors stay where they were.
+ * After the interpreter has done an instruction: straight to the next block, if nothing else is to be done. The
+ * user's vectors stay where they were.
  */
 static struct next go_on(struct cpu *cpu, uint32_t cpl)
 {
@@ -147,8 +147,15 @@ static struct next go_on(struct cpu *cpu, uint32_t cpl)
 	uint32_t at = cpu->rip & (NATIVE_JUMPS - 1);
 	at = jumps[at].rip == cpu->rip ? at : at ^ 1;
 	uint32_t live = cpl == 3 && cpu->cpl == 3 ? (uint8_t)~cpu->lacked : 0;
-	if (jumps[at].rip != cpu->rip || (live & ~fallback_available(cpu)))
+	if (live & ~fallback_available(cpu))
 		return (struct next){};
+	if (jumps[at].rip != cpu->rip) {
+		uint32_t block = find(cpu);
+		if (!block)
+			return (struct next){};
+		remember(cpu, block);
+		return at_offset(cpu, native->blocks[block].entry, live);
+	}
 	cpu->r[R_CODE] = cpu->rip & PAGE_MASK;
 	return (struct next){ .code = jumps[at].code, .live = live };
 }

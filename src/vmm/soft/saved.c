@@ -127,6 +127,7 @@ int saved_to(struct cpu *cpu, const struct cpu_state *state)
 	cpu->rip = state->rip;
 	cpu->cpl = (uint8_t)level_of(state);
 	cpu->rflags_rest = 2;
+	cpu_update_breakpoints(cpu);
 	cpu_set_rflags(cpu, state->rflags, UINT32_MAX);
 	set_tsc(cpu, state->tsc);
 	cpu->activity = state->activity;
@@ -145,7 +146,6 @@ int saved_to(struct cpu *cpu, const struct cpu_state *state)
 	cpu->io_waits = false;
 	fpu_load(cpu, state->xsave);
 	lapic_load(cpu, state);
-	cpu_update_breakpoints(cpu);
 	tlb_flush(cpu, true);
 	cpu_update_mode(cpu);
 	cpu_call(cpu, ATTENTION_IRQ | ATTENTION_NMI | ATTENTION_STEP);

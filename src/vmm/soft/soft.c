@@ -226,6 +226,7 @@ static void step(struct cpu *cpu)
 		check_code_breakpoints(cpu);
 	const struct op *op = cache_find(cpu);
 	cpu->rflags_rest &= ~FLAG_RF;
+	cpu->trap_is_new = false;
 	cpu->io_next = 0;
 	const struct op *next = op->run(cpu, op);
 	io_commit(cpu);
