@@ -25,6 +25,7 @@
 #include "http/websocket.h"
 #include "model/json.h"
 
+#define REQUEST_SERIAL  1 /* of what the helper is asked while its program runs */
 #define WORDS_MAX_EXEC  4096
 #define SOCKETS_WAIT_NS (5 * NS_PER_SEC)
 #define CONTROL_BYTES   4096
@@ -188,6 +189,8 @@ static void channel_ready(void *data, int fd, uint32_t events)
 		message.state.status == RUNNER_EXITED) {
 		exec->wait_status = message.state.wait_status;
 		ended(exec, 0, NULL);
+	} else if (message.header.serial == REQUEST_SERIAL) {
+		/* What was asked of a program that has just ended, or has no terminal, does not end it. */
 	} else if (length == sizeof(message.error) && message.header.type == RUNNER_ERROR) {
 		int code = message.error.code < 0 && message.error.code > -4096 ? message.error.code
 										: -EIO;
@@ -202,6 +205,7 @@ static void helper_tell(struct exec *exec, void *message, size_t length, uint16_
 	header->type = type;
 	header->version = RUNNER_VERSION;
 	header->length = (uint32_t)length;
+	header->serial = REQUEST_SERIAL;
 	if (exec->channel >= 0 && channel_send(exec->channel, message, length, NULL, 0) < 0)
 		log_debug("exec: not told type=%u", type);
 }

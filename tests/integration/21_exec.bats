@@ -77,6 +77,37 @@ teardown_file() { berthd_stop; }
 	[ "$(api_status GET /1.0/instances/c1/logs/plan.json)" = 404 ]
 }
 
+# The stock clients tell the size of a terminal that the program does not have.
+@test "what a program cannot be asked for does not end it" {
+	answer=$(api POST /1.0/instances/c1/exec '{"command":["sh","-c","read line; exit 3"],"wait-for-websocket":true}')
+	id=$(json .operation <<<"$answer")
+	SECRETS=$(json .metadata.metadata.fds <<<"$answer") python3 - "$BERTH_DIR/unix.socket" "$id" <<'END'
+import json, os, socket, sys, time
+path, id = sys.argv[1:]
+def frame(opcode, data):
+    return bytes([0x80 | opcode, 0x80 | len(data)]) + bytes(4) + data
+sockets = {}
+for name, secret in sorted(json.loads(os.environ["SECRETS"]).items(), reverse=True):
+    s = sockets[name] = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    s.sendall(f"GET {id}/websocket?secret={secret} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        byte = s.recv(1)
+        assert byte, answer
+        answer += byte
+    assert answer.startswith(b"HTTP/1.1 101"), answer
+size = {"command": "window-resize", "args": {"width": "100", "height": "30"}}
+sockets["control"].sendall(frame(1, json.dumps(size).encode()))
+time.sleep(0.3)
+sockets["0"].sendall(frame(2, b"go\n"))
+while sockets["1"].recv(4096)[-4:-3] != b"\x88":  # the end of its output
+    pass
+END
+	[ "$(api GET "$id/wait" | json .metadata.metadata.return)" = 3 ]
+}
+
 @test "what is wrong is refused" {
 	[ "$(api_status POST /1.0/instances/c1/exec '{}')" = 400 ]
 	[ "$(api_status POST /1.0/instances/c1/exec '{"command":"ls"}')" = 400 ]
