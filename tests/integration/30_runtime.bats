@@ -199,7 +199,11 @@ teardown_file() { runtime_teardown; }
 	[ "$(in_it debian cat /etc/hostname)" = debian ]
 	in_it debian journalctl --no-pager -n 5 | grep debian
 	[ "$(in_it debian systemd-run --quiet --pipe -p PrivateTmp=yes echo unit)" = unit ]
-	run "$RUNNER" log "$WORK/debian"
+	for _ in $(seq 50); do
+		run "$RUNNER" log "$WORK/debian"
+		[[ $output != *"login:"* ]] || break
+		sleep 0.1
+	done
 	[[ $output == *"login:"* ]]
 	run "$RUNNER" type "$WORK/debian" 'root\n' 3
 	run "$RUNNER" type "$WORK/debian" 'echo logged in as $(id -un)\n' 1
