@@ -9,7 +9,7 @@
 
 #include "vmm/soft/memory.h"
 
-#define BUCKETS      (64u << 10)
+#define BUCKETS      (64u << 10) /* 16 bits of a product */
 #define PAGE_BUCKETS 4096u
 #define STALE_BYTES  5u /* of the jump at the entry of a block that was dropped */
 
@@ -38,6 +38,7 @@ int code_new(uint32_t cpus, struct native **ret, struct error *e)
 	native->buckets = alloc_array(BUCKETS, uint32_t);
 	native->pages = alloc_array(PAGE_BUCKETS, uint32_t);
 	native->heat = alloc_array(PAGE_BUCKETS, uint8_t);
+	native->seen = alloc_array(CODE_SEEN, uint8_t);
 	native->block_count = native->site_count = 1;
 	struct emitter to = { .at = native->writable, .end = native->writable + BLOCK_BYTES };
 	pieces_write(&native->pieces, &to, native->writable, native->executable);
@@ -58,6 +59,7 @@ void code_free(struct native *native)
 	free(native->buckets);
 	free(native->pages);
 	free(native->heat);
+	free(native->seen);
 	free(native->lockstep);
 	free(native->writing);
 	free(native);
@@ -77,7 +79,7 @@ void code_flush(struct cpu *cpu)
 
 static uint32_t bucket_of(guest_addr physical, uint32_t mode)
 {
-	return (uint32_t)((physical ^ physical >> 15) * 0x9e3779b1u + mode) % BUCKETS;
+	return (uint32_t)(physical + mode) * 0x9e3779b1u >> 16;
 }
 
 static uint32_t page_bucket(guest_addr page)

@@ -19,6 +19,7 @@
 #define BLOCK_BYTES  (48u << 10) /* more than any block */
 #define BLOCK_SITES  512u
 #define CODE_HOT     3 / 8 /* of the memory */
+#define CODE_SEEN    (64u << 10)
 
 enum site_kind {
 	SITE_CALLOUT, /* the instruction is the interpreter's */
@@ -81,6 +82,7 @@ struct native {
 	uint32_t *buckets, *pages;
 	struct pieces pieces;
 	uint8_t *heat;             /* of pages: how often their code was written */
+	uint8_t *seen;             /* how often code was met that is not translated, by a hash */
 	bool is_checked;           /* lock-step: nothing is linked */
 	struct writing *writing;   /* the translator's own; NULL: none */
 	struct lockstep *lockstep; /* its own; NULL: none */

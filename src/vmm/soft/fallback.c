@@ -27,6 +27,18 @@ void fallback_some(struct cpu *cpu)
 		cpu->rip = cpu->r[R_CODE] + op->offset;
 }
 
+void fallback_block(struct cpu *cpu)
+{
+	const struct op *op = cache_find(cpu), *next = op->run(cpu, op);
+	while (next == op + 1) {
+		op = next;
+		next = op->run(cpu, op);
+	}
+	cpu->link = NULL;
+	if (next)
+		cpu->rip = cpu->r[R_CODE] + next->offset;
+}
+
 uint32_t fallback_available(const struct cpu *cpu)
 {
 	uint32_t live = 0;

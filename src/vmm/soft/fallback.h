@@ -12,5 +12,8 @@ void fallback_one(struct cpu *cpu);
 /* A few dozen, or fewer. */
 void fallback_some(struct cpu *cpu);
 
+/* To the next jump that is taken. */
+void fallback_block(struct cpu *cpu);
+
 /* LIVE_... that the host's registers may hold now. */
 uint32_t fallback_available(const struct cpu *cpu);

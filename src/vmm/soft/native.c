@@ -13,6 +13,9 @@
 /* A page whose code was dropped this often is the interpreter's for a while. */
 #define HOT_PAGE 24
 
+/* Code is interpreted this often first: half of what a kernel runs when it starts it runs once. */
+#define COLD_RUNS 2
+
 int native_init(struct cpu *cpu, bool is_checked, struct error *e)
 {
 	int r = code_new(cpu->soft_count, &cpu->native, e);
@@ -63,38 +66,76 @@ static enum native_mode mode_of(const struct cpu *cpu)
 	return cpu->rflags_rest & FLAG_AC ? NATIVE_KERNEL_AC : NATIVE_SMAP;
 }
 
-/* The block at cpu->rip, or 0 if the interpreter takes it. Sets R_CODE. */
-static uint32_t find(struct cpu *cpu)
-{
+/* Where cpu->rip is, in memory. */
+struct place {
+	guest_addr physical;
 	const uint8_t *host;
-	guest_addr physical = memory_fetch(cpu, cpu->rip, &host);
-	if (!host)
-		cpu_fault(cpu, NULL, FAULT_GP, 0);
-	enum native_mode mode = mode_of(cpu);
+	enum native_mode mode;
+	bool crosses; /* the instruction reaches over the end of the page, to: */
 	struct second_page second;
-	bool crosses = translate_crosses(physical, host);
-	if (crosses)
-		second.physical = memory_fetch(cpu, (cpu->rip | 0xfff) + 1, &second.host);
-	if (crosses && !second.host)
+};
+
+/* The block at cpu->rip, or 0 if it is not translated. Sets R_CODE. May fault. */
+static uint32_t find(struct cpu *cpu, struct place *place)
+{
+	place->physical = memory_fetch(cpu, cpu->rip, &place->host);
+	if (!place->host)
 		cpu_fault(cpu, NULL, FAULT_GP, 0);
-	uint32_t number = code_find(cpu->native, physical, mode);
-	if (number && cpu->native->blocks[number].second != (crosses ? second.physical : 0)) {
-		code_drop_block(cpu->native, number);
-		number = 0;
-	}
-	if (!number) {
-		uint8_t *heat = heat_of(cpu->native, physical);
-		if (*heat >= HOT_PAGE && !cpu->native->is_checked) {
-			if ((++cpu->native->hot_runs & 1023) == 0)
-				*heat = 0;
-			return 0;
-		}
-		if (!translate_has_room(cpu->native))
-			code_flush(cpu);
-		number = translate(cpu, physical, host, mode, crosses ? &second : NULL);
-	}
+	place->mode = mode_of(cpu);
+	place->crosses = translate_crosses(place->physical, place->host);
+	place->second.physical = 0;
+	if (place->crosses)
+		place->second.physical =
+			memory_fetch(cpu, (cpu->rip | 0xfff) + 1, &place->second.host);
+	if (place->crosses && !place->second.host)
+		cpu_fault(cpu, NULL, FAULT_GP, 0);
 	cpu->r[R_CODE] = cpu->rip & PAGE_MASK;
-	return number;
+	uint32_t number = code_find(cpu->native, place->physical, place->mode);
+	if (!number || cpu->native->blocks[number].second == place->second.physical)
+		return number;
+	code_drop_block(cpu->native, number);
+	return 0;
+}
+
+static bool is_hot(struct native *native, guest_addr physical)
+{
+	uint8_t *heat = heat_of(native, physical);
+	if (*heat < HOT_PAGE || native->is_checked)
+		return false;
+	if ((++native->hot_runs & 1023) == 0)
+		*heat = 0;
+	return true;
+}
+
+static bool is_cold(struct native *native, const struct place *place)
+{
+	uint8_t *seen =
+		&native->seen[((uint32_t)place->physical * 0x9e3779b1u >> 16) ^ place->mode];
+	if (*seen >= COLD_RUNS || native->is_checked)
+		return false;
+	*seen += 1;
+	return true;
+}
+
+/* Likewise, and translates it; 0: the interpreter has done something. */
+static uint32_t find_or_translate(struct cpu *cpu)
+{
+	struct place place;
+	uint32_t number = find(cpu, &place);
+	if (number)
+		return number;
+	if (is_hot(cpu->native, place.physical)) {
+		fallback_some(cpu);
+		return 0;
+	}
+	if (is_cold(cpu->native, &place)) {
+		fallback_block(cpu);
+		return 0;
+	}
+	if (!translate_has_room(cpu->native))
+		code_flush(cpu);
+	return translate(
+		cpu, place.physical, place.host, place.mode, place.crosses ? &place.second : NULL);
 }
 
 /* Jumps to this address find the block from now on. */
@@ -150,7 +191,8 @@ static struct next go_on(struct cpu *cpu, uint32_t cpl)
 	if (live & ~fallback_available(cpu))
 		return (struct next){};
 	if (jumps[at].rip != cpu->rip) {
-		uint32_t block = find(cpu);
+		struct place place;
+		uint32_t block = find(cpu, &place);
 		if (!block)
 			return (struct next){};
 		remember(cpu, block);
@@ -188,15 +230,15 @@ static struct next follow(struct cpu *cpu, uint32_t number)
 	cpu->rip = rip;
 	if (wants_attention(cpu) || native->is_checked)
 		return (struct next){};
-	uint64_t flushes = native->flushes;
-	uint32_t block = find(cpu);
+	struct place place;
+	uint32_t block = find(cpu, &place);
 	if (!block)
 		return (struct next){};
 	/* A block in two pages is good for one generation of mappings, too. */
 	bool is_fixed = !native->sites[number].is_far;
 	if (is_fixed && native->blocks[block].second)
 		return at_offset(cpu, native->blocks[block].entry, 0);
-	if (flushes == native->flushes && !native->blocks[native->sites[number].block].is_dropped)
+	if (!native->blocks[native->sites[number].block].is_dropped)
 		code_link(native, number, block, cpu->native_links[cpu->cpl == 3]);
 	return at_offset(cpu, native->blocks[block].entry, 0);
 }
@@ -254,11 +296,9 @@ static struct next look(struct cpu *cpu)
 void native_run(struct cpu *cpu)
 {
 	struct native *native = cpu->native;
-	uint32_t block = find(cpu);
-	if (!block) {
-		fallback_some(cpu);
+	uint32_t block = find_or_translate(cpu);
+	if (!block)
 		return;
-	}
 	remember(cpu, block);
 	if (native->is_checked && !lockstep_believes(cpu, block)) {
 		lockstep_run(cpu, block);
