@@ -16,8 +16,8 @@
  *   {"do": "media", "url": "http://..."}           without a url: ejected
  *   {"do": "log"}                                  {"text": the last output of the console, in base16}
  * METAL_CONSOLE comes with a stream descriptor: {"steal": true, "replay": true}; answered likewise.
- * METAL_EVENT goes the other way: {"power": "on", "watts": 120, "sensors": [...]} at each poll that brought
- * something new, {"lost": "why"} if the BMC does not answer any more.
+ * METAL_EVENT goes the other way: {"power": "on", "watts": 120, "sensors": [...], "events": 3 (how many)} at each
+ * poll that brought something new, {"lost": "why"} if the BMC does not answer any more.
  * When the socket closes the process ends.
  */
 #pragma once

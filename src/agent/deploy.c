@@ -306,6 +306,10 @@ static void carry_out(struct deploy *deploy, const struct task *task)
 	if (r < 0)
 		init_say("berth-agent: %s", e.text);
 	say_done(deploy, r, &e, text_str(&lines));
+	if (r == 0 && text_equal(task->name, "rescue") && task_value(task, "network")) {
+		neighbours_unwatch();
+		rescue_move(deploy->nic);
+	}
 }
 
 static void next_task(struct deploy *deploy)
@@ -336,6 +340,8 @@ static void load_file_system(const char *name)
 void deploy_run(void)
 {
 	struct deploy deploy = {};
+	uint64_t begin_ms = now_ms();
+	char hello[32];
 	cleanup(text_done) struct text inventory = {};
 	signal(SIGCHLD, SIG_DFL);
 	tenant_set_loader(load_file_system);
@@ -347,7 +353,9 @@ void deploy_run(void)
 	init_say("berth-agent: calls %s", deploy.server.address);
 	modules_load("algif_hash");
 	modules_load("sha256_ssse3");
-	say(&deploy, "/hello", &inventory);
+	/* So that the daemon can tell its time from the kernel's. */
+	snprintf(hello, sizeof(hello), "/hello?ms=%llu", (unsigned long long)(now_ms() - begin_ms));
+	say(&deploy, hello, &inventory);
 	neighbours_watch(&deploy.server);
 	for (;;)
 		next_task(&deploy);

@@ -10,6 +10,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -109,14 +110,16 @@ static void hear(const struct call_server *server, int fd, struct card *card)
 		card->last = neighbour;
 }
 
+static pid_t watcher;
+
 void neighbours_watch(const struct call_server *server)
 {
 	static struct card cards[CARDS_MAX];
 	static struct pollfd polls[CARDS_MAX];
 	modules_load("af_packet");
 	size_t count = listen_on_all(cards, polls);
-	pid_t pid = count ? fork() : -1;
-	if (pid == 0) {
+	watcher = count ? fork() : -1;
+	if (watcher == 0) {
 		for (;;) {
 			if (poll(polls, count, -1) < 0)
 				continue;
@@ -127,4 +130,11 @@ void neighbours_watch(const struct call_server *server)
 	}
 	for (size_t i = 0; i < count; i++)
 		close(polls[i].fd);
+}
+
+void neighbours_unwatch(void)
+{
+	if (watcher > 0)
+		kill(watcher, SIGKILL);
+	watcher = -1;
 }

@@ -12,3 +12,4 @@
  * WORD", "system WORD", "vlan NUMBER".
  */
 void neighbours_watch(const struct call_server *server);
+void neighbours_unwatch(void);

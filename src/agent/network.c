@@ -35,8 +35,9 @@ struct route6 {
 	int index;
 };
 
-/* The card with that address, by /sys/class/net. */
-static int find_card(const char *mac, char name[IFNAMSIZ])
+static_assert(NETWORK_NAME_SIZE == IFNAMSIZ, "a card's name has its size");
+
+int network_card(const char *mac, char name[NETWORK_NAME_SIZE])
 {
 	DIR *dir = opendir("/sys/class/net");
 	if (!dir)
@@ -103,7 +104,7 @@ static int set_address(const char *mac, char *text)
 	if (!slash || text_to_u64(slash + 1, &prefix) < 0 || prefix > 128)
 		return -EINVAL;
 	*slash = '\0';
-	int r = find_card(mac, name);
+	int r = network_card(mac, name);
 	if (r < 0)
 		return r;
 	if (inet_pton(AF_INET, text, &address4) == 1)
@@ -118,7 +119,7 @@ static int add_gateway(const char *mac, const char *text)
 	char name[IFNAMSIZ];
 	struct in_addr address4;
 	struct in6_addr address6;
-	int r = find_card(mac, name);
+	int r = network_card(mac, name);
 	if (r < 0)
 		return r;
 	if (text && inet_pton(AF_INET, text, &address4) == 1) {

@@ -12,3 +12,7 @@ int network_configure(char *text, struct error *e) must_use;
 
 /* Brings the loopback card up. */
 void network_loopback(void);
+
+/* The name of the card with that address ("52:54:..."). -ENODEV. */
+#define NETWORK_NAME_SIZE 16
+int network_card(const char *mac, char name[NETWORK_NAME_SIZE]) must_use;

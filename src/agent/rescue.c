@@ -14,11 +14,32 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "agent/init.h"
+#include "agent/network.h"
 #include "base/file.h"
 
 #define KEYS     "/root/.ssh/authorized_keys"
 #define SERVER   "/usr/sbin/dropbear"
 #define HOST_KEY "/etc/dropbear/key"
+#define CLIENT   "/bin/busybox"
+#define SCRIPT   "/etc/address"
+
+/* What busybox's DHCP client calls with what it was given. */
+static const char script[] =
+	"#!/bin/sh\n"
+	"case $1 in\n"
+	"deconfig)\n"
+	"	busybox ip addr flush dev $interface\n"
+	"	busybox ip link set $interface up\n"
+	"	;;\n"
+	"bound | renew)\n"
+	"	busybox ip addr flush dev $interface\n"
+	"	busybox ip addr add $ip/${mask:-24} dev $interface\n"
+	"	[ -z \"$router\" ] || busybox ip route add default via ${router%% *}\n"
+	"	for server in $dns; do echo nameserver $server; done >/etc/resolv.conf\n"
+	"	[ $1 = renew ] || echo berth rescue: $ip >/dev/console\n"
+	"	;;\n"
+	"esac\n";
 
 static const char *const environment[][2] = { { "PATH", "/usr/sbin:/usr/bin:/sbin:/bin" },
 	{ "HOME", "/root" }, { "TERM", "linux" } };
@@ -128,4 +149,23 @@ int rescue_start(const struct task *task, struct error *e)
 		serve_ssh();
 	shell();
 	return 0;
+}
+
+_Noreturn void rescue_move(const char *mac)
+{
+	char name[NETWORK_NAME_SIZE];
+	struct error e = {};
+	int r = network_card(mac, name);
+	if (r < 0)
+		init_say("berth rescue: no card %s", mac);
+	else
+		r = file_replace(AT_FDCWD, SCRIPT, script, sizeof(script) - 1, 0755, &e);
+	/* Asks again whenever nobody answers: the switch may take its time. */
+	const char *const ask[] = { CLIENT, "udhcpc", "-f", "-i", name, "-s", SCRIPT, "-t", "5",
+		"-T", "1", "-A", "1", NULL };
+	for (;;) {
+		if (r == 0)
+			run(ask);
+		pause_second();
+	}
 }

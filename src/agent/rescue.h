@@ -8,3 +8,9 @@
 
 /* On the console, and by ssh if there are keys; both for as long as the agent runs. */
 int rescue_start(const struct task *task, struct error *e) must_use;
+
+/*
+ * The server's port is moved into its owner's network: from now on somebody else gives it its address, and the daemon is
+ * out of reach. Does not return.
+ */
+_Noreturn void rescue_move(const char *mac);

@@ -193,6 +193,8 @@ static int check_config(const json_t *config, struct error *e)
 		const char *text = json_string_value(value);
 		bool is_bad = text_equal(key, "security.privileged") && text && *text &&
 			!text_equal(text, "false") && !text_equal(text, "0");
+		/* Another tenant's, perhaps: its own is the project's. */
+		is_bad |= text_equal(key, "user.vlan") && text && *text;
 		for (size_t i = 0; i < ARRAY_SIZE(starts); i++)
 			is_bad |= text_starts(key, starts[i]) && text && *text;
 		if (is_bad)

@@ -11,6 +11,7 @@
 #include "daemon/names.h"
 #include "daemon/operation.h"
 #include "daemon/projects.h"
+#include "daemon/server_seed.h"
 #include "model/json.h"
 
 static const struct {
@@ -56,6 +57,11 @@ static int check_config(const json_t *config, struct error *e)
 		size_t i = 0;
 		if (text_starts(key, "user."))
 			continue;
+		if (text_equal(key, "berth.vlan")) {
+			if (value && (!*value || server_seed_vlan_read(value)))
+				continue;
+			return error_set(e, -EINVAL, "config.berth.vlan: 1 to 4094 is wanted");
+		}
 		while (i < ARRAY_SIZE(features) && !text_equal(features[i].name, key))
 			i++;
 		if (i == ARRAY_SIZE(features))

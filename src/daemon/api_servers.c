@@ -14,6 +14,7 @@
 #include "daemon/secret.h"
 #include "daemon/server_bmc.h"
 #include "daemon/server_console.h"
+#include "daemon/server_media.h"
 #include "daemon/server_power.h"
 #include "daemon/server_switch.h"
 #include "daemon/server_work.h"
@@ -63,7 +64,7 @@ static int get_server(struct service *service, struct request *request, struct e
 static int check_config(const json_t *config, struct error *e)
 {
 	static const char *const keys[] = { "poll", "deadline", "boot.deadline", "bmc.deadline",
-		"boot.how", "switch.driver", "switch.port" };
+		"boot.how", "boot.from", "switch.driver", "switch.port" };
 	json_t *all = json_mutable(config);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 		const char *key = json_object_iter_key(at);
@@ -121,7 +122,7 @@ static int check_texts(const json_t *object, struct error *e)
 			e, -EINVAL, "mac: \"%.40s\" is no MAC address of the card that boots", mac);
 	if (firmware[0] && !text_equal(firmware, "bios") && !text_equal(firmware, "uefi"))
 		return error_set(e, -EINVAL, "firmware: bios or uefi is wanted");
-	return 0;
+	return server_media_check(object, e);
 }
 
 /* The body's fields into the object; the password is sealed. */

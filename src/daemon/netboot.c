@@ -22,8 +22,9 @@
 #include "daemon/netboot_dhcp.h"
 #include "daemon/warnings.h"
 
-#define USUAL_PORT 8470
-#define FIRST_HOST 10u
+#define USUAL_PORT      8470
+#define USUAL_ARGUMENTS "console=tty0 console=ttyS0,115200n8 panic=60 quiet"
+#define FIRST_HOST      10u
 
 static void off(struct netboot *netboot)
 {
@@ -139,7 +140,7 @@ static void initial_made(void *data, int code, json_t *result, const struct erro
 		return;
 	netboot->job = NULL;
 	netboot->initial_bytes = (uint64_t)json_integer_value(json_object_get(result, "bytes"));
-	if (code == 0) {
+	if (code == 0 && netboot->has_dhcp) {
 		e = &error;
 		code = start_dhcp(netboot, &error);
 	}
@@ -185,6 +186,7 @@ static int on(struct netboot *netboot, const char *interface, struct error *e)
 		number = USUAL_PORT;
 	netboot->port = (uint16_t)number;
 	netboot->has_discovery = is_true(service, "berth.metal.discovery", false);
+	netboot->has_dhcp = is_true(service, "berth.metal.dhcp", true);
 	netboot->is_warm = is_true(service, "berth.metal.warm", true);
 	int r = find_address(netboot, e);
 	if (r == 0)
@@ -245,6 +247,7 @@ static const struct config_key keys[] = {
 	{ .name = "berth.metal.port", .check = check_port, .changed = changed },
 	{ .name = "berth.metal.kernel", .changed = changed },
 	{ .name = "berth.metal.discovery", .check = check_bool, .changed = changed },
+	{ .name = "berth.metal.dhcp", .check = check_bool, .changed = changed },
 	{ .name = "berth.metal.warm", .check = check_bool, .changed = changed },
 	{ .name = "berth.metal.arguments" },
 };
@@ -288,6 +291,16 @@ char *netboot_url(const struct service *service)
 	char address[INET_ADDRSTRLEN];
 	inet_ntop(AF_INET, &service->netboot->address, address, sizeof(address));
 	return alloc_printf("http://%s:%u", address, service->netboot->port);
+}
+
+char *netboot_arguments(
+	const struct service *service, const char *token, const char *mac, const char *address)
+{
+	const char *arguments =
+		config_get(service->netboot->service, "berth.metal.arguments") ?: USUAL_ARGUMENTS;
+	cleanup(free) char *url = netboot_url(service);
+	return alloc_printf("%.512s berth.call=%s/agent/%s berth.nic=%s berth.address=%s",
+		arguments, url, token, mac, address);
 }
 
 char *netboot_address(const struct service *service, uint32_t n)

@@ -25,6 +25,7 @@ struct netboot {
 	struct job *job; /* that makes it; NULL: none */
 	uint64_t initial_bytes;
 	bool has_discovery;
+	bool has_dhcp;                            /* it serves DHCP and TFTP */
 	bool is_warm;                             /* servers wait with the agent running */
 	void (*changed)(struct service *service); /* it went on or off */
 	struct netboot_dhcp *dhcp;
@@ -40,6 +41,11 @@ int netboot_check(const struct service *service, struct error *e) must_use;
 
 /* "http://10.77.0.1:8470"; the caller owns it. */
 char *netboot_url(const struct service *service) must_use;
+/*
+ * The kernel's arguments for the agent: whom to call with which token, and its card and address. The caller owns it.
+ */
+char *netboot_arguments(const struct service *service, const char *token, const char *mac,
+	const char *address) must_use;
 /* The n-th address that is given to known servers, with "/PREFIX"; the caller owns it, NULL if there is none. */
 char *netboot_address(const struct service *service, uint32_t n) must_use;
 

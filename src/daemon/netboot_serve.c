@@ -20,6 +20,7 @@
 #include "daemon/netboot_pass.h"
 #include "daemon/server_agent.h"
 #include "daemon/server_boot.h"
+#include "daemon/server_media.h"
 #include "daemon/server_work.h"
 #include "http/server.h"
 #include "model/address.h"
@@ -30,8 +31,8 @@
 #define PIECE_MAX       (4 * MIB)
 #define PARKED_NS       (20 * NS_PER_SEC)
 #define STRANGERS_MAX   256
+#define AGENT_MS_MAX    600000
 #define TOKEN_MAX       64
-#define USUAL_ARGUMENTS "console=tty0 console=ttyS0,115200n8 panic=60 quiet"
 
 /* A node that is not known, and was given the agent. */
 struct stranger {
@@ -156,15 +157,14 @@ static void serve_file(struct service *service, struct http_request *request, co
 static void reply_script(struct service *service, struct http_request *request, const char *token,
 	const char *mac, const char *address)
 {
-	const char *arguments = config_get(service, "berth.metal.arguments") ?: USUAL_ARGUMENTS;
+	cleanup(free) char *arguments = netboot_arguments(service, token, mac, address);
 	cleanup(free) char *url = netboot_url(service);
 	reply(request, 200,
 		"#!ipxe\n"
-		"kernel %s/files/kernel initrd=initrd %.512s berth.call=%s/agent/%s berth.nic=%s "
-		"berth.address=%s\n"
+		"kernel %s/files/kernel initrd=initrd %s\n"
 		"initrd --name initrd %s/files/initrd\n"
 		"boot\n",
-		url, arguments, url, token, mac, address, url);
+		url, arguments, url);
 }
 
 static void meet_stranger(struct service *service, struct http_request *request, const char *mac)
@@ -309,13 +309,17 @@ static char *word_of(const char *lines, const char *key)
 static void take_hello(
 	struct server *server, struct http_request *request, const char *body, size_t length)
 {
+	const char *text = http_request_query(request, "ms");
 	struct error e = {};
+	uint64_t ms = 0;
 	cleanup(json_decref) json_t *told = NULL;
+	if (text && (text_to_u64(text, &ms) < 0 || ms > AGENT_MS_MAX))
+		ms = 0;
 	int r = json_parse(body, length, &told, &e);
 	if (r == 0 && !json_is_object(told))
 		r = error_set(&e, -EINVAL, "an object is wanted");
 	if (r == 0)
-		r = server_agent_hello(server, told, &e);
+		r = server_agent_hello(server, told, ms * NS_PER_MS, &e);
 	if (r < 0)
 		reply_error_text(request, r, &e);
 	else
@@ -433,6 +437,16 @@ static void serve_agent(
 		reply(request, 404, "there is nothing here\n");
 }
 
+/* The server's BMC reads it, from wherever that is: who has the token may. */
+static void serve_media(struct service *service, struct http_request *request, const char *token)
+{
+	struct server *server = server_of_token(service, token);
+	if (server && server->work)
+		server_media_serve(server, request);
+	else
+		reply(request, 404, "there is no disc\n");
+}
+
 static void head(void *data, struct http_request *request)
 {
 	const struct netboot_serve *serve = data;
@@ -462,6 +476,8 @@ static void ready(void *data, struct http_request *request)
 		serve_boot(serve->service, request, second);
 	else if (count == 2 && text_equal(first, "files"))
 		serve_file(serve->service, request, second);
+	else if (count == 3 && text_equal(first, "media"))
+		serve_media(serve->service, request, second);
 	else if (count == 3 && text_equal(first, "agent"))
 		serve_agent(serve->service, request, second, third);
 	else

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "daemon/server_boot.h"
+#include "daemon/server_media.h"
 #include "daemon/server_power.h"
 #include "daemon/server_task.h"
 #include "daemon/server_work.h"
@@ -31,7 +32,7 @@ static int inspected(struct server *server, json_t *inventory, struct error *e)
 	return server_go(server, SERVER_INSPECTED, server->work->done, server->work->data, e);
 }
 
-int server_agent_hello(struct server *server, const json_t *told, struct error *e)
+int server_agent_hello(struct server *server, const json_t *told, uint64_t ago_ns, struct error *e)
 {
 	cleanup(json_decref) json_t *inventory = NULL;
 	json_t *boot = json_object_get(server->object, "boot");
@@ -51,8 +52,10 @@ int server_agent_hello(struct server *server, const json_t *told, struct error *
 		}
 		json_set_text(json_object_get(server->object, "task"), "state", "open");
 	}
+	if (!json_is_true(json_object_get(boot, "has_called")))
+		server_media_eject(server);
 	json_set_bool(boot, "has_called", true);
-	server_stage(server, "agent");
+	server_stage_before(server, "agent", ago_ns);
 	if (server->state == SERVER_INSPECTING)
 		return inspected(server, inventory, e);
 	int pcr = server_measures_differ(json_object_get(server->object, "inventory"), inventory);
@@ -151,6 +154,18 @@ static void booted(struct server *server, const char *lines)
 	server_switched(server, 0, NULL);
 }
 
+/* Its owner reaches the rescue where he reaches his server; our agent's way to us ends with that. */
+static void rescued(struct server *server)
+{
+	uint32_t vlan = server_owner_vlan(server);
+	if (vlan) {
+		server_agent_is_gone(server);
+		server_plug(server, vlan, NULL);
+	}
+	server_keep(server);
+	server_finished(server, 0, NULL);
+}
+
 void server_agent_done(
 	struct server *server, uint64_t serial, const char *failed, const char *lines)
 {
@@ -182,6 +197,8 @@ void server_agent_done(
 		booted(server, lines);
 	else if (text_equal(name, "save"))
 		saved(server, lines);
+	else if (text_equal(name, "rescue"))
+		rescued(server);
 	else {
 		server_keep(server);
 		server_finished(server, 0, NULL);

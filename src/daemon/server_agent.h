@@ -8,8 +8,9 @@
 
 #include "daemon/servers.h"
 
-/* It has booted. `told` is its inventory, not yet checked. -EINVAL, -EBUSY. */
-int server_agent_hello(struct server *server, const json_t *told, struct error *e) must_use;
+/* It has begun so long ago. `told` is its inventory, not yet checked. -EINVAL, -EBUSY. */
+int server_agent_hello(
+	struct server *server, const json_t *told, uint64_t ago_ns, struct error *e) must_use;
 void server_agent_progress(
 	struct server *server, uint64_t serial, const char *stage, uint64_t done, uint64_t total);
 /* `failed` NULL: it is done; `lines` more about it. */

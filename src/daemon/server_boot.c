@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "daemon/netboot.h"
 #include "daemon/netboot_pass.h"
+#include "daemon/server_media.h"
 #include "daemon/server_switch.h"
 #include "daemon/server_task.h"
 #include "model/json.h"
@@ -110,12 +111,25 @@ uint32_t server_owner_vlan(const struct server *server)
 	return (uint32_t)json_integer_value(json_object_get(deployment, "vlan"));
 }
 
-static void is_plugged(struct server *server)
+static void boot_once(struct server *server, const char *device)
 {
 	server_ask(server,
-		json_pack("{s:s, s:s, s:b}", "do", "boot", "device", "network", "uefi",
+		json_pack("{s:s, s:s, s:b}", "do", "boot", "device", device, "uefi",
 			server_is_uefi(server)),
 		boot_is_set);
+}
+
+static void is_in_drive(struct server *server)
+{
+	boot_once(server, "cdrom");
+}
+
+static void is_plugged(struct server *server)
+{
+	if (server_uses_media(server))
+		server_media_insert(server, is_in_drive);
+	else
+		boot_once(server, "network");
 }
 
 /* Starts the agent on it, with a token that only this start has. */

@@ -11,7 +11,7 @@
 #include "model/json.h"
 
 struct families {
-	struct text power, watts, sensors, states;
+	struct text power, watts, sensors, states, events;
 };
 
 static void add_sensors(struct families *families, const struct server *server, const json_t *told)
@@ -41,6 +41,9 @@ static void add_one(struct families *families, const struct server *server)
 	if (json_is_number(watts))
 		metrics_value(&families->watts, "berth_server_power_watts",
 			json_number_value(watts), name);
+	if (json_is_integer(json_object_get(told, "events")))
+		metrics_value(&families->events, "berth_server_events",
+			json_number_value(json_object_get(told, "events")), name);
 	add_sensors(families, server, told);
 }
 
@@ -56,16 +59,20 @@ static void collect(struct service *service, const char *project, struct text *t
 	metrics_family(
 		&families.watts, "berth_server_power_watts", "gauge", "What a server draws.");
 	metrics_family(&families.sensors, "berth_server_sensor", "gauge", "A sensor of a server.");
+	metrics_family(&families.events, "berth_server_events", "gauge",
+		"Entries of a server's event log that can be read.");
 	for (const struct server *at = service->servers->first; at; at = at->next)
 		add_one(&families, at);
 	text_add(text, text_str(&families.states));
 	text_add(text, text_str(&families.power));
 	text_add(text, text_str(&families.watts));
 	text_add(text, text_str(&families.sensors));
+	text_add(text, text_str(&families.events));
 	text_done(&families.states);
 	text_done(&families.power);
 	text_done(&families.watts);
 	text_done(&families.sensors);
+	text_done(&families.events);
 }
 
 void server_metrics_start(struct service *service)

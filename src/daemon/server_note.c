@@ -62,7 +62,7 @@ void server_fail(struct server *server, int code, const char *format, ...)
 	server_switched(server, code, &e);
 }
 
-void server_stage(struct server *server, const char *stage)
+void server_stage_before(struct server *server, const char *stage, uint64_t ago_ns)
 {
 	json_t *timeline = json_object_get(server->object, "timeline");
 	if (!timeline) {
@@ -72,8 +72,15 @@ void server_stage(struct server *server, const char *stage)
 	const json_t *last = json_array_get(timeline, json_array_size(timeline) - 1);
 	if (json_array_size(timeline) > 0 && text_equal(json_text(last, "stage"), stage))
 		return;
+	json_int_t at = (json_int_t)(loop_wall_clock() - ago_ns);
+	json_int_t least = json_integer_value(json_object_get(last, "at_ns"));
 	json_array_append_new(timeline,
-		json_pack("{s:s, s:I}", "stage", stage, "at_ns", (json_int_t)loop_wall_clock()));
+		json_pack("{s:s, s:I}", "stage", stage, "at_ns", at < least ? least : at));
 	if (json_array_size(timeline) > STAGES_MAX)
 		json_array_remove(timeline, 0);
+}
+
+void server_stage(struct server *server, const char *stage)
+{
+	server_stage_before(server, stage, 0);
 }

@@ -37,5 +37,7 @@ void server_switched(struct server *server, int code, const struct error *e);
 void server_fail(struct server *server, int code, const char *format, ...) printf_like(3, 4);
 /* Notes a moment of the deployment. */
 void server_stage(struct server *server, const char *stage);
+/* One that began `ago_ns` before now, but after the last one. */
+void server_stage_before(struct server *server, const char *stage, uint64_t ago_ns);
 /* A time of the server's own config, or the usual one. */
 uint64_t server_limit_ns(const struct server *server, const char *key, uint64_t usual) must_use;

@@ -5,6 +5,7 @@
 #include "daemon/server_seed.h"
 
 #include "base/text.h"
+#include "daemon/projects.h"
 #include "model/json.h"
 
 #define SEED "/var/lib/cloud/seed/nocloud/"
@@ -15,12 +16,21 @@ static void add(json_t *files, const char *mode, const char *path, const char *d
 		json_pack("{s:s, s:s, s:s}", "mode", mode, "path", path, "data", data ?: ""));
 }
 
+uint32_t server_seed_vlan_read(const char *text)
+{
+	uint64_t vlan;
+	return text_to_u64(text, &vlan) == 0 && vlan > 0 && vlan < 4095 ? (uint32_t)vlan : 0;
+}
+
 uint32_t server_seed_vlan(const struct instance *instance)
 {
-	const char *text = instance_config(instance, "user.vlan");
-	uint64_t vlan;
-	return text && text_to_u64(text, &vlan) == 0 && vlan > 0 && vlan < 4095 ? (uint32_t)vlan
-										: 0;
+	const char *theirs = instance_config(instance, "user.vlan");
+	cleanup(json_decref) json_t *project = NULL;
+	const char *tenants = project_get(instance->service, instance->project, &project, NULL) < 0
+		? NULL
+		: json_text(json_object_get(project, "config"), "berth.vlan");
+	const char *text = tenants && *tenants ? tenants : theirs;
+	return text ? server_seed_vlan_read(text) : 0;
 }
 
 /* JSON is YAML. */

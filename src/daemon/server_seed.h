@@ -7,7 +7,12 @@
 #include "daemon/instances.h"
 #include "daemon/servers.h"
 
-/* `user.vlan` of the instance, 1 to 4094: its server's card is put there; 0: it stays where it is. */
+/* "100": 1 to 4094, or 0: it is none. */
+uint32_t server_seed_vlan_read(const char *text);
+/*
+ * Where its server's card is put: `berth.vlan` of its project, else `user.vlan` of the instance, which only who is not
+ * restricted to projects may set; 0: it stays where it is.
+ */
 uint32_t server_seed_vlan(const struct instance *instance);
 
 /*

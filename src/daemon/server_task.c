@@ -49,6 +49,9 @@ char *server_task_lines(const struct server *server, const char *name)
 	}
 	if (text_equal(name, "rescue"))
 		add_files(&text, deployment, KEYS);
+	/* In its owner's network somebody else gives addresses. */
+	if (text_equal(name, "rescue") && json_integer_value(json_object_get(deployment, "vlan")))
+		text_add(&text, "network dhcp\n");
 	if (text_equal(name, "save") && json_text(server->object, "disk"))
 		text_printf(&text, "disk %s\n", json_text(server->object, "disk"));
 	if (text_equal(name, "boot")) {

@@ -102,6 +102,8 @@ static void go_on(struct server *server)
 	case SERVER_CLEANING:
 		if (!text_equal(json_text(server_task_of(server), "state"), "done"))
 			server_task_give(server, server_task(server->state));
+		else if (server->state == SERVER_RESCUE)
+			server_plug(server, server_owner_vlan(server), NULL);
 		break;
 	case SERVER_AVAILABLE:
 		server_finished(server, 0, NULL);

@@ -183,6 +183,8 @@ int server_forget(struct server *server, struct error *e)
 	if (r < 0)
 		return r;
 	netboot_host_delete(server->service, server->name);
+	cleanup(free) char *disc = alloc_printf("metal/media/%s.iso", server->name);
+	(void)!unlinkat(server->service->dir, disc, 0);
 	for (struct server **at = &servers->first; *at; at = &(*at)->next)
 		if (*at == server) {
 			*at = server->next;

@@ -33,6 +33,7 @@ static const struct {
 	{ "unpack", task_unpack },
 	{ "backup-index", task_backup_index },
 	{ "initial", task_initial },
+	{ "media", task_media },
 	{ "join", task_join },
 	{ "digest", task_digest },
 	{ "remove", task_remove },

@@ -89,3 +89,9 @@ int task_ext2(struct task *task, json_t **ret, struct error *e) must_use;
  * with the `agent` as its init; answers {"bytes"}.
  */
 int task_initial(struct task *task, json_t **ret, struct error *e) must_use;
+
+/*
+ * "media": fds [out, kernel, initial file system]; writes the disc that a server boots with `arguments` for the kernel;
+ * answers {"bytes"}.
+ */
+int task_media(struct task *task, json_t **ret, struct error *e) must_use;

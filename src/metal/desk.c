@@ -90,7 +90,10 @@ static void late_text(const struct question *question, struct error *e)
 	if (question->why.text[0])
 		error_set(e, -ETIMEDOUT, "%s: %.300s", verbs[question->verb].name,
 			question->why.text);
-	else if (!question->has_written || question->verb == MEDIA)
+	else if (question->verb == MEDIA)
+		error_set(e, -ETIMEDOUT, "media: the BMC does not answer, or says that %s",
+			question->url ? "no disc is in its drive" : "the disc is still in");
+	else if (!question->has_written)
 		error_set(e, -ETIMEDOUT, "%s: the BMC does not answer", verbs[question->verb].name);
 	else if (question->verb == POWER)
 		error_set(e, -ETIMEDOUT, "power %s: the BMC took it, but the power is still %s",

@@ -36,6 +36,7 @@
 #define AUTHORITIES_MAX  (4 * MIB)
 #define CONSOLE_AGAIN_NS (5 * NS_PER_SEC)
 #define CONSOLE_LOG_MAX  (1 * MIB)
+#define EVENTS_EVERY     20 /* polls: a log is long, and grows slowly */
 
 struct metal {
 	struct loop *loop;
@@ -45,8 +46,9 @@ struct metal {
 	struct desk *desk;
 	struct console *console;
 	struct source *poll, *console_again;
-	uint64_t poll_ns;
-	json_t *told; /* the last event */
+	uint64_t poll_ns, polls;
+	json_t *events; /* how many there were; NULL: not known */
+	json_t *told;   /* the last event */
 	json_t *polled;
 	bool is_lost;
 };
@@ -180,15 +182,38 @@ static void tell(struct metal *metal, json_t *event)
 	metal->told = event;
 }
 
+static void polled(struct metal *metal)
+{
+	json_t *event = TAKE_PTR(metal->polled);
+	if (metal->events)
+		json_object_set(event, "events", metal->events);
+	tell(metal, event);
+	timer_set_after(metal->poll, metal->poll_ns);
+}
+
+static void events_polled(void *data, int code, json_t *result, const struct error *e)
+{
+	struct metal *metal = data;
+	(void)e;
+	if (code == 0) {
+		json_decref(metal->events);
+		metal->events = json_integer(
+			(json_int_t)json_array_size(json_object_get(result, "events")));
+	}
+	polled(metal);
+}
+
 static void sensors_polled(void *data, int code, json_t *result, const struct error *e)
 {
 	struct metal *metal = data;
-	json_t *event = TAKE_PTR(metal->polled);
+	cleanup(json_decref) json_t *events = json_pack("{s:s}", "do", "events");
 	(void)e;
 	if (code == 0)
-		json_object_update(event, result);
-	tell(metal, event);
-	timer_set_after(metal->poll, metal->poll_ns);
+		json_object_update(metal->polled, result);
+	/* Not with the first poll: many servers begin at once. */
+	if (++metal->polls % EVENTS_EVERY != 2 ||
+		desk_ask(metal->desk, events, events_polled, metal, NULL) < 0)
+		polled(metal);
 }
 
 static void state_polled(void *data, int code, json_t *result, const struct error *e)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * redfish.c - the driver's questions about power and boot, and virtual media.
+ * redfish.c - the driver's questions about power and boot.
  */
 #include "metal/redfish.h"
 
@@ -165,73 +165,6 @@ static void redfish_boot(struct bmc *bmc, const struct bmc_boot *boot, bmc_done 
 	redfish_begin(redfish, boot_begin, plain_end, data);
 }
 
-static void media_next(struct redfish *redfish);
-
-static void media_came(struct redfish *redfish, json_t *json)
-{
-	const json_t *types = json_object_get(json, "MediaTypes");
-	const json_t *actions = json_object_get(json, "Actions");
-	const json_t *insert = json_object_get(actions, "#VirtualMedia.InsertMedia");
-	const json_t *eject = json_object_get(actions, "#VirtualMedia.EjectMedia");
-	const char *target = json_text(redfish->url ? insert : eject, "target");
-	if (!(allows(types, "CD") || allows(types, "DVD")) || !target) {
-		media_next(redfish);
-		return;
-	}
-	cleanup(free) char *path = alloc_text(target);
-	json_t *body = redfish->url ? json_pack("{s:s, s:b, s:b}", "Image", redfish->url,
-					      "Inserted", 1, "WriteProtected", 1)
-				    : json_object();
-	redfish_send(redfish, "POST", path, body, is_done);
-}
-
-static void media_next(struct redfish *redfish)
-{
-	struct error e = {};
-	const json_t *member = json_array_get(redfish->list, redfish->index++);
-	cleanup(free) char *path = alloc_text(json_text(member, "@odata.id"));
-	if (path) {
-		redfish_get(redfish, path, media_came);
-		return;
-	}
-	error_set(&e, -EOPNOTSUPP, "the BMC has no virtual CD");
-	redfish_end(redfish, -EOPNOTSUPP, &e);
-}
-
-static void media_listed(struct redfish *redfish, json_t *json)
-{
-	json_decref(redfish->list);
-	redfish->list = json_deep_copy(json_object_get(json, "Members"));
-	redfish->index = 0;
-	media_next(redfish);
-}
-
-static void media_managed(struct redfish *redfish, json_t *json)
-{
-	struct error e = {};
-	cleanup(free) char *path = alloc_text(redfish_link(json, "VirtualMedia"));
-	if (path) {
-		redfish_get(redfish, path, media_listed);
-		return;
-	}
-	error_set(&e, -EOPNOTSUPP, "the BMC has no virtual media");
-	redfish_end(redfish, -EOPNOTSUPP, &e);
-}
-
-static void media_begin(struct redfish *redfish)
-{
-	redfish_get(redfish, redfish->manager ?: redfish->system, media_managed);
-}
-
-static void redfish_media(struct bmc *bmc, const char *url, bmc_done *done, void *data)
-{
-	struct redfish *redfish = redfish_of(bmc);
-	redfish->done.plain = done;
-	free(redfish->url);
-	redfish->url = alloc_text(url);
-	redfish_begin(redfish, media_begin, plain_end, data);
-}
-
 static int no_console(struct bmc *bmc, const struct bmc_console_calls *calls, struct error *e)
 {
 	(void)bmc;
@@ -278,6 +211,7 @@ static int redfish_open(const struct bmc_options *options, struct bmc **ret, str
 	}
 	redfish->bmc.driver = &redfish_driver;
 	redfish->loop = options->loop;
+	redfish->again = loop_add_timer(options->loop, redfish_look_again, redfish);
 	redfish->user = alloc_text(options->user);
 	redfish->password = alloc_text(options->password);
 	*ret = &redfish->bmc;
@@ -288,7 +222,9 @@ static void redfish_close(struct bmc *bmc)
 {
 	struct redfish *redfish = redfish_of(bmc);
 	char *const texts[] = { redfish->user, redfish->password, redfish->token, redfish->system,
-		redfish->manager, redfish->chassis, redfish->url, redfish->etag, redfish->path };
+		redfish->manager, redfish->chassis, redfish->url, redfish->etag, redfish->path,
+		redfish->drive };
+	source_free(redfish->again);
 	web_free(redfish->web);
 	explicit_bzero(redfish->password, strlen(redfish->password));
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)

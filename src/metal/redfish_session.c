@@ -256,6 +256,7 @@ void redfish_cancel(struct bmc *bmc)
 {
 	struct redfish *redfish = container_of(bmc, struct redfish, bmc);
 	web_cancel(redfish->web);
+	timer_stop(redfish->again);
 	redfish->end = NULL;
 	redfish->begin = NULL;
 	redfish->failed = NULL;

@@ -40,6 +40,9 @@ struct redfish {
 	char *etag;            /* of the system, as it was read last */
 	json_t *result, *list; /* owned */
 	size_t index;
+	char *drive; /* its path */
+	bool is_at_manager;
+	struct source *again; /* a disc is looked for again */
 
 	/* The request. */
 	const char *method;
@@ -77,3 +80,7 @@ void redfish_cancel(struct bmc *bmc);
 void redfish_identity(struct bmc *bmc, bmc_json_done *done, void *data);
 void redfish_sensors(struct bmc *bmc, bmc_json_done *done, void *data);
 void redfish_events(struct bmc *bmc, bmc_json_done *done, void *data);
+
+/* redfish_media.c; `url` NULL: out */
+void redfish_media(struct bmc *bmc, const char *url, bmc_done *done, void *data);
+void redfish_look_again(void *data);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_request.c - what a client of the API can send that we parse: a line each of a path, a filter and a
- * body of JSON; and the whole as the bytes of a websocket.
+ * fuzz_request.c - what a client of the API can send that we parse: a line each of a path (also a BMC's range of bytes), a
+ * filter and a body of JSON; and the whole as the bytes of a websocket.
  */
 #include <string.h>
 #include <sys/socket.h>
 
 #include "daemon/dispatch.h"
 #include "daemon/routes.h"
+#include "daemon/server_media.h"
 #include "http/uri.h"
 #include "model/filter.h"
 #include "model/json.h"
@@ -42,6 +43,15 @@ static void match(const char *path)
 			}
 		}
 	}
+}
+
+/* Whatever it is, nothing is read that is not there. */
+static void range(const char *text)
+{
+	uint64_t at, length;
+	if (server_media_range(text, 10000, &at, &length) == 0 &&
+		(length == 0 || at >= 10000 || length > 10000 - at))
+		abort();
 }
 
 static void filter(const char *text, const json_t *object)
@@ -114,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *at = text;
 	cleanup(free) char *path = next_line(&at), *words = next_line(&at);
 	match(path);
+	range(path);
 	cleanup(json_decref) json_t *json = NULL;
 	struct error e = {};
 	if (json_parse(at, strlen(at), &json, &e) == 0) {

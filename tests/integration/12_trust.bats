@@ -181,11 +181,19 @@ tls_status() {
 	[ "$(tls_status user POST '/1.0/storage-pools?project=p' '{"name":"x","driver":"dir"}')" = 403 ]
 	[ "$(tls_status user POST '/1.0/profiles?project=p' '{"name":"x"}')" = 403 ]
 	[ "$(tls_status user POST /1.0/certificates '{"token":true,"name":"x"}')" = 403 ]
+	# Nothing of servers and their BMCs: their owners have their instances' power and console.
+	for path in '' /s1 /s1/power /s1/sensors /s1/events; do
+		[ "$(tls_status user GET "/1.0/berth/servers$path")" = 403 ]
+	done
+	[ "$(tls_status user POST /1.0/berth/servers '{"name":"s1"}')" = 403 ]
+	[ "$(tls_status user PATCH /1.0/berth/servers/s1 '{"maintenance":true}')" = 403 ]
+	[ "$(tls_status user PUT /1.0/berth/servers/s1/state '{"action":"power","to":"off"}')" = 403 ]
+	[ "$(tls_status user POST /1.0/berth/servers/s1/console '{}')" = 403 ]
 	[ "$(tls_status user POST /1.0/certificates '{"name":"x","certificate":"'"$(der64 stranger)"'"}')" = 403 ]
 	[ "$(tls_status user DELETE "/1.0/certificates/$(fingerprint user)")" = 403 ]
 	[ "$(tls user GET /1.0/certificates | json '.metadata | length')" = 1 ]
 	start='{"name":"u1","start":true,"source":{"type":"image","alias":"busybox"}'
-	for bad in '"config":{"security.privileged":"true"}' '"config":{"raw.lxc":"x"}' \
+	for bad in '"config":{"security.privileged":"true"}' '"config":{"raw.lxc":"x"}' '"config":{"user.vlan":"7"}' \
 		'"devices":{"d":{"type":"disk","source":"/etc","path":"/mnt"}}' \
 		'"devices":{"d":{"type":"unix-char","path":"/dev/kmsg"}}' \
 		'"devices":{"e":{"type":"nic","nictype":"bridged","parent":"br0"}}'; do

@@ -108,7 +108,9 @@ neighbour() {
 	berth launch small db2 --type bare-metal --class fast &
 	second=$!
 	dropbearkey -t ed25519 -f "$BERTH_BASE/id" | grep '^ssh-' >"$BERTH_BASE/id.pub"
-	berth launch small db1 --type bare-metal -c user.ssh-keys="$(cat "$BERTH_BASE/id.pub")"
+	# Its owner's network is the same one here, for want of a switch; its rescue asks for an address nevertheless.
+	berth launch small db1 --type bare-metal -c user.ssh-keys="$(cat "$BERTH_BASE/id.pub")" -c user.vlan=100 \
+		-c cloud-init.network-config="{\"version\":2,\"ethernets\":{\"eth0\":{\"addresses\":[\"$(address m1)/24\"]}}}"
 	wait $second
 	echo "# started after $SECONDS s" >&3
 	for n in 1 2; do
@@ -164,6 +166,7 @@ neighbour() {
 	echo "# in rescue after $SECONDS s" >&3
 	server_is m1 rescue
 	eventually 30 sh -c 'lxc console db1 --show-log | grep -q "berth rescue"'
+	eventually 60 grep -q "berth rescue: $(address m1)" "$BERTH_BASE/node1/serial.log"
 	eventually 60 eval '[ "$(in_net dbclient -y -i "$BERTH_BASE/id" "root@$(address m1)" "cat /proc/1/comm" </dev/null)" = init ]'
 	! in_net timeout 20 dbclient -y "root@$(address m1)" true </dev/null
 	run lxc start db1

@@ -212,6 +212,19 @@ ended() { api GET "$1/wait?timeout=30" | json '.metadata.err'; }
 	eventually 10 state_is available
 }
 
+@test "what a server's BMC says is in the metrics" {
+	local metrics
+	api PATCH /1.0/berth/servers/m1 '{"config":{"bmc.deadline":"3s","poll":"300ms"}}' >/dev/null
+	eventually 20 sh -c 'curl -s --unix-socket "$BERTH_DIR/unix.socket" http://b/1.0/metrics | grep -q "^berth_server_events"'
+	metrics=$(api GET /1.0/metrics)
+	for line in 'berth_server_power{server="m1"} 1' 'berth_server_power_watts{server="m1"} 120' \
+		'berth_server_sensor{server="m1",sensor="CPU",unit="C"} 41.5' 'berth_server_events{server="m1"} 1' \
+		'berth_server_failed{server="m1",state="available"} 0'; do
+		[[ $metrics == *"$line"* ]]
+	done
+	api PATCH /1.0/berth/servers/m1 '{"config":{"bmc.deadline":"3s"}}' >/dev/null
+}
+
 @test "a node that restarts half-way is given its task again, but not for ever" {
 	operation=$(launch)
 	task_is deploy
@@ -353,6 +366,21 @@ snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .op
 	cmp "$BERTH_BASE/back" "$BERTH_BASE/whole"
 	is_done "disk sda" >/dev/null
 	[ "$(ended "$operation")" = "" ]
+	# What is on the disk alone is nobody's to publish or to take away; what was saved of it is an image as any other.
+	for verb in "publish db --alias no" "export db $BERTH_BASE/no.tar.gz"; do
+		run lxc $verb
+		[ "$status" -ne 0 ]
+		[[ $output == *"take a snapshot, and publish that"* ]]
+	done
+	lxc publish db/s1 --alias saved
+	[ "$(api GET '/1.0/images?recursion=1' | json '.metadata[] | select(.aliases[0].name == "saved") | .type')" = virtual-machine ]
+	operation=$(api POST /1.0/instances/db/rebuild '{"source":{"type":"image","alias":"saved"}}' | json .operation)
+	eventually 20 task_is deploy
+	node -o "$BERTH_BASE/back" "http://10.77.0.1:8470/agent/$TOKEN/image"
+	cmp "$BERTH_BASE/back" "$BERTH_BASE/whole"
+	is_done "disk sda" >/dev/null
+	[ "$(ended "$operation")" = "" ]
+	lxc image delete saved
 	# The agent that waits beside the image is dead: its BMC starts the server instead.
 	lxc start db
 	grep -q 'the agent is late server=m1' "$BERTHD_LOG"
@@ -390,7 +418,10 @@ snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .op
 	add '{"switch.driver":"openvswitch","switch.port":"p1"}'
 	available
 	[ "$(ovs-vsctl get port p1 tag)" = "[]" ]
-	api POST /1.0/instances '{"name":"db","type":"bare-metal","start":true,"config":{"user.vlan":"100"},
+	# A project's VLAN goes before what an instance asks for.
+	[[ $(api PATCH /1.0/projects/default '{"config":{"berth.vlan":"4095"}}') == *"1 to 4094"* ]]
+	api PATCH /1.0/projects/default '{"config":{"berth.vlan":"100"}}' >/dev/null
+	api POST /1.0/instances '{"name":"db","type":"bare-metal","start":true,"config":{"user.vlan":"7"},
 		"source":{"type":"image","alias":"small"}}' >/dev/null
 	task_is deploy
 	is_done "disk sda"
@@ -406,8 +437,25 @@ snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .op
 	lxc stop db --force
 	lxc start db
 	[ "$(ovs-vsctl get port p1 tag)" = 100 ]
+	# A rescue is started from our network, and is its owner's once it runs: nothing of it is ours then.
+	api POST /1.0/instances/db/rescue '{}' >/dev/null
+	eventually 20 boot
+	[ "$(ovs-vsctl get port p1 tag)" = "[]" ]
+	hello >/dev/null
+	lines=$(task)
+	[[ $lines == *"task rescue"* && $lines == *"network dhcp"* ]]
+	SERIAL=$(sed -n 's/^serial //p' <<<"$lines")
+	is_done "" >/dev/null
+	eventually 10 sh -c '[ "$(ovs-vsctl get port p1 tag)" = 100 ]'
+	[[ $(task) == *"nobody is expected"* ]]
+	ovs-vsctl set port p1 tag=7
+	killed
+	state_is rescue
+	eventually 10 sh -c '[ "$(ovs-vsctl get port p1 tag)" = 100 ]'
+	api_wait POST /1.0/instances/db/rescue '{"end":true}'
 	lxc delete db --force
 	eventually 10 sh -c '[ "$(ovs-vsctl get port p1 tag)" = "[]" ]'
+	api PATCH /1.0/projects/default '{"config":{"berth.vlan":""}}' >/dev/null
 	ovs-vsctl del-port p1
 	eventually 20 boot
 	hello >/dev/null
@@ -421,6 +469,56 @@ snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .op
 	add
 }
 
+# bmc PATH: what the responder, which must be `basic`, says there.
+bmc() { in_net curl -s --noproxy '*' -u admin:secret "http://127.0.0.1:9680/redfish/v1/$1"; }
+disc() { bmc Managers/1/VirtualMedia/Cd | json .Image; }
+has_disc() { [[ $(disc) == http://10.77.0.1:8470/media/*/boot.iso ]]; }
+
+@test "over virtual media a server starts from a disc of its own, which is out as soon as it runs" {
+	local url
+	remove
+	for config in '{"boot.from":"moon"}:network or media' '{"boot.from":"media"}:only over Redfish'; do
+		run api POST /1.0/berth/servers '{"name":"m1","driver":"ipmi","address":"1.2.3.4","mac":"52:54:00:77:00:01",
+			"config":'"${config%:*}"'}'
+		[[ $output == *"${config##*:}"* ]]
+	done
+	responder basic
+	add '{"boot.from":"media"}'
+	eventually 20 has_disc
+	eventually 20 eval '[ "$(bmc Systems/1 | json .PowerState+.Boot.BootSourceOverrideTarget)" = OnCd ]'
+	url=$(disc)
+	node -o "$BERTH_BASE/disc" "$url"
+	[ "$(file -b "$BERTH_BASE/disc" | cut -c1-8)" = "ISO 9660" ]
+	# As BMCs read it: in parts, of which the last is asked for beyond its end.
+	node -r 32768-34815 "$url" | cmp - <(dd if="$BERTH_BASE/disc" bs=2048 skip=16 count=1 status=none)
+	[ "$(node -o /dev/null -w '%{http_code}' -r -5 "$url")" = 206 ]
+	[ "$(node -o /dev/null -w '%{http_code}' -r 9999999999- "$url")" = 416 ]
+	[ "$(node -o /dev/null -w '%{http_code}' http://10.77.0.1:8470/media/00000000000000000000000000000000/boot.iso)" = 404 ]
+	TOKEN=$(grep -a -o -m 1 'berth.call=[^ ]*/agent/[0-9a-f]* .*' "$BERTH_BASE/disc" | sed 's|.*agent/\([0-9a-f]*\) .*|\1|')
+	grep -a -q "berth.nic=52:54:00:77:00:01 berth.address=10.77.0.1[0-9]*/24" "$BERTH_BASE/disc"
+	[ "$(find "$BERTH_DIR/metal/media" -type f | wc -l)" = 1 ]
+	killed
+	hello >/dev/null
+	eventually 10 eval '[ "$(disc)" = "" ]'
+	[ "$(find "$BERTH_DIR/metal/media" -type f | wc -l)" = 0 ]
+	[ "$(node -o /dev/null -w '%{http_code}' "$url")" = 404 ]
+	task_is erase
+	is_done "erased sda discard 5 1000000000" >/dev/null
+	eventually 10 state_is available
+	remove
+}
+
+@test "a disc that does not stay in the drive, or has none, fails the server with the reason" {
+	for fault in "discless:says that no disc is in its drive" "driveless:the BMC has no virtual media"; do
+		responder "${fault%%:*}"
+		add '{"boot.from":"media"}'
+		eventually 20 has_failed "${fault#*:}"
+		remove
+	done
+	responder
+	add
+}
+
 @test "a server in maintenance is given to nobody" {
 	eventually 30 boot
 	hello >/dev/null
@@ -431,6 +529,40 @@ snapshot() { api POST /1.0/instances/db/snapshots "{\"name\":\"$1\"}" | json .op
 	run berth launch small db --type bare-metal
 	[[ $output == *"None of the 1 servers"* ]]
 	berth server maintenance m1 off
+	remove
+}
+
+@test "each state has a deadline, and ends in a failure that says so" {
+	local operation
+	responder stuck
+	add '{"deadline":"1s","bmc.deadline":"60s"}'
+	eventually 20 has_failed "longer than it may"
+	state_is verifying
+	remove
+	responder
+	add
+	available
+	api PATCH /1.0/berth/servers/m1 '{"config":{"bmc.deadline":"3s","deadline":"2s"}}' >/dev/null
+	operation=$(launch)
+	task_is deploy
+	[[ $(ended "$operation") == *"longer than it may"* ]]
+	eventually 10 state_is cleaning
+	eventually 20 has_failed "longer than it may"
+	[ "$(api GET /1.0/instances | json '.metadata | length')" = 0 ]
+	api PATCH /1.0/berth/servers/m1 '{"config":{"bmc.deadline":"3s"}}' >/dev/null
+	api PUT /1.0/berth/servers/m1/state '{"action":"clean"}' >/dev/null
+	available
+	launch >/dev/null
+	task_is deploy
+	is_done "disk sda" >/dev/null
+	eventually 10 state_is active
+	api PATCH /1.0/berth/servers/m1 '{"config":{"bmc.deadline":"3s","deadline":"2s"}}' >/dev/null
+	operation=$(snapshot s1)
+	[[ $(ended "$operation") == *"longer than it may"* ]]
+	state_is saving
+	api PATCH /1.0/berth/servers/m1 '{"config":{"bmc.deadline":"3s"}}' >/dev/null
+	lxc delete db --force
+	available
 	remove
 }
 

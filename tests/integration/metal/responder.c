@@ -9,7 +9,8 @@
  *            drops    each session is good for two requests
  *            dies     ends with the third change          torn    answers are half of themselves
  *            late     power follows after two seconds     basic   there are no sessions
- *            strays   links lead to another host
+ *            strays   links lead to another host         discless discs are taken, not kept
+ *            driveless there is no virtual media
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -133,15 +134,18 @@ static json_t *get_json(const struct responder *responder, const char *path)
 	if (text_equal(path, SYSTEM))
 		return system_json(responder);
 	if (text_equal(path, "/redfish/v1/Managers/1"))
-		return json_pack("{s:s, s:o, s:o}", "FirmwareVersion", "7.1", "VirtualMedia",
-			link_to(responder, "/redfish/v1/Managers/1/VirtualMedia"), "LogServices",
-			link_to(responder, "/redfish/v1/Managers/1/LogServices"));
+		return json_pack("{s:s, s:o*, s:o}", "FirmwareVersion", "7.1", "VirtualMedia",
+			has(responder, "driveless")
+				? NULL
+				: link_to(responder, "/redfish/v1/Managers/1/VirtualMedia"),
+			"LogServices", link_to(responder, "/redfish/v1/Managers/1/LogServices"));
 	if (text_equal(path, "/redfish/v1/Managers/1/VirtualMedia"))
 		return json_pack("{s:[o]}", "Members",
 			link_to(responder, "/redfish/v1/Managers/1/VirtualMedia/Cd"));
 	if (text_equal(path, "/redfish/v1/Managers/1/VirtualMedia/Cd"))
-		return json_pack("{s:[s], s:s, s:{s:{s:s}, s:{s:s}}}", "MediaTypes", "CD", "Image",
-			responder->media, "Actions", "#VirtualMedia.InsertMedia", "target",
+		return json_pack("{s:[s], s:s, s:b, s:{s:{s:s}, s:{s:s}}}", "MediaTypes", "CD",
+			"Image", responder->media, "Inserted", responder->media[0] != '\0',
+			"Actions", "#VirtualMedia.InsertMedia", "target",
 			"/redfish/v1/Managers/1/VirtualMedia/Cd/Insert", "#VirtualMedia.EjectMedia",
 			"target", "/redfish/v1/Managers/1/VirtualMedia/Cd/Eject");
 	if (text_equal(path, "/redfish/v1/Managers/1/LogServices"))
@@ -260,7 +264,7 @@ static void change(struct responder *responder, struct http_request *request, co
 		const char *body = http_request_body(request, &length);
 		cleanup(json_decref) json_t *json = json_loadb(body, length, 0, NULL);
 		snprintf(responder->media, sizeof(responder->media), "%s",
-			json_text(json, "Image") ?: "");
+			has(responder, "discless") ? "" : json_text(json, "Image") ?: "");
 		answer(responder, request, 204, NULL);
 	} else {
 		fail(responder, request, 404, "there is nothing to change");
