@@ -15,7 +15,8 @@
 #include "daemon/config.h"
 #include "daemon/job.h"
 #include "daemon/netboot.h"
-#include "daemon/server_boot.h"
+#include "daemon/server_bmc.h"
+#include "daemon/server_note.h"
 #include "model/json.h"
 
 /* While its disc is made a server may be gone, or be started anew. */
