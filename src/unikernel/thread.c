@@ -27,30 +27,62 @@ static uint32_t running_group;
 static bool uses_fsgsbase;
 static int32_t last_id = 1;
 static uint64_t vector_size;
+static uint32_t vector_low, vector_high; /* the components of it */
 
 void thread_switch(uint64_t *save_sp, uint64_t sp);
 
 #define VECTOR_ALIGN 64u
+#define VECTOR_LEAST 576u    /* what was there before there were components, and the header */
 #define LOOK_CYCLES  200000u /* some ten microseconds */
+
+static void ask_cpuid(uint32_t part, uint32_t *a, uint32_t *b, uint32_t *d)
+{
+	uint32_t c = part;
+	*a = 0xd;
+	__asm__ volatile("cpuid" : "+a"(*a), "=b"(*b), "+c"(c), "=d"(*d));
+}
+
+/* Of what is enabled only that which the processor names: some hosts of virtual machines enable more than they say. */
+static void find_vector(void)
+{
+	uint32_t low, high, a, b, d;
+	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	ask_cpuid(0, &a, &b, &d);
+	vector_low = low & a;
+	vector_high = high & d;
+	vector_size = low == a && high == d ? b : VECTOR_LEAST;
+	if (vector_size > VECTOR_LEAST)
+		return;
+	for (uint32_t part = 2; part < 63; part++) {
+		if (!((part < 32 ? vector_low >> part : vector_high >> (part - 32)) & 1))
+			continue;
+		ask_cpuid(part, &a, &b, &d);
+		if (a && b + a > vector_size)
+			vector_size = b + a;
+	}
+}
 
 uint64_t vector_bytes(void)
 {
-	if (!vector_size) {
-		uint32_t a = 0xd, b, c = 0, d;
-		__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-		vector_size = b;
-	}
+	if (!vector_size)
+		find_vector();
 	return vector_size;
 }
 
 void vector_save(void *area)
 {
-	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
+	__asm__ volatile("xsave64 (%0)"
+			 :
+			 : "r"(area), "a"(vector_low), "d"(vector_high)
+			 : "memory");
 }
 
 void vector_restore(const void *area)
 {
-	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
+	__asm__ volatile("xrstor64 (%0)"
+			 :
+			 : "r"(area), "a"(vector_low), "d"(vector_high)
+			 : "memory");
 }
 
 static void *vector_of(const struct thread *thread)

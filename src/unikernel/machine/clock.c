@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * clock.c - time from the processor's cycle counter: as the host tells (KVM's clock), or measured once.
+ */
+#include "unikernel/machine/clock.h"
+
+#include "unikernel/kernel.h"
+#include "unikernel/machine/gate.h"
+#include "unikernel/machine/pages.h"
+#include "unikernel/machine/port.h"
+
+#define NS          UINT64_C(1000000000)
+#define LONGEST     (4 * NS) /* waking up now and then does no harm */
+#define HYPERVISOR  0x40000000u
+#define KVM_CLOCK   (1u << 3)
+#define KVM_WALL    0x4b564d00u
+#define KVM_SYSTEM  0x4b564d01u
+#define PIT_HZ      1193182u
+#define PIT_COUNT   11932u /* ten milliseconds */
+#define PIT_CHANNEL 0x42
+#define PIT_COMMAND 0x43
+#define PIT_GATE    0x61
+#define RTC_INDEX   0x70
+#define RTC_DATA    0x71
+
+/* The host writes it; an odd version, or one that has changed, says that it does so now. */
+struct kvm_clock {
+	volatile uint32_t version;
+	uint32_t reserved;
+	uint64_t cycles, ns;
+	uint32_t factor; /* of 2^-32 */
+	int8_t shift;
+	uint8_t flags, reserved2[2];
+};
+
+struct kvm_wall {
+	uint32_t version, seconds, ns;
+};
+
+static struct kvm_clock kvm __attribute__((aligned(64)));
+static struct kvm_wall wall __attribute__((aligned(64)));
+/* What is read: the host's or what was measured. */
+static struct kvm_clock fixed;
+static uint64_t wall_ns; /* since the epoch, when the monotonic clock showed nothing */
+
+static uint64_t scale(const struct kvm_clock *clock, uint64_t cycles)
+{
+	cycles = clock->shift < 0 ? cycles >> -clock->shift : cycles << clock->shift;
+	return (uint64_t)((unsigned __int128)cycles * clock->factor >> 32);
+}
+
+static struct kvm_clock read_clock(void)
+{
+	struct kvm_clock copy;
+	if (!kvm.version)
+		return fixed;
+	do {
+		copy = kvm;
+		__asm__ volatile("" : : : "memory");
+	} while ((copy.version & 1) || copy.version != kvm.version);
+	return copy;
+}
+
+uint64_t platform_clock_monotonic(void)
+{
+	struct kvm_clock clock = read_clock();
+	uint64_t now = cycles_now();
+	return clock.ns + (now > clock.cycles ? scale(&clock, now - clock.cycles) : 0);
+}
+
+uint64_t platform_clock_realtime(void)
+{
+	return wall_ns + platform_clock_monotonic();
+}
+
+uint64_t clock_cycles_at(uint64_t ns)
+{
+	struct kvm_clock clock = read_clock();
+	if (!clock.factor)
+		return 0;
+	uint64_t left = ns > clock.ns ? ns - clock.ns : 0;
+	if (left > LONGEST)
+		left = LONGEST;
+	uint64_t cycles = (left << 32) / clock.factor;
+	uint64_t count = clock.shift < 0 ? cycles << -clock.shift : cycles >> clock.shift;
+	return clock.cycles + count + 1;
+}
+
+static bool has_kvm_clock(void)
+{
+	struct cpuid head = cpuid(HYPERVISOR);
+	return (cpuid(1).c >> 31) && head.b == 0x4b4d564b && head.c == 0x564b4d56 &&
+		head.d == 0x4d && (cpuid(HYPERVISOR + 1).a & KVM_CLOCK);
+}
+
+static void use_kvm_clock(void)
+{
+	gate_write_register(KVM_WALL, pages_physical(&wall));
+	gate_write_register(KVM_SYSTEM, pages_physical(&kvm) | 1);
+	if (kvm.version)
+		wall_ns = wall.seconds * NS + wall.ns;
+}
+
+/* By the one timer that every PC has. */
+static uint64_t measure_cycles(void)
+{
+	uint8_t before = port_read8(PIT_GATE) & 0xfc;
+	port_write8(PIT_GATE, before | 1);
+	port_write8(PIT_COMMAND, 0xb0); /* channel 2 counts down once */
+	port_write8(PIT_CHANNEL, PIT_COUNT & 0xff);
+	port_write8(PIT_CHANNEL, PIT_COUNT >> 8);
+	uint64_t start = cycles_now(), limit = start + (UINT64_C(1) << 32);
+	while (!(port_read8(PIT_GATE) & 0x20))
+		if (cycles_now() > limit)
+			return NS; /* there is none: a cycle is a nanosecond, then */
+	uint64_t took = cycles_now() - start;
+	return took * PIT_HZ / PIT_COUNT;
+}
+
+static uint64_t cycles_a_second(void)
+{
+	struct cpuid ratio = { 0 }, khz = { 0 };
+	if (cpuid(0).a >= 0x15)
+		ratio = cpuid(0x15);
+	if (ratio.a && ratio.b && ratio.c)
+		return (uint64_t)ratio.c * ratio.b / ratio.a;
+	if ((cpuid(1).c >> 31) && cpuid(HYPERVISOR).a >= HYPERVISOR + 0x10)
+		khz = cpuid(HYPERVISOR + 0x10);
+	return khz.a ? (uint64_t)khz.a * 1000 : measure_cycles();
+}
+
+static uint32_t read_calendar(uint8_t index)
+{
+	port_write8(RTC_INDEX, index);
+	uint8_t value = port_read8(RTC_DATA);
+	port_write8(RTC_INDEX, 0x0b);
+	bool is_binary = (port_read8(RTC_DATA) & 4) != 0;
+	return is_binary ? value : (uint32_t)(value >> 4) * 10 + (value & 15);
+}
+
+/* Seconds since the epoch; the calendar of the proleptic kind, years from 2000 to 2099. */
+static uint64_t calendar_seconds(void)
+{
+	static const uint16_t days_before[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304,
+		334 };
+	uint32_t second = read_calendar(0), minute = read_calendar(2), hour = read_calendar(4);
+	uint32_t day = read_calendar(7), month = read_calendar(8), year = read_calendar(9);
+	if (month < 1 || month > 12 || day < 1)
+		return 0;
+	uint64_t days = UINT64_C(10957) + year * 365 + (year + 3) / 4 + days_before[month - 1] +
+		day - 1 + (month > 2 && year % 4 == 0 ? 1 : 0);
+	return ((days * 24 + hour) * 60 + minute) * 60 + second;
+}
+
+void clock_init(void)
+{
+	if (has_kvm_clock())
+		use_kvm_clock();
+	if (kvm.version)
+		return;
+	uint64_t factor = (NS << 32) / cycles_a_second();
+	while (factor >> 32) {
+		factor >>= 1;
+		fixed.shift++;
+	}
+	fixed.factor = (uint32_t)factor;
+	fixed.cycles = cycles_now();
+	wall_ns = calendar_seconds() * NS;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * command.h - the command line that a machine's library OS is booted with.
+ *
+ * Words before "--" that begin with "berth." are for the library OS; others are for nobody. Those behind it are the
+ * program's, in place of those of the image. A word may stand in double quotes.
+ */
+#pragma once
+
+#include "unikernel/kernel.h"
+
+#define COMMAND_BYTES 8192u
+
+struct command {
+	bool is_verbose, is_plain; /* plain: the console is no terminal */
+	uint16_t exit_port;
+	char *words; /* arguments, then the environment, each with its NUL */
+	uint32_t words_bytes, argument_count, environment_count;
+};
+
+/* NULL, or what is wrong. `line` is changed; the words of the result are in it. */
+const char *command_read(char *line, struct command *ret);

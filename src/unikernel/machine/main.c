@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * main.c - from what a PVH loader tells of the machine to the library OS.
+ *
+ * The image is the first module (an initial file system, for those who name it). The library OS gets the largest run of
+ * memory that nothing stands in.
+ */
+#include "unikernel/exit.h"
+#include "unikernel/kernel.h"
+#include "unikernel/machine/clock.h"
+#include "unikernel/machine/command.h"
+#include "unikernel/machine/console.h"
+#include "unikernel/machine/pages.h"
+#include "unikernel/machine/port.h"
+#include "unikernel/machine/trap.h"
+#include "unikernel/machine/wait.h"
+
+#define START_MAGIC 0x336ec578u
+#define MAP_MOST    64u
+#define MAP_RAM     1u
+#define MEMORY_MIN  (UINT64_C(4) << 20)
+#define FIRMWARE    0xffff0u /* where a PC with a BIOS has its first instruction */
+#define HAS_FSBASE  1u
+#define HAS_RANDOM  (1u << 30)
+
+struct start_info {
+	uint32_t magic, version, flags, module_count;
+	uint64_t modules_at, command_line_at, rsdp_at, map_at;
+	uint32_t map_count, reserved;
+};
+
+struct start_module {
+	uint64_t at, bytes, command_line_at, reserved;
+};
+
+struct start_map {
+	uint64_t at, bytes;
+	uint32_t type, reserved;
+};
+
+extern uint32_t machine_start_info;
+extern char machine_image_end[];
+void machine_main(uint32_t start_info) __attribute__((__noreturn__));
+
+volatile uint64_t platform_signals;
+
+/* Copies: what they are copies of stands in memory that is given out. */
+static struct {
+	char command_line[COMMAND_BYTES];
+	struct start_module image;
+	struct pages_range map[MAP_MOST];
+	uint32_t map_count;
+	uint64_t end; /* of all memory */
+} machine;
+
+static uint64_t page_up(uint64_t value)
+{
+	return (value + KERNEL_PAGE - 1) & ~(uint64_t)(KERNEL_PAGE - 1);
+}
+
+static void copy_command_line(uint64_t from)
+{
+	const char *text = pages_see(from);
+	size_t length = from ? strlen(text) : 0;
+	if (length >= COMMAND_BYTES)
+		kernel_panic("its command line is too long");
+	if (length)
+		memcpy(machine.command_line, text, length);
+}
+
+static void read_start(uint64_t physical)
+{
+	const struct start_info *info = pages_see(physical);
+	if (info->magic != START_MAGIC || info->version < 1)
+		kernel_panic("it was not started by the PVH protocol, version 1");
+	const struct start_map *map = pages_see(info->map_at);
+	const struct start_module *modules = pages_see(info->modules_at);
+	copy_command_line(info->command_line_at);
+	if (info->module_count)
+		machine.image = modules[0];
+	for (uint32_t i = 0; i < info->map_count && machine.map_count < MAP_MOST; i++) {
+		if (map[i].type != MAP_RAM)
+			continue;
+		machine.map[machine.map_count++] = (struct pages_range){ map[i].at, map[i].bytes };
+		if (map[i].at + map[i].bytes > machine.end)
+			machine.end = map[i].at + map[i].bytes;
+	}
+}
+
+static struct pages_range larger(struct pages_range a, struct pages_range b)
+{
+	return b.bytes > a.bytes ? b : a;
+}
+
+/* What is left of memory once [start, end) is taken: the larger side. */
+static struct pages_range without(struct pages_range range, uint64_t start, uint64_t end)
+{
+	uint64_t range_end = range.start + range.bytes;
+	if (end <= range.start || start >= range_end)
+		return range;
+	struct pages_range before = { range.start, start > range.start ? start - range.start : 0 };
+	struct pages_range behind = { end, end < range_end ? range_end - end : 0 };
+	return larger(before, behind);
+}
+
+static struct pages_range in_pages(struct pages_range range)
+{
+	uint64_t start = page_up(range.start);
+	uint64_t end = (range.start + range.bytes) & ~(uint64_t)(KERNEL_PAGE - 1);
+	return (struct pages_range){ start, end > start ? end - start : 0 };
+}
+
+/* The largest run of memory above the library OS and beside the image. */
+static struct pages_range find_free(uint64_t kernel_end, uint64_t limit)
+{
+	struct pages_range best = {};
+	for (uint32_t i = 0; i < machine.map_count; i++) {
+		struct pages_range range = machine.map[i];
+		if (range.start + range.bytes > limit)
+			range.bytes = limit > range.start ? limit - range.start : 0;
+		range = without(range, 0, kernel_end);
+		range = without(
+			range, machine.image.at, page_up(machine.image.at + machine.image.bytes));
+		best = larger(best, in_pages(range));
+	}
+	return best;
+}
+
+static uint64_t random_word(void)
+{
+	uint64_t word = 0;
+	bool is_good = false;
+	for (int tries = 0; tries < 100 && !is_good; tries++)
+		__asm__ volatile("rdrand %0\n\tsetc %1" : "=r"(word), "=qm"(is_good) : : "cc");
+	if (!is_good)
+		kernel_panic("the processor's source of random numbers has none");
+	return word;
+}
+
+static void make_random(uint8_t *to, size_t bytes)
+{
+	if (!(cpuid(1).c & HAS_RANDOM))
+		kernel_panic("the processor has no RDRAND: there are no random numbers here");
+	for (size_t i = 0; i + sizeof(uint64_t) <= bytes; i += sizeof(uint64_t)) {
+		uint64_t word = random_word();
+		memcpy(to + i, &word, sizeof(word));
+	}
+}
+
+/* Memory that a firmware used before us is not zero. */
+static void clear_memory(struct pages_range region)
+{
+	const uint8_t *first = pages_see(FIRMWARE);
+	void *to = pages_see(region.start);
+	uint64_t words = region.bytes / sizeof(uint64_t);
+	if (*first) /* by words: emulators go step by step */
+		__asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(0) : "memory");
+}
+
+void machine_main(uint32_t start_info)
+{
+	static struct boot boot;
+	struct command command;
+	trap_init();
+	read_start(start_info);
+	/* Tables in what the boot tables show, the region wherever there is most. */
+	uint64_t kernel_end = address_of(machine_image_end) - MACHINE_BASE;
+	struct pages_range low = find_free(kernel_end, UINT64_C(1) << 30);
+	struct pages_range region = pages_init(machine.end, low);
+	wait_init();
+	console_init();
+	const char *wrong = command_read(machine.command_line, &command);
+	console_set_exit_port(command.exit_port);
+	if (wrong)
+		kernel_panic(wrong);
+	region = larger(region, find_free(low.start + low.bytes, machine.end));
+	if (region.bytes < MEMORY_MIN)
+		kernel_panic("the machine has less than 4 MiB of memory beside the library OS");
+	if (!machine.image.bytes)
+		kernel_panic(
+			"the machine has no image: an initial file system that berth-tender made");
+	clear_memory(region);
+	pages_set_image((struct pages_range){ machine.image.at, machine.image.bytes });
+	clock_init();
+	bool has_fsgsbase = cpuid(0).a >= 7 && (cpuid(7).b & HAS_FSBASE);
+	boot = (struct boot){
+		.version = BOOT_VERSION,
+		.size = sizeof(boot),
+		.memory_address = MACHINE_BASE + region.start,
+		.memory_bytes = region.bytes,
+		.words_address = address_of(command.words),
+		.words_bytes = command.words_bytes,
+		.argument_count = command.argument_count,
+		.environment_count = command.environment_count,
+		.flags = (command.is_plain ? 0 : BOOT_IN_TERMINAL | BOOT_OUT_TERMINAL) |
+			(has_fsgsbase ? BOOT_FSGSBASE : 0) |
+			(command.is_verbose ? BOOT_VERBOSE : 0),
+		.root_address = MACHINE_BASE + machine.image.at,
+		.root_bytes = machine.image.bytes,
+	};
+	make_random(boot.random, sizeof(boot.random));
+	kernel_main(&boot);
+}

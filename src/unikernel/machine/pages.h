@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pages.h - the machine's memory and its page tables: the part of platform.h that is about memory.
+ */
+#pragma once
+
+#include "unikernel/kernel.h"
+#include "unikernel/machine/layout.h"
+
+struct pages_range {
+	uint64_t start, bytes; /* physical */
+};
+
+/*
+ * All of the memory from `start` on becomes visible at MACHINE_BASE, and so do devices below 4 GiB; tables come from the
+ * head of `free`, which is whole pages that are zero. What is left of `free` is returned.
+ */
+struct pages_range pages_init(uint64_t end, struct pages_range free);
+
+/* What can show pages of the image (physical). */
+void pages_set_image(struct pages_range image);
+
+/* A page that shows the image is written to: it becomes one of its own. False if this one does not, or may not. */
+bool pages_take(uint64_t address);
+
+static inline void *pages_see(uint64_t physical)
+{
+	return at(MACHINE_BASE + physical);
+}
+
+static inline uint64_t pages_physical(const void *pointer)
+{
+	return address_of(pointer) - MACHINE_BASE;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wait.c - the processor's own interrupt controller, which wakes a sleeping machine.
+ *
+ * Theory of operation. Interrupts are off but while the processor sleeps. What came before stays noted in the controller
+ * and ends the sleep at once; so whoever looks at all devices, finds nothing and sleeps misses nothing.
+ */
+#include "unikernel/machine/wait.h"
+
+#include "unikernel/machine/clock.h"
+#include "unikernel/machine/gate.h"
+#include "unikernel/machine/port.h"
+#include "unikernel/platform.h"
+
+#define APIC_SPURIOUS 0xf0
+#define APIC_TIMER    0x320
+#define APIC_INITIAL  0x380
+#define APIC_DIVIDE   0x3e0
+#define APIC_ENABLED  0x100u
+#define DIVIDE_BY_ONE 0xbu
+#define AT_DEADLINE   (2u << 17)
+#define DEADLINE      0x6e0u
+#define HAS_DEADLINE  (1u << 24)
+#define SLEEP_LONGEST 4000000000u /* ns, and ticks of a timer of 1 GHz, as all hypervisors have */
+
+#define LINE_ENTRY(line) (0x10 + 2 * (line))
+
+static bool has_deadline;
+
+static void apic_set(uint32_t place, uint32_t value)
+{
+	*device_word(MACHINE_APIC + place) = value;
+}
+
+void wait_init(void)
+{
+	has_deadline = (cpuid(1).c & HAS_DEADLINE) && clock_cycles_at(0);
+	/* The old controllers are silent. */
+	port_write8(0x21, 0xff);
+	port_write8(0xa1, 0xff);
+	apic_set(APIC_SPURIOUS, APIC_ENABLED | VECTOR_SPURIOUS);
+	apic_set(APIC_DIVIDE, DIVIDE_BY_ONE);
+	apic_set(APIC_TIMER, VECTOR_WAKE | (has_deadline ? AT_DEADLINE : 0));
+}
+
+void wait_add_line(uint32_t line)
+{
+	*device_word(MACHINE_IO_APIC) = LINE_ENTRY(line) + 1;
+	*device_word(MACHINE_IO_APIC + 0x10) = 0; /* to the first processor */
+	*device_word(MACHINE_IO_APIC) = LINE_ENTRY(line);
+	*device_word(MACHINE_IO_APIC + 0x10) = VECTOR_WAKE;
+}
+
+void wait_until(uint64_t until_ns)
+{
+	uint64_t now = platform_clock_monotonic();
+	if (until_ns <= now)
+		return;
+	uint64_t left = until_ns - now < SLEEP_LONGEST ? until_ns - now : SLEEP_LONGEST;
+	if (has_deadline)
+		gate_write_register(
+			DEADLINE, until_ns == UINT64_MAX ? 0 : clock_cycles_at(until_ns));
+	else
+		apic_set(APIC_INITIAL, until_ns == UINT64_MAX ? 0 : (uint32_t)left);
+	gate_halt();
+}

@@ -1,0 +1,82 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The library OS as a kernel: one image in a locked process and in machines of its own, with the same answers.
+
+bats_require_minimum_version 1.5.0
+TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+BUILD=${BERTH_BUILD:-$TOP/build}
+case $BUILD in /*) ;; *) BUILD=$TOP/$BUILD ;; esac
+KERNEL=$BUILD/src/unikernel/berth-unikernel
+TENDER=$BUILD/src/tender/berth-tender
+
+setup_file() {
+	export WORK=$(mktemp -d /tmp/berth-machine-XXXXXX)
+	mkdir -p "$WORK/root/bin"
+	cp /bin/busybox "$WORK/root/bin/busybox"
+	"$TENDER" --build "$WORK/root" /bin/busybox "$WORK/image" busybox
+}
+
+teardown_file() { rm -rf "$WORK"; }
+
+# boot ENGINE [WORD...]: what the program wrote, without the carriage returns of a serial line; $status is the program's.
+boot() {
+	local engine=$1 line="berth.plain berth.exit=0xf4 --" word code=0
+	shift
+	for word; do line+=" \"$word\""; done
+	timeout -s KILL 60 "$BUILD/src/vmm/berth-vmm" --engine "$engine" --memory 64MiB --kernel "$KERNEL" --initrd "$WORK/image" \
+		--exit-port 0xf4 --exit-on-reset --append "$line" </dev/null >"$WORK/out" 2>"$WORK/log" || code=$?
+	tr -d '\r' <"$WORK/out"
+	return $(((code - 1) / 2))
+}
+
+alone() { timeout 20 "$TENDER" --root="$WORK/image" -- "$@" </dev/null; }
+
+SCRIPT='for i in 1 2 3; do echo $i; done | sed s/2/two/; (echo child; exit 5); echo $?; dd if=/dev/zero of=/tmp/x bs=1k count=300
+	2>/dev/null; md5sum /tmp/x; ls /bin /dev; head -c 50000 /bin/busybox | gzip | gunzip | md5sum; sleep 0.05; kill -9 $$'
+
+check_engine() {
+	run alone busybox sh -c "$SCRIPT"
+	local wanted=$output
+	[[ $wanted == *two*child*5* ]]
+	run boot "$1" busybox sh -c "$SCRIPT"
+	[ "$output" = "$wanted" ] || { cat "$WORK/log" && diff <(echo "$output") <(echo "$wanted"); }
+	run boot "$1" busybox sh -c "exit 7"
+	[ "$status" -eq 7 ]
+}
+
+@test "the software CPU runs the image as a process does" {
+	check_engine soft
+}
+
+@test "KVM runs the image as a process does" {
+	[ -c /dev/kvm ] || skip "needs /dev/kvm"
+	check_engine kvm
+}
+
+@test "QEMU boots it" {
+	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
+	run timeout -s KILL 60 qemu-system-x86_64 -accel tcg -cpu max -m 64 -display none -nodefaults -no-reboot -serial stdio \
+		-kernel "$KERNEL" -initrd "$WORK/image" -append 'berth.exit=0xf4 -- busybox expr 6 "*" 7' \
+		-device isa-debug-exit,iobase=0xf4 </dev/null
+	[ "$status" -eq 1 ] # isa-debug-exit's word for 0
+	[[ $output == *42* ]]
+}
+
+@test "input of the serial line is the program's" {
+	(sleep 1; echo to be read) | timeout -s KILL 60 "$BUILD/src/vmm/berth-vmm" --engine soft --memory 32MiB --kernel "$KERNEL" \
+		--initrd "$WORK/image" --exit-on-reset --append '-- busybox head -n 1' >"$WORK/out" 2>"$WORK/log"
+	grep 'to be read' "$WORK/out"
+}
+
+@test "what it cannot run on it says" {
+	local vmm="timeout -s KILL 60 $BUILD/src/vmm/berth-vmm --engine soft --kernel $KERNEL --exit-on-reset"
+	run $vmm --memory 64MiB --append "" </dev/null
+	[[ $output == *"the machine has no image"* ]]
+	run $vmm --memory 64MiB --initrd "$WORK/image" --append "berth.nothing" </dev/null
+	[[ $output == *"its command line takes"* ]]
+	run $vmm --memory 10MiB --initrd "$WORK/image" --append "" </dev/null
+	[[ $output == *"less than 4 MiB"* ]]
+	head -c 8192 /dev/urandom >"$WORK/broken"
+	run $vmm --memory 64MiB --initrd "$WORK/broken" --append "" </dev/null
+	[[ $output == *"no uncompressed erofs image"* ]]
+}
