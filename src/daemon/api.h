@@ -79,6 +79,7 @@ struct request {
 	json_t *json;
 	uint64_t started_ns;
 	bool is_deferred;
+	bool has_turn; /* it waited for the instance that it is about */
 	void (*gone)(void *data);
 	void *gone_data;
 };

@@ -8,6 +8,7 @@
 #include "daemon/api.h"
 #include "daemon/backups.h"
 #include "daemon/collections.h"
+#include "daemon/request_turn.h"
 #include "daemon/task.h"
 #include "model/json.h"
 
@@ -69,6 +70,8 @@ static int create_backup(struct service *service, struct request *request, struc
 		r = options_read(request_json(request), &options, e);
 	if (r < 0)
 		return r;
+	if (request_waits(request, instance))
+		return 0;
 	struct task *task = task_new(service);
 	r = backup_create(instance, &options, task_done, task, &name, e);
 	return task_reply(task, r, request,

@@ -13,6 +13,7 @@
 #include "daemon/lifecycle.h"
 #include "daemon/remove.h"
 #include "daemon/rename.h"
+#include "daemon/request_turn.h"
 #include "daemon/snapshots.h"
 #include "daemon/task.h"
 #include "model/json.h"
@@ -129,6 +130,9 @@ static int create_instance(struct service *service, struct request *request, str
 	bool is_started = false;
 	if (!body)
 		return request_import(service, request, e);
+	struct instance *original = instance_original(service, project, body);
+	if (original && request_waits(request, original))
+		return 0;
 	if (request->alias && !json_text(body, "type"))
 		json_set_text(body, "type", request->alias);
 	const char *name = json_text(body, "name");
@@ -183,6 +187,8 @@ static int put_instance(struct service *service, struct request *request, struct
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
+	if (request_waits(request, instance))
+		return 0;
 	cleanup(json_decref) json_t *seen = instance_seen(instance);
 	r = request_if_match(request, seen, e);
 	if (r < 0)
@@ -204,6 +210,8 @@ static int patch_instance(struct service *service, struct request *request, stru
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
+	if (request_waits(request, instance))
+		return 0;
 	cleanup(json_decref) json_t *seen = instance_seen(instance);
 	r = request_if_match(request, seen, e);
 	if (r < 0)
@@ -234,6 +242,8 @@ static int post_instance(struct service *service, struct request *request, struc
 	}
 	if (r == 0)
 		r = json_require_text(body, "", "name", &name, e);
+	if (r == 0 && request_waits(request, instance))
+		return 0;
 	if (r == 0)
 		r = instance_rename(instance, name, e);
 	if (r < 0)
@@ -252,6 +262,8 @@ static int delete_instance(struct service *service, struct request *request, str
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
+	if (request_waits(request, instance))
+		return 0;
 	struct task *task = task_new(service);
 	struct operation_options options = { .description = "Deleting instance",
 		.project = request_project(request),

@@ -6,6 +6,7 @@
 
 #include "daemon/api.h"
 #include "daemon/collections.h"
+#include "daemon/request_turn.h"
 #include "daemon/server_instance.h"
 #include "daemon/task.h"
 #include "model/json.h"
@@ -39,6 +40,8 @@ static int post_rescue(struct service *service, struct request *request, struct 
 		r = json_read_bool(request_json(request), "", "end", &is_end, e);
 	if (r < 0)
 		return r;
+	if (request_waits(request, instance))
+		return 0;
 	struct task *task = task_new(service);
 	r = is_end ? server_instance_unrescue(instance, task_done, task, e)
 		   : server_instance_rescue(instance, task_done, task, e);

@@ -7,6 +7,7 @@
 #include "daemon/api.h"
 #include "daemon/collections.h"
 #include "daemon/rebuild.h"
+#include "daemon/request_turn.h"
 #include "daemon/task.h"
 #include "model/json.h"
 
@@ -23,6 +24,8 @@ static int post_rebuild(struct service *service, struct request *request, struct
 		return r;
 	if (!source)
 		return error_set(e, -EINVAL, "source: is missing");
+	if (request_waits(request, instance))
+		return 0;
 	struct task *task = task_new(service);
 	r = instance_rebuild(instance, source, task_done, task, e);
 	return task_reply(task, r, request,

@@ -7,6 +7,7 @@
 
 #include "daemon/api.h"
 #include "daemon/collections.h"
+#include "daemon/request_turn.h"
 #include "daemon/snapshots.h"
 #include "daemon/task.h"
 #include "model/json.h"
@@ -54,6 +55,8 @@ static int create_snapshot(struct service *service, struct request *request, str
 		r = json_read_bool(body, "", "stateful", &is_stateful, e);
 	if (r < 0)
 		return r;
+	if (request_waits(request, instance))
+		return 0;
 	struct task *task = task_new(service);
 	r = snapshot_create(instance, name, expires_at, is_stateful, task_done, task, &chosen, e);
 	return task_reply(task, r, request,
@@ -113,6 +116,8 @@ static int post_snapshot(struct service *service, struct request *request, struc
 		r = error_set(e, -EINVAL, "migration: snapshots do not move between daemons");
 	if (r == 0)
 		r = json_require_text(request_json(request), "", "name", &name, e);
+	if (r == 0 && request_waits(request, instance))
+		return 0;
 	if (r == 0)
 		r = snapshot_rename(instance, request_param(request, "snapshot"), name, e);
 	return r < 0 ? r : reply_done(service, request, instance, name, "Renaming snapshot");
@@ -125,6 +130,8 @@ static int delete_snapshot(struct service *service, struct request *request, str
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
+	if (request_waits(request, instance))
+		return 0;
 	struct task *task = task_new(service);
 	r = snapshot_delete(instance, name, task_done, task, e);
 	return task_reply(task, r, request,

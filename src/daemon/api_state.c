@@ -11,6 +11,7 @@
 #include "daemon/instance_state.h"
 #include "daemon/lifecycle.h"
 #include "daemon/machine_state.h"
+#include "daemon/request_turn.h"
 #include "daemon/start_plan.h"
 #include "daemon/stateful.h"
 #include "daemon/task.h"
@@ -124,6 +125,10 @@ static int put_state(struct service *service, struct request *request, struct er
 		r = order_read(request_json(request), "", &order, e);
 	if (r < 0)
 		return r;
+	bool is_cut = order.is_forced && text_equal(order.action, "stop") &&
+		text_equal(instance->doing, INSTANCE_STOPPING);
+	if (!is_cut && request_waits(request, instance))
+		return 0;
 	struct task *task = task_new(service);
 	r = order_do(instance, &order, task_done, task, e);
 	return task_reply(task, r, request,

@@ -22,6 +22,7 @@
 #include "daemon/job.h"
 #include "daemon/snapshots.h"
 #include "daemon/storage.h"
+#include "daemon/turn.h"
 #include "model/json.h"
 
 #define BACKUPS_MAX      100 /* of one instance */
@@ -150,7 +151,7 @@ static void packing_end(struct packing *packing, int code, const struct error *e
 	if (instance && packing->is_claimed)
 		instance_release(instance);
 	if (instance && packing->is_counted)
-		instance->exports--;
+		instance_export_ended(instance);
 	int r = -ENOENT;
 	if (instance && packing->snapshot)
 		r = snapshot_delete(instance, packing->snapshot, packing_over, packing, &error);

@@ -22,11 +22,11 @@
 #include "daemon/start_plan.h"
 #include "daemon/storage.h"
 #include "daemon/supervisor.h"
+#include "daemon/turn.h"
 #include "daemon/warnings.h"
 #include "model/json.h"
 
 #define REAPPLY_WARNING "A profile's change is not applied to a running instance"
-#define REAPPLY_NS      (200 * NS_PER_MS)
 
 struct change {
 	struct instance *instance;
@@ -531,38 +531,13 @@ static void machine_reapply(struct instance *instance)
 		live, &reapplying->before, &reapplying->wanted, machine_reapplied, reapplying);
 }
 
-/* A profile's change that came while the instance was busy. */
-struct reapply_later {
-	struct service *service;
-	char *project, *name;
-	struct source *timer;
-};
-
-static void reapply_again(void *data)
+/* A profile's change that came while the instance was held. */
+static void reapply_turn(void *data, struct instance *instance, int code, const struct error *e)
 {
-	struct reapply_later *later = data;
-	struct instance *instance = NULL;
-	if (instance_get(later->service, later->project, later->name, &instance, NULL) == 0 &&
-		instance->live && instance->doing) {
-		timer_set_after(later->timer, REAPPLY_NS);
-		return;
-	}
-	if (instance)
+	(void)data;
+	(void)e;
+	if (code == 0)
 		instance_reapply(instance);
-	source_free(later->timer);
-	free(later->project);
-	free(later->name);
-	free(later);
-}
-
-static void reapply_later(struct instance *instance)
-{
-	struct reapply_later *later = alloc(struct reapply_later);
-	*later = (struct reapply_later){ .service = instance->service,
-		.project = alloc_text(instance->project),
-		.name = alloc_text(instance->name) };
-	later->timer = loop_add_timer(instance->service->loop, reapply_again, later);
-	timer_set_after(later->timer, REAPPLY_NS);
 }
 
 void instance_reapply(struct instance *instance)
@@ -572,7 +547,8 @@ void instance_reapply(struct instance *instance)
 	if (!instance->live)
 		return;
 	if (instance->doing) {
-		reapply_later(instance);
+		if (!turn_is_waiting(instance, reapply_turn))
+			turn_wait(instance, &(struct turn_options){ .call = reapply_turn });
 		return;
 	}
 	if (instance->kind->can & KIND_IS_MACHINE) {

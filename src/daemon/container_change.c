@@ -18,6 +18,7 @@
 #include "daemon/launch.h"
 #include "daemon/proxies.h"
 #include "daemon/start_plan.h"
+#include "daemon/turn.h"
 #include "model/json.h"
 
 #define SETTLE_NS (200 * NS_PER_MS) /* a device is told of in many words */
@@ -186,9 +187,18 @@ static void is_renewed(void *data, int code, const struct error *e)
 	free(renewal);
 }
 
+static void renew(struct instance *instance, bool is_for_matches);
+
+static void renew_turn(void *data, struct instance *instance, int code, const struct error *e)
+{
+	(void)data;
+	(void)e;
+	if (code == 0)
+		renew(instance, false);
+}
+
 static void renew(struct instance *instance, bool is_for_matches)
 {
-	struct service *service = instance->service;
 	if (!instance->live || !instance->live->is_running ||
 		(instance->kind->can & KIND_CAN_DEVICES) == 0)
 		return;
@@ -201,8 +211,8 @@ static void renew(struct instance *instance, bool is_for_matches)
 		return;
 	}
 	/* Somebody else changes it now: look again when that is over. */
-	if (is_waiting)
-		timer_set_after(service->container_watch->timer, SETTLE_NS);
+	if (is_waiting && !turn_is_waiting(instance, renew_turn))
+		turn_wait(instance, &(struct turn_options){ .call = renew_turn });
 	spec_done(&renewal->spec);
 	free(renewal);
 }

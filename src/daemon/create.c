@@ -25,6 +25,7 @@
 #include "daemon/remove.h"
 #include "daemon/server_instance.h"
 #include "daemon/storage.h"
+#include "daemon/turn.h"
 #include "disk/block.h"
 #include "model/json.h"
 
@@ -162,19 +163,27 @@ static int image_read(struct service *service, struct wish *wish, struct error *
 	return r;
 }
 
+struct instance *instance_original(struct service *service, const char *project, const json_t *body)
+{
+	const json_t *source = json_object_get(body, "source");
+	const char *whole = json_text(source, "source"), *other = json_text(source, "project");
+	if (!whole || !text_equal(json_text(source, "type"), "copy"))
+		return NULL;
+	cleanup(free) char *name = alloc_text_n(whole, strcspn(whole, "/"));
+	return instance_find(service, other && other[0] ? other : project, name);
+}
+
 static int copy_read(
 	struct service *service, const json_t *body, struct wish *wish, struct error *e)
 {
 	const char *source = json_text(wish->source, "source");
-	const char *project = json_text(wish->source, "project");
 	if (!source || !source[0])
 		return error_set(e, -EINVAL, "source.source: is missing");
 	const char *slash = strchr(source, '/');
-	cleanup(free) char *name = alloc_text_n(source, strcspn(source, "/"));
-	int r = instance_get(
-		service, project && project[0] ? project : wish->project, name, &wish->original, e);
-	if (r < 0)
-		return r;
+	wish->original = instance_original(service, wish->project, body);
+	if (!wish->original)
+		return error_set(e, -ENOENT, "source.source: there is no instance \"%.*s\"",
+			(int)strcspn(source, "/"), source);
 	const json_t *from = wish->original->object;
 	if (slash) {
 		from = NULL;

@@ -15,6 +15,10 @@ typedef void create_done(void *data, struct instance *instance, int code, const 
 int instance_create(struct service *service, const char *project, const json_t *body,
 	create_done *done, void *data, struct instance **ret, struct error *e) must_use;
 
+/* The instance that `body` wants to copy, itself or a snapshot of it; NULL if it names none that is there. */
+struct instance *instance_original(
+	struct service *service, const char *project, const json_t *body);
+
 struct creation;
 
 /* What an import adds to a request, of which its source says nothing; all borrowed. */

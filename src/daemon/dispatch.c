@@ -257,6 +257,21 @@ static int read_body(struct request *request, struct error *e)
 	return r < 0 ? error_code(e, r, "read the body") : read_json(request, body, length, e);
 }
 
+static void answered(struct request *request, int r, const struct error *e)
+{
+	if (r < 0)
+		reply_error(request, r, e);
+	else if (!http_request_is_answered(request->http) && !request->is_deferred)
+		reply_error(request, -EIO, NULL);
+}
+
+void dispatch_again(struct request *request)
+{
+	struct error e = {};
+	int r = request->route->handle(request->service, request, &e);
+	answered(request, r, &e);
+}
+
 static int handle(struct request *request, struct error *e)
 {
 	int r = http_request_body_error(request->http);
@@ -280,10 +295,7 @@ static void on_ready(void *data, struct http_request *http)
 	struct request *request = http_request_user(http);
 	struct error e = {};
 	int r = handle(request, &e);
-	if (r < 0)
-		reply_error(request, r, &e);
-	else if (!http_request_is_answered(http) && !request->is_deferred)
-		reply_error(request, -EIO, NULL);
+	answered(request, r, &e);
 }
 
 static void on_done(void *data, struct http_request *http)

@@ -24,6 +24,9 @@ void dispatch_close(struct dispatch *dispatch);
 void dispatch_free(struct dispatch *dispatch);
 DEFINE_CLEANUP(struct dispatch *, dispatch_free);
 
+/* Calls the handler once more, of a request that it deferred without having changed anything. */
+void dispatch_again(struct request *request);
+
 /*
  * True if `path` (encoded) is an instance of `pattern`; its parameters are decoded into `params` then,
  * which hold REQUEST_PARAMS_MAX.

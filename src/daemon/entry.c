@@ -20,25 +20,22 @@
 #include "base/text.h"
 #include "daemon/launch.h"
 #include "daemon/start_plan.h"
+#include "daemon/turn.h"
 #include "host/process.h"
 
-#define ANSWER_NS   (60 * NS_PER_SEC) /* for what moves no bytes */
-#define AGAIN_NS    (3 * NS_PER_MS)   /* between looks whether another helper has left */
-#define AGAIN_TIMES 5000
+#define ANSWER_NS (60 * NS_PER_SEC) /* for what moves no bytes */
 
 struct entry {
 	struct service *service;
-	char *project, *name;
-	bool is_claimed;
-	char *plan_dir; /* in tmp/, of an instance that does not run */
+	struct instance *claimed; /* one that does not run, while its files are lent */
+	char *plan_dir;           /* in tmp/, of an instance that does not run */
 	struct process helper;
 	struct source *child;
 	bool is_closed;
 	int channel;
 	int helper_end; /* of the channel, until the helper has it; -1 */
 	struct source *channel_source, *timer;
-	struct source *again; /* while another helper lends the files of a stopped instance */
-	int again_times;
+	struct turn *turn; /* while somebody else holds a stopped instance */
 	uint32_t serial;
 	entry_answer *answer; /* who waits; NULL: nobody */
 	void *data;
@@ -56,17 +53,11 @@ static void free_if_over(struct entry *entry)
 {
 	if (entry->child || !entry->is_closed)
 		return;
-	if (entry->is_claimed) {
-		struct instance *instance =
-			instance_find(entry->service, entry->project, entry->name);
-		if (instance)
-			instance_release(instance);
-	}
+	if (entry->claimed)
+		instance_release(entry->claimed);
 	plan_dir_remove(entry);
 	if (entry->helper.pidfd >= 0)
 		close(entry->helper.pidfd);
-	free(entry->project);
-	free(entry->name);
 	free(entry);
 }
 
@@ -78,7 +69,7 @@ void entry_close(struct entry *entry)
 	entry->answer = NULL;
 	source_free(TAKE_PTR(entry->channel_source));
 	source_free(TAKE_PTR(entry->timer));
-	source_free(TAKE_PTR(entry->again));
+	turn_leave(TAKE_PTR(entry->turn));
 	if (entry->channel >= 0)
 		close(TAKE_FD(entry->channel));
 	if (entry->helper_end >= 0)
@@ -203,36 +194,28 @@ static int helper_start(struct entry *entry, struct instance *instance, struct e
 	return r < 0 ? error_code(e, r, "watch the helper") : 0;
 }
 
-/* -EAGAIN while another helper lends the files. */
-static int enter(struct entry *entry, struct error *e)
+static int enter(struct entry *entry, struct instance *instance, struct error *e)
 {
-	struct instance *instance = NULL;
-	int r = instance_get(entry->service, entry->project, entry->name, &instance, e);
-	if (r < 0)
-		return r;
 	if (!instance->live) {
-		if (text_equal(instance->doing, INSTANCE_LENDING))
-			return -EAGAIN;
-		r = instance_claim(instance, INSTANCE_LENDING, e);
+		int r = instance_claim(instance, "lending its files", e);
 		if (r < 0)
 			return r;
-		entry->is_claimed = true;
+		entry->claimed = instance;
 	}
 	return helper_start(entry, instance, e);
 }
 
-static void enter_again(void *data)
+static void enter_turn(void *data, struct instance *instance, int code, const struct error *e)
 {
 	struct entry *entry = data;
-	struct error e = {};
-	int r = enter(entry, &e);
-	if (r == -EAGAIN && ++entry->again_times < AGAIN_TIMES) {
-		timer_set_after(entry->again, AGAIN_NS);
-	} else if (r < 0) {
-		if (r == -EAGAIN)
-			error_set(&e, r, "The instance's files are busy");
-		tell(entry, r, &e, NULL);
+	struct error error = {};
+	entry->turn = NULL;
+	if (code == 0) {
+		e = &error;
+		code = enter(entry, instance, &error);
 	}
+	if (code < 0)
+		tell(entry, code, e, NULL);
 }
 
 int entry_open(struct instance *instance, struct entry **ret, struct error *e)
@@ -244,23 +227,20 @@ int entry_open(struct instance *instance, struct entry **ret, struct error *e)
 	struct entry *entry = alloc(struct entry);
 	struct loop *loop = instance->service->loop;
 	entry->service = instance->service;
-	entry->project = alloc_text(instance->project);
-	entry->name = alloc_text(instance->name);
 	entry->helper.pidfd = -1;
 	entry->channel = ends[0];
 	entry->helper_end = ends[1];
 	entry->timer = loop_add_timer(loop, too_slow, entry);
-	entry->again = loop_add_timer(loop, enter_again, entry);
 	r = loop_add_fd(
 		loop, entry->channel, EPOLLIN, channel_ready, entry, &entry->channel_source);
 	if (r < 0)
 		error_code(e, r, "watch the helper");
+	else if (instance->live || !turn_is_needed(instance))
+		r = enter(entry, instance, e);
 	else
-		r = enter(entry, e);
-	if (r == -EAGAIN) {
-		timer_set_after(entry->again, AGAIN_NS);
-		r = 0;
-	}
+		entry->turn = turn_wait(instance,
+			&(struct turn_options){
+				.limit_ns = TURN_LIMIT_NS, .call = enter_turn, .data = entry });
 	if (r < 0)
 		entry_close(entry);
 	else

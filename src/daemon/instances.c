@@ -125,7 +125,7 @@ static void unlink_from_bucket(struct instance *instance)
 
 void instance_free(struct instance *instance)
 {
-	assert(!instance->live);
+	assert(!instance->live && !instance->first_turn);
 	struct instances *instances = instance->service->instances;
 	unlink_from_bucket(instance);
 	instances->count--;
@@ -277,20 +277,6 @@ int instance_check_exports(const struct instance *instance, struct error *e)
 	return instance->exports
 		? error_set(e, -EBUSY, "Instance \"%s\" is being exported", instance->name)
 		: 0;
-}
-
-int instance_claim(struct instance *instance, const char *doing, struct error *e)
-{
-	if (instance->doing)
-		return error_set(
-			e, -EBUSY, "Instance \"%s\" is busy %s", instance->name, instance->doing);
-	instance->doing = doing;
-	return 0;
-}
-
-void instance_release(struct instance *instance)
-{
-	instance->doing = NULL;
 }
 
 int instance_move(struct instance *instance, enum instance_event event, struct error *e)

@@ -17,14 +17,15 @@
 
 #define INSTANCES_MAX 10000
 
-/* What a stopped instance does while a helper has its root mounted: over soon. */
-#define INSTANCE_LENDING "lending its files"
+/* What an instance does whose orderly end was asked for: an end by force need not wait for that. */
+#define INSTANCE_STOPPING "stopping"
 
 /* Below DIR: the directory with the socket of the guest API, that containers see as /dev/lxd. */
 #define GUEST_DIR "guest"
 
 struct cgroups;
 struct live;
+struct turn;
 
 struct instance {
 	struct instance *next; /* in its bucket */
@@ -38,11 +39,12 @@ struct instance {
 	json_t *snapshots;        /* array, oldest first, as stored */
 	json_t *backups;          /* array, as stored */
 	enum instance_state state;
-	const char *doing;      /* "starting": what keeps others from changing it; NULL: nothing */
-	uint32_t exports;       /* that read its snapshots just now */
-	struct live *live;      /* while it has a runner */
-	bool is_half_made;      /* being created: others do not see it */
-	uint64_t storage_bytes; /* promised in the ledger, with the pool: */
+	const char *doing;       /* "starting": what keeps others from changing it; NULL: nothing */
+	uint32_t exports;        /* that read its snapshots just now */
+	struct turn *first_turn; /* who waits until nobody holds it (turn.h) */
+	struct live *live;       /* while it has a runner */
+	bool is_half_made;       /* being created: others do not see it */
+	uint64_t storage_bytes;  /* promised in the ledger, with the pool: */
 	char *storage_pool;
 	uint32_t restarts; /* by itself, since: */
 	uint64_t restarts_since_ns;
@@ -112,10 +114,6 @@ bool instance_is_ephemeral(const struct instance *instance);
 
 /* -EBUSY while it is exported: for what changes its snapshots or its name. */
 int instance_check_exports(const struct instance *instance, struct error *e) must_use;
-
-/* -EBUSY if somebody else changes it just now. */
-int instance_claim(struct instance *instance, const char *doing, struct error *e) must_use;
-void instance_release(struct instance *instance);
 
 /* Moves on in the table of states. */
 int instance_move(struct instance *instance, enum instance_event event, struct error *e) must_use;

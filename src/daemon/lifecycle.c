@@ -21,6 +21,7 @@
 #include "daemon/proxy_nat.h"
 #include "daemon/server_instance.h"
 #include "daemon/start_plan.h"
+#include "daemon/turn.h"
 #include "daemon/warnings.h"
 #include "host/cgroup.h"
 #include "model/json.h"
@@ -28,9 +29,6 @@
 #define NO_ROOM_WARNING "A machine waits for room on its volume"
 #define RESTARTS_MAX    10 /* within RESTARTS_NS */
 #define RESTARTS_NS     (60 * NS_PER_SEC)
-#define PATIENT_NS      (3 * NS_PER_MS)
-#define PATIENT_TIMES   3000
-#define REMOVE_AGAIN_NS (50 * NS_PER_MS)
 
 /* What is wanted of a live instance. */
 struct life {
@@ -148,34 +146,22 @@ static int start_claimed(
 	return r;
 }
 
-/* A start that waits until a helper has left the root of the instance. */
+/* A start that waits until nobody holds the instance. */
 struct patient {
-	struct service *service;
-	char *project, *name;
 	lifecycle_done *done;
 	void *data;
-	struct source *timer;
-	int times;
 };
 
-static void patient_again(void *data)
+static void start_turn(void *data, struct instance *instance, int code, const struct error *e)
 {
 	struct patient *patient = data;
-	struct instance *instance = NULL;
-	struct error e = {};
-	int r = instance_get(patient->service, patient->project, patient->name, &instance, &e);
-	if (r == 0 && text_equal(instance->doing, INSTANCE_LENDING) &&
-		++patient->times < PATIENT_TIMES) {
-		timer_set_after(patient->timer, PATIENT_NS);
-		return;
+	struct error error = {};
+	if (code == 0) {
+		e = &error;
+		code = start_claimed(instance, patient->done, patient->data, &error);
 	}
-	if (r == 0)
-		r = start_claimed(instance, patient->done, patient->data, &e);
-	if (r < 0)
-		patient->done(patient->data, r, &e);
-	source_free(patient->timer);
-	free(patient->project);
-	free(patient->name);
+	if (code < 0)
+		patient->done(patient->data, code, e);
 	free(patient);
 }
 
@@ -183,16 +169,13 @@ int lifecycle_start(struct instance *instance, lifecycle_done *done, void *data,
 {
 	if (instance->kind->can & KIND_IS_SERVER)
 		return server_instance_start(instance, done, data, e);
-	if (!text_equal(instance->doing, INSTANCE_LENDING))
+	if (!instance->doing)
 		return start_claimed(instance, done, data, e);
 	struct patient *patient = alloc(struct patient);
-	*patient = (struct patient){ .service = instance->service,
-		.project = alloc_text(instance->project),
-		.name = alloc_text(instance->name),
-		.done = done,
-		.data = data };
-	patient->timer = loop_add_timer(instance->service->loop, patient_again, patient);
-	timer_set_after(patient->timer, PATIENT_NS);
+	*patient = (struct patient){ done, data };
+	turn_wait(instance,
+		&(struct turn_options){
+			.limit_ns = TURN_LIMIT_NS, .call = start_turn, .data = patient });
 	return 0;
 }
 
@@ -280,16 +263,12 @@ static void has_room(struct live *live, bool is_there)
 			"The volume of a disk is full: the machine stands still until there is room");
 }
 
-static void remove_again(void *data)
+static void remove_turn(void *data, struct instance *instance, int code, const struct error *e)
 {
-	struct life *life = data;
-	struct instance *instance = life->instance;
-	if (instance->doing || instance->exports) {
-		timer_set_after(life->timer, REMOVE_AGAIN_NS);
-		return;
-	}
-	life_free(life);
-	instance->service->instances->remove(instance);
+	(void)data;
+	(void)e;
+	if (code == 0)
+		instance->service->instances->remove(instance);
 }
 
 /* Whether it starts again by itself: not too often. */
@@ -386,11 +365,9 @@ static void undone(void *data, struct instance *instance, int code, const struct
 		life->restarted(life->restarted_data, code, e);
 	tell_ended(life, code, e);
 	if (instance_is_ephemeral(instance) && life->has_run && code == 0 &&
-		instance->service->instances->remove) {
-		life->timer = loop_add_timer(instance->service->loop, remove_again, life);
-		timer_set_after(life->timer, 0);
-		return;
-	}
+		instance->service->instances->remove)
+		turn_wait(
+			instance, &(struct turn_options){ .is_alone = true, .call = remove_turn });
 	life_free(life);
 }
 
@@ -510,7 +487,7 @@ int lifecycle_stop(struct instance *instance, bool is_forced, uint64_t timeout_n
 		live_kill(life->live);
 		return 0;
 	}
-	int r = stop_claim(instance, "stopping", &life, e);
+	int r = stop_claim(instance, INSTANCE_STOPPING, &life, e);
 	if (r < 0)
 		return r;
 	r = stop_begin(life, instance, is_forced, timeout_ns, e);

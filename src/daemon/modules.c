@@ -22,6 +22,7 @@
 #include "daemon/server_instance.h"
 #include "daemon/storage.h"
 #include "daemon/trust.h"
+#include "daemon/turn.h"
 
 static int start_events(struct service *service, struct error *e)
 {
@@ -98,6 +99,7 @@ static const struct {
 	{ "images", start_images, stop_images },
 	{ "netboot", netboot_start, netboot_stop },
 	{ "instances", instances_start, instances_stop },
+	{ "turns", turns_start, turns_stop },
 	{ "guest API", guest_start, guest_stop },
 	{ "servers", netboot_serve_start, netboot_serve_stop },
 	{ "devices", container_watch_start, container_watch_stop },

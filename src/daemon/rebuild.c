@@ -13,6 +13,7 @@
 #include "daemon/machine_state.h"
 #include "daemon/server_instance.h"
 #include "daemon/storage.h"
+#include "daemon/turn.h"
 #include "model/json.h"
 
 struct rebuilding {

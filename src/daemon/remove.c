@@ -16,6 +16,7 @@
 #include "daemon/network_lease.h"
 #include "daemon/server_instance.h"
 #include "daemon/storage.h"
+#include "daemon/turn.h"
 #include "model/json.h"
 
 struct removal {
@@ -67,6 +68,7 @@ static void volume_removed(void *data, int code, const struct error *e)
 		if (!instance->is_half_made)
 			instance_event(instance, "instance-deleted", NULL);
 		network_card_release(instance->service, instance->project, instance->name, NULL);
+		turns_gone(instance);
 		instance_free(instance);
 	} else {
 		instance_release(instance);

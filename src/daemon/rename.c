@@ -12,6 +12,7 @@
 #include "daemon/instance_volume.h"
 #include "daemon/network_lease.h"
 #include "daemon/storage.h"
+#include "daemon/turn.h"
 #include "model/json.h"
 
 static int parts_rename(struct instance *instance, const char *collection, const json_t *parts,

@@ -18,6 +18,7 @@
 #include "daemon/server_metrics.h"
 #include "daemon/server_power.h"
 #include "daemon/server_seed.h"
+#include "daemon/turn.h"
 #include "model/json.h"
 
 #define DIGESTS "disk-digest" /* in the store: {"digest"} by the image's fingerprint */
@@ -433,12 +434,12 @@ static int stop(struct instance *instance, bool is_forced, bool is_restart, uint
 {
 	struct server *server;
 	enum instance_state before = instance->state;
-	bool is_cut = is_forced && text_equal(instance->doing, "stopping");
+	bool is_cut = is_forced && text_equal(instance->doing, INSTANCE_STOPPING);
 	int r = own_server(instance, &server, e);
 	if (r == 0 && is_cut)
 		return server_power_off(server, true, timeout_ns, done, data, e);
 	if (r == 0)
-		r = instance_claim(instance, is_restart ? "restarting" : "stopping", e);
+		r = instance_claim(instance, is_restart ? "restarting" : INSTANCE_STOPPING, e);
 	if (r < 0)
 		return r;
 	struct switching *switching = switching_new(instance, done, data);

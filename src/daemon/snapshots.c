@@ -17,6 +17,7 @@
 #include "daemon/machine_state.h"
 #include "daemon/server_disk.h"
 #include "daemon/storage.h"
+#include "daemon/turn.h"
 #include "model/json.h"
 
 #define EXPIRY_COUNT_MAX 10000 /* of one unit */

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "daemon/machine_state.h"
+#include "daemon/turn.h"
 #include "model/json.h"
 
 struct stop {

@@ -69,6 +69,70 @@ early" ]
 	lxc delete -f c2
 }
 
+# sftp_hold NAME FILE: the files of a stopped instance are lent until FILE is there.
+sftp_hold() {
+	python3 - "$BERTH_DIR/unix.socket" "$1" "$2" 3>&- <<'END'
+import os, socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b"GET /1.0/instances/%s/sftp HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: sftp\r\n\r\n"
+    % sys.argv[2].encode())
+assert b"101" in s.recv(4096)
+s.sendall(b"\0\0\0\5\1\0\0\0\3")
+assert s.recv(4096)
+open(sys.argv[3] + ".held", "w").close()
+end = time.time() + 20
+while time.time() < end and not os.path.exists(sys.argv[3]):
+    time.sleep(0.02)
+END
+}
+
+@test "what is asked of a stopped instance that lends its files waits in a queue" {
+	lxc init box c3 -p plain
+	etag=$(curl -sSi --unix-socket "$BERTH_DIR/unix.socket" http://berth/1.0/instances/c3 |
+		tr -d '\r' | sed -n 's/^etag: //Ip')
+	sftp_hold c3 "$BERTH_BASE/go" &
+	eventually 10 test -e "$BERTH_BASE/go.held"
+	api PUT /1.0/instances/c3 '{"config":{"user.a":"1"},"profiles":["plain"]}' >"$BERTH_BASE/1" &
+	sleep 0.2
+	# It would be the second change of the same object: what this client saw is no more.
+	curl -sS --unix-socket "$BERTH_DIR/unix.socket" -X PUT -H "If-Match: $etag" \
+		-d '{"config":{"user.a":"2"},"profiles":["plain"]}' http://berth/1.0/instances/c3 >"$BERTH_BASE/2" &
+	sleep 0.2
+	lxc snapshot c3 s &
+	lxc copy c3 c4 &
+	echo queued | lxc file push - c3/root/queued &
+	lxc start c3 &
+	sleep 0.3
+	[ "$(api GET /1.0/instances/c3/snapshots | json '.metadata | length')" = 0 ]
+	[ "$(lxc list -f csv -c ns c3)" = "c3,STOPPED" ]
+	touch "$BERTH_BASE/go"
+	wait
+	[ "$(json .status_code <"$BERTH_BASE/1")" = 100 ]
+	[ "$(json .error_code <"$BERTH_BASE/2")" = 412 ]
+	[ "$(lxc config get c3 user.a)" = 1 ]
+	[ "$(lxc info c4 | grep -c Stopped)" = 1 ] || lxc info c4
+	[ "$(api GET /1.0/instances/c3/snapshots | json '.metadata | length')" = 1 ]
+	[ "$(inside c3 cat /root/queued)" = queued ]
+	lxc delete -f c3 c4
+}
+
+@test "a change, a snapshot, a new name and the end may come right behind each file" {
+	lxc init box c3 -p plain
+	for i in 1 2 3 4 5 6; do
+		echo "$i" | lxc file push - c3/root/f
+		lxc config set c3 user.a="$i"
+		lxc file pull c3/root/f - >/dev/null
+		lxc snapshot c3 "s$i"
+		incus file push "$BERTH_BASE/early" c3/root/e
+		lxc rename c3 c4
+		lxc file pull c4/root/e - >/dev/null
+		lxc rename c4 c3
+	done
+	lxc file pull c3/root/f - >/dev/null
+	lxc delete c3
+}
+
 @test "links in an instance lead nowhere but into it" {
 	echo host >"$BERTH_BASE/host-file"
 	inside c1 ln -s "$BERTH_BASE/host-file" /root/abs
