@@ -61,6 +61,9 @@ int frame_write(int fd, enum agent_type type, const void *head, size_t head_byte
 		for (size_t done = 0; done < sizes[i];) {
 			ssize_t n = send(fd, parts[i] + done, sizes[i] - done,
 				MSG_NOSIGNAL | (i == 0 && tail_bytes ? MSG_MORE : 0));
+			/* What is a socket to the host is the console to the agent of a unikernel. */
+			if (n < 0 && errno == ENOTSOCK)
+				n = write(fd, parts[i] + done, sizes[i] - done);
 			if (n < 0 && errno == EINTR)
 				continue;
 			if (n < 0)

@@ -4,7 +4,9 @@
  *
  * usage: berth-agent           serves the host over vsock; as process 1 it is the guest's init, too
  *        berth-agent --stdio   serves one connection on standard input (for tests)
+ *        berth-agent --console serves one connection on the console: of a unikernel, for its files
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,11 +50,17 @@ int main(int argc, char **argv)
 		serve_connection(STDIN_FILENO);
 		return 0;
 	}
+	if (argc == 2 && strcmp(argv[1], "--console") == 0) {
+		int console = open("/dev/console", O_RDWR | O_CLOEXEC);
+		if (console >= 0)
+			serve_connection(console);
+		return console < 0;
+	}
 	/* Words of the kernel's command line that are nobody's else come as arguments. */
 	if (getpid() == 1)
 		return be_init();
 	if (argc != 1) {
-		fprintf(stderr, "usage: berth-agent [--stdio]\n");
+		fprintf(stderr, "usage: berth-agent [--stdio | --console]\n");
 		return 2;
 	}
 	tune_memory();

@@ -49,7 +49,8 @@ static int can_reach(const struct instance *instance, struct error *e)
 	if (!(instance->kind->can & KIND_CAN_FILES))
 		return error_set(
 			e, -EOPNOTSUPP, "The files of a %s can't be reached", instance->kind->name);
-	if (!(instance->kind->can & KIND_IS_MACHINE))
+	/* A unikernel's are read beside it, too, and changed while it does not run: its helper says so. */
+	if (!(instance->kind->can & KIND_HAS_AGENT))
 		return 0;
 	if (!instance->live)
 		return error_set(e, -EINVAL, "The files of a %s are reached while it runs only",

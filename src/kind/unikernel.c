@@ -199,8 +199,8 @@ const struct kind kind_unikernel = {
 	.name = "unikernel",
 	.runner = "berth-tender",
 	.image = "container",
-	.can = KIND_CAN_FREEZE | KIND_CAN_CONSOLE | KIND_CAN_SNAPSHOT | KIND_IS_MACHINE |
-		KIND_HAS_REPORT,
+	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_FILES | KIND_CAN_CONSOLE | KIND_CAN_SNAPSHOT |
+		KIND_IS_MACHINE | KIND_HAS_REPORT,
 	.check = unikernel_check,
 	.limits = unikernel_limits,
 	.plan = unikernel_plan,

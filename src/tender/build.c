@@ -20,8 +20,7 @@
 #define EXT2_BLOCK_BYTES 4096
 #define EXT2_BYTES_MIN   MIB /* a smaller one is bytes only */
 
-/* Beside us when installed, in its folder when built. */
-static char *beside(const char *name, const char *built)
+char *build_beside(const char *name, const char *built)
 {
 	char self[4096];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -86,7 +85,7 @@ static int have_done(const json_t *task, int fd, struct error *e)
 {
 	int ends[2], status;
 	struct process job;
-	cleanup(free) char *program = beside("berth-job", "../job/berth-job");
+	cleanup(free) char *program = build_beside("berth-job", "../job/berth-job");
 	int r = channel_pair(ends, e);
 	if (r < 0)
 		return r;
@@ -144,7 +143,7 @@ int build_volume(int fd, uint64_t bytes, struct error *e)
 
 void build_by_hand(char **words, struct error *e)
 {
-	cleanup(free) char *program = beside("berth-rewrite", "berth-rewrite");
+	cleanup(free) char *program = build_beside("berth-rewrite", "berth-rewrite");
 	execv(program, words);
 	(void)error_errno(e, "run %s", program);
 }

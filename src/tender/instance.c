@@ -11,9 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
@@ -25,18 +23,17 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <termios.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/text.h"
-#include "host/jail.h"
 #include "host/process.h"
 #include "model/json.h"
 #include "runner/keeper.h"
 #include "tender/build.h"
+#include "tender/enter.h"
 #include "tender/plan.h"
 #include "tender/plug.h"
 #include "tender/process.h"
@@ -174,38 +171,6 @@ static int open_terminal(struct instance *instance, struct error *e)
 	return 0;
 }
 
-static bool is_v2(const char *group)
-{
-	struct statfs fs;
-	return statfs(group, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
-}
-
-/*
- * The child was born in its group of v2. In v1 a thread that moves itself moves at once, while moving a process
- * waits some milliseconds until no process of the host forks.
- */
-static int join_groups(const struct tender_plan *plan, struct error *e)
-{
-	for (size_t i = 0; plan->cgroups[i]; i++) {
-		if (is_v2(plan->cgroups[i]))
-			continue;
-		cleanup(free) char *path = alloc_printf("%s/tasks", plan->cgroups[i]);
-		int r = file_write_value_f(AT_FDCWD, path, "0");
-		if (r < 0)
-			return error_code(e, r, "join %s", path);
-	}
-	return 0;
-}
-
-/* The group of v2 to be born in, or -1. */
-static int open_v2_group(const struct tender_plan *plan)
-{
-	for (size_t i = 0; plan->cgroups[i]; i++)
-		if (is_v2(plan->cgroups[i]))
-			return open(plan->cgroups[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return -1;
-}
-
 static int take_terminal(const struct instance *instance, struct error *e)
 {
 	if (setsid() < 0 || ioctl(instance->slave, TIOCSCTTY, 0) < 0)
@@ -214,35 +179,6 @@ static int take_terminal(const struct instance *instance, struct error *e)
 		if (dup2(instance->slave, fd) < 0)
 			return error_errno(e, "take the terminal");
 	return 0;
-}
-
-static int leave_everything(const struct instance *instance, struct error *e)
-{
-	const struct jail namespaces = {
-		.empty_namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
-		.network = process_named_fd("network"),
-	};
-	const struct jail rights = { .drop_capabilities = true, .limit_paths = true };
-	uid_t uid = instance->plan->uid;
-	int r = jail_enter(&namespaces, e);
-	if (namespaces.network >= 0)
-		close(namespaces.network);
-	if (r < 0)
-		return r;
-	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
-		return error_errno(e, "become user %u", uid);
-	return jail_enter(&rights, e);
-}
-
-/* For process_run(), which wants arrays. */
-static char **words_of(const json_t *list, uint32_t *ret_count)
-{
-	size_t count = json_array_size(list);
-	char **words = alloc_array(count + 1, char *);
-	for (size_t i = 0; i < count; i++)
-		words[i] = (char *)(uintptr_t)json_string_value(json_array_get(list, i));
-	*ret_count = (uint32_t)count;
-	return words;
 }
 
 /* In the child: returns only if it failed. */
@@ -265,13 +201,13 @@ static int become_unikernel(const struct instance *instance, pid_t parent, struc
 		.directory = plan->cwd,
 		.ready_fd = instance->ready[1],
 		.report = instance->report };
-	options.arguments = words_of(plan->arguments, &options.argument_count);
-	options.environment = words_of(plan->environment, &options.environment_count);
-	int r = join_groups(plan, e);
+	options.arguments = enter_words(plan->arguments, &options.argument_count);
+	options.environment = enter_words(plan->environment, &options.environment_count);
+	int r = enter_groups(plan->cgroups, e);
 	if (r == 0)
 		r = take_terminal(instance, e);
 	if (r == 0)
-		r = leave_everything(instance, e);
+		r = enter_nothing(plan->uid, e);
 	if (r < 0)
 		return r;
 	/* After the last change of user, which would undo it. */
@@ -326,7 +262,7 @@ static int start(struct instance *instance, struct keeper *keeper, struct error 
 	pid_t parent = getpid();
 	if (pipe2(instance->ready, O_CLOEXEC) < 0)
 		return error_errno(e, "make a pipe");
-	cleanup(close) int group = open_v2_group(instance->plan);
+	cleanup(close) int group = enter_open_group(instance->plan->cgroups);
 	process.pid = process_clone(0, group, &process.pidfd);
 	if (process.pid == 0) {
 		struct error why = {};

@@ -16,6 +16,7 @@
 #include "rewrite/rewrite.h"
 #include "tender/build.h"
 #include "tender/card.h"
+#include "tender/exec.h"
 #include "tender/hvt.h"
 #include "tender/instance.h"
 #include "tender/process.h"
@@ -358,6 +359,10 @@ int main(int count, char **words)
 			return 0;
 		}
 	}
+	if (count == 2 && text_equal(words[1], "exec"))
+		return exec_main();
+	if (count == 2 && text_equal(words[1], "files"))
+		return files_main();
 	struct error e = {};
 	if (count >= 5 && text_equal(words[1], "--build")) {
 		build_by_hand(words + 1, &e);

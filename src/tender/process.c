@@ -87,6 +87,7 @@ static bool has_card, has_header;
 /* The storage. */
 #define VOLUME_FD 4
 static bool has_volume;
+static char *volume_copy; /* as it sees it alone; NULL: it has it */
 
 /* What it writes itself into the first time that it has nothing to do for this long. */
 #define SNAPSHOT_FD   7
@@ -269,17 +270,25 @@ uint32_t platform_wait(uint64_t until_ns, bool wants_console)
 
 int64_t platform_volume_read(uint64_t offset, void *to, size_t size)
 {
+	if (volume_copy) {
+		memcpy(to, volume_copy + offset, size);
+		return (int64_t)size;
+	}
 	return CALL(SYS_pread64, VOLUME_FD, number_of(to), size, offset);
 }
 
 int64_t platform_volume_write(uint64_t offset, const void *from, size_t size)
 {
+	if (volume_copy) {
+		memcpy(volume_copy + offset, from, size);
+		return (int64_t)size;
+	}
 	return CALL(SYS_pwrite64, VOLUME_FD, number_of(from), size, offset);
 }
 
 int64_t platform_volume_flush(void)
 {
-	return CALL(SYS_fdatasync, VOLUME_FD, 0, 0, 0);
+	return volume_copy ? 0 : CALL(SYS_fdatasync, VOLUME_FD, 0, 0, 0);
 }
 
 int64_t platform_net_send(const struct iovec *parts, int count)
@@ -534,7 +543,7 @@ static uint32_t find_flags(const struct unikernel_options *options)
 	return (isatty(STDIN_FILENO) ? BOOT_IN_TERMINAL : 0) |
 		(isatty(STDOUT_FILENO) ? BOOT_OUT_TERMINAL : 0) |
 		(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT ? BOOT_FSGSBASE : 0) |
-		(options->is_verbose ? BOOT_VERBOSE : 0) |
+		(options->is_verbose ? BOOT_VERBOSE : 0) | (options->is_named ? BOOT_NAMED : 0) |
 		(options->card && options->card->fd ? BOOT_NET : 0) |
 		(options->card && options->card->has_header ? BOOT_NET_OFFLOAD : 0);
 }
@@ -549,7 +558,7 @@ static int settle_descriptors(const struct unikernel_options *options, struct er
 	has_card = options->card && options->card->fd;
 	has_header = has_card && options->card->has_header;
 	int card = has_card ? fcntl(options->card->fd, F_DUPFD, SNAPSHOT_FD + 1) : -1;
-	has_volume = options->volume_fd != 0;
+	has_volume = options->volume_fd != 0 && !options->is_volume_private;
 	int volume = has_volume ? fcntl(options->volume_fd, F_DUPFD, SNAPSHOT_FD + 1) : -1;
 	wants_snapshot = options->to_fd != 0;
 	has_channel = options->channel_fd != 0;
@@ -572,6 +581,19 @@ static int settle_descriptors(const struct unikernel_options *options, struct er
 	image.has_fd = root >= 0;
 	image.address = number_of(options->root);
 	image.bytes = options->root_bytes;
+	return 0;
+}
+
+/* Pages that are not written to go on showing what others write. */
+static int map_volume(const struct unikernel_options *options, struct error *e)
+{
+	if (!options->is_volume_private)
+		return 0;
+	void *all = mmap(NULL, options->volume_bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_NORESERVE, options->volume_fd, 0);
+	if (all == MAP_FAILED)
+		return error_errno(e, "map the storage");
+	volume_copy = all;
 	return 0;
 }
 
@@ -622,6 +644,8 @@ int process_run(
 	void *memory = NULL;
 	if (r == 0 && !options->from_fd)
 		r = map_memory(options, &memory, e);
+	if (r == 0)
+		r = map_volume(options, e);
 	if (r < 0)
 		return r;
 

@@ -22,9 +22,11 @@ struct unikernel_options {
 	int root_fd; /* from which it was mapped, so that the program need not be copied; 0: none */
 	int volume_fd; /* its storage; 0: none */
 	uint64_t volume_bytes;
-	int to_fd;      /* a snapshot is written there, once, and it ends; 0: none */
-	int from_fd;    /* it goes on from that snapshot; 0: it begins */
-	int channel_fd; /* a stream: snapshots, whenever SUSPEND_SIGNAL comes; 0: none */
+	bool is_volume_private; /* what it writes there only it sees: others have it */
+	bool is_named;          /* the first argument names the program, as a shell's would */
+	int to_fd;              /* a snapshot is written there, once, and it ends; 0: none */
+	int from_fd;            /* it goes on from that snapshot; 0: it begins */
+	int channel_fd;         /* a stream: snapshots, whenever SUSPEND_SIGNAL comes; 0: none */
 	struct snapshot_place place; /* what a snapshot meets again: of the image */
 	uint64_t clock_ahead_ns;     /* of the host's CLOCK_MONOTONIC: that of its time namespace */
 	const char *directory;       /* where the program begins, or NULL */

@@ -20,9 +20,8 @@
 #include "unikernel/path.h"
 #include "unikernel/signals.h"
 
-#define WORDS_MOST  65536u
-#define DEPTH_MOST  16
-#define SCRIPT_LINE 256u
+#define WORDS_MOST 65536u
+#define DEPTH_MOST 16
 
 struct ended {
 	struct ended *next;
@@ -255,8 +254,7 @@ static int add_words(struct words *words, char *const *list)
 	return r;
 }
 
-/* "#!INTERPRETER [WORD]": 1 with both, the second may be empty; 0 if it is no script. */
-static int read_script(struct node *node, char *line, const char **ret_word)
+int process_read_script(struct node *node, char *line, const char **ret_word)
 {
 	memset(line, 0, SCRIPT_LINE);
 	int64_t got = node_read(node, line, SCRIPT_LINE - 1, 0);
@@ -282,7 +280,7 @@ static int read_script(struct node *node, char *line, const char **ret_word)
 	return 1;
 }
 
-static int find_file(const char *path, struct node **ret)
+int process_find_file(const char *path, struct node **ret)
 {
 	int r = path_find(path_working, path, true, ret);
 	if (r == 0 && (!S_ISREG((*ret)->mode) || !((*ret)->mode & 0111)))
@@ -295,13 +293,13 @@ static int find_program(
 	struct words *words, const char **path, char *const *list, char *line, struct node **ret)
 {
 	const char *word = NULL, *script = *path;
-	int r = find_file(*path, ret);
+	int r = process_find_file(*path, ret);
 	if (r < 0)
 		return r;
-	if (!read_script(*ret, line, &word))
+	if (!process_read_script(*ret, line, &word))
 		return add_words(words, list);
 	*path = line;
-	r = find_file(line, ret);
+	r = process_find_file(line, ret);
 	if (r == 0)
 		r = add_word(words, line);
 	if (r == 0 && *word)

@@ -34,6 +34,13 @@ int32_t process_parent(void);
 /* wait4's answer: the number of a child that has ended and its status; -ECHILD, or 0 with no such child. */
 int64_t process_wait(int32_t wanted, int *ret_status);
 
+/* A file that can be run, from the working directory. 0, -ENOENT, -EACCES and so on. */
+int process_find_file(const char *path, struct node **ret);
+
+/* "#!INTERPRETER [WORD]": 1 with both in `line`, the second may be empty; 0 if it is no script. */
+#define SCRIPT_LINE 256u
+int process_read_script(struct node *node, char *line, const char **ret_word);
+
 /* Runs another program, or the same anew, as it stands in the image. -ENOENT, -EACCES, -ENOEXEC. */
 int64_t process_execute(
 	struct registers *registers, const char *path, char *const *words, char *const *settings);

@@ -113,6 +113,59 @@ static struct node *given_program(const struct boot *boot)
 	return node;
 }
 
+static const char *setting_of(const struct boot *boot, const char *name, const char *usual)
+{
+	const char *word = at(boot->words_address);
+	size_t length = strlen(name);
+	for (uint32_t i = 0; i < boot->argument_count + boot->environment_count; i++) {
+		if (i >= boot->argument_count && strlen(word) > length &&
+			memcmp(word, name, length) == 0 && word[length] == '=')
+			return word + length + 1;
+		word += strlen(word) + 1;
+	}
+	return usual;
+}
+
+static bool has_slash(const char *name)
+{
+	while (*name && *name != '/')
+		name++;
+	return *name == '/';
+}
+
+/* There is none: the platform's own caller says so. */
+static void refuse_named(int r)
+{
+	kept_close();
+	platform_exit(r == -ENOENT || r == -ENOTDIR ? BOOT_NOT_FOUND : BOOT_NOT_A_PROGRAM);
+}
+
+/* The program that the first word names, looked for as a shell does; its path is at `path`. */
+static struct node *named_program(const struct boot *boot, char path[PROGRAM_PATH])
+{
+	const char *name = at(boot->words_address);
+	const char *search = has_slash(name) ? "" : setting_of(boot, "PATH", "/usr/bin:/bin");
+	struct node *node = NULL;
+	int r = -ENOENT;
+	for (bool is_last = false; !is_last && r < 0;) {
+		size_t length = 0;
+		while (search[length] && search[length] != ':')
+			length++;
+		is_last = !search[length];
+		if (length + 1 + strlen(name) < PROGRAM_PATH) {
+			memcpy(path, search, length);
+			path[length] = '/';
+			memcpy(path + length + (length > 0), name, strlen(name) + 1);
+			int found = process_find_file(path, &node);
+			r = r == -EACCES && found < 0 ? r : found;
+		}
+		search += is_last ? length : length + 1;
+	}
+	if (r < 0)
+		refuse_named(r);
+	return node;
+}
+
 /* What the platform was not given is in the image. */
 static struct node *find_program(struct boot *boot, const char **ret_path)
 {
@@ -123,6 +176,10 @@ static struct node *find_program(struct boot *boot, const char **ret_path)
 	if (boot->program_address) {
 		node = given_program(boot);
 		*ret_path = "";
+	} else if (boot->flags & BOOT_NAMED) {
+		static char named[PROGRAM_PATH];
+		node = named_program(boot, named);
+		*ret_path = named;
 	} else if (path_find(path_root, "/.berth/program", true, &node) < 0) {
 		kernel_panic("the image has no /.berth/program");
 	}
@@ -186,18 +243,11 @@ static void keep_words(struct boot *boot)
 	boot->words_address = address_of(words);
 }
 
-/* The program reads a script: its name, perhaps a word, and the script's path stand in place of the first argument. */
-static void put_script(struct boot *boot)
+/* The program reads a script: what stands in `head` takes the place of the first argument. */
+static void put_words(struct boot *boot, const char *head, int64_t length)
 {
-	struct node *script = NULL;
-	char head[3 * PROGRAM_PATH];
-	if (path_find(path_root, "/.berth/script", false, &script) < 0 || !S_ISREG(script->mode))
-		return;
-	int64_t length = node_read(script, head, sizeof(head), 0);
 	const char *first = at(boot->words_address), *word = head;
 	uint64_t skipped = strlen(first) + 1;
-	if (length <= 0 || head[length - 1])
-		kernel_panic("the image has a wrong /.berth/script");
 	char *words = at(memory_alloc(boot->words_bytes + (uint64_t)length));
 	if (!words)
 		kernel_panic("there is not enough memory for the program's arguments");
@@ -213,6 +263,40 @@ static void put_script(struct boot *boot)
 	memcpy(words + bytes, first + skipped, boot->words_bytes - skipped);
 	boot->words_address = address_of(words);
 	boot->words_bytes = (uint32_t)(bytes + boot->words_bytes - skipped);
+}
+
+/* The program's name, perhaps a word, and the script's path. */
+static void put_script(struct boot *boot)
+{
+	struct node *script = NULL;
+	char head[3 * PROGRAM_PATH];
+	if (path_find(path_root, "/.berth/script", false, &script) < 0 || !S_ISREG(script->mode))
+		return;
+	int64_t length = node_read(script, head, sizeof(head), 0);
+	if (length <= 0 || head[length - 1])
+		kernel_panic("the image has a wrong /.berth/script");
+	put_words(boot, head, length);
+}
+
+/* The same for what was named, if that is a script: then its interpreter runs. */
+static void put_named_script(struct boot *boot, struct node **node, const char **path)
+{
+	static char line[SCRIPT_LINE];
+	char head[2 * SCRIPT_LINE + PROGRAM_PATH];
+	const char *word;
+	if (!process_read_script(*node, line, &word))
+		return;
+	const char *const parts[] = { line, word, *path };
+	int64_t length = 0;
+	for (size_t i = 0; i < COUNT(parts); i++) {
+		memcpy(head + length, parts[i], strlen(parts[i]) + 1);
+		length += (int64_t)strlen(parts[i]) + 1;
+	}
+	int r = process_find_file(line, node);
+	if (r < 0)
+		refuse_named(r);
+	*path = line;
+	put_words(boot, head, length);
 }
 
 static uint64_t arguments_bytes(const struct boot *boot)
@@ -256,8 +340,12 @@ void kernel_main(const struct boot *given)
 	const char *path;
 	struct node *node = find_program(boot, &path);
 	keep_words(boot);
-	if (!given->program_address)
+	if (boot->flags & BOOT_NAMED)
+		put_named_script(boot, &node, &path);
+	else if (!given->program_address)
 		put_script(boot);
+	if ((boot->flags & BOOT_NAMED) && load_check(node) < 0)
+		refuse_named(-ENOEXEC);
 	make_slot();
 	load_first(node, path, &program);
 	calls_init();
