@@ -20,7 +20,8 @@
 #define BOOT_NET_OFFLOAD \
 	32u /* its other side takes over checksums and cuts TCP segments, and lets us do so */
 
-#define BOOT_NAMED 128u /* the first argument names the program, as a shell's would, not /.berth/program */
+#define BOOT_NAMED \
+	128u /* the first argument names the program, as a shell's would, not /.berth/program */
 
 /* How a platform ends whose named program is not there, or is none. */
 #define BOOT_NOT_FOUND     127

@@ -24,6 +24,8 @@
 #include "daemon/supervisor.h"
 #include "daemon/turn.h"
 #include "daemon/warnings.h"
+#include "host/cgroup_usage.h"
+#include "kind/unikernel.h"
 #include "model/json.h"
 
 #define REAPPLY_WARNING "A profile's change is not applied to a running instance"
@@ -173,7 +175,8 @@ static bool is_nat_proxy(const json_t *devices, const char *name)
 static int devices_check(const json_t *old, const json_t *new, uint32_t can, struct error *e)
 {
 	static const char *const changing[] = { "limits.max", "limits.read", "limits.write",
-		"size" };
+		"limits.ingress", "limits.egress", "size" };
+	bool plugs_cards = !(can & KIND_IS_MACHINE) || (can & KIND_HAS_AGENT);
 	const json_t *const both[] = { old, new };
 	for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
 		json_t *all = json_mutable(both[i]);
@@ -181,13 +184,13 @@ static int devices_check(const json_t *old, const json_t *new, uint32_t can, str
 			const char *name = json_object_iter_key(at);
 			const json_t *was = json_object_get(old, name);
 			const json_t *is = json_object_get(new, name);
-			if ((is_nic(old, name) && is_nic(new, name)) ||
+			if ((plugs_cards && is_nic(old, name) && is_nic(new, name)) ||
 				(is_nat_proxy(old, name) && is_nat_proxy(new, name)))
 				continue;
 			if ((can & KIND_CAN_DEVICES) && (!was || container_change_is_live(was)) &&
 				(!is || container_change_is_live(is)))
 				continue;
-			if ((can & KIND_IS_MACHINE) &&
+			if ((can & KIND_HAS_AGENT) &&
 				machine_change_is_disk(json_object_get(old, name)) &&
 				machine_change_is_disk(json_object_get(new, name)))
 				continue;
@@ -214,7 +217,7 @@ static int limits_set(struct instance *instance, const struct spec *spec, struct
 	instance->kind->limits(spec, &instance->live->cpus, &limits);
 	/* A machine gives memory back later: until then it has what it had. */
 	uint64_t had = instance->live->limits.memory_bytes;
-	if ((instance->kind->can & KIND_IS_MACHINE) && limits.memory_bytes < had)
+	if ((instance->kind->can & KIND_HAS_AGENT) && limits.memory_bytes < had)
 		limits.memory_bytes = had;
 	int r = launch_set_limits(instance->live, &limits, e);
 	if (r == 0)
@@ -375,21 +378,43 @@ static void live_is_changed(void *data, int code, const struct error *e)
 		change_end(change, code, &error);
 }
 
+/* What its library OS hands out was set at its start: the host can give less, not more. */
+static int unikernel_change_check(const struct live *live, const struct spec *spec, struct error *e)
+{
+	struct cgroup_usage usage = {};
+	uint64_t had =
+		(uint64_t)json_integer_value(json_object_get(live->document, "memory_bytes"));
+	uint64_t wanted = unikernel_memory(spec);
+	char text[TEXT_SIZE_MAX];
+	if (wanted > had)
+		return error_set(e, -EBUSY,
+			"config.limits.memory: the running unikernel can have %s at most; stop it for more",
+			text_format_bytes(had, text));
+	if (live->group && cgroup_usage(live->group, false, &usage, NULL) == 0 &&
+		usage.memory_bytes > wanted + UNIKERNEL_BESIDE)
+		return error_set(e, -EBUSY,
+			"config.limits.memory: the running unikernel holds %s; stop it first",
+			text_format_bytes(usage.memory_bytes, text));
+	return 0;
+}
+
 static int live_or_not(struct change *change, const struct spec *spec, struct error *e)
 {
 	struct instance *instance = change->instance;
 	cleanup(spec_done) struct spec before = {};
-	bool is_machine = instance->kind->can & KIND_IS_MACHINE;
+	bool is_machine = instance->kind->can & KIND_HAS_AGENT;
 	int r = 0;
 	if (instance->live)
 		r = live_spec(instance, &before, e);
 	if (r == 0 && instance->live && is_machine)
 		r = machine_change_check(instance->live, &before, spec, e);
+	if (r == 0 && instance->live && (instance->kind->can & KIND_HAS_REPORT))
+		r = unikernel_change_check(instance->live, spec, e);
 	if (r == 0 && instance->live)
 		r = live_change(instance, spec, e);
 	if (r < 0)
 		return r;
-	if (!instance->live || !(instance->kind->can & (KIND_IS_MACHINE | KIND_CAN_DEVICES)))
+	if (!instance->live || !(instance->kind->can & (KIND_HAS_AGENT | KIND_CAN_DEVICES)))
 		return size_change(change, e);
 	if (!is_machine) {
 		container_change(instance->live, spec, live_is_changed, change);
@@ -551,7 +576,7 @@ void instance_reapply(struct instance *instance)
 			turn_wait(instance, &(struct turn_options){ .call = reapply_turn });
 		return;
 	}
-	if (instance->kind->can & KIND_IS_MACHINE) {
+	if (instance->kind->can & KIND_HAS_AGENT) {
 		machine_reapply(instance);
 		return;
 	}

@@ -18,7 +18,6 @@
 
 #define MEMORY_MIN   (4 * MIB) /* less does not hold the library OS and a program's stack */
 #define MEMORY_USUAL (128 * MIB)
-#define TENDER_BYTES (16 * MIB)
 #define PAGE_BYTES   4096
 /* Another one is made anew: what stands in /.berth, and how programs are rewritten. */
 #define IMAGE_FORMAT "3"
@@ -145,7 +144,7 @@ static const char *path_of(const struct spec *spec)
 	return NULL;
 }
 
-static uint64_t memory_of(const struct spec *spec)
+uint64_t unikernel_memory(const struct spec *spec)
 {
 	uint64_t whole = spec->memory_bytes / PAGE_BYTES * PAGE_BYTES;
 	return whole ? whole : MEMORY_USUAL;
@@ -155,7 +154,7 @@ static void unikernel_limits(
 	const struct spec *spec, const struct cpu_set_mask *cpus, struct plan_cgroup *ret)
 {
 	container_limits(spec, cpus, ret);
-	ret->memory_bytes = memory_of(spec) + TENDER_BYTES;
+	ret->memory_bytes = unikernel_memory(spec) + UNIKERNEL_BESIDE;
 }
 
 static int unikernel_plan(const struct kind_input *input, struct plan *plan, struct error *e)
@@ -177,7 +176,8 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 		"kind", "unikernel", "project", input->project, "name", input->name, "hostname",
 		input->name, "root",
 		input->root ? json_copy(json_mutable(input->root)) : json_null(), "init", init,
-		"uid", (json_int_t)input->idmap_base, "memory_bytes", (json_int_t)memory_of(spec));
+		"uid", (json_int_t)input->idmap_base, "memory_bytes",
+		(json_int_t)unikernel_memory(spec));
 	cleanup(free) char *image = unikernel_image(json_object_get(input->root, "layers"),
 		json_string_value(json_array_get(json_object_get(init, "args"), 0)), path_of(spec));
 	if (image)
@@ -199,8 +199,8 @@ const struct kind kind_unikernel = {
 	.name = "unikernel",
 	.runner = "berth-tender",
 	.image = "container",
-	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_FILES | KIND_CAN_CONSOLE | KIND_CAN_SNAPSHOT |
-		KIND_IS_MACHINE | KIND_HAS_REPORT,
+	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_FILES | KIND_CAN_CONSOLE |
+		KIND_CAN_SNAPSHOT | KIND_CAN_LIMITS | KIND_IS_MACHINE | KIND_HAS_REPORT,
 	.check = unikernel_check,
 	.limits = unikernel_limits,
 	.plan = unikernel_plan,

@@ -11,6 +11,10 @@ extern const struct kind kind_unikernel;
 /* Where a program without a slash is looked for, unless its environment says so. */
 #define UNIKERNEL_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+/* What the library OS hands out; the group's limit leaves room for the tender beside it. */
+#define UNIKERNEL_BESIDE (16 * MIB)
+uint64_t unikernel_memory(const struct spec *spec);
+
 /*
  * The path of the image that `program` starts from, beside the top one of `layers` (paths); NULL without layers or
  * a program. `path` is its environment's PATH or NULL. The caller owns it.

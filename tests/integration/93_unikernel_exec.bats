@@ -105,3 +105,32 @@ teardown_file() { berthd_stop; }
 	eventually 5 sh -c 'lxc console x2 --show-log | grep -q pushed'
 	lxc delete -f x1 x2
 }
+
+@test "its limits change while it runs; what it cannot have is refused with a sentence" {
+	api_wait POST /1.0/networks '{"name":"xnet","config":{"ipv4.address":"10.79.8.1/24","ipv6.address":"none"}}'
+	api_wait POST /1.0/instances '{"name": "x3", "type": "unikernel", "profiles": ["plain"], "start": true,
+		"devices": {"eth0": {"type": "nic", "network": "xnet"}},
+		"source": {"type": "image", "alias": "box"}, "config": {"oci.entrypoint": "cat"}}'
+	pid=$(api GET /1.0/instances/x3/state | json .metadata.pid)
+	# group CONTROLLER: its directory, of cgroup v1 or v2.
+	group() {
+		local path
+		path=$(sed -n "s/^[0-9]*:$1:\(.*\)/\1/p" "/proc/$pid/cgroup")
+		[ -n "$path" ] && echo "/sys/fs/cgroup/$1$path" || echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$pid/cgroup")"
+	}
+	held() { cat "$(group memory)"/memory.limit_in_bytes "$(group memory)"/memory.max 2>/dev/null; }
+	[ "$(held)" = $((48 * 1024 * 1024)) ]
+	lxc config set x3 limits.memory 24MiB
+	[ "$(held)" = $((40 * 1024 * 1024)) ]
+	lxc config set x3 limits.memory 32MiB
+	run lxc config set x3 limits.memory 64MiB
+	[[ $status -ne 0 && $output == *"stop it for more"* ]]
+	lxc config set x3 limits.cpu.allowance 20ms/100ms
+	cat "$(group cpu)"/cpu.cfs_quota_us "$(group cpu)"/cpu.max 2>/dev/null | grep '^20000'
+	lxc config device set x3 eth0 limits.ingress=10Mbit limits.egress=20Mbit
+	in_net tc -s qdisc show | grep -iE 'rate 10Mbit'
+	run lxc config device remove x3 eth0
+	[[ $status -ne 0 && $output == *"stopped"* ]]
+	[ "$(lxc list x3 -f csv -c s)" = RUNNING ]
+	lxc delete -f x3
+}
