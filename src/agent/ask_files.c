@@ -16,7 +16,6 @@
 #include "base/channel.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "host/process.h"
 
 #define CHUNK 32768
 

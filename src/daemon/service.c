@@ -148,8 +148,9 @@ void service_close(struct service *service)
 
 int service_program(const struct service *service, const char *name, char **ret, struct error *e)
 {
-	/* "berth-container" stands in build/src/container/, beside build/src/daemon/. */
-	const char *folder = text_starts(name, "berth-") ? name + 6 : name;
+	/* "berth-container" stands in build/src/container/, beside build/src/daemon/; berth-tender-run in tender/. */
+	const char *short_name = text_starts(name, "berth-") ? name + 6 : name;
+	cleanup(free) char *folder = alloc_text_n(short_name, strcspn(short_name, "-"));
 	char *paths[] = {
 		alloc_printf("%s/%s", service->libexec, name),
 		alloc_printf("%s/%s/%s", service->libexec, folder, name),

@@ -197,7 +197,7 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 
 const struct kind kind_unikernel = {
 	.name = "unikernel",
-	.runner = "berth-tender",
+	.runner = "berth-tender-run",
 	.image = "container",
 	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_FILES | KIND_CAN_CONSOLE |
 		KIND_CAN_SNAPSHOT | KIND_CAN_LIMITS | KIND_IS_MACHINE | KIND_HAS_REPORT,

@@ -140,10 +140,3 @@ int build_volume(int fd, uint64_t bytes, struct error *e)
 	int r = have_done(task, fd, e);
 	return r < 0 ? error_prefix(e, r, "the file system of its storage") : 0;
 }
-
-void build_by_hand(char **words, struct error *e)
-{
-	cleanup(free) char *program = build_beside("berth-rewrite", "berth-rewrite");
-	execv(program, words);
-	(void)error_errno(e, "run %s", program);
-}

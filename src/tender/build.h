@@ -15,6 +15,3 @@ char *build_beside(const char *name, const char *built);
 
 /* The volume has a clean file system as large as itself, unless somebody else's bytes are on it. */
 int build_volume(int fd, uint64_t bytes, struct error *e) must_use;
-
-/* `berth-tender --build`: becomes the program that does it, whose words follow the first; returns if it failed. */
-void build_by_hand(char **words, struct error *e);

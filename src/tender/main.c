@@ -6,19 +6,16 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/loop.h"
 #include "base/text.h"
 #include "rewrite/rewrite.h"
-#include "tender/build.h"
 #include "tender/card.h"
-#include "tender/exec.h"
 #include "tender/hvt.h"
-#include "tender/instance.h"
 #include "tender/process.h"
 #include "tender/spt.h"
 
@@ -342,12 +339,31 @@ static void want_same_addresses(int count, char **words)
 		snapshot_same_addresses(words);
 }
 
+/* What berthd asks for is another program, which stands beside this one. */
+static void become(const char *name, char **words)
+{
+	char self[4096], path[sizeof(self) + 64];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[length < 0 ? 0 : length] = '\0';
+	char *slash = strrchr(self, '/');
+	if (slash)
+		slash[1] = '\0';
+	snprintf(path, sizeof(path), "%s%s", self, name);
+	execv(path, words);
+	fprintf(stderr, "berth-tender: run %s: %s\n", path, strerror(errno));
+	exit(1);
+}
+
+static bool is_for_runner(const char *word)
+{
+	return text_equal(word, "run") || text_equal(word, "exec") || text_equal(word, "files");
+}
+
 int main(int count, char **words)
 {
-	uint64_t began_ns = loop_now();
 	want_same_addresses(count, words);
-	if (count == 3 && text_equal(words[1], "run"))
-		return instance_main(words, words[2], began_ns);
+	if (count >= 2 && is_for_runner(words[1]))
+		become("berth-tender-run", words);
 	for (int i = 1; i < count && words[i][0] == '-' && !text_equal(words[i], "--"); i++) {
 		if (text_equal(words[i], "--help")) {
 			fputs(usage, stdout);
@@ -359,16 +375,10 @@ int main(int count, char **words)
 			return 0;
 		}
 	}
-	if (count == 2 && text_equal(words[1], "exec"))
-		return exec_main();
-	if (count == 2 && text_equal(words[1], "files"))
-		return files_main();
 	struct error e = {};
-	if (count >= 5 && text_equal(words[1], "--build")) {
-		build_by_hand(words + 1, &e);
-	} else {
-		(void)run(count, words, &e);
-	}
+	if (count >= 5 && text_equal(words[1], "--build"))
+		become("berth-rewrite", words + 1);
+	(void)run(count, words, &e);
 	fprintf(stderr, "%s%s\n", text_starts(e.text, "usage") ? "" : "berth-tender: ", e.text);
 	return 1;
 }

@@ -548,6 +548,12 @@ static uint32_t find_flags(const struct unikernel_options *options)
 		(options->card && options->card->has_header ? BOOT_NET_OFFLOAD : 0);
 }
 
+/* musl has no function for it. */
+static int close_fds(unsigned first, unsigned last, unsigned flags)
+{
+	return (int)syscall(SYS_close_range, first, last, flags);
+}
+
 /* Nothing stays open but the console, the card and what tells that all went well. */
 static int settle_descriptors(const struct unikernel_options *options, struct error *e)
 {
@@ -572,11 +578,11 @@ static int settle_descriptors(const struct unikernel_options *options, struct er
 			continue;
 		if (dup2(kept[i][0], kept[i][1]) < 0 ||
 			(kept[i][1] > last + 1 &&
-				close_range((unsigned)last + 1, (unsigned)kept[i][1] - 1, 0) < 0))
+				close_fds((unsigned)last + 1, (unsigned)kept[i][1] - 1, 0) < 0))
 			return error_errno(e, "give a descriptor its number");
 		last = kept[i][1];
 	}
-	if (close_range((unsigned)last + 1, UINT32_MAX, 0) < 0)
+	if (close_fds((unsigned)last + 1, UINT32_MAX, 0) < 0)
 		return error_errno(e, "close_range");
 	image.has_fd = root >= 0;
 	image.address = number_of(options->root);

@@ -171,7 +171,7 @@ static int close_others(const struct spt *spt, struct error *e)
 	for (size_t i = 0; i <= count; i++) {
 		unsigned last = i < count ? (unsigned)kept[i] - 1 : UINT32_MAX;
 		if ((unsigned)next <= last && (i == count || kept[i] > next) &&
-			close_range((unsigned)next, last, 0) < 0)
+			syscall(SYS_close_range, (unsigned)next, last, 0) < 0)
 			return error_errno(e, "close_range");
 		if (i < count)
 			next = kept[i] + 1;

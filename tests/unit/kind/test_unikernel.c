@@ -71,7 +71,7 @@ static void plans(void)
 		"{\"step\":\"link\",\"device\":\"eth0\",\"name\":\"eth0\",\"network\":\"br0\","
 		"\"hwaddr\":\"00:16:3e:00:00:01\",\"ipv4\":\"10.0.0.2/24\","
 		"\"ipv4_gateway\":\"10.0.0.1\"},"
-		"{\"step\":\"runner\",\"program\":\"berth-tender\",\"plan\":{\"version\":1,"
+		"{\"step\":\"runner\",\"program\":\"berth-tender-run\",\"plan\":{\"version\":1,"
 		"\"kind\":\"unikernel\",\"project\":\"default\",\"name\":\"u1\",\"hostname\":\"u1\","
 		"\"root\":{\"layers\":[\"/l/b\",\"/l/a\"],"
 		"\"volume\":{\"type\":\"block\",\"path\":\"/v\"}},"
