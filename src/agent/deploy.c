@@ -353,6 +353,9 @@ void deploy_run(void)
 	init_say("berth-agent: calls %s", deploy.server.address);
 	modules_load("algif_hash");
 	modules_load("sha256_ssse3");
+	/* The kernel itself takes the one with the widest vectors, for kexec too: where they are slow, it shall not. */
+	if (text_equal(hash_quickest(), "sha256-generic"))
+		modules_unload("sha256_ssse3");
 	/* So that the daemon can tell its time from the kernel's. */
 	snprintf(hello, sizeof(hello), "/hello?ms=%llu", (unsigned long long)(now_ms() - begin_ms));
 	say(&deploy, hello, &inventory);

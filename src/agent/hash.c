@@ -60,11 +60,16 @@ static void find_quickest(void)
 	}
 }
 
-int hash_open(int *ret, struct error *e)
+const char *hash_quickest(void)
 {
 	if (!quickest)
 		find_quickest();
-	return open_name(quickest, ret, e);
+	return quickest;
+}
+
+int hash_open(int *ret, struct error *e)
+{
+	return open_name(hash_quickest(), ret, e);
 }
 
 int hash_add(int hash, const uint8_t *bytes, size_t length, struct error *e)

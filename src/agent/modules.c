@@ -132,6 +132,13 @@ void modules_load(const char *name)
 	load(find(name), 0);
 }
 
+void modules_unload(const char *name)
+{
+	struct module *module = find(name);
+	if (module && syscall(SYS_delete_module, module->name, O_NONBLOCK) == 0)
+		module->is_loaded = false;
+}
+
 /* What the devices of one bus call themselves. */
 static size_t read_bus(const char *bus, char (*devices)[256], size_t count)
 {

@@ -14,6 +14,8 @@ size_t modules_for_devices(void);
 
 /* Loads one by name, and what it needs. What is not there may be built into the kernel. */
 void modules_load(const char *name);
+/* If nobody uses it. */
+void modules_unload(const char *name);
 
 /*
  * Whether the module's bytes have an `alias=` that matches the device's, and the names that `depends=` lists

@@ -25,6 +25,7 @@
 #define WHERE          "/run/tenant"
 #define PARTITIONS_MAX 32
 #define CONFIG_MAX     (1 * MIB)
+#define TYPE_BYTES     (65536 + 4096)
 #define GROW_EXT4      _IOW('f', 16, uint64_t)
 
 struct partition {
@@ -32,7 +33,6 @@ struct partition {
 	uint64_t bytes;
 };
 
-static const char *const types[] = { "ext4", "xfs", "btrfs", "vfat", "erofs" };
 static const char *const marks[] = { "etc/os-release", "etc/fstab", "sbin/init", "usr/sbin/init" };
 static const char *const configs[] = { "boot/grub/grub.cfg", "boot/grub2/grub.cfg", "grub/grub.cfg",
 	"grub2/grub.cfg", "boot/extlinux/extlinux.conf", "extlinux/extlinux.conf" };
@@ -70,19 +70,45 @@ static size_t find_partitions(const char *disk, struct partition ret[PARTITIONS_
 	return count;
 }
 
-static int mount_any(const char *device, unsigned long flags, const char **ret_type)
+const char *tenant_read_type(const uint8_t *bytes, size_t length)
+{
+	static const struct {
+		const char *type;
+		size_t at;
+		const char *magic;
+		size_t length;
+	} known[] = {
+		{ "ext4", 1024 + 56, "\x53\xef", 2 },
+		{ "xfs", 0, "XFSB", 4 },
+		{ "btrfs", 65536 + 64, "_BHRfS_M", 8 },
+		{ "erofs", 1024, "\xe2\xe1\xf5\xe0", 4 },
+		{ "vfat", 54, "FAT", 3 },
+		{ "vfat", 82, "FAT", 3 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i].at + known[i].length <= length &&
+			memcmp(bytes + known[i].at, known[i].magic, known[i].length) == 0)
+			return known[i].type;
+	return NULL;
+}
+
+/* Of what it holds: a driver that is not needed is not loaded (that of btrfs measures the CPU for seconds). */
+static const char *type_of(const char *device)
+{
+	cleanup(free) uint8_t *bytes = alloc_array(TYPE_BYTES, uint8_t);
+	cleanup(close) int fd = open(device, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : pread(fd, bytes, TYPE_BYTES, 0);
+	return n < 0 ? NULL : tenant_read_type(bytes, (size_t)n);
+}
+
+static int mount_type(const char *device, const char *type, unsigned long flags)
 {
 	mkdir(WHERE, 0700);
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		if (load_module)
-			load_module(types[i]);
-		if (mount(device, WHERE, types[i], flags | MS_NOSUID | MS_NODEV | MS_NOEXEC,
-			    NULL) == 0) {
-			*ret_type = types[i];
-			return 0;
-		}
-	}
-	return -ENOENT;
+	if (load_module)
+		load_module(type);
+	return mount(device, WHERE, type, flags | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0
+		? -errno
+		: 0;
 }
 
 static bool has_any(const char *const *paths, size_t count)
@@ -154,8 +180,10 @@ int tenant_write(const char *disk, const struct tenant_file *files, size_t count
 	struct partition partitions[PARTITIONS_MAX];
 	size_t partition_count = find_partitions(disk, partitions);
 	for (size_t i = 0; i < partition_count; i++) {
-		const char *type;
-		if (mount_any(partitions[i].device, 0, &type) < 0)
+		/* What UEFI reads is no system. */
+		const char *type = type_of(partitions[i].device);
+		if (!type || text_equal(type, "vfat") ||
+			mount_type(partitions[i].device, type, 0) < 0)
 			continue;
 		int r = -ENOENT;
 		if (has_any(marks, ARRAY_SIZE(marks))) {
@@ -306,25 +334,35 @@ static int load_from(int root, const struct tenant_boot *boot, struct error *e)
 	return 0;
 }
 
+static int load_partition(const char *device, const char *type, struct error *e)
+{
+	struct tenant_boot boot;
+	if (mount_type(device, type, MS_RDONLY) < 0)
+		return -ENOENT;
+	int root = open(WHERE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = root < 0 ? -errno : find_boot(root, &boot);
+	if (r == 0)
+		r = load_from(root, &boot, e);
+	if (root >= 0)
+		close(root);
+	(void)umount(WHERE);
+	return r;
+}
+
 int tenant_load(const char *disk, struct error *e)
 {
 	struct partition partitions[PARTITIONS_MAX];
 	size_t count = find_partitions(disk, partitions);
-	for (size_t i = 0; i < count; i++) {
-		struct tenant_boot boot;
-		const char *type;
-		if (mount_any(partitions[i].device, MS_RDONLY, &type) < 0)
-			continue;
-		int root = open(WHERE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		int r = root < 0 ? -errno : find_boot(root, &boot);
-		if (r == 0)
-			r = load_from(root, &boot, e);
-		if (root >= 0)
-			close(root);
-		(void)umount(WHERE);
-		if (r != -ENOENT)
-			return r;
-	}
+	/* What UEFI reads is looked at last. */
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < count; i++) {
+			const char *type = type_of(partitions[i].device);
+			if (!type || text_equal(type, "vfat") != (pass == 1))
+				continue;
+			int r = load_partition(partitions[i].device, type, e);
+			if (r != -ENOENT)
+				return r;
+		}
 	return error_set(e, -EOPNOTSUPP, "no boot entry that could be started without a restart");
 }
 

@@ -26,6 +26,9 @@ int tenant_write(
 /* Who loads the driver of a file system before it is tried; nobody without it. */
 void tenant_set_loader(void (*load)(const char *name));
 
+/* Which file system begins with these bytes: "ext4"; NULL: none that is known. */
+const char *tenant_read_type(const uint8_t *bytes, size_t length);
+
 /* What a boot loader's configuration would start. */
 struct tenant_boot {
 	char kernel[256], initrd[256]; /* paths on the file system of /boot; initrd may be "" */

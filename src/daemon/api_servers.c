@@ -64,7 +64,7 @@ static int get_server(struct service *service, struct request *request, struct e
 static int check_config(const json_t *config, struct error *e)
 {
 	static const char *const keys[] = { "poll", "deadline", "boot.deadline", "bmc.deadline",
-		"boot.how", "boot.from", "switch.driver", "switch.port" };
+		"bmc.system", "boot.how", "boot.from", "switch.driver", "switch.port" };
 	json_t *all = json_mutable(config);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 		const char *key = json_object_iter_key(at);

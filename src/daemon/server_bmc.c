@@ -196,6 +196,7 @@ static int tell_address(struct server_bmc *bmc, struct error *e)
 	struct server *server = bmc->server;
 	const char *sealed = server_text(server, "secret");
 	const char *poll = json_text(json_object_get(server->object, "config"), "poll");
+	const char *system = json_text(json_object_get(server->object, "config"), "bmc.system");
 	const char *deadline = json_text(json_object_get(server->object, "config"), "bmc.deadline");
 	cleanup(free) char *password = NULL;
 	cleanup(json_decref) json_t *body = json_object();
@@ -210,6 +211,7 @@ static int tell_address(struct server_bmc *bmc, struct error *e)
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		json_set_text(body, texts[i], server_text(server, texts[i]));
 	json_set_text(body, "password", password);
+	json_set_text(body, "system", system);
 	json_object_set(body, "port", json_object_get(server->object, "port"));
 	json_object_set_new(body, "poll_ms", json_integer((json_int_t)(poll_ns / NS_PER_MS)));
 	json_object_set_new(

@@ -51,6 +51,7 @@ struct bmc_options {
 	struct loop *loop;
 	const char *address; /* a number, for Redfish a URL without a path */
 	uint16_t port;       /* 0: the usual one */
+	const char *system;  /* Redfish: the end of its path; NULL: the first */
 	const char *user;
 	const char *password;
 	const char *

@@ -251,6 +251,8 @@ static int read_options(const json_t *body, struct bmc_options *options, const c
 	if (r == 0)
 		r = json_read_u64(body, "", "port", &port, e);
 	if (r == 0)
+		r = json_read_text(body, "", "system", &options->system, e);
+	if (r == 0)
 		r = json_read_text(body, "", "user", &options->user, e);
 	if (r == 0)
 		r = json_read_text(body, "", "password", &options->password, e);
@@ -263,6 +265,7 @@ static int read_options(const json_t *body, struct bmc_options *options, const c
 	if (r == 0 && port > UINT16_MAX)
 		r = error_set(e, -EINVAL, "port: at most %d", UINT16_MAX);
 	options->port = (uint16_t)port;
+	options->system = options->system && options->system[0] ? options->system : NULL;
 	options->tls = options->tls && options->tls[0] ? options->tls : NULL;
 	return r;
 }

@@ -214,6 +214,7 @@ static int redfish_open(const struct bmc_options *options, struct bmc **ret, str
 	redfish->again = loop_add_timer(options->loop, redfish_look_again, redfish);
 	redfish->user = alloc_text(options->user);
 	redfish->password = alloc_text(options->password);
+	redfish->wanted = alloc_text(options->system);
 	*ret = &redfish->bmc;
 	return 0;
 }
@@ -223,7 +224,7 @@ static void redfish_close(struct bmc *bmc)
 	struct redfish *redfish = redfish_of(bmc);
 	char *const texts[] = { redfish->user, redfish->password, redfish->token, redfish->system,
 		redfish->manager, redfish->chassis, redfish->url, redfish->etag, redfish->path,
-		redfish->drive };
+		redfish->drive, redfish->wanted };
 	source_free(redfish->again);
 	web_free(redfish->web);
 	explicit_bzero(redfish->password, strlen(redfish->password));

@@ -207,12 +207,34 @@ static void found(struct redfish *redfish, json_t *json)
 		begin(redfish);
 }
 
+/* A chassis of several servers has one service for all of them. */
+static const char *find_system(const struct redfish *redfish, const json_t *members)
+{
+	for (size_t i = 0; i < json_array_size(members); i++) {
+		const char *path = json_text(json_array_get(members, i), "@odata.id");
+		const char *slash = path ? strrchr(path, '/') : NULL;
+		/* Some end with one. */
+		size_t length = slash && !slash[1] ? strlen(path) - 1 : path ? strlen(path) : 0;
+		size_t wanted = redfish->wanted ? strlen(redfish->wanted) : 0;
+		if (path &&
+			(!wanted ||
+				(length > wanted && path[length - wanted - 1] == '/' &&
+					strncmp(path + length - wanted, redfish->wanted, wanted) ==
+						0)))
+			return path;
+	}
+	return NULL;
+}
+
 static void systems_came(struct redfish *redfish, json_t *json)
 {
 	struct error e = {};
-	const char *path = redfish_link(json, "Members");
+	const char *path = find_system(redfish, json_object_get(json, "Members"));
 	if (!path) {
-		error_set(&e, -ENOENT, "the BMC has no system");
+		if (redfish->wanted)
+			error_set(&e, -ENOENT, "the BMC has no system \"%.60s\"", redfish->wanted);
+		else
+			error_set(&e, -ENOENT, "the BMC has no system");
 		redfish_end(redfish, -ENOENT, &e);
 		return;
 	}

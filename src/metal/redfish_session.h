@@ -20,6 +20,7 @@ struct redfish {
 	struct loop *loop;
 	struct web *web;
 	char *user, *password;
+	char *wanted;                     /* which system; NULL: the first */
 	char *token;                      /* of the session; NULL: none, or basic authentication */
 	bool is_basic;                    /* there are no sessions */
 	char *system, *manager, *chassis; /* paths; NULL until found */

@@ -63,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data, size);
 	as_text(text, size);
 	as_disk(data, size);
+	(void)tenant_read_type(data, size);
 	struct lldp_neighbour neighbour;
 	(void)!lldp_read(data, size, &neighbour);
 	return 0;

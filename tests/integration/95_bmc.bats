@@ -120,6 +120,25 @@ responder() {
 	[[ ${lines[5]} == *"a fan was slow"* ]]
 }
 
+@test "over Redfish a boot device is for once or for good, by BIOS or by UEFI" {
+	responder
+	run redfish '{"do":"boot","device":"disk","persistent":true,"uefi":true}' '{"do":"state"}' \
+		'{"do":"boot","device":"cdrom"}' '{"do":"state"}' '{"do":"boot","device":"none"}'
+	[ "$(jq -c .boot <<<"${lines[2]}")" = '{"device":"disk","persistent":true,"uefi":true,"valid":true}' ]
+	[ "$(jq -c .boot <<<"${lines[4]}")" = '{"device":"cdrom","persistent":false,"uefi":false,"valid":true}' ]
+	[ "$(jq -r .boot.device <<<"${lines[5]}")" = none ]
+}
+
+@test "of the systems of a Redfish service the one that is named is meant" {
+	responder
+	run ask '{"driver":"redfish","address":"http://127.0.0.1","port":9680,"user":"admin","password":"secret","system":"1"}' \
+		'{"do":"state"}'
+	[ "$(jq -r .power <<<"${lines[1]}")" = off ]
+	run ask '{"driver":"redfish","address":"http://127.0.0.1","port":9680,"user":"admin","password":"secret","system":"2"}' \
+		'{"do":"state"}'
+	[[ ${lines[1]} == *'has no system \"2\"'* ]]
+}
+
 @test "a BMC that lies about power is found out, and named so" {
 	responder lies
 	run redfish '{"do":"power","to":"on"}'

@@ -200,6 +200,8 @@ ended() { api GET "$1/wait?timeout=30" | json '.metadata.err'; }
 @test "a torn image fails the launch with the reason; the server is erased before it is free" {
 	operation=$(launch)
 	task_is deploy
+	run berth launch small other --type bare-metal
+	[[ $output == *"None of the 1 servers is available"* ]]
 	node -o "$BERTH_BASE/image" "http://10.77.0.1:8470/agent/$TOKEN/image"
 	cmp "$BERTH_BASE/image" "$BERTH_BASE/disk.raw"
 	say done "serial $SERIAL"$'\n'"failed the image came with SHA-256 00, not 11" >/dev/null
