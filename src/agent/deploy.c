@@ -261,15 +261,19 @@ static void boot(struct deploy *deploy, const struct task *task)
 	static struct disk_fact disks[DISKS_MAX];
 	struct error e = {};
 	const struct disk_fact *disk = NULL;
+	cleanup(text_done) struct text lines = {};
+	uint64_t load_ms = 0;
 	bool is_quick = text_equal(task_value(task, "how"), "kexec");
 	int r = is_quick ? disks_choose(disks, disks_find(disks),
 				   task_value(task, "disk") ?: deploy->disk, 0, &disk, &e)
 			 : -EOPNOTSUPP;
 	if (r == 0)
-		r = tenant_load(disk->name, &e);
+		r = tenant_load(disk->name, &load_ms, &e);
 	if (is_quick && r < 0)
 		init_say("berth-agent: %s: the server restarts instead", e.text);
-	say_done(deploy, 0, NULL, r == 0 ? "how kexec\n" : "how reboot\n");
+	text_printf(&lines, "how %s\nload_ms %llu\n", r == 0 ? "kexec" : "reboot",
+		(unsigned long long)load_ms);
+	say_done(deploy, 0, NULL, text_str(&lines));
 	if (r == 0)
 		tenant_jump();
 	power_off_now(true);
@@ -350,7 +354,8 @@ void deploy_run(void)
 	mkdir("/root", 0700);
 	bring_up(&deploy);
 	inventory_add(&inventory);
-	init_say("berth-agent: calls %s", deploy.server.address);
+	init_say("berth-agent: calls %s after %llu ms", deploy.server.address,
+		(unsigned long long)(now_ms() - begin_ms));
 	modules_load("algif_hash");
 	modules_load("sha256_ssse3");
 	/* The kernel itself takes the one with the widest vectors, for kexec too: where they are slow, it shall not. */

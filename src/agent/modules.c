@@ -6,6 +6,7 @@
 #include "agent/modules.h"
 
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -28,8 +29,10 @@
 struct module {
 	char name[64]; /* with '_' */
 	char path[128];
-	char *bytes;
-	size_t length;
+	const char *info; /* what it says of itself: strings, one behind the other */
+	size_t info_length;
+	const char **aliases; /* of those, which devices it drives */
+	size_t alias_count;
 	bool is_loaded;
 };
 
@@ -47,18 +50,74 @@ static const char *next_string(const char *bytes, size_t length, const char *fro
 		const char *at = memmem(from, (size_t)(bytes + length - from), key, key_length);
 		if (!at || !memchr(at, '\0', (size_t)(bytes + length - at)))
 			return NULL;
-		if (at > bytes && at[-1] == '\0')
+		if (at == bytes || at[-1] == '\0')
 			return at + key_length;
 		from = at + key_length;
 	}
 	return NULL;
 }
 
+/* Thousands of patterns are compared with hundreds of devices: most differ before their first special character. */
+static bool is_alias_of(const char *alias, const char *device)
+{
+	size_t plain = strcspn(alias, "*?[\\");
+	return strncmp(alias, device, plain) == 0 && fnmatch(alias, device, 0) == 0;
+}
+
 bool modules_match(const char *bytes, size_t length, const char *device)
 {
 	const char *alias = bytes;
 	while ((alias = next_string(bytes, length, alias, "alias=")))
-		if (fnmatch(alias, device, 0) == 0)
+		if (is_alias_of(alias, device))
+			return true;
+	return false;
+}
+
+void modules_info(const char *bytes, size_t length, const char **ret, size_t *ret_length)
+{
+	Elf64_Ehdr head;
+	Elf64_Shdr section, names;
+	*ret = bytes;
+	*ret_length = length;
+	if (length < sizeof(head))
+		return;
+	memcpy(&head, bytes, sizeof(head));
+	uint64_t table = (uint64_t)head.e_shnum * sizeof(section);
+	if (memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64 ||
+		head.e_shentsize != sizeof(section) || head.e_shoff > length ||
+		table > length - head.e_shoff || head.e_shstrndx >= head.e_shnum)
+		return;
+	memcpy(&names, bytes + head.e_shoff + head.e_shstrndx * sizeof(names), sizeof(names));
+	for (size_t i = 0; i < head.e_shnum; i++) {
+		static const char wanted[] = ".modinfo";
+		memcpy(&section, bytes + head.e_shoff + i * sizeof(section), sizeof(section));
+		uint64_t name = names.sh_offset + section.sh_name;
+		if (name < names.sh_offset || name > length || sizeof(wanted) > length - name ||
+			memcmp(bytes + name, wanted, sizeof(wanted)) != 0 ||
+			section.sh_offset > length || section.sh_size > length - section.sh_offset)
+			continue;
+		*ret = bytes + section.sh_offset;
+		*ret_length = (size_t)section.sh_size;
+		return;
+	}
+}
+
+static void read_aliases(struct module *module)
+{
+	size_t count = 0;
+	const char *alias = module->info;
+	while ((alias = next_string(module->info, module->info_length, alias, "alias=")))
+		count++;
+	module->aliases = alloc_array(count + 1, const char *);
+	alias = module->info;
+	while ((alias = next_string(module->info, module->info_length, alias, "alias=")))
+		module->aliases[module->alias_count++] = alias;
+}
+
+static bool drives(const struct module *module, const char *device)
+{
+	for (size_t i = 0; i < module->alias_count; i++)
+		if (is_alias_of(module->aliases[i], device))
 			return true;
 	return false;
 }
@@ -94,8 +153,8 @@ static void read_all(void)
 		if (bytes == MAP_FAILED)
 			continue;
 		take_name(entry->d_name, module->name);
-		module->bytes = bytes;
-		module->length = (size_t)status.st_size;
+		modules_info(bytes, (size_t)status.st_size, &module->info, &module->info_length);
+		read_aliases(module);
 		all.count++;
 	}
 	if (dir)
@@ -117,7 +176,8 @@ static void load(struct module *module, int depth)
 	if (!module || module->is_loaded || depth > DEPTH_MAX)
 		return;
 	module->is_loaded = true;
-	cleanup(free) char *depends = alloc_text(modules_depends(module->bytes, module->length));
+	cleanup(free) char *depends =
+		alloc_text(modules_depends(module->info, module->info_length));
 	char *rest = NULL;
 	for (char *name = strtok_r(depends, ",", &rest); name; name = strtok_r(NULL, ",", &rest))
 		load(find(name), depth + 1);
@@ -180,7 +240,7 @@ size_t modules_for_devices(void)
 		for (size_t i = 0; i < all.count; i++) {
 			struct module *module = &all.modules[i];
 			for (size_t j = 0; j < device_count && !module->is_loaded; j++)
-				if (modules_match(module->bytes, module->length, devices[j])) {
+				if (drives(module, devices[j])) {
 					load(module, 0);
 					loaded++;
 				}

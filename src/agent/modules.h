@@ -17,6 +17,8 @@ void modules_load(const char *name);
 /* If nobody uses it. */
 void modules_unload(const char *name);
 
+/* Where a module says what it is, of its whole file; all of it if that is no module. For tests. */
+void modules_info(const char *bytes, size_t length, const char **ret, size_t *ret_length);
 /*
  * Whether the module's bytes have an `alias=` that matches the device's, and the names that `depends=` lists
  * ("" if none). For tests.

@@ -19,6 +19,7 @@
 #include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/file.h"
 
@@ -319,7 +320,14 @@ static int open_file(int root, const char *path, int *ret)
 	return 0;
 }
 
-static int load_from(int root, const struct tenant_boot *boot, struct error *e)
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int load_from(int root, const struct tenant_boot *boot, uint64_t *ret_ms, struct error *e)
 {
 	cleanup(close) int kernel = -1, initrd = -1;
 	int r = open_file(root, boot->kernel, &kernel);
@@ -328,13 +336,15 @@ static int load_from(int root, const struct tenant_boot *boot, struct error *e)
 	if (r < 0)
 		return error_code(e, r, "%s", boot->kernel);
 	unsigned long flags = initrd < 0 ? 4ul /* without an initrd */ : 0;
+	uint64_t begin = now_ms();
 	if (syscall(SYS_kexec_file_load, kernel, initrd, strlen(boot->arguments) + 1,
 		    boot->arguments, flags) < 0)
 		return error_errno(e, "load %s", boot->kernel);
+	*ret_ms = now_ms() - begin;
 	return 0;
 }
 
-static int load_partition(const char *device, const char *type, struct error *e)
+static int load_partition(const char *device, const char *type, uint64_t *ret_ms, struct error *e)
 {
 	struct tenant_boot boot;
 	if (mount_type(device, type, MS_RDONLY) < 0)
@@ -342,14 +352,14 @@ static int load_partition(const char *device, const char *type, struct error *e)
 	int root = open(WHERE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r = root < 0 ? -errno : find_boot(root, &boot);
 	if (r == 0)
-		r = load_from(root, &boot, e);
+		r = load_from(root, &boot, ret_ms, e);
 	if (root >= 0)
 		close(root);
 	(void)umount(WHERE);
 	return r;
 }
 
-int tenant_load(const char *disk, struct error *e)
+int tenant_load(const char *disk, uint64_t *ret_ms, struct error *e)
 {
 	struct partition partitions[PARTITIONS_MAX];
 	size_t count = find_partitions(disk, partitions);
@@ -359,7 +369,7 @@ int tenant_load(const char *disk, struct error *e)
 			const char *type = type_of(partitions[i].device);
 			if (!type || text_equal(type, "vfat") != (pass == 1))
 				continue;
-			int r = load_partition(partitions[i].device, type, e);
+			int r = load_partition(partitions[i].device, type, ret_ms, e);
 			if (r != -ENOENT)
 				return r;
 		}

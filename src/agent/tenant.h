@@ -37,7 +37,10 @@ struct tenant_boot {
 /* grub.cfg, a BLS entry, extlinux.conf: the first entry. -ENOENT if there is none. */
 int tenant_read_boot(const char *config, struct tenant_boot *ret) must_use;
 
-/* Loads the tenant's kernel for kexec; power_kexec() jumps. -EOPNOTSUPP if it can't be found or loaded. */
-int tenant_load(const char *disk, struct error *e) must_use;
+/*
+ * Loads the tenant's kernel for kexec; tenant_jump() jumps. *ret_ms is how long our kernel took to read and check it.
+ * -EOPNOTSUPP if it can't be found or loaded.
+ */
+int tenant_load(const char *disk, uint64_t *ret_ms, struct error *e) must_use;
 /* Does not return. */
 void tenant_jump(void) __attribute__((__noreturn__));

@@ -16,6 +16,8 @@
 #include "daemon/server_work.h"
 #include "model/json.h"
 
+#define LOAD_MS_MAX 3600000
+
 static void (*deployed_listener)(struct server *server);
 
 static int inspected(struct server *server, json_t *inventory, struct error *e)
@@ -145,6 +147,10 @@ static void saved(struct server *server, const char *lines)
 static void booted(struct server *server, const char *lines)
 {
 	cleanup(free) char *how = server_task_word(lines, "how");
+	cleanup(free) char *load = server_task_word(lines, "load_ms");
+	uint64_t ms;
+	if (load && text_to_u64(load, &ms) == 0 && ms && ms < LOAD_MS_MAX)
+		server_stage_before(server, "load", ms * NS_PER_MS);
 	server_stage(server, text_equal(how, "kexec") ? "kexec" : "restart");
 	timer_stop(server->work->late);
 	server_agent_is_gone(server);

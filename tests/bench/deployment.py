@@ -17,6 +17,8 @@ import rows
 
 BYTES, QUICK_BYTES = 256 << 20, 64 << 20
 DISK_RATE = 8 << 20
+NOT_OURS = {"power": ": the firmware", "network": ": the firmware loads the kernel, which starts",
+            "load": ": the kernel reads and checks the next one", "kexec": ": the tenant's kernel and system"}
 OURS = ("agent", "deploy", "image", "settings", "deployed", "active", "boot")
 GOAL = 1.1
 TESTS = rows.TOP / "tests/integration"
@@ -147,7 +149,7 @@ def deployment(options):
         run(api, "POST", "/1.0/instances/db/rescue", {})
         alone = disk_alone(base, inside, size)
         for stage, seconds in took.items():
-            whose = "" if stage in OURS else ": the tenant's kernel" if stage == "kexec" else ": firmware and kernel"
+            whose = "" if stage in OURS else NOT_OURS[stage]
             yield rows.Row(f"stage {stage}{whose}", seconds, "s", None, None, None)
         yield rows.Row("from power-on until it answers", sum(took.values()), "s", None, None, None)
         yield rows.Row(f"{size >> 20} MiB without firmware and kernels", sum(took.get(stage, 0) for stage in OURS), "s",
