@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -111,7 +110,7 @@ static int end_by_fault(const struct hvt *hvt, struct error *e)
 {
 	struct kvm_regs usual;
 	int code = errno;
-	if (code != EFAULT || ioctl(hvt->cpu, KVM_GET_REGS, &usual) < 0)
+	if (code != EFAULT || kvm_call(hvt->cpu, KVM_GET_REGS, &usual) < 0)
 		return error_code(e, -code, "run the CPU");
 	return error_set(
 		e, -EFAULT, "host/guest translation fault: rip=%#" PRIx64, (uint64_t)usual.rip);
@@ -156,7 +155,7 @@ static int take_exit(struct hvt *hvt, bool *leaves_ring_0, int *ret_status, stru
 static int run_cpu(struct hvt *hvt, bool leaves_ring_0, int *ret_status, struct error *e)
 {
 	for (;;) {
-		if (ioctl(hvt->cpu, KVM_RUN, 0) < 0) {
+		if (kvm_call(hvt->cpu, KVM_RUN, 0) < 0) {
 			if (errno == EINTR)
 				continue;
 			return end_by_fault(hvt, e);

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "base/loop.h"
@@ -86,7 +85,7 @@ static int add_memory(
 		.guest_phys_addr = at,
 		.memory_size = bytes,
 		.userspace_addr = (uint64_t)(uintptr_t)memory };
-	return ioctl(hvt->vm, KVM_SET_USER_MEMORY_REGION, &region);
+	return kvm_call(hvt->vm, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
 static int set_cpuid(const struct hvt *hvt)
@@ -95,14 +94,14 @@ static int set_cpuid(const struct hvt *hvt)
 		struct kvm_cpuid2 head;
 		struct kvm_cpuid_entry2 entries[128];
 	} cpuid = { .head.nent = 128 };
-	if (ioctl(hvt->kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0)
+	if (kvm_call(hvt->kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0)
 		return -1;
-	return ioctl(hvt->cpu, KVM_SET_CPUID2, &cpuid);
+	return kvm_call(hvt->cpu, KVM_SET_CPUID2, &cpuid);
 }
 
 static int map_run(struct hvt *hvt, struct error *e)
 {
-	int bytes = ioctl(hvt->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	int bytes = kvm_call(hvt->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (bytes < (int)sizeof(struct kvm_run))
 		return error_errno(e, "KVM's run structure");
 	void *run = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, hvt->cpu, 0);
@@ -122,17 +121,17 @@ int hvt_open_machine(struct hvt *hvt, struct error *e)
 	if (hvt->own == MAP_FAILED)
 		return error_errno(e, "map memory");
 	make_tables(hvt);
-	hvt->vm = ioctl(hvt->kvm, KVM_CREATE_VM, 0);
+	hvt->vm = kvm_call(hvt->kvm, KVM_CREATE_VM, 0);
 	if (hvt->vm < 0)
 		return error_errno(e, "make a virtual machine");
 	(void)fcntl(hvt->vm, F_SETFD, FD_CLOEXEC);
 	if (add_memory(hvt, 0, 0, hvt->memory, hvt->memory_bytes) < 0 ||
 		add_memory(hvt, 1, HVT_OWN_BASE, hvt->own, HVT_OWN_BYTES) < 0)
 		return error_errno(e, "give the machine its memory");
-	hvt->cpu = ioctl(hvt->vm, KVM_CREATE_VCPU, 0);
+	hvt->cpu = kvm_call(hvt->vm, KVM_CREATE_VCPU, 0);
 	if (hvt->cpu < 0 || set_cpuid(hvt) < 0)
 		return error_errno(e, "make a CPU");
-	int khz = ioctl(hvt->cpu, KVM_GET_TSC_KHZ, 0);
+	int khz = kvm_call(hvt->cpu, KVM_GET_TSC_KHZ, 0);
 	if (khz <= 0)
 		return error_errno(e, "the speed of the time stamp counter");
 	hvt->cycles_per_second = (uint64_t)khz * 1000;
@@ -164,7 +163,7 @@ static int set_registers(
 	const struct hvt *hvt, uint64_t rip, uint64_t rsp, uint64_t rdi, struct error *e)
 {
 	struct kvm_sregs special;
-	if (ioctl(hvt->cpu, KVM_GET_SREGS, &special) < 0)
+	if (kvm_call(hvt->cpu, KVM_GET_SREGS, &special) < 0)
 		return error_errno(e, "read the CPU's registers");
 	table(hvt, SEGMENTS)[CODE_SELECTOR / 8] = CODE_SEGMENT;
 	table(hvt, SEGMENTS)[DATA_SELECTOR / 8] = DATA_SEGMENT;
@@ -178,8 +177,8 @@ static int set_registers(
 	special.cr4 = CR4;
 	special.efer = EFER;
 	struct kvm_regs usual = { .rip = rip, .rsp = rsp, .rdi = rdi, .rflags = 2 };
-	if (ioctl(hvt->cpu, KVM_SET_SREGS, &special) < 0 ||
-		ioctl(hvt->cpu, KVM_SET_REGS, &usual) < 0)
+	if (kvm_call(hvt->cpu, KVM_SET_SREGS, &special) < 0 ||
+		kvm_call(hvt->cpu, KVM_SET_REGS, &usual) < 0)
 		return error_errno(e, "set the CPU's registers");
 	return 0;
 }
@@ -203,7 +202,7 @@ int hvt_measure_ring_0(struct hvt *hvt, bool *ret_is_interpreted, struct error *
 		uint64_t start = loop_now();
 		if (r < 0)
 			return r;
-		if (ioctl(hvt->cpu, KVM_RUN, 0) < 0 || hvt->run->exit_reason != KVM_EXIT_IO)
+		if (kvm_call(hvt->cpu, KVM_RUN, 0) < 0 || hvt->run->exit_reason != KVM_EXIT_IO)
 			return error_set(e, -EIO, "KVM does not run a loop in ring 0");
 		uint64_t took = loop_now() - start;
 		best = took < best ? took : best;
@@ -251,7 +250,7 @@ static void copy_task(const struct hvt *hvt, const struct kvm_sregs *special)
 static int finish_instruction(const struct hvt *hvt, struct error *e)
 {
 	hvt->run->immediate_exit = 1;
-	int r = ioctl(hvt->cpu, KVM_RUN, 0);
+	int r = kvm_call(hvt->cpu, KVM_RUN, 0);
 	hvt->run->immediate_exit = 0;
 	if (r == 0 || errno != EINTR)
 		return error_set(e, -EIO, "KVM does not stop at once");
@@ -264,7 +263,7 @@ int hvt_enter_ring_3(struct hvt *hvt, struct error *e)
 	int r = finish_instruction(hvt, e);
 	if (r < 0)
 		return r;
-	if (ioctl(hvt->cpu, KVM_GET_SREGS, &special) < 0)
+	if (kvm_call(hvt->cpu, KVM_GET_SREGS, &special) < 0)
 		return error_errno(e, "read the CPU's registers");
 	copy_task(hvt, &special);
 	special.cs = segment(special.cs.selector, 11, 3);
@@ -274,7 +273,7 @@ int hvt_enter_ring_3(struct hvt *hvt, struct error *e)
 		.selector = TASK_SELECTOR,
 		.type = 11,
 		.present = 1 };
-	return ioctl(hvt->cpu, KVM_SET_SREGS, &special) < 0
+	return kvm_call(hvt->cpu, KVM_SET_SREGS, &special) < 0
 		? error_errno(e, "set the CPU's registers")
 		: 0;
 }
@@ -286,12 +285,13 @@ int hvt_set_fs(struct hvt *hvt, struct error *e)
 	int r = finish_instruction(hvt, e);
 	if (r < 0)
 		return r;
-	if (ioctl(hvt->cpu, KVM_GET_REGS, &usual) < 0 ||
-		ioctl(hvt->cpu, KVM_GET_SREGS, &special) < 0)
+	if (kvm_call(hvt->cpu, KVM_GET_REGS, &usual) < 0 ||
+		kvm_call(hvt->cpu, KVM_GET_SREGS, &special) < 0)
 		return error_errno(e, "read the CPU's registers");
 	if ((uint32_t)usual.rcx != MSR_FS_BASE)
 		return error_set(e, -EINVAL, "a register of the CPU that is not there");
 	special.fs.base = usual.rdx << 32 | (uint32_t)usual.rax;
-	return ioctl(hvt->cpu, KVM_SET_SREGS, &special) < 0 ? error_errno(e, "set the base of FS")
-							    : 0;
+	return kvm_call(hvt->cpu, KVM_SET_SREGS, &special) < 0
+		? error_errno(e, "set the base of FS")
+		: 0;
 }

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <linux/kvm.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tender/solo5.h"
 
@@ -47,4 +49,10 @@ static inline void *hvt_at(const struct hvt *hvt, uint64_t address, uint64_t byt
 	if (address > hvt->memory_bytes || bytes > hvt->memory_bytes - address)
 		return NULL;
 	return hvt->memory + address;
+}
+
+/* Not libc's ioctl(): musl's takes an int, and the filter sees the sign of a request that has its highest bit. */
+static inline int kvm_call(int fd, unsigned long request, const void *argument)
+{
+	return (int)syscall(SYS_ioctl, fd, request, argument);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kept.c - what the program changes, kept on the volume above the image.
+ * kept.c - what the program changes, kept on the volume above the image: how a change gets there.
  *
  * Theory of operation. The volume's tree lies over the image's as the upper directory of Linux's overlayfs does, in the
  * same form: a device 0:0 hides a name of the image, an attribute all names of a directory. A directory's entries are those
@@ -14,113 +14,11 @@
 
 #include "unikernel/ext2.h"
 #include "unikernel/heap.h"
+#include "unikernel/kept_inode.h"
 
-#define NUMBERS_FROM (UINT64_C(1) << 32) /* an inode of the volume, as programs see it */
-#define CHAINS       256u
-#define COPY_BYTES   65536u
-#define LINK_SHORT   60u
-#define EXTRA_BYTES  32
+#define COPY_BYTES 65536u
 
-struct kept {
-	struct kept *next; /* in its chain, by number */
-	struct node *node;
-	struct ext2_inode inode;
-	uint32_t number;
-	bool is_dirty; /* its times are not on the volume */
-	void (*fill_below)(struct node *node);
-};
-
-static struct kept *chains[CHAINS];
-static struct node *top;
-static uint32_t hiding; /* the inode that hides names; 0: none yet */
 static bool is_there, has_begun;
-
-static uint32_t seconds(uint64_t ns)
-{
-	return (uint32_t)(ns / 1000000000);
-}
-
-/* Nanoseconds, and what seconds have above 32 bits. */
-static uint32_t extra(uint64_t ns)
-{
-	return (uint32_t)(ns % 1000000000) << 2 | (uint32_t)(ns / 1000000000 >> 32 & 3);
-}
-
-static uint64_t time_of(uint32_t seconds_low, uint32_t extra_bits)
-{
-	return ((uint64_t)(extra_bits & 3) << 32 | seconds_low) * 1000000000 + (extra_bits >> 2);
-}
-
-static void set_head(struct ext2_inode *inode, const struct node *node)
-{
-	inode->mode = (uint16_t)node->mode;
-	inode->uid = (uint16_t)node->uid;
-	inode->uid_high = (uint16_t)(node->uid >> 16);
-	inode->gid = (uint16_t)node->gid;
-	inode->gid_high = (uint16_t)(node->gid >> 16);
-	inode->extra_size = EXTRA_BYTES;
-	inode->atime = seconds(node->atime_ns);
-	inode->mtime = seconds(node->mtime_ns);
-	inode->ctime = seconds(node->ctime_ns);
-	inode->atime_extra = extra(node->atime_ns);
-	inode->mtime_extra = extra(node->mtime_ns);
-	inode->ctime_extra = extra(node->ctime_ns);
-}
-
-static void get_head(struct node *node, const struct ext2_inode *inode)
-{
-	bool has_extra = inode->extra_size >= EXTRA_BYTES;
-	node->mode = inode->mode;
-	node->uid = inode->uid | (uint32_t)inode->uid_high << 16;
-	node->gid = inode->gid | (uint32_t)inode->gid_high << 16;
-	node->atime_ns = time_of(inode->atime, has_extra ? inode->atime_extra : 0);
-	node->mtime_ns = time_of(inode->mtime, has_extra ? inode->mtime_extra : 0);
-	node->ctime_ns = time_of(inode->ctime, has_extra ? inode->ctime_extra : 0);
-	node->size = S_ISREG(inode->mode) || S_ISLNK(inode->mode) ? ext2_size(inode) : 0;
-	node->rdev = inode->block[0]
-		? makedev(inode->block[0] >> 8 & 0xff, inode->block[0] & 0xff)
-		: makedev(inode->block[1] >> 8 & 0xfff,
-			  (inode->block[1] & 0xff) | (inode->block[1] >> 12 & 0xfff00));
-}
-
-static int write_inode(struct kept *kept)
-{
-	kept->is_dirty = false;
-	return ext2_write_inode(kept->number, &kept->inode);
-}
-
-static struct kept *attach(struct node *node, uint32_t number, const struct ext2_inode *inode)
-{
-	struct kept *kept = heap_alloc(sizeof(*kept));
-	if (!kept)
-		return NULL;
-	kept->node = node;
-	kept->number = number;
-	kept->inode = *inode;
-	kept->next = chains[number % CHAINS];
-	chains[number % CHAINS] = kept;
-	node->kept = kept;
-	node->number = NUMBERS_FROM + number;
-	return kept;
-}
-
-static void detach(struct kept *kept)
-{
-	struct kept **link = &chains[kept->number % CHAINS];
-	while (*link != kept)
-		link = &(*link)->next;
-	*link = kept->next;
-	kept->node->kept = NULL;
-	heap_free(kept);
-}
-
-static struct node *known_node(uint32_t number)
-{
-	struct kept *kept = chains[number % CHAINS];
-	while (kept && kept->number != number)
-		kept = kept->next;
-	return kept ? kept->node : NULL;
-}
 
 /* The content of a new inode, as the node has it now; a regular file's first `bytes`. */
 static int write_content(struct kept *kept, struct node *node, uint64_t bytes)
@@ -129,7 +27,7 @@ static int write_content(struct kept *kept, struct node *node, uint64_t bytes)
 	if (S_ISLNK(node->mode)) {
 		size_t length = strlen(node->target);
 		inode->size = (uint32_t)length;
-		if (length < LINK_SHORT) {
+		if (length < KEPT_LINK_SHORT) {
 			memcpy(inode->block, node->target, length);
 			return 0;
 		}
@@ -169,14 +67,14 @@ static int let_go(uint32_t number)
 		return r;
 	inode.links--;
 	if (inode.links == 0) {
-		inode.dtime = seconds(node_now());
+		inode.dtime = kept_seconds(node_now());
 		r = ext2_truncate(number, &inode, 0);
 	}
 	if (r == 0)
 		r = ext2_write_inode(number, &inode);
 	if (r == 0 && inode.links == 0) {
 		ext2_free_inode(number, false);
-		hiding = number == hiding ? 0 : hiding;
+		kept_all.hiding = number == kept_all.hiding ? 0 : kept_all.hiding;
 	}
 	return r;
 }
@@ -194,7 +92,7 @@ static void give_up(struct kept *kept, bool is_directory)
 	if (is_directory)
 		(void)ext2_list(&kept->inode, let_hidden_go, NULL);
 	(void)ext2_truncate(number, &kept->inode, 0);
-	detach(kept);
+	kept_detach(kept);
 	ext2_free_inode(number, is_directory);
 }
 
@@ -207,19 +105,19 @@ static int make_inode(struct node *node, const struct node *directory, uint64_t 
 	int64_t number = ext2_new_inode(directory->kept->number, is_directory);
 	if (number < 0)
 		return (int)number;
-	struct kept *kept = attach(node, (uint32_t)number, &inode);
+	struct kept *kept = kept_attach(node, (uint32_t)number, &inode);
 	if (!kept) {
 		ext2_free_inode((uint32_t)number, is_directory);
 		return -ENOMEM;
 	}
 	node->kept = NULL; /* until it is whole, it is read where it is */
-	set_head(&kept->inode, node);
+	kept_set_head(&kept->inode, node);
 	kept->inode.links = is_directory ? 2 : 0;
 	int r = is_directory
 		? ext2_make_directory(kept->number, &kept->inode, directory->kept->number)
 		: write_content(kept, node, bytes);
 	if (r == 0)
-		r = write_inode(kept);
+		r = kept_write_inode(kept);
 	node->kept = kept;
 	if (r < 0) {
 		node->number = number_before;
@@ -234,29 +132,30 @@ static int make_inode(struct node *node, const struct node *directory, uint64_t 
 static int change_links(struct kept *kept, int by)
 {
 	kept->inode.links = (uint16_t)(kept->inode.links + by);
-	return write_inode(kept);
+	return kept_write_inode(kept);
 }
 
 /* The hiding inode has one name more. */
 static int add_hiding(void)
 {
 	struct ext2_inode inode;
-	int r = ext2_read_inode(hiding, &inode);
+	int r = ext2_read_inode(kept_all.hiding, &inode);
 	inode.links++;
-	return r < 0 ? r : ext2_write_inode(hiding, &inode);
+	return r < 0 ? r : ext2_write_inode(kept_all.hiding, &inode);
 }
 
 static int take_hiding(void)
 {
 	struct ext2_inode inode = {};
-	if (hiding && ext2_read_inode(hiding, &inode) == 0 && inode.links < EXT2_LINKS_MOST)
+	if (kept_all.hiding && ext2_read_inode(kept_all.hiding, &inode) == 0 &&
+		inode.links < EXT2_LINKS_MOST)
 		return 0;
 	int64_t number = ext2_new_inode(EXT2_ROOT, false);
 	if (number < 0)
 		return (int)number;
-	inode = (struct ext2_inode){ .mode = S_IFCHR, .extra_size = EXTRA_BYTES };
-	hiding = (uint32_t)number;
-	return ext2_write_inode(hiding, &inode);
+	inode = (struct ext2_inode){ .mode = S_IFCHR, .extra_size = KEPT_EXTRA_BYTES };
+	kept_all.hiding = (uint32_t)number;
+	return ext2_write_inode(kept_all.hiding, &inode);
 }
 
 /* An entry for what has an inode. */
@@ -355,12 +254,12 @@ static int hide(struct node *directory, const struct entry *entry)
 	if (r < 0)
 		return r;
 	r = ext2_add_entry(directory->kept->number, &directory->kept->inode, entry->name,
-		entry->length, hiding, S_IFCHR, &there);
+		entry->length, kept_all.hiding, S_IFCHR, &there);
 	if (r == -EEXIST)
-		r = ext2_set_entry(
-			&directory->kept->inode, entry->name, entry->length, hiding, S_IFCHR);
+		r = ext2_set_entry(&directory->kept->inode, entry->name, entry->length,
+			kept_all.hiding, S_IFCHR);
 	if (r < 0)
-		(void)let_go(hiding);
+		(void)let_go(kept_all.hiding);
 	return r;
 }
 
@@ -383,7 +282,7 @@ static int on_unlink(struct node *directory, struct entry *entry, bool is_moving
 	r = change_links(directory->kept, -1);
 	if (r == 0 && !is_moving) {
 		node->kept->inode.links = 0;
-		r = write_inode(node->kept);
+		r = kept_write_inode(node->kept);
 	}
 	return r;
 }
@@ -396,7 +295,7 @@ static int on_change(struct node *node, uint64_t bytes)
 	if (!has_begun)
 		return 1;
 	if (node_is_directory(node)) {
-		if (is_left_out(node) || node == top)
+		if (is_left_out(node) || node == kept_all.top)
 			return 1;
 		return keep_directory(node);
 	}
@@ -407,7 +306,7 @@ static int on_change(struct node *node, uint64_t bytes)
 
 static void on_changed(struct node *node)
 {
-	set_head(&node->kept->inode, node);
+	kept_set_head(&node->kept->inode, node);
 	node->kept->is_dirty = true;
 }
 
@@ -423,11 +322,11 @@ static int64_t on_write(struct node *node, const void *from, uint64_t size, uint
 	int64_t put = ext2_write(kept->number, &kept->inode, from, size, offset);
 	node->size = ext2_size(&kept->inode);
 	node->mtime_ns = node->ctime_ns = node_now();
-	set_head(&kept->inode, node);
+	kept_set_head(&kept->inode, node);
 	kept->is_dirty = true;
 	/* Times can wait; what says where bytes are cannot. */
 	bool has_moved = before.size != kept->inode.size || before.sectors != kept->inode.sectors;
-	if (has_moved && write_inode(kept) < 0)
+	if (has_moved && kept_write_inode(kept) < 0)
 		return -EIO;
 	return put;
 }
@@ -435,7 +334,7 @@ static int64_t on_write(struct node *node, const void *from, uint64_t size, uint
 static int on_truncate(struct node *node, uint64_t size)
 {
 	node->mtime_ns = node->ctime_ns = node_now();
-	set_head(&node->kept->inode, node);
+	kept_set_head(&node->kept->inode, node);
 	int r = ext2_truncate(node->kept->number, &node->kept->inode, size);
 	node->size = ext2_size(&node->kept->inode);
 	node->kept->is_dirty = false;
@@ -447,13 +346,13 @@ static void on_drop(struct node *node)
 {
 	struct kept *kept = node->kept;
 	if (kept->inode.links == 0) {
-		kept->inode.dtime = seconds(node_now());
+		kept->inode.dtime = kept_seconds(node_now());
 		give_up(kept, node_is_directory(node));
 		return;
 	}
 	if (kept->is_dirty)
-		(void)write_inode(kept);
-	detach(kept);
+		(void)kept_write_inode(kept);
+	kept_detach(kept);
 }
 
 static uint64_t on_sectors(const struct node *node)
@@ -473,100 +372,6 @@ static const struct node_keeper keeper = {
 	.sectors = on_sectors,
 };
 
-static void fill(struct node *directory);
-
-static char *read_target(const struct ext2_inode *inode)
-{
-	uint64_t length = ext2_size(inode);
-	char *target = length < 4096 ? heap_alloc(length + 1) : NULL;
-	if (target && !inode->sectors && length < LINK_SHORT)
-		memcpy(target, inode->block, length);
-	else if (target)
-		(void)ext2_read(inode, target, length, 0);
-	return target;
-}
-
-static struct node *make_node(uint32_t number, const struct ext2_inode *inode)
-{
-	struct node *node = known_node(number);
-	if (node) {
-		node_hold(node);
-		return node;
-	}
-	node = node_new(inode->mode);
-	if (!node || !attach(node, number, inode)) {
-		if (node)
-			node_drop(node);
-		return NULL;
-	}
-	get_head(node, inode);
-	if (S_ISDIR(node->mode))
-		node->fill = fill;
-	if (S_ISLNK(node->mode)) {
-		node->target = read_target(inode);
-		if (!node->target) {
-			node_drop(node);
-			return NULL;
-		}
-	}
-	return node;
-}
-
-/* One entry of the volume over what the directory has of the image. */
-static int lay_over(void *data, const char *name, uint32_t length, uint32_t number)
-{
-	struct node *directory = data;
-	struct ext2_inode inode;
-	if ((length == 1 && name[0] == '.') || (length == 2 && name[0] == '.' && name[1] == '.') ||
-		(directory == top && length == 10 && memcmp(name, "lost+found", 10) == 0))
-		return 0;
-	if (ext2_read_inode(number, &inode) < 0 || inode.links == 0)
-		return 0;
-	struct entry *below = node_entry(directory, name, length);
-	if (S_ISCHR(inode.mode) && !inode.block[0] && !inode.block[1]) {
-		hiding = number;
-		if (below)
-			node_hide(directory, below);
-		return 0;
-	}
-	bool is_over = below != NULL;
-	if (below && node_is_directory(below->node) && S_ISDIR(inode.mode) && !below->node->kept &&
-		!ext2_is_opaque(number)) {
-		struct kept *kept = attach(below->node, number, &inode);
-		if (!kept)
-			return -ENOMEM;
-		get_head(below->node, &inode);
-		kept->fill_below = below->node->fill;
-		below->node->fill = fill;
-		below->is_kept = true;
-		return 0;
-	}
-	if (below)
-		node_hide(directory, below);
-	struct node *node = make_node(number, &inode);
-	struct entry *entry = node ? node_show(directory, name, length, node) : NULL;
-	if (node)
-		node_drop(node);
-	if (!entry)
-		return -ENOMEM;
-	entry->is_over_image = is_over;
-	entry->is_kept = true;
-	return 0;
-}
-
-static void fill(struct node *directory)
-{
-	struct kept *kept = directory->kept;
-	directory->fill = NULL;
-	if (kept->fill_below) {
-		directory->fill = kept->fill_below;
-		kept->fill_below(directory);
-		kept->fill_below = NULL;
-		directory->fill = NULL;
-	}
-	(void)ext2_list(&kept->inode, lay_over, directory);
-}
-
 int kept_init(const struct boot *boot, struct node *root)
 {
 	struct ext2_inode inode;
@@ -574,12 +379,12 @@ int kept_init(const struct boot *boot, struct node *root)
 		return 0;
 	if (ext2_read_inode(EXT2_ROOT, &inode) < 0 || !S_ISDIR(inode.mode))
 		return -EIO;
-	struct kept *kept = attach(root, EXT2_ROOT, &inode);
+	struct kept *kept = kept_attach(root, EXT2_ROOT, &inode);
 	if (!kept)
 		return -ENOMEM;
-	top = root;
+	kept_all.top = root;
 	kept->fill_below = root->fill;
-	root->fill = fill;
+	root->fill = kept_fill;
 	node_keeper = &keeper;
 	is_there = true;
 	return 0;
@@ -617,9 +422,9 @@ bool kept_room(const struct node *node, struct kept_room *ret)
 static int write_dirty(void)
 {
 	int r = 0;
-	for (uint32_t i = 0; i < CHAINS; i++)
-		for (struct kept *kept = chains[i]; kept; kept = kept->next)
-			if (kept->is_dirty && write_inode(kept) < 0)
+	for (uint32_t i = 0; i < KEPT_CHAINS; i++)
+		for (struct kept *kept = kept_all.chains[i]; kept; kept = kept->next)
+			if (kept->is_dirty && kept_write_inode(kept) < 0)
 				r = -EIO;
 	return r;
 }
@@ -639,11 +444,11 @@ void kept_close(void)
 	is_there = false;
 	(void)write_dirty();
 	/* What was open without a name goes now. */
-	for (uint32_t i = 0; i < CHAINS; i++)
-		for (struct kept *kept = chains[i], *next; kept; kept = next) {
+	for (uint32_t i = 0; i < KEPT_CHAINS; i++)
+		for (struct kept *kept = kept_all.chains[i], *next; kept; kept = next) {
 			next = kept->next;
 			if (kept->inode.links == 0) {
-				kept->inode.dtime = seconds(node_now());
+				kept->inode.dtime = kept_seconds(node_now());
 				give_up(kept, node_is_directory(kept->node));
 			}
 		}
