@@ -342,6 +342,8 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 		(live->instance->kind->can & KIND_IS_MACHINE) && service->empty_network >= 0;
 	const char *const args[] = { program, "run", plan, NULL };
 	struct process process = { .pidfd = -1 };
+	/* What a unikernel's state is found at; its runner would start itself anew for it. */
+	bool same_addresses = json_is_true(json_object_get(live->document, "stateful"));
 	r = process_spawn(&(struct process_options){ .program = program,
 				  .args = args,
 				  .stdin_fd = -1,
@@ -349,7 +351,8 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 				  .stderr_fd = log,
 				  .fds = fds,
 				  .fd_count = ARRAY_SIZE(fds) - !has_network,
-				  .new_session = true },
+				  .new_session = true,
+				  .same_addresses = same_addresses },
 		&process, e);
 	if (r < 0) {
 		close(ends[1]);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -95,6 +96,8 @@ static int run_child(void *data)
 		return give_up(spawn, "prctl");
 	if (place_fds(options) < 0)
 		return give_up(spawn, "descriptors");
+	if (options->same_addresses)
+		(void)personality((unsigned long)personality(UINT32_MAX) | ADDR_NO_RANDOMIZE);
 	if (options->program_fd > 0)
 		syscall(SYS_execveat, FIRST_NAMED_FD + (int)options->fd_count, "", spawn->args,
 			spawn->env, AT_EMPTY_PATH);

@@ -26,9 +26,10 @@ struct process_options {
 	int stderr_fd;                /* < 0: /dev/null */
 	const struct process_fd *fds; /* the program finds them from 3 on: BERTH_FDS=name=3,... */
 	size_t fd_count;
-	int cgroup_fd;    /* if > 0, a cgroup v2 directory in which the process is born */
-	bool new_session; /* setsid() */
-	bool die_with_us; /* SIGKILL when the thread that called ends */
+	int cgroup_fd;       /* if > 0, a cgroup v2 directory in which the process is born */
+	bool new_session;    /* setsid() */
+	bool same_addresses; /* none of its addresses is random */
+	bool die_with_us;    /* SIGKILL when the thread that called ends */
 };
 
 struct process {

@@ -182,7 +182,7 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 		json_string_value(json_array_get(json_object_get(init, "args"), 0)), path_of(spec));
 	if (image)
 		json_set_text(document, "image", image);
-	if (spec->is_stateful)
+	if (spec->is_stateful || input->restore)
 		json_set_bool(document, "stateful", true);
 	if (input->restore)
 		json_set_text(document, "restore", input->restore);

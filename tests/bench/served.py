@@ -13,7 +13,7 @@ import tarfile
 import time
 
 from containers import Daemon
-from rows import Row, sh
+from rows import TOP, Row, own_turn, sh
 
 NGINX = """daemon off; master_process off; error_log stderr error; user root;
 events { worker_connections 1000; }
@@ -181,14 +181,11 @@ def from_snapshot(daemon, programs, quick):
               min(found) * 1e3, 5)
 
 
-def through_api(options, programs):
-    with Daemon() as daemon:
+def through_api(options):
+    programs = pathlib.Path(sh(TOP / "tests/acceptance/programs/build", "redis", "nginx", "python").strip().splitlines()[-1])
+    with own_turn() as take, Daemon() as daemon:
+        for pid in (daemon.process.pid, os.getpid()):
+            take(pid)
         yield from from_snapshot(daemon, programs, options.quick)
         yield from served(daemon, programs, options.quick)
 
-
-if __name__ == "__main__":
-    class Quick:
-        quick = True
-    for row in through_api(Quick, pathlib.Path(os.environ["PROGRAMS"])):
-        print("  ".join(row.texts()), flush=True)

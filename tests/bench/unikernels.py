@@ -10,6 +10,7 @@ import time
 
 from containers import Daemon, runners, smaps
 from rows import BUILD, Row, own_turn
+from served import through_api
 from unikernel import alone
 
 # Asks every address for its page; prints how many answered with the name that was wanted.
@@ -88,8 +89,8 @@ def servers(daemon, count):
     yield Row("taps left", left, "", "", 0, 0)
 
 
-def unikernels(options):
-    count, many = (20, 50) if options.quick else (100, 1000)
+def starts(options):
+    count = 20 if options.quick else 100
     with own_turn() as take, Daemon() as daemon:
         for pid in (daemon.process.pid, os.getpid()):
             take(pid)
@@ -103,5 +104,17 @@ def unikernels(options):
             first[kind] = statistics.median(found) * 1e3
         yield Row("create + start to the first instruction", first["unikernel"], "ms",
                   "container", first["container"], 5)
-        yield from servers(daemon, many)
-    yield from alone(options)
+
+
+def many(options):
+    with own_turn() as take, Daemon() as daemon:
+        for pid in (daemon.process.pid, os.getpid()):
+            take(pid)
+        yield from servers(daemon, options.count or (50 if options.quick else 1000))
+
+
+def unikernels(options):
+    groups = {"starts": starts, "servers": many, "alone": alone, "api": through_api}
+    for name, group in groups.items():
+        if not options.only or name in options.only:
+            yield from group(options)
