@@ -55,7 +55,7 @@ bool cpuid_host_is_amd(void)
 	return host(0, 0).b == 0x68747541; /* "Auth" */
 }
 
-bool cpuid_host_has(uint64_t features)
+static uint64_t host_features(void)
 {
 	struct leaf one = host(1, 0), seven = host(7, 0), ext = host(0x80000001, 0);
 	uint64_t has = 0;
@@ -80,6 +80,18 @@ bool cpuid_host_has(uint64_t features)
 	bool has_base = (one.c & 0x00d82000) == 0x00d82000 && (seven.b & 0x108) == 0x108 &&
 		(ext.c & 0x21) == 0x21;
 	has |= has_base ? HOST_HAS_BASE : 0;
+	return has;
+}
+
+/* CPUID leaves for the hypervisor where this host is a guest, so it is asked once. */
+bool cpuid_host_has(uint64_t features)
+{
+	static _Atomic uint64_t known;
+	uint64_t has = atomic_load_explicit(&known, memory_order_relaxed);
+	if (!has) {
+		has = host_features() | HOST_IS_KNOWN;
+		atomic_store_explicit(&known, has, memory_order_relaxed);
+	}
 	return (has & features) == features;
 }
 

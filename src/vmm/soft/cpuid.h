@@ -19,6 +19,7 @@
 #define HOST_HAS_VAES    UINT64_C(0x400)
 #define HOST_HAS_VPCLMUL UINT64_C(0x800)
 #define HOST_HAS_BASE    UINT64_C(0x1000) /* all that the engine's own code is made of */
+#define HOST_IS_KNOWN    UINT64_C(0x2000)
 
 /* For the few places where AMD's CPUs differ from the others'. */
 bool cpuid_host_is_amd(void);
