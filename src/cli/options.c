@@ -92,6 +92,13 @@ static const struct verb *find_verb(const struct verb *verbs, const char *name)
 	return NULL;
 }
 
+static const struct verb *find_usual(const struct verb *verbs)
+{
+	while (verbs->name && !verbs->is_usual)
+		verbs++;
+	return verbs->name ? verbs : NULL;
+}
+
 static int unknown_verb(
 	const struct options *options, const struct verb *verbs, const char *name, struct error *e)
 {
@@ -255,7 +262,8 @@ int options_read(struct options *options, const struct verb *verbs, const char *
 	}
 	options->verb = NULL;
 	while (verbs && next < count && words[next][0] != '-') {
-		const struct verb *verb = find_verb(verbs, words[next]);
+		const struct verb *named = find_verb(verbs, words[next]);
+		const struct verb *verb = named ? named : find_usual(verbs);
 		if (!verb)
 			return unknown_verb(options, verbs, words[next], e);
 		char *path = options->path ? alloc_printf("%s %s", options->path, verb->name)
@@ -264,7 +272,7 @@ int options_read(struct options *options, const struct verb *verbs, const char *
 		options->path = path;
 		options->verb = verb;
 		verbs = verb->verbs;
-		next++;
+		next += named != NULL;
 	}
 	if (!options->verb || options->verb->verbs) {
 		options->wants_help = true;

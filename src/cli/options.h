@@ -45,6 +45,7 @@ struct verb {
 	/* After that many arguments, the rest are arguments even if they begin with a dash; 0: never. */
 	unsigned free_after;
 	enum words words; /* what the first argument is */
+	bool is_usual;    /* what its noun does when the next word is none of its verbs */
 };
 
 #define ARGUMENTS_ANY 1000000U

@@ -76,7 +76,8 @@ static int rename_snapshot(struct context *context, struct error *e)
 
 const struct verb snapshot_verbs[] = {
 	{ "create", "INSTANCE [SNAPSHOT]", "take a snapshot of an instance", .run = create,
-		.options = create_options, .min = 1, .max = 2, .words = WORDS_INSTANCE },
+		.options = create_options, .min = 1, .max = 2, .words = WORDS_INSTANCE,
+		.is_usual = true },
 	{ "list", "INSTANCE", "list the snapshots of an instance", .run = list,
 		.options = list_with_columns, .min = 1, .max = 1, .words = WORDS_INSTANCE },
 	{ "delete", "INSTANCE SNAPSHOT...", "delete snapshots", .run = delete, .min = 2,

@@ -107,8 +107,10 @@ static int place_stdio(struct entering *in, int slave, const struct user *user, 
 static int enter_directory(
 	const struct container_process *process, const struct user *user, struct error *e)
 {
-	if (process->cwd)
-		return rights_enter_cwd(process->cwd, e);
+	if (process->cwd) {
+		int r = rights_enter_cwd(process->cwd, e);
+		return r == -ENOENT ? -ENOTDIR : r; /* it is not the program that is missing */
+	}
 	if (rights_enter_cwd(user->home, NULL) == 0)
 		return 0;
 	return rights_enter_cwd("/", e);

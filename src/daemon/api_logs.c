@@ -75,6 +75,9 @@ static int get_log(struct service *service, struct request *request, struct erro
 	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = file_name_check(name, e);
+	/* What `lxc info --show-log` and `incus info --show-log` ask for. */
+	if (text_equal(name, "lxc.log") || text_equal(name, "qemu.log"))
+		name = "runner.log";
 	if (r == 0 && !text_equal(name, "runner.log") && !text_equal(name, RUNNER_CONSOLE_FILE))
 		r = error_set(e, -ENOENT, "Log \"%.80s\" not found", name);
 	if (r == 0)
@@ -106,6 +109,8 @@ static int list_records(struct service *service, struct request *request, struct
 	json_t *urls = json_array();
 	r = records_open(instance, &fd, e);
 	DIR *dir = r == 0 ? fdopendir(fd) : NULL;
+	if (r == 0 && !dir)
+		close(fd);
 	for (const struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
 		if (entry->d_name[0] != '.')
 			json_array_append_new(urls,

@@ -216,7 +216,8 @@ static int post_plan(struct service *service, struct request *request, struct er
 {
 	struct instance *instance = NULL;
 	json_t *body = request_json(request);
-	if (!json_text(body, "name"))
+	const char *name = json_text(body, "name");
+	if (!name || !name[0])
 		json_set_text(body, "name", "planned");
 	int r = instance_imagine(service, request_project(request), body, &instance, e);
 	if (r < 0)

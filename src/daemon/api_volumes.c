@@ -16,6 +16,7 @@
 #include "daemon/names.h"
 #include "daemon/operation.h"
 #include "daemon/projects.h"
+#include "daemon/start_plan.h"
 #include "daemon/storage.h"
 #include "daemon/volume_import.h"
 #include "daemon/volume_request.h"
@@ -256,16 +257,30 @@ static void on_changed(void *data, int code, const struct error *e)
 	deferred_sync(deferred, code, e);
 }
 
+/* Those that have it mounted would go on with what is removed. */
+static int refuse_mounted(struct service *service, const struct volume_ref *ref, struct error *e)
+{
+	const struct instance *instance = instance_that_runs_with(service, ref);
+	return instance
+		? error_set(e, -EBUSY,
+			  "The storage volume is used by the running instance \"%s\"; stop it first",
+			  instance->name)
+		: 0;
+}
+
 static int restore(struct service *service, struct request *request, const struct volume_ref *ref,
 	const char *snapshot, struct error *e)
 {
 	struct volume_ref from = *ref;
+	int r = refuse_mounted(service, ref, e);
+	if (r < 0)
+		return r;
 	from.snapshot = snapshot;
 	cleanup(free) char *url = volume_url(ref);
 	struct deferred *deferred = deferred_new(service, request, url);
 	deferred->context =
 		json_pack("{ssss}", "project", ref->project, "action", "storage-volume-restored");
-	int r = storage_volume_restore(service->storage, &from, on_changed, deferred, e);
+	r = storage_volume_restore(service->storage, &from, on_changed, deferred, e);
 	return deferred_started(deferred, r);
 }
 

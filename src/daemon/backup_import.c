@@ -23,6 +23,7 @@
 #include "model/json.h"
 
 #define TOLD_BYTES_MAX (16 * MIB)
+#define ROOM_BYTES     (8 * MIB) /* what a file system wants for itself */
 
 struct import {
 	struct service *service;
@@ -187,6 +188,33 @@ static void pool_apply(json_t *body, const char *pool)
 		json_pack("{s:s, s:s, s:s}", "type", "disk", "path", "/", "pool", pool));
 }
 
+/*
+ * A container's size counts what it has beyond its image, and in an archive there is no image: who fills his size would
+ * not get his backup back. So the root is as much larger as the archive's.
+ */
+static int room_make(struct import *import, struct error *e)
+{
+	json_t *body = import->index.body, *config = NULL, *all = NULL;
+	cleanup(devices_done) struct devices devices = {};
+	uint64_t needed = import->index.root_bytes + import->index.root_bytes / 16 + ROOM_BYTES;
+	int r = instances_expand_of(import->service, import->project,
+		json_object_get(body, "profiles"), json_object_get(body, "config"),
+		json_object_get(body, "devices"), &config, &all, e);
+	if (r < 0)
+		return r;
+	r = devices_read(all, &devices, e);
+	const struct disk_device *root = r < 0 ? NULL : devices_root(&devices);
+	if (root && root->size_bytes && root->size_bytes < needed) {
+		json_t *own = json_deep_copy(json_object_get(all, root->device));
+		json_object_set_new(own, "size",
+			json_sprintf("%jdMiB", (intmax_t)((root->size_bytes + needed) / MIB + 1)));
+		json_object_set_new(json_object_get(body, "devices"), root->device, own);
+	}
+	json_decref(config);
+	json_decref(all);
+	return r;
+}
+
 /* A name that no image gives: the archive's word for what it holds is not taken. */
 static int layer_use(struct import *import, struct error *e)
 {
@@ -248,6 +276,11 @@ static int index_use(struct import *import, struct error *e)
 	json_object_set_new(body, "source", json_pack("{s:s}", "type", "none"));
 	if (text_equal(json_text(body, "type"), "microvm"))
 		return layer_unpack(import, e);
+	if (text_equal(json_text(body, "type"), "container")) {
+		r = room_make(import, e);
+		if (r < 0)
+			return r;
+	}
 	return make_instance(import, NULL, e);
 }
 

@@ -318,7 +318,10 @@ int backup_index_read(const json_t *told, struct backup_index *ret, struct error
 	struct backup_index index = { .is_old = json_is_true(json_object_get(told, "is_old")),
 		.snapshots = json_array() };
 	const char *name = json_text(outer, "name"), *type = json_text(outer, "type");
+	json_int_t root_bytes = json_integer_value(json_object_get(told, "root_bytes"));
 	int r = 0;
+	if (root_bytes > 0)
+		index.root_bytes = (uint64_t)root_bytes;
 	if (!index.is_old) {
 		source =
 			json_object_get(config, "container") ?: json_object_get(config, "instance");

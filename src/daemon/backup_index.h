@@ -33,8 +33,9 @@ char *backup_metadata_write(const struct instance *instance);
 struct backup_index {
 	json_t *body;      /* as for POST /1.0/instances, without a source */
 	json_t *snapshots; /* as instance->snapshots, oldest first; what they expand to is not in them */
-	json_t *templates; /* as in an instance's object, or NULL */
-	bool is_old;       /* of the first layout */
+	json_t *templates;   /* as in an instance's object, or NULL */
+	bool is_old;         /* of the first layout */
+	uint64_t root_bytes; /* what the largest of its trees takes, the root's or a snapshot's */
 };
 
 /* What the task "backup-index" wrote into `fd`, of at most `bytes_max` bytes; the caller owns it. */

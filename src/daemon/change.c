@@ -291,7 +291,11 @@ static int change_check(struct change *change, struct spec *spec, struct error *
 		return error_set(e, -EINVAL,
 			"devices.%s.pool: an instance stays in its pool; copy it to another",
 			root->device);
-	if (instance->live)
+	r = start_plan_check_sources(spec, change->devices, instance->expanded_devices, e);
+	if (r == 0 && !(instance->kind->can & KIND_IS_SERVER))
+		r = storage_volume_check(
+			instance->service->storage, &ref, asked.storage_bytes, root->device, e);
+	if (r == 0 && instance->live)
 		r = devices_check(instance->live->devices, change->devices, instance->kind->can, e);
 	if (r == 0)
 		r = ledger_check(&instances->ledger, &asked, e);

@@ -308,6 +308,8 @@ static int instance_check(struct instance *instance, struct error *e)
 	if (instance->kind->can & KIND_IS_SERVER)
 		return server_instance_check(instance, e);
 	r = start_plan_check_volumes(instance, &spec, e);
+	if (r == 0)
+		r = start_plan_check_sources(&spec, NULL, NULL, e);
 	if (r < 0)
 		return r;
 	struct resources asked = spec_resources(&spec);
@@ -315,7 +317,8 @@ static int instance_check(struct instance *instance, struct error *e)
 	instance_volume(instance, NULL, &ref);
 	r = ledger_check(ledger, &asked, e);
 	if (r == 0)
-		r = storage_volume_check(service->storage, &ref, asked.storage_bytes, e);
+		r = storage_volume_check(service->storage, &ref, asked.storage_bytes,
+			devices_root(&spec.devices)->device, e);
 	if (r == 0)
 		r = instance_promise_storage(instance, ref.pool, asked.storage_bytes, e);
 	return r;

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,9 +18,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/companion.h"
 #include "daemon/guest_answer.h"
 #include "daemon/guest_peer.h"
-#include "host/process.h"
 #include "model/json.h"
 
 #define BACKLOG      1024
@@ -59,9 +58,7 @@ struct guest {
 	struct connection *connections;
 	uint32_t connection_count, last_number;
 
-	struct process process; /* pid 0: it does not run */
-	int channel;
-	struct source *child, *messages;
+	struct companion companion; /* berth-guest */
 	uint64_t tried_ns;
 };
 
@@ -138,17 +135,7 @@ static struct connection **find_connection(struct guest *guest, uint32_t number)
 
 static void let_go(struct guest *guest)
 {
-	source_free(TAKE_PTR(guest->messages));
-	source_free(TAKE_PTR(guest->child));
-	if (guest->channel >= 0)
-		close(TAKE_FD(guest->channel));
-	if (guest->process.pid) {
-		int status;
-		(void)!process_signal(guest->process.pidfd, SIGKILL);
-		(void)!process_wait(guest->process.pidfd, &status);
-		close(guest->process.pidfd);
-	}
-	guest->process = (struct process){ .pidfd = -1 };
+	companion_stop(&guest->companion);
 	while (guest->connections)
 		forget_connection(guest, &guest->connections);
 }
@@ -164,7 +151,8 @@ static void put(struct guest *guest, struct guest_message *message, const char *
 	if (file >= 0)
 		fd = file;
 	if (r == 0)
-		r = channel_send(guest->channel, message, sizeof(*message), &fd, fd >= 0 ? 1 : 0);
+		r = channel_send(
+			guest->companion.channel, message, sizeof(*message), &fd, fd >= 0 ? 1 : 0);
 	if (r < 0) {
 		log_warning("berth-guest does not keep up code=%d", r);
 		let_go(guest);
@@ -210,77 +198,42 @@ static void take(struct guest *guest, struct guest_message *message)
 	}
 }
 
-static void on_message(void *data, int fd, uint32_t events)
+static void on_message(void *data)
 {
 	struct guest *guest = data;
 	struct guest_message message;
-	(void)events;
-	for (int i = 0; i < ACCEPT_MAX && guest->channel == fd; i++) {
-		size_t no_fds = 0;
-		ssize_t length = channel_receive(fd, &message, sizeof(message), NULL, &no_fds);
-		if (length == -EAGAIN)
+	for (int i = 0; i < ACCEPT_MAX; i++) {
+		size_t length = companion_receive(&guest->companion, &message, sizeof(message));
+		if (!length)
 			return;
-		if (length == 0) {
-			/* Its end is told of by the pidfd. */
-			source_free(TAKE_PTR(guest->messages));
-			return;
-		}
-		if ((size_t)length == sizeof(message) && message.version == GUEST_VERSION)
+		if (length == sizeof(message) && message.version == GUEST_VERSION)
 			take(guest, &message);
 	}
 }
 
-static void on_end(void *data, pid_t pid, int status)
+static void on_end(void *data, int wait_status)
 {
 	struct guest *guest = data;
-	log_warning("berth-guest ended status=0x%x", (unsigned)status);
-	(void)pid;
-	close(guest->process.pidfd);
-	guest->process = (struct process){ .pidfd = -1 };
+	log_warning("berth-guest ended status=0x%x", (unsigned)wait_status);
 	let_go(guest);
 }
 
 static int spawn(struct guest *guest, struct error *e)
 {
-	struct service *service = guest->service;
-	cleanup(free) char *program = NULL;
-	int ends[2];
-	int r = service_program(service, "berth-guest", &program, e);
-	if (r == 0)
-		r = channel_pair(ends, e);
-	if (r < 0)
-		return r;
-	const struct process_fd fds[] = { { "channel", ends[1] } };
-	const struct process_options options = { .program = program,
-		.stdin_fd = -1,
-		.stdout_fd = -1,
-		.stderr_fd = STDERR_FILENO,
-		.fds = fds,
-		.fd_count = ARRAY_SIZE(fds),
-		.die_with_us = true };
-	r = process_spawn(&options, &guest->process, e);
-	close(ends[1]);
-	if (r < 0) {
-		guest->process = (struct process){ .pidfd = -1 };
-		close(ends[0]);
-		return r;
-	}
-	guest->channel = ends[0];
-	r = loop_add_child(service->loop, guest->process.pid, guest->process.pidfd, on_end, guest,
-		&guest->child);
-	if (r == 0)
-		r = loop_add_fd(service->loop, guest->channel, EPOLLIN, on_message, guest,
-			&guest->messages);
-	if (r < 0)
-		let_go(guest);
-	return r < 0 ? error_code(e, r, "watch berth-guest") : 0;
+	return companion_start(&guest->companion, guest->service,
+		&(struct companion_options){ .program = "berth-guest",
+			.die_with_us = true,
+			.ready = on_message,
+			.ended = on_end,
+			.data = guest },
+		e);
 }
 
 static bool is_there(struct guest *guest)
 {
 	struct error e = {};
 	uint64_t now = loop_now();
-	if (guest->process.pid)
+	if (companion_runs(&guest->companion))
 		return true;
 	if (guest->tried_ns && now - guest->tried_ns < SPAWN_NS)
 		return false;
@@ -403,11 +356,9 @@ static void changed(struct instance *instance, const json_t *config, const json_
 int guest_start(struct service *service, struct error *e)
 {
 	struct guest *guest = alloc(struct guest);
-	*guest = (struct guest){ .service = service,
-		.dir = -1,
-		.listener = -1,
-		.channel = -1,
-		.process = { .pidfd = -1 } };
+	*guest = (struct guest){
+		.service = service, .dir = -1, .listener = -1, .companion = COMPANION_NONE
+	};
 	service->guest = guest;
 	int r = open_dir(service, &guest->dir, e);
 	if (r == 0)

@@ -102,6 +102,8 @@ static int plan_and_launch(struct life *life, struct instance *instance, struct 
 		return r;
 	r = proxies_check(&spec, e);
 	if (r == 0)
+		r = start_plan_check_sources(&spec, NULL, NULL, e);
+	if (r == 0)
 		r = launch_reserve(life->live, &spec, e);
 	if (r < 0)
 		return r;

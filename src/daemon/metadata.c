@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -22,10 +21,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/companion.h"
 #include "daemon/instances.h"
 #include "daemon/network_table.h"
 #include "daemon/warnings.h"
-#include "host/process.h"
 #include "model/json.h"
 
 #define BACKLOG  256
@@ -37,9 +36,8 @@ struct metadata {
 	struct network *network;
 	int listener;
 	uint16_t port;
-	struct process process;
-	int channel;
-	struct source *messages, *child, *again;
+	struct companion companion; /* berth-metadata */
+	struct source *again;
 };
 
 static void copy_text(json_t *to, const char *key, const char *text)
@@ -115,87 +113,46 @@ static void answer(struct metadata *metadata, const struct metadata_question *qu
 	struct metadata_answer message = { .version = METADATA_VERSION,
 		.serial = question->serial,
 		.length = fd < 0 ? 0 : (uint32_t)length };
-	int r = channel_send(metadata->channel, &message, sizeof(message), &fd, fd < 0 ? 0 : 1);
+	int r = channel_send(
+		metadata->companion.channel, &message, sizeof(message), &fd, fd < 0 ? 0 : 1);
 	if (r < 0 && r != -EPIPE)
 		log_warning("metadata not answered network=%s code=%d", metadata->network->name, r);
 }
 
-static void on_message(void *data, int fd, uint32_t events)
+static void on_message(void *data)
 {
 	struct metadata *metadata = data;
 	struct metadata_question question;
-	(void)events;
 	/* Some a turn: others want the loop, too. */
 	for (int i = 0; i < 16; i++) {
-		size_t no_fds = 0;
-		ssize_t length = channel_receive(fd, &question, sizeof(question), NULL, &no_fds);
-		if (length == -EAGAIN)
+		size_t length =
+			companion_receive(&metadata->companion, &question, sizeof(question));
+		if (!length)
 			return;
-		if (length <= 0) {
-			/* Its end is told of by the pidfd. */
-			source_free(TAKE_PTR(metadata->messages));
-			return;
-		}
-		if ((size_t)length == sizeof(question) && question.version == METADATA_VERSION)
+		if (length == sizeof(question) && question.version == METADATA_VERSION)
 			answer(metadata, &question);
 	}
 }
 
-static void let_go(struct metadata *metadata)
-{
-	source_free(TAKE_PTR(metadata->messages));
-	source_free(TAKE_PTR(metadata->child));
-	close_cleanup(&metadata->channel);
-	metadata->channel = -1;
-	close_cleanup(&metadata->process.pidfd);
-	metadata->process.pidfd = -1;
-}
-
-static void ended(void *data, pid_t pid, int status)
+static void ended(void *data, int wait_status)
 {
 	struct metadata *metadata = data;
-	(void)pid;
-	log_warning("berth-metadata ended network=%s status=%d", metadata->network->name, status);
-	let_go(metadata);
+	log_warning(
+		"berth-metadata ended network=%s status=%d", metadata->network->name, wait_status);
 	timer_set_after(metadata->again, AGAIN_NS);
 }
 
 static int spawn(struct metadata *metadata, struct error *e)
 {
-	struct service *service = metadata->networks->service;
-	cleanup(free) char *program = NULL;
-	int ends[2];
-	int r = service_program(service, "berth-metadata", &program, e);
-	if (r == 0)
-		r = channel_pair(ends, e);
-	if (r < 0)
-		return r;
-	const struct process_fd fds[] = { { "channel", ends[1] },
-		{ "listen", metadata->listener } };
-	/* No word of its command line is of guests; but whose it is shall be seen. */
-	const char *const args[] = { "berth-metadata", NULL };
-	const struct process_options options = { .program = program,
-		.args = args,
-		.stdin_fd = -1,
-		.stdout_fd = -1,
-		.stderr_fd = STDERR_FILENO,
-		.fds = fds,
-		.fd_count = ARRAY_SIZE(fds),
-		.new_session = true };
-	r = process_spawn(&options, &metadata->process, e);
-	close(ends[1]);
-	if (r < 0) {
-		metadata->process.pidfd = -1;
-		close(ends[0]);
-		return r;
-	}
-	metadata->channel = ends[0];
-	r = loop_add_child(service->loop, metadata->process.pid, metadata->process.pidfd, ended,
-		metadata, &metadata->child);
-	if (r == 0)
-		r = loop_add_fd(service->loop, metadata->channel, EPOLLIN, on_message, metadata,
-			&metadata->messages);
-	return r < 0 ? error_code(e, r, "watch berth-metadata") : 0;
+	const struct process_fd fds[] = { { "listen", metadata->listener } };
+	return companion_start(&metadata->companion, metadata->networks->service,
+		&(struct companion_options){ .program = "berth-metadata",
+			.fds = fds,
+			.fd_count = ARRAY_SIZE(fds),
+			.ready = on_message,
+			.ended = ended,
+			.data = metadata },
+		e);
 }
 
 static void start_again(void *data)
@@ -229,7 +186,7 @@ static int listen_at(const struct network *network, int *ret, uint16_t *ret_port
 
 static void metadata_free(struct metadata *metadata)
 {
-	let_go(metadata);
+	companion_leave(&metadata->companion);
 	source_free(metadata->again);
 	close_cleanup(&metadata->listener);
 	free(metadata);
@@ -241,8 +198,7 @@ static int begin(struct networks *networks, struct network *network, struct erro
 	*metadata = (struct metadata){ .networks = networks,
 		.network = network,
 		.listener = -1,
-		.channel = -1,
-		.process = { .pidfd = -1 },
+		.companion = COMPANION_NONE,
 		.again = loop_add_timer(networks->service->loop, start_again, metadata) };
 	int r = listen_at(network, &metadata->listener, &metadata->port, e);
 	if (r == 0)
@@ -271,15 +227,10 @@ void metadata_start(struct networks *networks, struct network *network)
 void metadata_stop(struct networks *networks, struct network *network)
 {
 	struct metadata *metadata = TAKE_PTR(network->metadata);
-	int status;
 	if (!metadata)
 		return;
 	(void)!firewall_delete_metadata(networks->firewall, network->bridge, metadata->port, NULL);
-	if (metadata->process.pidfd >= 0) {
-		(void)!process_signal(metadata->process.pidfd, SIGKILL);
-		source_free(TAKE_PTR(metadata->child));
-		(void)!process_wait(metadata->process.pidfd, &status);
-	}
+	companion_stop(&metadata->companion);
 	metadata_free(metadata);
 }
 

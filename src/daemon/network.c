@@ -363,41 +363,6 @@ static void settle(void *data)
 		log_error("networks are not cleared up: %s", e.text);
 }
 
-struct profile_search {
-	const char *project, *network;
-	struct service *service;
-	json_t *urls;
-};
-
-static int find_in_profile(void *data, const char *project, const char *name, const json_t *profile)
-{
-	struct profile_search *search = data;
-	const char *device;
-	json_t *map;
-	if (!text_equal(project_of(search->service, project, "networks"), search->project))
-		return 0;
-	json_object_foreach(json_object_get(profile, "devices"), device, map)
-	{
-		if (!text_equal(json_text(map, "type"), "nic") ||
-			!text_equal(json_text(map, "network"), search->network))
-			continue;
-		cleanup(free) char *url = text_equal(project, PROJECT_DEFAULT)
-			? alloc_printf("/1.0/profiles/%s", name)
-			: alloc_printf("/1.0/profiles/%s?project=%s", name, project);
-		json_array_append_new(search->urls, json_string(url));
-		break;
-	}
-	return 0;
-}
-
-static void profiles_that_use(struct service *service, const char *kind, const char *project,
-	const char *name, json_t *urls)
-{
-	struct profile_search search = { project, name, service, urls };
-	if (text_equal(kind, "network"))
-		(void)!store_each(service->store, "profile", NULL, find_in_profile, &search, NULL);
-}
-
 /* What this process may not do is no reason not to start: there are instances without networks. */
 static void open_kernel(struct networks *networks)
 {
@@ -423,7 +388,6 @@ int networks_start(struct service *service, struct error *e)
 	networks->service = service;
 	snprintf(networks->shaper, sizeof(networks->shaper), "i%s", service->id);
 	leaving_start(networks);
-	used_by_add(service, profiles_that_use);
 	open_kernel(networks);
 	dnsmasq_clear(service);
 	int r = store_each(service->store, COLLECTION, NULL, load_one, networks, e);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 
 #include "abi/metal.h"
@@ -14,9 +13,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/companion.h"
 #include "daemon/config.h"
 #include "daemon/secret.h"
-#include "host/process.h"
 #include "model/json.h"
 
 #define POLL_MS  30000
@@ -32,9 +31,8 @@ struct question {
 struct server_bmc {
 	struct server *server;
 	server_bmc_event *event;
-	struct process process;
-	int channel;
-	struct source *messages, *child, *again;
+	struct companion companion; /* berth-metal */
+	struct source *again;
 	struct question *questions;
 	uint32_t serial;
 	json_t *told;
@@ -54,23 +52,11 @@ static void answer_all(struct server_bmc *bmc, int code, const struct error *e)
 	}
 }
 
-static void let_go(struct server_bmc *bmc)
-{
-	source_free(TAKE_PTR(bmc->messages));
-	source_free(TAKE_PTR(bmc->child));
-	if (bmc->channel >= 0)
-		close(TAKE_FD(bmc->channel));
-	if (bmc->process.pidfd >= 0)
-		close(TAKE_FD(bmc->process.pidfd));
-}
-
-static void ended(void *data, pid_t pid, int status)
+static void ended(void *data, int wait_status)
 {
 	struct server_bmc *bmc = data;
 	struct error e = {};
-	(void)pid;
-	log_warning("berth-metal ended server=%s status=%d", bmc->server->name, status);
-	let_go(bmc);
+	log_warning("berth-metal ended server=%s status=%d", bmc->server->name, wait_status);
 	timer_set_after(bmc->again, AGAIN_NS);
 	error_set(&e, -ECONNRESET, "the process of the server's BMC ended");
 	answer_all(bmc, -ECONNRESET, &e);
@@ -113,28 +99,22 @@ static void take_event(struct server_bmc *bmc, json_t *body)
 		bmc->event(bmc->server);
 }
 
-static void on_message(void *data, int fd, uint32_t events)
+static void on_message(void *data)
 {
 	static char buffer[METAL_MESSAGE_MAX];
 	struct server_bmc *bmc = data;
 	struct metal_header header;
-	(void)events;
+	int channel = bmc->companion.channel;
 	for (int i = 0; i < 16; i++) {
-		size_t no_fds = 0;
-		ssize_t length = channel_receive(fd, buffer, sizeof(buffer), NULL, &no_fds);
-		if (length == -EAGAIN)
+		size_t length = companion_receive(&bmc->companion, buffer, sizeof(buffer));
+		if (!length)
 			return;
-		if (length <= 0) {
-			/* Its end is told of by the pidfd. */
-			source_free(TAKE_PTR(bmc->messages));
-			return;
-		}
-		if ((size_t)length < sizeof(header))
+		if (length < sizeof(header))
 			continue;
 		memcpy(&header, buffer, sizeof(header));
 		cleanup(json_decref) json_t *body = NULL;
-		size_t text = (size_t)length - sizeof(header);
-		if (header.length != (size_t)length || header.version != METAL_VERSION ||
+		size_t text = length - sizeof(header);
+		if (header.length != length || header.version != METAL_VERSION ||
 			(text && json_parse(buffer + sizeof(header), text, &body, NULL) < 0))
 			continue;
 		if (!body)
@@ -143,7 +123,7 @@ static void on_message(void *data, int fd, uint32_t events)
 			take_answer(bmc, &header, body);
 		else if (header.type == METAL_EVENT && json_is_object(body))
 			take_event(bmc, body);
-		if (bmc->channel != fd)
+		if (bmc->companion.channel != channel)
 			return;
 	}
 }
@@ -153,7 +133,7 @@ static int put(struct server_bmc *bmc, enum metal_type type, const json_t *body,
 {
 	cleanup(free) char *text = json_dumps(body, JSON_COMPACT);
 	size_t length = strlen(text);
-	if (bmc->channel < 0)
+	if (!companion_runs(&bmc->companion))
 		return error_set(e, -ECONNRESET, "%s: the process of its BMC is being started",
 			bmc->server->name);
 	if (length > METAL_MESSAGE_MAX - sizeof(struct metal_header))
@@ -163,7 +143,8 @@ static int put(struct server_bmc *bmc, enum metal_type type, const json_t *body,
 		.type = (uint16_t)type,
 		.serial = ++bmc->serial };
 	struct iovec parts[] = { { &header, sizeof(header) }, { text, length } };
-	int r = channel_send_iov(bmc->channel, parts, ARRAY_SIZE(parts), &fd, fd >= 0 ? 1 : 0);
+	int r = channel_send_iov(
+		bmc->companion.channel, parts, ARRAY_SIZE(parts), &fd, fd >= 0 ? 1 : 0);
 	explicit_bzero(text, length);
 	if (r < 0)
 		return error_code(e, r, "%s: ask its BMC", bmc->server->name);
@@ -225,36 +206,17 @@ static int tell_address(struct server_bmc *bmc, struct error *e)
 
 static int spawn(struct server_bmc *bmc, struct error *e)
 {
-	struct service *service = bmc->server->service;
-	cleanup(free) char *program = NULL;
-	int ends[2];
-	int r = service_program(service, "berth-metal", &program, e);
+	int r = companion_start(&bmc->companion, bmc->server->service,
+		&(struct companion_options){ .program = "berth-metal",
+			.ready = on_message,
+			.ended = ended,
+			.data = bmc },
+		e);
 	if (r == 0)
-		r = channel_pair(ends, e);
+		r = tell_address(bmc, e);
 	if (r < 0)
-		return r;
-	const struct process_fd fds[] = { { "channel", ends[1] } };
-	const struct process_options options = { .program = program,
-		.stdin_fd = -1,
-		.stdout_fd = -1,
-		.stderr_fd = STDERR_FILENO,
-		.fds = fds,
-		.fd_count = ARRAY_SIZE(fds),
-		.new_session = true };
-	r = process_spawn(&options, &bmc->process, e);
-	close(ends[1]);
-	if (r < 0) {
-		bmc->process.pidfd = -1;
-		close(ends[0]);
-		return r;
-	}
-	bmc->channel = ends[0];
-	r = loop_add_child(
-		service->loop, bmc->process.pid, bmc->process.pidfd, ended, bmc, &bmc->child);
-	if (r == 0)
-		r = loop_add_fd(
-			service->loop, bmc->channel, EPOLLIN, on_message, bmc, &bmc->messages);
-	return r < 0 ? error_code(e, r, "watch berth-metal") : tell_address(bmc, e);
+		companion_stop(&bmc->companion);
+	return r;
 }
 
 int server_bmc_start(struct server *server, server_bmc_event *event, struct error *e)
@@ -262,9 +224,7 @@ int server_bmc_start(struct server *server, server_bmc_event *event, struct erro
 	if (server->bmc || !server_text(server, "address"))
 		return 0;
 	struct server_bmc *bmc = alloc(struct server_bmc);
-	*bmc = (struct server_bmc){
-		.server = server, .event = event, .channel = -1, .process = { .pidfd = -1 }
-	};
+	*bmc = (struct server_bmc){ .server = server, .event = event, .companion = COMPANION_NONE };
 	bmc->again = loop_add_timer(server->service->loop, start_again, bmc);
 	server->bmc = bmc;
 	int r = spawn(bmc, e);
@@ -277,15 +237,9 @@ void server_bmc_stop(struct server *server)
 {
 	struct server_bmc *bmc = TAKE_PTR(server->bmc);
 	struct error e = {};
-	int status;
 	if (!bmc)
 		return;
-	if (bmc->process.pidfd >= 0) {
-		(void)!process_signal(bmc->process.pidfd, SIGKILL);
-		source_free(TAKE_PTR(bmc->child));
-		(void)!process_wait(bmc->process.pidfd, &status);
-	}
-	let_go(bmc);
+	companion_stop(&bmc->companion);
 	source_free(bmc->again);
 	error_set(&e, -ECONNRESET, "%s: is let go", server->name);
 	answer_all(bmc, -ECONNRESET, &e);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -18,6 +19,7 @@
 #include "daemon/projects.h"
 #include "daemon/storage.h"
 #include "daemon/templates.h"
+#include "daemon/volumes.h"
 #include "host/match.h"
 #include "kind/container.h"
 #include "model/json.h"
@@ -71,15 +73,15 @@ char *start_plan_kernel(const struct service *service)
 struct sharing {
 	const struct instance *self, *other;
 	const char *project, *pool, *source; /* of the volume */
+	bool is_live;                        /* only those that run */
 };
 
-/* Two systems that write one disk destroy it. */
 static void find_sharing(void *data, struct instance *instance)
 {
 	struct sharing *sharing = data;
 	const char *name;
 	json_t *device;
-	if (instance == sharing->self ||
+	if (instance == sharing->self || (sharing->is_live && !instance->live) ||
 		!text_equal(project_of(instance->service, instance->project, "storage.volumes"),
 			sharing->project))
 		return;
@@ -91,12 +93,20 @@ static void find_sharing(void *data, struct instance *instance)
 	}
 }
 
+const struct instance *instance_that_runs_with(
+	struct service *service, const struct volume_ref *volume)
+{
+	struct sharing sharing = { NULL, NULL, volume->project, volume->pool, volume->name, true };
+	instances_each(service, NULL, find_sharing, &sharing);
+	return sharing.other;
+}
+
 static int check_volume(struct instance *instance, const struct disk_device *disk,
 	const json_t *volume, struct error *e)
 {
 	bool is_block = text_equal(json_text(volume, "type"), "block");
 	const char *project = project_of(instance->service, instance->project, "storage.volumes");
-	struct sharing sharing = { instance, NULL, project, disk->pool, disk->source };
+	struct sharing sharing = { instance, NULL, project, disk->pool, disk->source, false };
 	if (is_block && !disk->is_block)
 		return error_set(e, -EINVAL,
 			"devices.%s.source: the volume \"%s\" is of content type block, a disk for a "
@@ -107,6 +117,7 @@ static int check_volume(struct instance *instance, const struct disk_device *dis
 			"devices.%s.source: the volume \"%s\" is of content type filesystem; a machine "
 			"wants one of block",
 			disk->device, disk->source);
+	/* Two systems that write one disk destroy it. */
 	if (is_block)
 		instances_each(instance->service, NULL, find_sharing, &sharing);
 	if (sharing.other)
@@ -116,19 +127,42 @@ static int check_volume(struct instance *instance, const struct disk_device *dis
 	return 0;
 }
 
-static int volumes_plan(
-	struct instance *instance, const struct spec *spec, json_t **volumes, struct error *e)
+int start_plan_check_sources(
+	const struct spec *spec, const json_t *devices, const json_t *known, struct error *e)
 {
 	for (size_t i = 0; i < spec->devices.disk_count; i++) {
 		const struct disk_device *disk = &spec->devices.disks[i];
+		struct stat status;
+		if (disk->pool || disk->is_tmpfs || disk->is_optional || !disk->source ||
+			(known &&
+				json_equal(json_object_get(devices, disk->device),
+					json_object_get(known, disk->device))))
+			continue;
+		if (lstat(disk->source, &status) < 0)
+			return error_set(e, -EINVAL, "devices.%s.source: %s: %s", disk->device,
+				disk->source, strerrordesc_np(errno));
+	}
+	return 0;
+}
+
+static int volumes_plan(
+	struct instance *instance, const struct spec *spec, json_t **volumes, struct error *e)
+{
+	struct storage *storage = instance->service->storage;
+	for (size_t i = 0; i < spec->devices.disk_count; i++) {
+		const struct disk_device *disk = &spec->devices.disks[i];
+		struct storage_pool *pool;
 		if (disk->is_root || disk->is_tmpfs || !disk->pool)
 			continue;
+		int r = pool_find(storage, disk->pool, &pool, e);
+		if (r < 0)
+			return error_prefix(e, -EINVAL, "devices.%s.pool", disk->device);
 		struct volume_ref ref = { .pool = disk->pool,
 			.type = VOLUME_TYPE_CUSTOM,
 			.project =
 				project_of(instance->service, instance->project, "storage.volumes"),
 			.name = disk->source };
-		int r = storage_volume_plan(instance->service->storage, &ref, &volumes[i], e);
+		r = storage_volume_plan(storage, &ref, &volumes[i], e);
 		if (r < 0)
 			return error_prefix(e, r, "devices.%s.source", disk->device);
 		r = check_volume(instance, disk, volumes[i], e);

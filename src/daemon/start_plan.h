@@ -30,6 +30,16 @@ int start_plan_devices(struct instance *instance, const struct spec *spec, json_
  */
 int start_plan_check_volumes(
 	struct instance *instance, const struct spec *spec, struct error *e) must_use;
+/*
+ * Whether what the disks of `spec` want of the host is there, but for those that `known` has as `devices` has them.
+ * -EINVAL with the field.
+ */
+int start_plan_check_sources(const struct spec *spec, const json_t *devices, const json_t *known,
+	struct error *e) must_use;
+/* One that runs and has the custom volume; NULL if there is none. */
+struct volume_ref;
+const struct instance *instance_that_runs_with(
+	struct service *service, const struct volume_ref *volume);
 /* Makes the keys of the server's configuration known that machines go by. */
 void start_plan_keys(struct service *service);
 

@@ -36,7 +36,7 @@ static uint64_t usual_size(const struct storage_pool *pool, uint64_t size_bytes)
 	return size_bytes;
 }
 
-static int check_size(
+static int check_room(
 	const struct storage_pool *pool, enum volume_use use, uint64_t size_bytes, struct error *e)
 {
 	if (size_bytes == 0)
@@ -44,7 +44,7 @@ static int check_size(
 	/* A disk has the size of its file. */
 	if (!(pool->pool->can & POOL_CAN_LIMIT) && use != VOLUME_BLOCK)
 		return error_set(e, -EINVAL,
-			"size: the pool \"%s\" can't hold a size: it is of plain directories on a file "
+			"the pool \"%s\" can't hold a size: it is of plain directories on a file "
 			"system without project quotas; a btrfs or loop pool can",
 			pool->name);
 	struct pool_space space;
@@ -53,17 +53,27 @@ static int check_size(
 		return r;
 	char has[TEXT_SIZE_MAX];
 	if (size_bytes > space.total_bytes)
-		return error_set(e, -ENOSPC, "size: the pool \"%s\" has only %s in all", pool->name,
+		return error_set(e, -ENOSPC, "the pool \"%s\" has only %s in all", pool->name,
 			text_format_bytes(space.total_bytes, has));
 	return 0;
 }
 
-int storage_volume_check(
-	struct storage *storage, const struct volume_ref *ref, uint64_t size_bytes, struct error *e)
+static int check_size(
+	const struct storage_pool *pool, enum volume_use use, uint64_t size_bytes, struct error *e)
+{
+	int r = check_room(pool, use, size_bytes, e);
+	return r < 0 ? error_prefix(e, r, "size") : 0;
+}
+
+int storage_volume_check(struct storage *storage, const struct volume_ref *ref, uint64_t size_bytes,
+	const char *device, struct error *e)
 {
 	struct storage_pool *pool;
 	int r = pool_find(storage, ref->pool, &pool, e);
-	return r < 0 ? r : check_size(pool, volume_use_of(storage, ref), size_bytes, e);
+	if (r < 0)
+		return error_prefix(e, r, "devices.%s.pool", device);
+	r = check_room(pool, volume_use_of(storage, ref), size_bytes, e);
+	return r < 0 ? error_prefix(e, r, "devices.%s.size", device) : 0;
 }
 
 bool storage_volume_exists(struct storage *storage, const struct volume_ref *ref)
@@ -263,7 +273,9 @@ static int add_transfer(struct volume_work *work, const struct volume_ref *from,
 	const struct pool *pool = work->pool->pool;
 	cleanup(free) char *path = pool_volume_path(pool, place);
 	bool is_image = pool->driver->stands_as(pool, place) == VOLUME_IMAGE;
-	volume_work_add(work, "create", place, NULL, size_bytes);
+	/* A directory's limit comes last: the same files may weigh a little more where they go. */
+	volume_work_add(work, "create", place, NULL,
+		is_image || work->use == VOLUME_BLOCK ? size_bytes : 0);
 	if (work->use == VOLUME_BLOCK) {
 		volume_work_fill(work, json_text(source, "path"), place, size_bytes);
 		json_decref(source);
@@ -275,6 +287,8 @@ static int add_transfer(struct volume_work *work, const struct volume_ref *from,
 	json_object_set_new(step, "target",
 		json_pack("{ssssss}", "type", is_image ? "image" : "directory", "path", path, "fs",
 			"ext4"));
+	if (!is_image && size_bytes)
+		volume_work_add(work, "resize", place, NULL, size_bytes);
 	return 0;
 }
 

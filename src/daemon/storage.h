@@ -39,9 +39,12 @@ int storage_open(struct service *service, const char *driver, struct storage **r
 void storage_close(struct storage *storage);
 DEFINE_CLEANUP(struct storage *, storage_close);
 
-/* Whether such a volume could be made: the pool exists, holds sizes, has the room. Changes nothing. */
+/*
+ * Whether such a volume could be the root that `device` is: the pool exists, holds sizes, has the room. Changes
+ * nothing.
+ */
 int storage_volume_check(struct storage *storage, const struct volume_ref *ref, uint64_t size_bytes,
-	struct error *e) must_use;
+	const char *device, struct error *e) must_use;
 
 bool storage_volume_exists(struct storage *storage, const struct volume_ref *ref);
 

@@ -32,6 +32,30 @@ static bool wants(const char *name)
 	return text_starts(name, TEMPLATES "/");
 }
 
+/* What the trees of an archive take: its root, and each snapshot's. They stand one behind the other. */
+struct weight {
+	char tree[256];
+	uint64_t bytes, most_bytes;
+};
+
+/* A file takes whole blocks, and a little for its name. */
+static void weigh(void *data, const char *name, uint64_t bytes)
+{
+	struct weight *weight = data;
+	const char *root = strstr(name, "/rootfs");
+	size_t length = root ? (size_t)(root - name) : 0;
+	if (!length || length >= sizeof(weight->tree) || bytes > UNPACK_BYTES_MAX)
+		return;
+	if (strncmp(weight->tree, name, length) != 0 || weight->tree[length]) {
+		memcpy(weight->tree, name, length);
+		weight->tree[length] = '\0';
+		weight->bytes = 0;
+	}
+	weight->bytes += (bytes + 4095) / 4096 * 4096 + 512;
+	if (weight->bytes > weight->most_bytes)
+		weight->most_bytes = weight->bytes;
+}
+
 /* 0 and no *ret if there is none. */
 static int read_yaml(int stage, const char *path, json_t **ret, struct error *e)
 {
@@ -81,13 +105,17 @@ int task_backup_index(struct task *task, json_t **ret, struct error *e)
 	if (archive < 0 || stage < 0 || out < 0)
 		return -EBADF;
 	int r = jail_files(&stage, 1, e);
-	struct unpack_options options = { .wants = wants, .bytes_max = 2 * INDEX_BYTES_MAX };
+	struct weight weight = {};
+	struct unpack_options options = {
+		.wants = wants, .left_out = weigh, .bytes_max = 2 * INDEX_BYTES_MAX, .data = &weight
+	};
 	struct unpack_result result;
 	if (r == 0)
 		r = unpack_archive(archive, stage, &options, NULL, &result, e);
 	if (r < 0)
 		return r;
 	cleanup(json_decref) json_t *told = json_object();
+	json_object_set_new(told, "root_bytes", json_integer((json_int_t)weight.most_bytes));
 	r = read_index(stage, told, e);
 	if (r < 0)
 		return r;

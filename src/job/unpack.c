@@ -183,11 +183,16 @@ static int write_at(int fd, const char *data, size_t length, off_t offset, struc
 	return 0;
 }
 
-static int unpack_data(struct unpack *unpack, int fd, struct archive_entry *entry, struct error *e)
+static uint64_t size_of(struct archive_entry *entry)
 {
-	uint64_t size = archive_entry_size_is_set(entry) && archive_entry_size(entry) > 0
+	return archive_entry_size_is_set(entry) && archive_entry_size(entry) > 0
 		? (uint64_t)archive_entry_size(entry)
 		: 0;
+}
+
+static int unpack_data(struct unpack *unpack, int fd, struct archive_entry *entry, struct error *e)
+{
+	uint64_t size = size_of(entry);
 	if (size > unpack->bytes_max)
 		return error_set(
 			e, ERRNO_OF_LIMIT, "it says that it has %ju bytes", (uintmax_t)size);
@@ -334,6 +339,8 @@ static int take_entry(struct unpack *unpack, struct archive_entry *entry, struct
 		r = unpack_only(unpack, place, entry, e);
 	else if (place)
 		r = unpack_entry(unpack, place, entry, e);
+	else if (r == 0 && unpack->options->left_out)
+		unpack->options->left_out(unpack->options->data, clean, size_of(entry));
 	return r < 0 ? error_prefix(e, r, "entry %.200s", name) : 0;
 }
 

@@ -23,11 +23,13 @@
 struct unpack_options {
 	bool with_whiteouts;             /* OCI: `.wh.` entries become an overlay's marks */
 	bool (*wants)(const char *name); /* false: leave the entry out; NULL: all */
-	const char *prefix;              /* only what is below it, without it; NULL: all */
-	bool has_file;                   /* the entry `prefix` itself is a file, and goes to */
-	int file;                        /* this descriptor; nothing else is unpacked */
-	uint64_t bytes_max;              /* 0: UNPACK_BYTES_MAX */
-	uint64_t entries_max;            /* 0: UNPACK_ENTRIES_MAX */
+	/* Told of each entry that is left out, and how many bytes it says it has; may be NULL. */
+	void (*left_out)(void *data, const char *name, uint64_t bytes);
+	const char *prefix;   /* only what is below it, without it; NULL: all */
+	bool has_file;        /* the entry `prefix` itself is a file, and goes to */
+	int file;             /* this descriptor; nothing else is unpacked */
+	uint64_t bytes_max;   /* 0: UNPACK_BYTES_MAX */
+	uint64_t entries_max; /* 0: UNPACK_ENTRIES_MAX */
 	void (*report)(void *data, uint64_t passed); /* bytes of the archive; may be NULL */
 	void *data;
 };

@@ -133,6 +133,29 @@ teardown() {
 	delete c1
 }
 
+@test "what a disk wants of the host is looked for when it is asked for, and said with its field" {
+	local body='"profiles":["plain"],"source":{"type":"image","alias":"box"}'
+	disk='{"d":{"type":"disk","source":"'$BERTH_BASE'/gone","path":"/mnt"}}'
+	run api POST /1.0/instances "{\"name\":\"h1\",\"devices\":$disk,$body}"
+	[[ $output == *"devices.d.source: $BERTH_BASE/gone"* ]]
+	[ "$(cat "$BERTH_BASE/status")" = 400 ]
+	run api POST /1.0/instances "{\"name\":\"h1\",\"devices\":{\"d\":{\"type\":\"disk\",\"pool\":\"none\",\"source\":\"v\",\"path\":\"/mnt\"}},$body}"
+	[[ $output == *"devices.d.pool:"*none* ]]
+	run api POST /1.0/instances "{\"name\":\"h1\",\"devices\":{\"root\":{\"type\":\"disk\",\"path\":\"/\",\"pool\":\"default\",\"size\":\"9PiB\"}},$body}"
+	[[ $output == *devices.root.size:* ]]
+	mkdir "$BERTH_BASE/gone"
+	api_wait POST /1.0/instances "{\"name\":\"h1\",\"devices\":$disk,$body}"
+	rmdir "$BERTH_BASE/gone"
+	# It may be gone while something else is changed, but not at the start.
+	api_wait PATCH /1.0/instances/h1 '{"config":{"user.a":"1"}}'
+	run lxc start h1
+	[ "$status" -ne 0 ]
+	[[ $output == *"devices.d.source: $BERTH_BASE/gone"* ]]
+	[ "$(api_status GET /1.0/instances/h1/logs/lxc.log)" != 400 ]
+	lxc delete h1
+	[ "$(api POST /1.0/berth/plan "{\"name\":\"\",$body}" | json '.metadata.steps | length')" -gt 1 ]
+}
+
 @test "more than the host has is 409, wrong fields are 400 with their path, and nothing is left" {
 	run made c1 '"config":{"limits.cpu":"4096"}'
 	[ "$status" -ne 0 ]

@@ -40,6 +40,9 @@ teardown_file() { berthd_stop; }
 	[ "$(lxc exec c1 --cwd /tmp -- pwd)" = /tmp ]
 	[ "$(lxc exec c1 --env A='b c' -- sh -c 'echo "$A"')" = "b c" ]
 	[ "$(lxc exec c1 -- sh -c 'echo "$HOME"')" = /root ]
+	run lxc exec c1 --cwd /nowhere -- true
+	[ "$status" -eq 126 ]
+	[[ $output == *"working directory /nowhere"* ]]
 }
 
 @test "a terminal has the size that was asked for" {

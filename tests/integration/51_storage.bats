@@ -202,3 +202,50 @@ content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
 	[ "$(losetup -l -n -O BACK-FILE | grep -c "$BERTH_DIR/pools/default/")" -le 1 ]
 	lxc storage volume delete default kept
 }
+
+@test "what a running instance has mounted is not exchanged below it; profiles use pools, too" {
+	load image
+	busybox_image "$BERTH_BASE/image.tar"
+	lxc image import "$BERTH_BASE/image.tar" --alias box
+	[[ "$(api GET /1.0/storage-pools/default | json '.metadata.used_by[]')" == */1.0/profiles/default* ]]
+	api POST /1.0/profiles '{"name":"plain","devices":{"root":{"type":"disk","path":"/","pool":"default","size":"4MiB"}}}'
+	lxc storage volume create default w size=20MiB
+	lxc launch box c1 -p plain
+	lxc storage volume attach default w c1 /w
+	lxc exec c1 -- dd if=/dev/zero of=/w/f bs=1M count=19
+	lxc exec c1 -- sh -c 'cat /dev/zero >>/w/f' || true
+	lxc storage volume snapshot default w s
+	run lxc storage volume restore default w s
+	[ "$status" -ne 0 ]
+	[[ $output == *'running instance "c1"'* ]]
+	[ "$(lxc exec c1 -- stat -c %s /w/f)" -gt 19000000 ]
+	lxc stop -f c1
+	lxc storage volume restore default w s
+	lxc start c1
+	[ "$(lxc exec c1 -- stat -c %s /w/f)" -gt 19000000 ]
+}
+
+@test "a volume that is full goes to another pool, and an instance that is full into a backup and back" {
+	lxc storage create more btrfs size=300MiB
+	lxc storage volume copy default/w more/w
+	[ "$(lxc storage volume get more w size)" = 20MiB ]
+	lxc storage volume attach more w c1 more /more
+	lxc exec c1 -- busybox cmp /w/f /more/f
+	run lxc exec c1 -- sh -c 'head -c 2000000 /dev/zero >/more/g'
+	[ "$status" -ne 0 ]
+	lxc config device remove c1 more
+	lxc storage volume delete more w
+	lxc storage delete more
+	# 4 MiB beyond its image: the archive holds both.
+	lxc exec c1 -- sh -c 'head -c 3900000 /dev/urandom >/full'
+	sum=$(lxc exec c1 -- busybox md5sum /full)
+	lxc storage volume detach default w c1
+	lxc storage volume delete default w
+	lxc stop -f c1
+	lxc export c1 "$BERTH_BASE/c1.tar.gz"
+	lxc delete c1
+	lxc import "$BERTH_BASE/c1.tar.gz"
+	lxc start c1
+	[ "$(lxc exec c1 -- busybox md5sum /full)" = "$sum" ]
+	lxc delete -f c1
+}

@@ -23,12 +23,19 @@ static const struct verb image_verbs[] = {
 	{ "list", "", "list", .run = nothing },
 	{},
 };
+static const struct verb snapshot_verbs[] = {
+	{ "list", "NAME", "list", .run = nothing, .min = 1, .max = 1 },
+	{ "create", "NAME [SNAPSHOT]", "create", .run = nothing, .min = 1, .max = 2,
+		.is_usual = true },
+	{},
+};
 static const struct verb verbs[] = {
 	{ "launch", "IMAGE [NAME]", "launch", .run = nothing, .options = launch_options, .min = 1,
 		.max = 9 },
 	{ "exec", "NAME COMMAND...", "exec", .run = nothing, .options = launch_options, .min = 2,
 		.max = ARGUMENTS_ANY, .free_after = 1 },
 	{ "image", NULL, "images", .verbs = image_verbs },
+	{ "snapshot", NULL, "Snapshots", .verbs = snapshot_verbs },
 	{},
 };
 
@@ -100,6 +107,20 @@ static void common_options_stand_anywhere(void)
 	expect_text(options.path, "image list");
 }
 
+static void a_noun_may_have_a_usual_verb(void)
+{
+	expect_equal(READ("snapshot", "web", "before"), 0);
+	expect_text(options.path, "snapshot create");
+	expect_equal(options.argument_count, 2);
+	expect_text(options.arguments[0], "web");
+	expect_equal(READ("snapshot", "create", "web"), 0);
+	expect_equal(options.argument_count, 1);
+	expect_equal(READ("snapshot", "list", "web"), 0);
+	expect_text(options.path, "snapshot list");
+	expect_equal(READ("snapshot"), 0);
+	expect(options.wants_help);
+}
+
 static void guesses_what_was_meant(void)
 {
 	static const struct {
@@ -161,6 +182,7 @@ static const struct test tests[] = {
 	{ "two dashes end the options, and where is known", dashes_end_the_options },
 	{ "the words of a command to run are left alone", a_command_keeps_its_options },
 	{ "common options stand before or behind the verb", common_options_stand_anywhere },
+	{ "a noun may have a usual verb", a_noun_may_have_a_usual_verb },
 	{ "a slip gets a sentence and a guess", guesses_what_was_meant },
 	{ "help is given for a noun, a verb and nothing at all", help_is_for_asking },
 	{ "swapped, missing and changed letters count one each", measures_distance },
