@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -34,6 +35,7 @@ struct module {
 	const char **aliases; /* of those, which devices it drives */
 	size_t alias_count;
 	bool is_loaded;
+	int code; /* of its loading beside others */
 };
 
 static struct {
@@ -171,19 +173,44 @@ static struct module *find(const char *name)
 	return NULL;
 }
 
-static void load(struct module *module, int depth)
+static int try_insert(const struct module *module)
 {
-	if (!module || module->is_loaded || depth > DEPTH_MAX)
-		return;
-	module->is_loaded = true;
+	cleanup(close) int fd = open(module->path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST) ? -errno : 0;
+}
+
+static void insert(const struct module *module)
+{
+	int r = try_insert(module);
+	if (r < 0)
+		init_say("berth-agent: module %s: %s", module->name, strerror(-r));
+}
+
+static void *insert_aside(void *data)
+{
+	struct module *module = data;
+	module->code = try_insert(module);
+	return NULL;
+}
+
+static void load(struct module *module, int depth);
+
+static void load_needed(const struct module *module, int depth)
+{
 	cleanup(free) char *depends =
 		alloc_text(modules_depends(module->info, module->info_length));
 	char *rest = NULL;
 	for (char *name = strtok_r(depends, ",", &rest); name; name = strtok_r(NULL, ",", &rest))
 		load(find(name), depth + 1);
-	cleanup(close) int fd = open(module->path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST))
-		init_say("berth-agent: module %s: %s", module->name, strerror(errno));
+}
+
+static void load(struct module *module, int depth)
+{
+	if (!module || module->is_loaded || depth > DEPTH_MAX)
+		return;
+	module->is_loaded = true;
+	load_needed(module, depth);
+	insert(module);
 }
 
 void modules_load(const char *name)
@@ -229,6 +256,38 @@ static size_t read_devices(char (*devices)[256])
 	return count;
 }
 
+/* A controller's driver may take seconds to look for its disks: each has a thread of its own, once what it needs is there. */
+static size_t load_round(char (*devices)[256], size_t device_count)
+{
+	static struct {
+		pthread_t thread;
+		struct module *module;
+	} aside[MODULES_MAX];
+	size_t count = 0, loaded = 0;
+	for (size_t i = 0; i < all.count; i++) {
+		struct module *module = &all.modules[i];
+		for (size_t j = 0; j < device_count && !module->is_loaded; j++) {
+			if (!drives(module, devices[j]))
+				continue;
+			module->is_loaded = true;
+			loaded++;
+			load_needed(module, 0);
+			aside[count].module = module;
+			if (pthread_create(&aside[count].thread, NULL, insert_aside, module) == 0)
+				count++;
+			else
+				insert(module);
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		pthread_join(aside[i].thread, NULL);
+	/* What another one of them had to be there for is there now. */
+	for (size_t i = 0; i < count; i++)
+		if (aside[i].module->code < 0)
+			insert(aside[i].module);
+	return loaded;
+}
+
 size_t modules_for_devices(void)
 {
 	static char devices[DEVICES_MAX][256];
@@ -237,14 +296,7 @@ size_t modules_for_devices(void)
 	for (int round = 0; round < ROUNDS_MAX && loaded != before; round++) {
 		size_t device_count = read_devices(devices);
 		before = loaded;
-		for (size_t i = 0; i < all.count; i++) {
-			struct module *module = &all.modules[i];
-			for (size_t j = 0; j < device_count && !module->is_loaded; j++)
-				if (drives(module, devices[j])) {
-					load(module, 0);
-					loaded++;
-				}
-		}
+		loaded += load_round(devices, device_count);
 	}
 	return loaded;
 }

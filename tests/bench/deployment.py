@@ -15,7 +15,7 @@ import time
 import metal
 import rows
 
-BYTES, QUICK_BYTES = 256 << 20, 64 << 20
+BYTES, QUICK_BYTES = 512 << 20, 64 << 20
 DISK_RATE = 8 << 20
 NOT_OURS = {"power": ": the firmware", "network": ": the firmware loads the kernel, which starts",
             "load": ": the kernel reads and checks the next one", "kexec": ": the tenant's kernel and system"}

@@ -99,6 +99,10 @@ def metal(options):
         before, begin = cpu_seconds(watched), time.monotonic()
         time.sleep(seconds)
         used = (cpu_seconds(watched) - before) / (time.monotonic() - begin)
+        known = api.ask("GET", "/1.0/berth/servers?recursion=1")["metadata"]
+        lost = [one["name"] for one in known if one.get("bmc_lost") or not one.get("sensors")]
+        if lost:
+            raise RuntimeError(f"{len(lost)} of {len(known)} servers were not polled: {lost[:5]}")
         processes = [pid for pid in watched
                      if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "berth-metal"]
         memory = sum(own_bytes(pid) for pid in processes)

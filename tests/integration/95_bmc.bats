@@ -129,6 +129,14 @@ responder() {
 	[ "$(jq -r .boot.device <<<"${lines[5]}")" = none ]
 }
 
+@test "a vendor's quirks are known, and nothing fails for them" {
+	responder supermicro
+	run redfish '{"do":"identity"}' '{"do":"boot","device":"network"}' '{"do":"boot","device":"network"}' \
+		'{"do":"media","url":"http://192.0.2.1/a.iso"}' '{"do":"media"}'
+	[ "$(jq -s 'map(select(.code != 0)) | length' <<<"$output")" = 0 ]
+	[ "$(jq -r .quirks <<<"${lines[1]}")" = "boot-mode-always once-continuous stale-media" ]
+}
+
 @test "of the systems of a Redfish service the one that is named is meant" {
 	responder
 	run ask '{"driver":"redfish","address":"http://127.0.0.1","port":9680,"user":"admin","password":"secret","system":"1"}' \

@@ -11,6 +11,7 @@
  *            late     power follows after two seconds     basic   there are no sessions
  *            strays   links lead to another host         discless discs are taken, not kept
  *            driveless there is no virtual media
+ *            supermicro a mode must be said with each boot device, a disc's name stays after it was taken out
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -112,12 +113,13 @@ static json_t *system_json(const struct responder *responder)
 {
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:{s:[o], s:[o]},"
 			 "s:{s:{s:s, s:[s,s,s,s,s]}}}",
-		"@odata.id", SYSTEM, "Manufacturer", "Berth", "Model", "Responder", "SerialNumber",
-		"R0001", "UUID", "00000000-0000-4000-8000-000000000001", "BiosVersion", "1.0",
-		"PowerState", responder->is_on ? "On" : "Off", "Boot", responder->boot, "Links",
-		"Chassis", link_to(responder, "/redfish/v1/Chassis/1"), "ManagedBy",
-		link_to(responder, "/redfish/v1/Managers/1"), "Actions", "#ComputerSystem.Reset",
-		"target", SYSTEM "/Actions/ComputerSystem.Reset",
+		"@odata.id", SYSTEM, "Manufacturer",
+		has(responder, "supermicro") ? "Supermicro" : "Berth", "Model", "Responder",
+		"SerialNumber", "R0001", "UUID", "00000000-0000-4000-8000-000000000001",
+		"BiosVersion", "1.0", "PowerState", responder->is_on ? "On" : "Off", "Boot",
+		responder->boot, "Links", "Chassis", link_to(responder, "/redfish/v1/Chassis/1"),
+		"ManagedBy", link_to(responder, "/redfish/v1/Managers/1"), "Actions",
+		"#ComputerSystem.Reset", "target", SYSTEM "/Actions/ComputerSystem.Reset",
 		"ResetType@Redfish.AllowableValues", "On", "ForceOff", "GracefulShutdown",
 		"ForceRestart", "PushPowerButton");
 }
@@ -143,8 +145,10 @@ static json_t *get_json(const struct responder *responder, const char *path)
 		return json_pack("{s:[o]}", "Members",
 			link_to(responder, "/redfish/v1/Managers/1/VirtualMedia/Cd"));
 	if (text_equal(path, "/redfish/v1/Managers/1/VirtualMedia/Cd"))
-		return json_pack("{s:[s], s:s, s:b, s:{s:{s:s}, s:{s:s}}}", "MediaTypes", "CD",
-			"Image", responder->media, "Inserted", responder->media[0] != '\0',
+		return json_pack("{s:[s], s:s, s:o*, s:{s:{s:s}, s:{s:s}}}", "MediaTypes", "CD",
+			"Image", responder->media, "Inserted",
+			has(responder, "supermicro") ? NULL
+						     : json_boolean(responder->media[0] != '\0'),
 			"Actions", "#VirtualMedia.InsertMedia", "target",
 			"/redfish/v1/Managers/1/VirtualMedia/Cd/Insert", "#VirtualMedia.EjectMedia",
 			"target", "/redfish/v1/Managers/1/VirtualMedia/Cd/Eject");
@@ -179,6 +183,10 @@ static void patch(struct responder *responder, struct http_request *request)
 	json_t *boot = json_object_get(json, "Boot");
 	if (!boot) {
 		fail(responder, request, 400, "only Boot is changed");
+		return;
+	}
+	if (has(responder, "supermicro") && !json_text(boot, "BootSourceOverrideMode")) {
+		fail(responder, request, 400, "BootSourceOverrideMode is missing");
 		return;
 	}
 	if (!has(responder, "forgets")) {
@@ -263,7 +271,9 @@ static void change(struct responder *responder, struct http_request *request, co
 		size_t length;
 		const char *body = http_request_body(request, &length);
 		cleanup(json_decref) json_t *json = json_loadb(body, length, 0, NULL);
-		snprintf(responder->media, sizeof(responder->media), "%s",
+		/* Some name what was in the drive. */
+		if (!has(responder, "supermicro") || text_ends(path, "/Cd/Insert"))
+			snprintf(responder->media, sizeof(responder->media), "%s",
 			has(responder, "discless") ? "" : json_text(json, "Image") ?: "");
 		answer(responder, request, 204, NULL);
 	} else {
@@ -351,13 +361,13 @@ int main(int argc, char **argv)
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 	int yes = 1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 64) < 0) {
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1024) < 0) {
 		perror("redfish-responder");
 		return 1;
 	}
 	struct http_options options = { .listen_fd = TAKE_FD(fd),
 		.tmp_dir = -1,
-		.connection_limit = 64,
+		.connection_limit = 4096,
 		.head_timeout_ns = 60 * NS_PER_SEC,
 		.idle_timeout_ns = 60 * NS_PER_SEC };
 	static const struct http_calls calls = { head, ready, done };
