@@ -16,6 +16,7 @@
 #include "rewrite/rewrite.h"
 #include "tender/card.h"
 #include "tender/hvt.h"
+#include "tender/machine.h"
 #include "tender/process.h"
 #include "tender/spt.h"
 
@@ -29,6 +30,7 @@ static const char usage[] =
 	"       berth-tender run PLAN      as berthd's runner of one unikernel\n"
 	"  --build                        make an image of a directory and the static PROGRAM in it\n"
 	"  --root=IMAGE                   run the program of such an image; WORDs replace its own\n"
+	"  --engine=process|kvm           what runs it (process)\n"
 	"  --verbose                      say at the end which system calls the program missed\n" CARD_USAGE
 	"  --volume=FILE                  its storage: a file or device with ext2 (mke2fs -b 4096)\n"
 	"  --snapshot=FILE                write it there when it first waits, and end\n"
@@ -126,7 +128,7 @@ static uint32_t count_words(char **words)
 /* What the options say of a program for the library OS. */
 struct program_options {
 	const char *root, *volume, *snapshot, *from;
-	bool is_verbose;
+	bool is_verbose, is_machine;
 	uint64_t memory_bytes;
 	enum hvt_ring ring;
 	struct card card;
@@ -144,12 +146,26 @@ static int take_ring(const char *text, enum hvt_ring *ret, struct error *e)
 	return error_set(e, -EINVAL, "--ring: \"%.20s\" is none of auto, 0, 3", text);
 }
 
+static int take_engine(const char *text, struct program_options *options, struct error *e)
+{
+	options->is_machine = text_equal(text, "kvm");
+	return options->is_machine || text_equal(text, "process")
+		? 0
+		: error_set(e, -EINVAL, "--engine: \"%.20s\" is none of process, kvm", text);
+}
+
 static int take_options(int end, char **words, struct solo5 *solo5, struct program_options *options,
 	struct error *e)
 {
 	for (int i = 1; i < end && !text_equal(words[i], "--"); i++) {
 		if (text_starts(words[i], "--root=")) {
 			options->root = words[i] + strlen("--root=");
+			continue;
+		}
+		if (text_starts(words[i], "--engine=")) {
+			int r = take_engine(words[i] + strlen("--engine="), options, e);
+			if (r < 0)
+				return r;
 			continue;
 		}
 		if (text_starts(words[i], "--volume=")) {
@@ -233,6 +249,18 @@ static int open_snapshot(const struct program_options *options, const void *root
 	return 0;
 }
 
+static int run_in_machine(const struct unikernel_options *options, struct error *e)
+{
+	int kvm;
+	if (!options->root)
+		return error_set(e, -EINVAL, "--engine=kvm: --root=IMAGE is wanted");
+	if (options->to_fd || options->from_fd)
+		return error_set(
+			e, -EOPNOTSUPP, "--engine=kvm: snapshots are of the engine process");
+	int r = machine_probe(&kvm, e);
+	return r < 0 ? r : machine_run(kvm, options, e);
+}
+
 /* A program from a file, or from the root's image if `data` is NULL. */
 static int run_program(const struct program_options *options, const void *data, size_t size,
 	char **words, int count, struct error *e)
@@ -257,23 +285,24 @@ static int run_program(const struct program_options *options, const void *data, 
 		return r;
 	if (options->from)
 		memory_bytes = snapshot.place.memory_bytes;
-	return process_run(data, size,
-		&(struct unikernel_options){ .memory_bytes = memory_bytes,
-			.to_fd = snapshot.to_fd,
-			.from_fd = snapshot.from_fd,
-			.place = snapshot.place,
-			.arguments = words,
-			.argument_count = (uint32_t)count,
-			.environment = environ,
-			.environment_count = count_words(environ),
-			.root = snapshot.root ?: root,
-			.root_bytes = root_bytes,
-			.root_fd = root_fd,
-			.volume_fd = volume < 0 ? 0 : volume,
-			.volume_bytes = (uint64_t)volume_bytes,
-			.card = &options->card,
-			.is_verbose = options->is_verbose },
-		e);
+	const struct unikernel_options given = { .memory_bytes = memory_bytes,
+		.to_fd = snapshot.to_fd,
+		.from_fd = snapshot.from_fd,
+		.place = snapshot.place,
+		.arguments = words,
+		.argument_count = (uint32_t)count,
+		.environment = environ,
+		.environment_count = count_words(environ),
+		.root = snapshot.root ?: root,
+		.root_bytes = root_bytes,
+		.root_fd = root_fd,
+		.volume_fd = volume < 0 ? 0 : volume,
+		.volume_bytes = (uint64_t)volume_bytes,
+		.card = &options->card,
+		.is_verbose = options->is_verbose };
+	if (!options->is_machine)
+		return process_run(data, size, &given, e);
+	return run_in_machine(&given, e);
 }
 
 static int run_solo5(struct solo5 *solo5, const struct program_options *options, char **words,

@@ -53,6 +53,34 @@ check_engine() {
 	check_engine kvm
 }
 
+@test "the tender runs the image in a machine as in a process" {
+	[ -c /dev/kvm ] || skip "needs /dev/kvm"
+	local wanted pid
+	run alone busybox sh -c "$SCRIPT"
+	wanted=$output
+	run timeout -s KILL 60 "$TENDER" --engine=kvm --root="$WORK/image" -- busybox sh -c "$SCRIPT" </dev/null
+	[ "$output" = "$wanted" ] || diff <(echo "$output") <(echo "$wanted")
+	run timeout -s KILL 60 "$TENDER" --engine=kvm --root="$WORK/image" -- busybox sh -c "exit 77" </dev/null
+	[ "$status" -eq 77 ]
+	[ "$(echo to be read | timeout -s KILL 60 "$TENDER" --engine=kvm --root="$WORK/image" -- busybox head -n 1)" = "to be read" ]
+	# A signal from outside is the program's.
+	"$TENDER" --engine=kvm --root="$WORK/image" -- busybox sleep 60 </dev/null 3>&- &
+	pid=$!
+	sleep 1
+	kill -TERM "$pid"
+	local code=0
+	wait "$pid" || code=$?
+	[ "$code" -eq 143 ]
+}
+
+@test "what a machine of the tender cannot do is refused" {
+	[ -c /dev/kvm ] || skip "needs /dev/kvm"
+	run "$TENDER" --engine=vmware --root="$WORK/image"
+	[[ $output == *"none of process, kvm"* ]]
+	run "$TENDER" --engine=kvm --root="$WORK/image" --snapshot="$WORK/snapshot"
+	[[ $output == *"snapshots are of the engine process"* ]]
+}
+
 @test "QEMU boots it" {
 	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
 	run timeout -s KILL 60 qemu-system-x86_64 -accel tcg -cpu max -m 64 -display none -nodefaults -no-reboot -serial stdio \

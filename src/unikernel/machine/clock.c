@@ -152,18 +152,18 @@ static uint64_t calendar_seconds(void)
 	return ((days * 24 + hour) * 60 + minute) * 60 + second;
 }
 
-void clock_init(void)
+void clock_init(uint64_t cycles_per_second, uint64_t realtime_ns)
 {
 	if (has_kvm_clock())
 		use_kvm_clock();
 	if (kvm.version)
 		return;
-	uint64_t factor = (NS << 32) / cycles_a_second();
+	uint64_t factor = (NS << 32) / (cycles_per_second ?: cycles_a_second());
 	while (factor >> 32) {
 		factor >>= 1;
 		fixed.shift++;
 	}
 	fixed.factor = (uint32_t)factor;
 	fixed.cycles = cycles_now();
-	wall_ns = calendar_seconds() * NS;
+	wall_ns = realtime_ns ?: calendar_seconds() * NS;
 }

@@ -6,7 +6,8 @@
 
 #include <stdint.h>
 
-void clock_init(void);
+/* What a host says, where there is no better source: cycles in a second and the time since the epoch. 0: it says nothing. */
+void clock_init(uint64_t cycles_per_second, uint64_t realtime_ns);
 
 /* The cycle counter when the monotonic clock will show `ns`, at least; 0: it is not known. */
 uint64_t clock_cycles_at(uint64_t ns);

@@ -4,6 +4,8 @@
  */
 #include "unikernel/machine/command.h"
 
+#include "abi/machine.h"
+
 /* The next word with its NUL; NULL at the end. `*line` is moved behind it. */
 static char *take_word(char **line)
 {
@@ -60,6 +62,8 @@ static const char *take_option(const char *word, struct command *ret)
 		if (number == 0 || number > UINT16_MAX)
 			return "berth.exit is no port";
 		ret->exit_port = (uint16_t)number;
+	} else if (starts(word, MACHINE_WORD)) {
+		ret->start_at = read_number(word + sizeof(MACHINE_WORD) - 1);
 	} else if (starts(word, "berth.")) {
 		return "of words with berth. its command line takes berth.exit=PORT, berth.plain and berth.verbose";
 	}

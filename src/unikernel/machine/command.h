@@ -14,7 +14,8 @@
 struct command {
 	bool is_verbose, is_plain; /* plain: the console is no terminal */
 	uint16_t exit_port;
-	char *words; /* arguments, then the environment, each with its NUL */
+	uint64_t start_at; /* of struct machine_start; 0: there is no tender */
+	char *words;       /* arguments, then the environment, each with its NUL */
 	uint32_t words_bytes, argument_count, environment_count;
 };
 

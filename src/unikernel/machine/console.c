@@ -42,10 +42,9 @@ void console_init(void)
 	wait_add_line(SERIAL_IRQ);
 }
 
-int64_t platform_console_write(int stream, const void *data, size_t size)
+int64_t console_write(const void *data, size_t size)
 {
 	const uint8_t *bytes = data;
-	(void)stream;
 	for (size_t i = 0; i < size; i++) {
 		for (uint32_t tries = 0; i % FIFO_BYTES == 0 && tries < TRIES; tries++)
 			if (port_read8(SERIAL_STATUS) & CAN_SEND)
@@ -55,21 +54,21 @@ int64_t platform_console_write(int stream, const void *data, size_t size)
 	return (int64_t)size;
 }
 
-bool platform_console_has_input(void)
+bool console_has_input(void)
 {
 	return (port_read8(SERIAL_STATUS) & HAS_INPUT) != 0;
 }
 
-int64_t platform_console_read(void *data, size_t size)
+int64_t console_read(void *data, size_t size)
 {
 	uint8_t *bytes = data;
 	size_t count = 0;
-	while (count < size && platform_console_has_input())
+	while (count < size && console_has_input())
 		bytes[count++] = port_read8(SERIAL);
 	return count || size == 0 ? (int64_t)count : -EAGAIN;
 }
 
-void platform_exit(int status)
+void console_exit(int status)
 {
 	if (exit_port)
 		port_write8(exit_port, (uint8_t)status);

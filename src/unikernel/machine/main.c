@@ -5,15 +5,19 @@
  * The image is the first module (an initial file system, for those who name it). The library OS gets the largest run of
  * memory that nothing stands in.
  */
+#include "abi/machine.h"
+#include "abi/report.h"
 #include "unikernel/exit.h"
 #include "unikernel/kernel.h"
 #include "unikernel/machine/clock.h"
 #include "unikernel/machine/command.h"
 #include "unikernel/machine/console.h"
+#include "unikernel/machine/host.h"
 #include "unikernel/machine/pages.h"
 #include "unikernel/machine/port.h"
 #include "unikernel/machine/trap.h"
 #include "unikernel/machine/wait.h"
+#include "unikernel/missed.h"
 
 #define START_MAGIC 0x336ec578u
 #define MAP_MOST    64u
@@ -157,47 +161,101 @@ static void clear_memory(struct pages_range region)
 		__asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(0) : "memory");
 }
 
+/* From whoever started the machine by hand: the image's words or those of the command line. */
+static struct boot boot_of_command(const struct command *command)
+{
+	return (struct boot){
+		.version = BOOT_VERSION,
+		.size = sizeof(struct boot),
+		.words_address = address_of(command->words),
+		.words_bytes = command->words_bytes,
+		.argument_count = command->argument_count,
+		.flags = (command->is_plain ? 0 : BOOT_IN_TERMINAL | BOOT_OUT_TERMINAL) |
+			(command->is_verbose ? BOOT_VERBOSE : 0),
+	};
+}
+
+/* A tender has filled it in; what it names is physical. */
+static struct boot boot_of_tender(const struct machine_start *start)
+{
+	struct boot boot = start->boot;
+	boot.words_address += MACHINE_BASE;
+	if (boot.directory_address)
+		boot.directory_address += MACHINE_BASE;
+	return boot;
+}
+
+/* Tables in what the boot tables show, the region wherever there is most. */
+static struct pages_range make_memory(const struct machine_start *start)
+{
+	uint64_t kernel_end = address_of(machine_image_end) - MACHINE_BASE;
+	uint64_t end = machine.end, image_end = machine.image.at + machine.image.bytes;
+	struct pages_range low = find_free(kernel_end, UINT64_C(1) << 30);
+	if (image_end > end)
+		end = image_end;
+	if (start && start->report_at > end)
+		end = start->report_at + KERNEL_PAGE;
+	struct pages_range region = pages_init(end, low);
+	return larger(region, find_free(low.start + low.bytes, machine.end));
+}
+
+static void take_tender(const struct machine_start *start)
+{
+	host_start((start->boot.flags & BOOT_NET_OFFLOAD) != 0);
+	if (start->report_at) {
+		struct report *report = pages_see(start->report_at);
+		missed_count_in(report->missed);
+	}
+}
+
+static void take_machine(const struct command *command)
+{
+	wait_init();
+	console_init();
+	console_set_exit_port(command->exit_port);
+}
+
 void machine_main(uint32_t start_info)
 {
 	static struct boot boot;
+	static struct machine_start copy;
 	struct command command;
 	trap_init();
 	read_start(start_info);
-	/* Tables in what the boot tables show, the region wherever there is most. */
-	uint64_t kernel_end = address_of(machine_image_end) - MACHINE_BASE;
-	struct pages_range low = find_free(kernel_end, UINT64_C(1) << 30);
-	struct pages_range region = pages_init(machine.end, low);
-	wait_init();
-	console_init();
 	const char *wrong = command_read(machine.command_line, &command);
-	console_set_exit_port(command.exit_port);
+	const struct machine_start *start = NULL;
+	if (command.start_at) {
+		copy = *(const struct machine_start *)pages_see(command.start_at);
+		start = &copy;
+	}
+	struct pages_range region = make_memory(start);
+	if (start)
+		take_tender(start);
+	else
+		take_machine(&command);
 	if (wrong)
 		kernel_panic(wrong);
-	region = larger(region, find_free(low.start + low.bytes, machine.end));
 	if (region.bytes < MEMORY_MIN)
 		kernel_panic("the machine has less than 4 MiB of memory beside the library OS");
 	if (!machine.image.bytes)
 		kernel_panic(
 			"the machine has no image: an initial file system that berth-tender made");
-	clear_memory(region);
+	if (!start)
+		clear_memory(region);
 	pages_set_image((struct pages_range){ machine.image.at, machine.image.bytes });
-	clock_init();
-	bool has_fsgsbase = cpuid(0).a >= 7 && (cpuid(7).b & HAS_FSBASE);
-	boot = (struct boot){
-		.version = BOOT_VERSION,
-		.size = sizeof(boot),
-		.memory_address = MACHINE_BASE + region.start,
-		.memory_bytes = region.bytes,
-		.words_address = address_of(command.words),
-		.words_bytes = command.words_bytes,
-		.argument_count = command.argument_count,
-		.environment_count = command.environment_count,
-		.flags = (command.is_plain ? 0 : BOOT_IN_TERMINAL | BOOT_OUT_TERMINAL) |
-			(has_fsgsbase ? BOOT_FSGSBASE : 0) |
-			(command.is_verbose ? BOOT_VERBOSE : 0),
-		.root_address = MACHINE_BASE + machine.image.at,
-		.root_bytes = machine.image.bytes,
-	};
-	make_random(boot.random, sizeof(boot.random));
+	clock_init(start ? start->cycles_per_second : 0, start ? start->realtime_ns : 0);
+	boot = start ? boot_of_tender(start) : boot_of_command(&command);
+	if (cpuid(0).a >= 7 && (cpuid(7).b & HAS_FSBASE))
+		boot.flags |= BOOT_FSGSBASE;
+	boot.memory_address = MACHINE_BASE + region.start;
+	boot.memory_bytes = region.bytes;
+	if (start && start->memory_bytes < region.bytes)
+		boot.memory_bytes = start->memory_bytes;
+	boot.root_address = MACHINE_BASE + machine.image.at;
+	boot.root_bytes = machine.image.bytes;
+	if (boot.flags & BOOT_VERBOSE)
+		trap_report_at_end();
+	if (!start)
+		make_random(boot.random, sizeof(boot.random));
 	kernel_main(&boot);
 }

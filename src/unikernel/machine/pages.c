@@ -11,6 +11,7 @@
 #include "unikernel/machine/pages.h"
 
 #include "unikernel/machine/gate.h"
+#include "unikernel/machine/host.h"
 
 #define PRESENT  UINT64_C(0x001)
 #define WRITABLE UINT64_C(0x002)
@@ -325,8 +326,15 @@ int platform_protect(uint64_t address, uint64_t size, int rights)
 	return 0;
 }
 
+/* From here on it is cheaper to have the host take the memory and give it back empty. */
+#define RELEASE_LEAST (UINT64_C(64) << 10)
+
 void platform_release(uint64_t address, uint64_t size)
 {
+	if (host_is_there && size >= RELEASE_LEAST && address >= MACHINE_BASE &&
+		address < SEEN_END &&
+		host_call(MACHINE_RELEASE, address - MACHINE_BASE, size, 0) == 0)
+		return;
 	clear(address, size);
 }
 
@@ -340,4 +348,34 @@ bool pages_take(uint64_t address)
 	*entry = own_entry(own_frame(page), PLATFORM_READ | PLATFORM_WRITE);
 	memcpy(at(page), from, KERNEL_PAGE);
 	return true;
+}
+
+/* The frame of one page, or 0. */
+static uint64_t frame_for(uint64_t address, bool is_filled)
+{
+	uint64_t *entry = find(address);
+	if (is_filled && entry && !(*entry & WRITABLE) && !pages_take(address))
+		return 0;
+	if (!entry || !(*entry & PRESENT))
+		return 0;
+	if (is_filled)
+		*entry |= DIRTY;
+	if (*entry & BIG)
+		return (*entry & FRAME & ~(BIG_PAGE - 1)) |
+			(address & (BIG_PAGE - 1) & ~(uint64_t)(KERNEL_PAGE - 1));
+	return *entry & FRAME;
+}
+
+uint64_t pages_piece(uint64_t address, uint64_t size, bool is_filled, uint64_t *ret_physical)
+{
+	uint64_t offset = address % KERNEL_PAGE, page = address - offset;
+	uint64_t first = address < SEEN_END ? frame_for(page, is_filled) : 0;
+	if (!first)
+		return 0;
+	uint64_t bytes = KERNEL_PAGE;
+	while (bytes < offset + size && page + bytes < SEEN_END &&
+		frame_for(page + bytes, is_filled) == first + bytes)
+		bytes += KERNEL_PAGE;
+	*ret_physical = first + offset;
+	return bytes - offset < size ? bytes - offset : size;
 }

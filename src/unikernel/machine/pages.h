@@ -23,6 +23,12 @@ void pages_set_image(struct pages_range image);
 /* A page that shows the image is written to: it becomes one of its own. False if this one does not, or may not. */
 bool pages_take(uint64_t address);
 
+/*
+ * Where `address` is, and for how many of `size` bytes memory goes on there; 0: it is not for the program. What is to be
+ * filled from outside becomes the program's own and counts as written to.
+ */
+uint64_t pages_piece(uint64_t address, uint64_t size, bool is_filled, uint64_t *ret_physical);
+
 static inline void *pages_see(uint64_t physical)
 {
 	return at(MACHINE_BASE + physical);

@@ -117,3 +117,27 @@ void machine_trap(struct trap *trap)
 	fault.is_in_call = sp < top && sp > top - KERNEL_STACK;
 	unikernel_fault(&fault);
 }
+
+static bool says_traps;
+
+void trap_report_at_end(void)
+{
+	says_traps = true;
+}
+
+void trap_report(void)
+{
+	static const char head[] = "berth: ", tail[] = " system calls trapped\n";
+	char digits[20];
+	size_t start = sizeof(digits);
+	if (!says_traps)
+		return;
+	uint64_t left = machine_traps;
+	do {
+		digits[--start] = (char)('0' + left % 10);
+		left /= 10;
+	} while (left);
+	platform_console_write(2, head, sizeof(head) - 1);
+	platform_console_write(2, digits + start, sizeof(digits) - start);
+	platform_console_write(2, tail, sizeof(tail) - 1);
+}

@@ -16,5 +16,9 @@ struct trap {
 /* Fills the table of vectors that boot.S has told the processor of. */
 void trap_init(void);
 
+/* Says at the end of a verbose run how often the program came in by a real system call. */
+void trap_report_at_end(void);
+void trap_report(void);
+
 /* How often the program came in by a real system call. */
 extern uint64_t machine_traps;
