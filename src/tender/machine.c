@@ -290,11 +290,11 @@ static int settle_descriptors(struct error *e)
 		if (from[i] >= 0 && high[i] < 0)
 			return error_errno(e, "give a descriptor its number");
 	}
-	(void)close_range(MACHINE_CARD_FD, MACHINE_CPU_FD, 0);
+	(void)syscall(SYS_close_range, MACHINE_CARD_FD, MACHINE_CPU_FD, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(from); i++)
 		if (high[i] >= 0 && dup2(high[i], MACHINE_CARD_FD + (int)i) < 0)
 			return error_errno(e, "give a descriptor its number");
-	if (close_range(MACHINE_CPU_FD + 1, UINT32_MAX, 0) < 0)
+	if (syscall(SYS_close_range, MACHINE_CPU_FD + 1, UINT32_MAX, 0) < 0)
 		return error_errno(e, "close_range");
 	machine.vm = MACHINE_VM_FD;
 	machine.cpu = MACHINE_CPU_FD;
@@ -313,8 +313,6 @@ static int lock(struct error *e)
 	const struct unikernel_options *options = machine.options;
 	filter_begin(&filter);
 	ONLY(&filter, SYS_ioctl, { 0, FILTER_EQUAL, MACHINE_CPU_FD }, { 1, FILTER_EQUAL, KVM_RUN });
-	ONLY(&filter, SYS_ioctl, { 0, FILTER_EQUAL, MACHINE_CPU_FD },
-		{ 1, FILTER_EQUAL, KVM_GET_REGS });
 	ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, STDOUT_FILENO });
 	ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, STDERR_FILENO });
 	ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, STDIN_FILENO });
