@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "abi/machine.h"
-#include "tender/machine.h"
+#include "tender/process.h"
 
 struct machine {
 	const struct unikernel_options *options;
