@@ -199,9 +199,15 @@ static struct pages_range make_memory(const struct machine_start *start)
 	return larger(region, find_free(low.start + low.bytes, machine.end));
 }
 
+static int64_t give_back(uint64_t physical, uint64_t bytes)
+{
+	return host_call(MACHINE_RELEASE, physical, bytes, 0);
+}
+
 static void take_tender(const struct machine_start *start)
 {
 	host_start((start->boot.flags & BOOT_NET_OFFLOAD) != 0);
+	pages_set_give_back(give_back);
 	if (start->report_at) {
 		struct report *report = pages_see(start->report_at);
 		missed_count_in(report->missed);

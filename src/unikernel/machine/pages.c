@@ -11,7 +11,6 @@
 #include "unikernel/machine/pages.h"
 
 #include "unikernel/machine/gate.h"
-#include "unikernel/machine/host.h"
 
 #define PRESENT  UINT64_C(0x001)
 #define WRITABLE UINT64_C(0x002)
@@ -329,11 +328,17 @@ int platform_protect(uint64_t address, uint64_t size, int rights)
 /* From here on it is cheaper to have the host take the memory and give it back empty. */
 #define RELEASE_LEAST (UINT64_C(64) << 10)
 
+static int64_t (*give_back)(uint64_t physical, uint64_t bytes);
+
+void pages_set_give_back(int64_t (*function)(uint64_t physical, uint64_t bytes))
+{
+	give_back = function;
+}
+
 void platform_release(uint64_t address, uint64_t size)
 {
-	if (host_is_there && size >= RELEASE_LEAST && address >= MACHINE_BASE &&
-		address < SEEN_END &&
-		host_call(MACHINE_RELEASE, address - MACHINE_BASE, size, 0) == 0)
+	if (give_back && size >= RELEASE_LEAST && address >= MACHINE_BASE && address < SEEN_END &&
+		give_back(address - MACHINE_BASE, size) == 0)
 		return;
 	clear(address, size);
 }

@@ -20,6 +20,9 @@ struct pages_range pages_init(uint64_t end, struct pages_range free);
 /* What can show pages of the image (physical). */
 void pages_set_image(struct pages_range image);
 
+/* Who takes whole pages and gives them back empty, a negative errno if it does not; nobody, if it is not said. */
+void pages_set_give_back(int64_t (*function)(uint64_t physical, uint64_t bytes));
+
 /* A page that shows the image is written to: it becomes one of its own. False if this one does not, or may not. */
 bool pages_take(uint64_t address);
 
