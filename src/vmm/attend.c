@@ -73,6 +73,7 @@ static void stats_request(
 	if (a->assembly->balloon) {
 		bus_guard(&a->assembly->machine->bus);
 		struct balloon_stats now = balloon_stats(a->assembly->balloon);
+		balloon_ask(a->assembly->balloon);
 		stats.balloon_bytes -= now.held_bytes;
 		stats.guest_free_bytes = now.free_bytes;
 		stats.guest_total_bytes = now.total_bytes;

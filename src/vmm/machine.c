@@ -47,6 +47,13 @@ static int wire_doorbell(void *data, uint64_t at, int event_fd, bool on)
 	return machine->cpus->engine->doorbell(machine->cpus, at, on ? event_fd : -1);
 }
 
+static void wire_rung(void *data)
+{
+	struct machine *machine = data;
+	if (machine->rung)
+		machine->rung(machine->data);
+}
+
 /* The bus lock is held, by a CPU's thread or ours. */
 static void want_end(struct machine *machine, enum machine_end end, int code)
 {
@@ -286,7 +293,8 @@ int machine_new(const struct machine_options *options, struct loop *loop, struct
 	machine->is_paused = true;
 	machine->firmware = options->firmware;
 	machine->firmware_bytes = options->firmware_bytes;
-	machine->wires = (struct wires){ machine, wire_line, wire_message, wire_doorbell };
+	machine->wires =
+		(struct wires){ machine, wire_line, wire_message, wire_doorbell, wire_rung };
 	memory_map_init(&machine->map, options->memory_bytes);
 	if (options->memory_max_bytes > options->memory_bytes)
 		memory_map_leave_room(

@@ -82,6 +82,8 @@ struct machine {
 	/* A device waits for room on its volume (the CPUs stand still), or no longer. */
 	void (*stalled)(void *data, bool is_stalled);
 	void (*prepare_thread)(void *data);
+	/* The guest has rung for a queue; the bus lock is held. */
+	void (*rung)(void *data);
 	void *data;
 };
 

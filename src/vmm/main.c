@@ -18,6 +18,7 @@
 #include "vmm/attend.h"
 #include "vmm/confine.h"
 #include "vmm/engines.h"
+#include "vmm/reclaimer.h"
 #include "vmm/terminal.h"
 
 #define PLAN_BYTES_MAX (1 * MIB)
@@ -27,6 +28,7 @@ struct monitor {
 	struct assembly assembly;
 	struct terminal terminal;
 	struct attendant attendant;
+	struct reclaimer reclaimer;
 	struct source *signals[3];
 	uint32_t stops; /* how often it was asked to end */
 };
@@ -96,6 +98,12 @@ static void stalled(void *data, bool is_stalled)
 			monitor->assembly.plan.name);
 	else
 		log_info("machine goes on name=%s", monitor->assembly.plan.name);
+}
+
+static void rung(void *data)
+{
+	struct monitor *monitor = data;
+	reclaimer_wake(&monitor->reclaimer);
 }
 
 /* A vCPU's thread, at its start. */
@@ -191,7 +199,9 @@ static int start(struct monitor *monitor, const struct plan *plan, struct error 
 	machine->ended = ended;
 	machine->stalled = stalled;
 	machine->prepare_thread = prepare_thread;
+	machine->rung = rung;
 	machine->data = monitor;
+	reclaimer_init(&monitor->reclaimer, &monitor->assembly, monitor->loop);
 	bool is_stdio = plan->console == PLAN_CONSOLE_STDIO;
 	r = terminal_init(&monitor->terminal, monitor->loop, &machine->serial,
 		monitor->assembly.console, is_stdio ? STDIN_FILENO : -1,
@@ -219,6 +229,7 @@ static int run(const struct plan *plan, uint64_t began_ns, struct error *e)
 		r = loop_run(monitor.loop);
 	if (r < 0 && !e->text[0])
 		error_code(e, r, "the event loop");
+	reclaimer_done(&monitor.reclaimer);
 	terminal_done(&monitor.terminal);
 	attendant_done(&monitor.attendant);
 	assembly_done(&monitor.assembly);

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
 
 struct vcpu {
 	struct vcpus *vcpus;
@@ -152,6 +153,20 @@ void vcpus_resume(struct vcpus *vcpus)
 		vcpus->vcpus[i].is_lost = false;
 	pthread_cond_broadcast(&vcpus->changed);
 	pthread_mutex_unlock(&vcpus->lock);
+}
+
+uint64_t vcpus_cpu_ns(const struct vcpus *vcpus)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < vcpus->started; i++) {
+		clockid_t clock;
+		struct timespec used;
+		if (pthread_getcpuclockid(vcpus->vcpus[i].thread, &clock) == 0 &&
+			clock_gettime(clock, &used) == 0)
+			sum += (uint64_t)used.tv_sec * UINT64_C(1000000000) +
+				(uint64_t)used.tv_nsec;
+	}
+	return sum;
 }
 
 void vcpus_stop_here(struct vcpus *vcpus)

@@ -27,6 +27,9 @@ int vcpus_start(const struct vcpus_options *options, struct vcpus **ret, struct 
 void vcpus_pause(struct vcpus *vcpus);
 void vcpus_resume(struct vcpus *vcpus);
 
+/* CPU time that their threads have used. */
+uint64_t vcpus_cpu_ns(const struct vcpus *vcpus);
+
 /* From a CPU's thread, in an exit: it stands still after this exit, until vcpus_resume(). */
 void vcpus_stop_here(struct vcpus *vcpus);
 

@@ -22,4 +22,7 @@ struct wires {
 	 * the eventfd and reaches no device. Returns 0 or -errno; then writes reach the device.
 	 */
 	int (*doorbell)(void *data, uint64_t at, int event_fd, bool on);
+
+	/* The guest has rung for a queue; on the I/O thread, under the bus lock. NULL: nobody asks. */
+	void (*rung)(void *data);
 };

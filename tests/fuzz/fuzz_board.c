@@ -280,7 +280,7 @@ static void add_flash(struct board *board, struct error *e)
 static void build(struct board *board)
 {
 	struct error e = {};
-	board->wires = (struct wires){ board, line, message, doorbell };
+	board->wires = (struct wires){ board, line, message, doorbell, NULL };
 	bus_init(&board->bus);
 	must(guest_new(&board->guest, &e));
 	must(guest_add(board->guest, 0, MEMORY, GUEST_RAM, &e));

@@ -291,7 +291,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct error e = {};
 	struct board board = { .peer = -1, .data = data, .size = size };
-	board.wires = (struct wires){ &board, line, message, doorbell };
+	board.wires = (struct wires){ &board, line, message, doorbell, NULL };
 	bus_init(&board.bus);
 	must(guest_new(&board.guest, &e));
 	must(guest_add(board.guest, 0, MEMORY, GUEST_RAM, &e));

@@ -233,6 +233,8 @@ static void use_device(struct board *board)
 		virtio_console_resize(device, (uint16_t)take(board, 1), 25);
 	} else if (device->driver->id == VIRTIO_ID_BALLOON) {
 		balloon_set(device, take(board, 2) << 12);
+		balloon_hints(device, take(board, 1) & 1);
+		balloon_ask(device);
 		balloon_stats(device);
 	} else if (device->driver->id == VIRTIO_ID_MEMORY) {
 		memory_want(device, take(board, 2) << 16);
@@ -305,7 +307,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct board board = {
 		.peer = -1, .listener = -1, .client = -1, .data = data, .size = size
 	};
-	board.wires = (struct wires){ &board, line, message, doorbell };
+	board.wires = (struct wires){ &board, line, message, doorbell, NULL };
 	bus_init(&board.bus);
 	must(guest_new(&board.guest, &e));
 	must(guest_add(board.guest, 0, MEMORY, GUEST_RAM, &e));

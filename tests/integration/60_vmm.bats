@@ -190,7 +190,7 @@ milliseconds() {
 	agent exec busybox rm /tmp/hog </dev/null
 	start=${EPOCHREALTIME/./}
 	timeout 15 bash -c "until [ \$(awk '/^RssShmem:/ {print \$2}' /proc/$(cat "$BASE/pid")/status) -lt $((full - 90000)) ]; do sleep 0.02; done"
-	# Linux reports free pages two seconds after the first; the monitor's part is what remains.
+	# Hints take less than a second of a quiet host; reports, which stay, two.
 	took=$(((${EPOCHREALTIME/./} - start) / 1000))
 	echo "ms: $took"
 	[ "$took" -le 5000 ]

@@ -4,6 +4,11 @@
  *
  * Giving memory back means punching a hole into the guest's memfd: the pages are free at once and read
  * as zeroes when the guest touches them again. Only whole pages inside a buffer go.
+ *
+ * Hints name free pages when the host asks. The standard lets a driver use a page again before the host has
+ * looked at its hint; what is thrown away then could be what was written since. Linux allocates the page, rings,
+ * and only then puts it where its shrinker finds it. So this queue is served while the CPU stands in the write
+ * that rings, and a hint counts only if it is alone in the ring: whatever waited there longer is given back unused.
  */
 #include "vmm/virtio/balloon.h"
 
@@ -11,21 +16,24 @@
 #include <linux/falloc.h>
 
 #define QUEUE_SIZE     128
-#define INFLATE        0
-#define DEFLATE        1
-#define STATS          2
-#define REPORT         3
-#define QUEUES         4
+#define HINT_AT        3
 #define F_STATS        1
+#define F_HINTS        3
 #define F_REPORTING    5
+#define HINTS_STOP     0
+#define HINTS_DONE     1
+#define HINTS_FIRST    2
 #define PAGE_SHIFT     12
 #define PAGES_AT_ONCE  256
 #define STAT_FREE      4
 #define STAT_TOTAL     5
 #define STAT_AVAILABLE 6
 
+/* In this order; what the guest does not want has no queue. */
+enum role { INFLATE, DEFLATE, STATS, HINT, REPORT, QUEUES };
+
 struct balloon_config {
-	uint32_t wanted_pages, actual_pages, hint, poison;
+	uint32_t wanted_pages, actual_pages, hints, poison;
 };
 
 struct __attribute__((__packed__)) statistic {
@@ -37,6 +45,8 @@ struct balloon {
 	struct virtio_device device;
 	struct balloon_config config;
 	struct balloon_stats stats;
+	uint32_t hints;   /* the last command for them */
+	bool takes_hints; /* the guest has begun with that command */
 	struct chain chain;
 	bool has_stats_chain; /* the guest's numbers wait with us for the next question */
 	struct chain stats_chain;
@@ -45,6 +55,20 @@ struct balloon {
 static struct balloon *balloon_of(struct virtio_device *device)
 {
 	return container_of(device, struct balloon, device);
+}
+
+static enum role role_of(const struct virtio_device *device, uint16_t index)
+{
+	static const uint8_t features[] = {
+		[STATS] = F_STATS, [HINT] = F_HINTS, [REPORT] = F_REPORTING
+	};
+	uint16_t next = STATS;
+	if (index < STATS)
+		return (enum role)index;
+	for (enum role role = STATS; role < QUEUES; role++)
+		if (virtio_has(device, features[role]) && next++ == index)
+			return role;
+	return QUEUES;
 }
 
 static uint64_t release(const struct guest *guest, guest_addr at, uint64_t bytes)
@@ -108,6 +132,40 @@ static void read_stats(struct balloon *balloon, const struct chain *chain)
 		else if (stat.tag == STAT_AVAILABLE)
 			balloon->stats.available_bytes = stat.value;
 	}
+	balloon->stats.answers++;
+}
+
+/* A command of the guest: it begins with the one that we gave, or has ended. */
+static void read_command(struct balloon *balloon, const struct chain *chain)
+{
+	uint32_t command = HINTS_STOP;
+	size_t n = chain_read(chain, 0, &command, sizeof(command));
+	balloon->takes_hints =
+		n == sizeof(command) && command >= HINTS_FIRST && command == balloon->hints;
+	balloon->stats.is_hinting &= balloon->takes_hints;
+}
+
+/* See the top: only the chain that the guest rings for, and if no other waits. */
+static void take_hints(struct balloon *balloon, struct queue *queue)
+{
+	struct virtio_device *device = &balloon->device;
+	struct chain *chain = &balloon->chain;
+	bool is_alone = true;
+	int r = 0, budget = VIRTIO_BUDGET;
+	while (budget-- > 0 && (r = queue_pop(queue, chain)) > 0) {
+		is_alone = !queue_arm(queue) && is_alone;
+		if (!chain->writes) {
+			read_command(balloon, chain);
+		} else if (balloon->takes_hints && is_alone) {
+			for (uint32_t i = chain->reads; i < chain->reads + chain->writes; i++)
+				release(device->guest, chain->at[i], chain->iov[i].iov_len);
+			balloon->stats.hinted_bytes += chain->write_bytes;
+		}
+		queue_push(queue, chain, 0);
+	}
+	virtio_notify(device, queue);
+	if (r < 0)
+		virtio_broken(device);
 }
 
 static void take_stats(struct balloon *balloon, struct queue *queue)
@@ -128,15 +186,20 @@ static void kicked(struct virtio_device *device, uint16_t index)
 	struct balloon *balloon = balloon_of(device);
 	struct queue *queue = &device->queues[index];
 	struct chain *chain = &balloon->chain;
+	enum role role = role_of(device, index);
 	int r = 0, budget = VIRTIO_BUDGET;
-	if (index == STATS) {
+	if (role == STATS) {
 		take_stats(balloon, queue);
 		return;
 	}
+	if (role == HINT) {
+		take_hints(balloon, queue);
+		return;
+	}
 	while (budget-- > 0 && (r = queue_pop(queue, chain)) > 0) {
-		if (index == INFLATE)
+		if (role == INFLATE)
 			inflate(balloon, chain);
-		else if (index == REPORT)
+		else if (role == REPORT)
 			report(balloon, chain);
 		queue_push(queue, chain, 0);
 	}
@@ -161,22 +224,44 @@ void balloon_set(struct virtio_device *device, uint64_t bytes)
 	virtio_config_changed(device);
 }
 
-struct balloon_stats balloon_stats(struct virtio_device *device)
+void balloon_hints(struct virtio_device *device, bool on)
+{
+	struct balloon *balloon = balloon_of(device);
+	if (!virtio_has(device, F_HINTS))
+		return;
+	if (on && ++balloon->hints < HINTS_FIRST)
+		balloon->hints = HINTS_FIRST;
+	balloon->takes_hints = false;
+	balloon->stats.is_hinting = on;
+	balloon->config.hints = on ? balloon->hints : HINTS_DONE;
+	virtio_config_changed(device);
+}
+
+struct balloon_stats balloon_stats(const struct virtio_device *device)
+{
+	const struct balloon *balloon = (const void *)device;
+	struct balloon_stats stats = balloon->stats;
+	stats.can_hint = device->is_started && virtio_has(device, F_HINTS);
+	return stats;
+}
+
+void balloon_ask(struct virtio_device *device)
 {
 	struct balloon *balloon = balloon_of(device);
 	struct queue *queue = &device->queues[STATS];
-	if (balloon->has_stats_chain && device->is_started) {
-		balloon->has_stats_chain = false;
-		queue_push(queue, &balloon->stats_chain, 0);
-		queue_arm(queue);
-		virtio_notify(device, queue);
-	}
-	return balloon->stats;
+	if (!balloon->has_stats_chain || !device->is_started)
+		return;
+	balloon->has_stats_chain = false;
+	queue_push(queue, &balloon->stats_chain, 0);
+	queue_arm(queue);
+	virtio_notify(device, queue);
 }
 
-static void nothing(struct virtio_device *device)
+/* Linux hands its first numbers over before it says that it is ready. */
+static void started(struct virtio_device *device)
 {
-	(void)device;
+	if (role_of(device, STATS) == STATS && device->queues[STATS].is_ready)
+		virtio_again(device, STATS);
 }
 
 static void forget(struct balloon *balloon)
@@ -192,33 +277,49 @@ static void reset(struct virtio_device *device)
 	forget(balloon);
 	balloon->config.actual_pages = 0;
 	balloon->stats.held_bytes = 0;
+	balloon->config.hints = HINTS_STOP;
+	balloon->takes_hints = false;
+	balloon->stats.is_hinting = false;
 }
 
-/* The chain with the numbers goes back into the ring: it is not saved. */
+/* The chain with the numbers goes back into the ring: it is not saved. Hints end. */
 static void settle(struct virtio_device *device)
 {
 	struct balloon *balloon = balloon_of(device);
+	if (balloon->stats.is_hinting || balloon->config.hints >= HINTS_FIRST)
+		balloon_hints(device, false);
 	if (!balloon->has_stats_chain)
 		return;
 	balloon->has_stats_chain = false;
 	queue_unpop(&device->queues[STATS], &balloon->stats_chain);
 }
 
+struct balloon_saved {
+	struct balloon_config config;
+	uint32_t hints;
+};
+static_assert(sizeof(struct balloon_saved) == 20, "layout");
+
 static void save(const struct virtio_device *device, struct state *state, const char *name)
 {
 	const struct balloon *balloon = (const void *)device;
 	static_assert(offsetof(struct balloon, device) == 0, "layout");
-	state_put(state, name, 1, &balloon->config, sizeof(balloon->config));
+	const struct balloon_saved saved = { balloon->config, balloon->hints };
+	state_put(state, name, 2, &saved, sizeof(saved));
 }
 
 static int load(
 	struct virtio_device *device, const struct state *state, const char *name, struct error *e)
 {
 	struct balloon *balloon = balloon_of(device);
-	int r = state_get(state, name, 1, &balloon->config, sizeof(balloon->config), e);
-	if (r == 0)
-		balloon->stats.held_bytes = (uint64_t)balloon->config.actual_pages << PAGE_SHIFT;
-	return r;
+	struct balloon_saved saved;
+	int r = state_get(state, name, 2, &saved, sizeof(saved), e);
+	if (r < 0)
+		return r;
+	balloon->config = saved.config;
+	balloon->hints = saved.hints;
+	balloon->stats.held_bytes = (uint64_t)balloon->config.actual_pages << PAGE_SHIFT;
+	return 0;
 }
 
 static void free_balloon(struct virtio_device *device)
@@ -231,7 +332,7 @@ static const struct virtio_driver balloon_driver = {
 	.name = "balloon",
 	.id = VIRTIO_ID_BALLOON,
 	.class_code = 0x00ff00,
-	.started = nothing,
+	.started = started,
 	.kicked = kicked,
 	.reset = reset,
 	.config_written = config_written,
@@ -250,7 +351,9 @@ struct virtio_device *balloon_new(struct guest *guest, struct loop *loop, struct
 	device->config_size = sizeof(balloon->config);
 	device->config_is_writable = true;
 	/* Not to deflate when memory is short: what is held is a limit, and the guest's own to live with. */
-	device->features = UINT64_C(1) << F_STATS | UINT64_C(1) << F_REPORTING;
+	device->features =
+		UINT64_C(1) << F_STATS | UINT64_C(1) << F_HINTS | UINT64_C(1) << F_REPORTING;
+	device->queue_at_once = HINT_AT;
 	virtio_device_init(device, &balloon_driver, guest, loop, bus, QUEUES, QUEUE_SIZE);
 	return device;
 }

@@ -4,7 +4,8 @@
  * a front end (block, net, ...) that serves queues.
  *
  * A front end embeds struct virtio_device and sets what its docstrings say; the transport drives it.
- * Every call holds the bus lock; `kicked` comes on the I/O thread only.
+ * Every call holds the bus lock; `kicked` comes on the I/O thread only, but for the queue that is served
+ * at once.
  */
 #pragma once
 
@@ -49,6 +50,11 @@ struct virtio_device {
 	uint8_t status;
 	bool is_started;
 	uint16_t queue_count;
+	/*
+	 * 0: none. This queue is served while the CPU that rings stands in its write, and at no other
+	 * time: then the guest has not gone on since it made a chain available.
+	 */
+	uint16_t queue_at_once;
 	struct queue *queues;
 	void *config; /* the front end's, read by the guest as it stands */
 	uint32_t config_size;

@@ -4,7 +4,8 @@
  *
  * The BAR: common registers, ISR, device configuration, doorbells (4 bytes a queue), MSI-X table and
  * pending bits, a page each (the table two). A doorbell is an eventfd: with the engine's help a guest's
- * write wakes the I/O thread and nothing else; without it the register's write does the same.
+ * write wakes the I/O thread and nothing else; without it the register's write does the same. The bell of a
+ * queue that is served at once is never the engine's.
  */
 #include "vmm/virtio/pci.h"
 
@@ -225,6 +226,22 @@ static void ring(struct doorbell *doorbell)
 		return;
 }
 
+static bool is_at_once(const struct virtio_device *device, uint64_t queue)
+{
+	return queue > 0 && queue == device->queue_at_once;
+}
+
+static void notify(struct virtio_pci *transport, uint64_t queue)
+{
+	struct virtio_device *device = transport->device;
+	if (queue >= device->queue_count)
+		return;
+	if (!is_at_once(device, queue))
+		ring(&transport->doorbells[queue]);
+	else if (device->is_started && device->queues[queue].is_ready)
+		device->driver->kicked(device, (uint16_t)queue);
+}
+
 static void device_config_write(
 	struct virtio_pci *transport, uint64_t offset, uint32_t bytes, uint64_t value)
 {
@@ -249,8 +266,7 @@ static void bar_write(void *data, uint64_t offset, uint32_t bytes, uint64_t valu
 		device_config_write(transport, inside, bytes, value);
 		break;
 	case NOTIFY_AT:
-		if (inside / NOTIFY_STEP < transport->device->queue_count)
-			ring(&transport->doorbells[inside / NOTIFY_STEP]);
+		notify(transport, inside / NOTIFY_STEP);
 		break;
 	default:
 		if (offset >= MSIX_TABLE_AT && offset < MSIX_PENDING_AT)
@@ -268,8 +284,12 @@ static void kicked(void *data, int fd, uint32_t events)
 	(void)events;
 	if (read(fd, &count, sizeof(count)) < 0)
 		return;
+	const struct wires *wires = doorbell->transport->pci.pci->wires;
 	bus_guard(device->bus);
-	if (device->is_started && device->queues[doorbell->queue].is_ready)
+	if (wires->rung)
+		wires->rung(wires->data);
+	if (device->is_started && device->queues[doorbell->queue].is_ready &&
+		!is_at_once(device, doorbell->queue))
 		device->driver->kicked(device, doorbell->queue);
 }
 
@@ -313,8 +333,9 @@ static void bar_moved(struct pci_device *pci, int index)
 	struct virtio_pci *transport = container_of(pci, struct virtio_pci, pci);
 	const struct pci_bar *bar = &pci->bars[index];
 	for (uint16_t i = 0; i < transport->device->queue_count; i++)
-		doorbell_move(transport, &transport->doorbells[i],
-			bar->is_mapped ? bar->region.at + NOTIFY_AT + NOTIFY_STEP * i : 0);
+		if (!is_at_once(transport->device, i))
+			doorbell_move(transport, &transport->doorbells[i],
+				bar->is_mapped ? bar->region.at + NOTIFY_AT + NOTIFY_STEP * i : 0);
 }
 
 /* The capability by which firmware that cannot reach the BAR reads and writes it. */

@@ -64,7 +64,7 @@ static void begin(struct board *board)
 	for (uint32_t i = 0; i < BLOCKS; i++)
 		expect(pwrite(fd, &i, sizeof(i), i * BLOCK) == sizeof(i));
 	*board = (struct board){};
-	board->wires = (struct wires){ board, line, NULL, NULL };
+	board->wires = (struct wires){ board, line, NULL, NULL, NULL };
 	bus_init(&board->bus);
 	expect(guest_new(&board->guest, &e) == 0);
 	expect(guest_add(board->guest, 0, MEMORY, GUEST_RAM, &e) == 0);

@@ -53,7 +53,7 @@ static void begin(struct board *board)
 {
 	struct error e = {};
 	*board = (struct board){ .fd = -1 };
-	board->wires = (struct wires){ board, line, message, NULL };
+	board->wires = (struct wires){ board, line, message, NULL, NULL };
 	bus_init(&board->bus);
 	expect(guest_new(&board->guest, &e) == 0);
 	expect(guest_add(board->guest, 0, MEMORY, GUEST_RAM, &e) == 0);
