@@ -361,6 +361,22 @@ static int add_devices(struct assembly *assembly, struct error *e)
 	return r;
 }
 
+/* Devices that came and went while it ran have left it other places than the plan's order. */
+static int expect_state(struct assembly *assembly, struct error *e)
+{
+	cleanup(state_done) struct state state = {};
+	int fd = assembly->restore_fd = open_file(assembly->plan.restore, O_RDONLY, e);
+	if (fd < 0)
+		return fd;
+	off_t begin = lseek(fd, 0, SEEK_CUR);
+	int r = state_read(&state, fd, e);
+	if (r == 0)
+		r = machine_expect(assembly->machine, &state, e);
+	if (r == 0 && lseek(fd, begin, SEEK_SET) < 0)
+		r = error_errno(e, "seek");
+	return r < 0 ? error_prefix(e, r, "%s", assembly->plan.restore) : 0;
+}
+
 /* Beside the monitor: in the build tree and in an installation. */
 static char *unpack_program(void)
 {
@@ -384,6 +400,7 @@ int assembly_init(struct assembly *assembly, const struct plan *plan, const stru
 		.initrd.fd = -1,
 		.cache.dir = -1,
 		.unpacked_fd = -1,
+		.restore_fd = -1,
 		.firmware_log = -1,
 	};
 	int r = open_files(assembly, e);
@@ -400,6 +417,8 @@ int assembly_init(struct assembly *assembly, const struct plan *plan, const stru
 		.firmware_bytes = assembly->firmware_bytes,
 	};
 	r = machine_new(&options, loop, &assembly->machine, e);
+	if (r == 0 && plan->restore)
+		r = expect_state(assembly, e);
 	if (r == 0)
 		r = add_variables(assembly, e);
 	if (r == 0)
@@ -429,6 +448,8 @@ void assembly_done(struct assembly *assembly)
 		close(assembly->cache.dir);
 	if (assembly->unpacked_fd >= 0)
 		close(assembly->unpacked_fd);
+	if (assembly->restore_fd >= 0)
+		close(assembly->restore_fd);
 	free(assembly->firmware);
 	text_done(&assembly->boot_order);
 }
@@ -456,12 +477,9 @@ static int unpack(void *data, const struct image *kernel, uint64_t offset, uint6
 
 int assembly_restore(struct assembly *assembly, struct error *e)
 {
-	const char *file = assembly->plan.restore;
-	cleanup(close) int fd = open_file(file, O_RDONLY, e);
-	if (fd < 0)
-		return fd;
+	cleanup(close) int fd = TAKE_FD(assembly->restore_fd);
 	int r = suspend_read(assembly->machine, fd, e);
-	return r < 0 ? error_prefix(e, r, "%s", file) : 0;
+	return r < 0 ? error_prefix(e, r, "%s", assembly->plan.restore) : 0;
 }
 
 int assembly_boot(struct assembly *assembly, struct error *e)

@@ -18,6 +18,7 @@ struct assembly {
 	struct image kernel, initrd;
 	struct kernel_cache cache;
 	int unpacked_fd; /* the kernel's unpacked payload, once it was needed; -1 */
+	int restore_fd;  /* the state that the plan names; -1 */
 	uint8_t *firmware;
 	uint32_t firmware_bytes;
 	struct debug_port *debug_port; /* or NULL */

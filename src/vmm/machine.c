@@ -135,7 +135,6 @@ static void take_ejected(struct machine *machine)
 		virtio_pci_free(machine->devices[i]);
 		machine->devices[i] = NULL;
 		machine->names[i][0] = '\0';
-		machine->plugged++;
 	}
 }
 
@@ -331,6 +330,7 @@ void machine_free(struct machine *machine)
 	guest_free(machine->guest);
 	source_free(machine->wake);
 	free(machine->test_device);
+	free(machine->places);
 	free(machine);
 }
 
@@ -343,12 +343,43 @@ int machine_add_part(struct machine *machine, struct part *part, struct error *e
 	return 0;
 }
 
+int machine_expect(struct machine *machine, const struct state *state, struct error *e)
+{
+	struct place *places = alloc_array(MACHINE_DEVICES_MAX, struct place);
+	int r = state_get(state, "places", 1, places, sizeof(*places) * MACHINE_DEVICES_MAX, e);
+	/* A state of before has its devices in their order. */
+	if (r == -ENOENT) {
+		free(places);
+		return 0;
+	}
+	for (uint32_t i = 0; r == 0 && i < MACHINE_DEVICES_MAX; i++)
+		if (!memchr(places[i].name, '\0', sizeof(places[i].name)))
+			r = error_set(e, -EINVAL, "saved state: a device's name does not end");
+	if (r == 0)
+		machine->places = places;
+	else
+		free(places);
+	return r;
+}
+
+/* MACHINE_DEVICES_MAX: there is none. */
+static uint32_t place_for(const struct machine *machine, const char *name)
+{
+	uint32_t i = 0;
+	while (i < MACHINE_DEVICES_MAX &&
+		(machine->devices[i] ||
+			(machine->places && strcmp(machine->places[i].name, name) != 0)))
+		i++;
+	return i;
+}
+
 int machine_add(
 	struct machine *machine, struct virtio_device *device, const char *name, struct error *e)
 {
-	uint32_t i = 0;
-	while (i < MACHINE_DEVICES_MAX && machine->devices[i])
-		i++;
+	uint32_t i = place_for(machine, name ?: device->driver->name);
+	if (i == MACHINE_DEVICES_MAX && machine->places)
+		return error_set(e, -EINVAL, "saved state: it has no device %s",
+			name ?: device->driver->name);
 	if (i == MACHINE_DEVICES_MAX)
 		return error_set(e, -ENOSPC, "more than %d devices", MACHINE_DEVICES_MAX);
 	int r = virtio_pci_new(
@@ -385,7 +416,6 @@ int machine_plug(
 	int r = machine_add(machine, device, name, e);
 	if (r < 0)
 		return r;
-	machine->plugged++;
 	hotplug_tell_came(&machine->hotplug, slot_of(machine, name));
 	return 0;
 }
@@ -631,16 +661,50 @@ struct machine_saved {
 };
 static_assert(sizeof(struct machine_saved) == 24, "layout");
 
+static void save_places(const struct machine *machine, struct state *state)
+{
+	struct place *places = alloc_array(MACHINE_DEVICES_MAX, struct place);
+	for (uint32_t i = 0; i < MACHINE_DEVICES_MAX; i++)
+		if (machine->devices[i])
+			snprintf(places[i].name, MACHINE_NAME_BYTES, "%s",
+				machine->names[i][0]
+					? machine->names[i]
+					: virtio_pci_device(machine->devices[i])->driver->name);
+	state_put(state, "places", 1, places, sizeof(*places) * MACHINE_DEVICES_MAX);
+	free(places);
+}
+
+/* All that the state has, and no others: those were refused when they were added. */
+static int check_places(struct machine *machine, struct error *e)
+{
+	for (uint32_t i = 0; machine->places && i < MACHINE_DEVICES_MAX; i++)
+		if (machine->places[i].name[0] && !machine->devices[i])
+			return error_set(e, -EINVAL,
+				"saved state: its device %s is not there any more",
+				machine->places[i].name);
+	/* From now on devices come where there is room. */
+	free(machine->places);
+	machine->places = NULL;
+	return 0;
+}
+
+/* The last that is taken, and 1: whatever went from behind it is forgotten. */
+static uint32_t devices_now(const struct machine *machine)
+{
+	uint32_t count = machine->device_count;
+	while (count > 0 && !machine->devices[count - 1])
+		count--;
+	return count;
+}
+
 int machine_save(struct machine *machine, struct state *state, struct error *e)
 {
-	if (machine->plugged > 0)
-		return error_set(e, -EBUSY,
-			"devices came or went while it ran: its state is saved after a restart");
 	if (machine->stalls > 0)
 		return error_set(e, -EBUSY, "a disk's volume is full: its writes wait for room");
 	struct machine_saved saved = { machine->map.low_bytes, machine->map.high_bytes,
-		machine->cpus->count, machine->device_count };
+		machine->cpus->count, devices_now(machine) };
 	state_put(state, "machine", 1, &saved, sizeof(saved));
+	save_places(machine, state);
 	{
 		bus_guard(&machine->bus);
 		/* Devices first: what they have under way ends, and may interrupt a CPU. */
@@ -663,6 +727,8 @@ int machine_load(struct machine *machine, const struct state *state, struct erro
 {
 	struct machine_saved saved;
 	int r = state_get(state, "machine", 1, &saved, sizeof(saved), e);
+	if (r == 0)
+		r = check_places(machine, e);
 	if (r < 0)
 		return r;
 	if (saved.low_bytes != machine->map.low_bytes ||

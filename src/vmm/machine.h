@@ -36,6 +36,11 @@ enum machine_end {
 	MACHINE_BROKEN, /* the engine cannot go on; `code` is a negative errno */
 };
 
+/* In a saved state: what is in a slot. */
+struct place {
+	char name[MACHINE_NAME_BYTES];
+};
+
 struct machine {
 	struct loop *loop;
 	struct guest *guest;
@@ -57,9 +62,10 @@ struct machine {
 	uint32_t device_count;                           /* the last that is taken, and 1 */
 	char names[MACHINE_DEVICES_MAX]
 		  [MACHINE_NAME_BYTES]; /* what unplug and limits go by; "": none */
-	uint32_t plugged;               /* how often one came or went since the start */
-	uint64_t rsdp_at;               /* in guest memory, if the tables are there */
-	const uint8_t *firmware;        /* the caller's; NULL: the machine boots a kernel */
+	/* Where a saved state has each device: its name, or its driver's. NULL: where there is room. */
+	struct place *places;
+	uint64_t rsdp_at;        /* in guest memory, if the tables are there */
+	const uint8_t *firmware; /* the caller's; NULL: the machine boots a kernel */
 	uint32_t firmware_bytes;
 	struct part *parts[MACHINE_PARTS_MAX]; /* what is no virtio device */
 	uint32_t part_count;
@@ -111,6 +117,9 @@ DEFINE_CLEANUP(struct machine *, machine_free);
 
 /* Adds a device that has its place already, before the CPUs run. On success the machine owns it. */
 int machine_add_part(struct machine *machine, struct part *part, struct error *e) must_use;
+
+/* Before the first device is added: each has its place from this state, that machine_load() gets later. */
+int machine_expect(struct machine *machine, const struct state *state, struct error *e) must_use;
 
 /* Adds a device in the next slot, called `name` (NULL: nothing). On success the machine owns it. */
 int machine_add(struct machine *machine, struct virtio_device *device, const char *name,

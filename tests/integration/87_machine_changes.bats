@@ -156,6 +156,32 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	lxc profile remove m soft
 }
 
+@test "a state keeps disks and cards that came later, each in its place" {
+	truncate -s 8M "$BERTH_BASE/first" "$BERTH_BASE/second"
+	lxc config device add m first disk source="$BERTH_BASE/first"
+	lxc config device add m second disk source="$BERTH_BASE/second"
+	lxc config device add m eth1 nic network=other name=eth1
+	eventually 20 lxc exec m -- test -b /dev/vdd
+	lxc config device remove m first
+	lxc exec m -- sh -c 'mkdir -p /mem; mount -t tmpfs none /mem; echo kept >/mem/devices; echo word | dd of=/dev/vdd conv=fsync 2>/dev/null'
+	lxc stop m --stateful
+	lxc config device remove m second
+	run lxc start m
+	[ "$status" -ne 0 ]
+	[[ $output == *"its device disk:second is not there any more"* ]]
+	lxc config device add m second disk source="$BERTH_BASE/second"
+	lxc start m
+	[ "$(lxc exec m -- cat /mem/devices)" = kept ]
+	[ "$(lxc exec m -- sh -c 'echo 3 >/proc/sys/vm/drop_caches; head -c 4 /dev/vdd')" = word ]
+	address=$(api GET /1.0/instances/m | json '.metadata.config["volatile.eth1.ipv4.address"]')
+	eventually 15 in_net ping -q -c 1 -W 1 "${address%/*}"
+	lxc config device remove m second
+	lxc config device remove m eth1
+	run lxc exec m -- test -b /dev/vdd
+	[ "$status" -ne 0 ]
+	lxc exec m -- sh -c "umount /mem"
+}
+
 @test "a card comes with its address, and goes" {
 	lxc config device add m eth1 nic network=other name=eth1
 	address=$(api GET /1.0/instances/m | json '.metadata.config["volatile.eth1.ipv4.address"]')
