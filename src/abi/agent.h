@@ -15,6 +15,7 @@
  *   CONFIGURE  lines of text, answered by DONE or ERROR
  *   SHUTDOWN   answered by DONE
  *   USAGE      answered by USAGE
+ *   SFTP       answered by DONE, from which on the stream is SFTP version 3 in the guest's root, or ERROR
  *   CPUS       number of CPUs to use; CLOCK; each answered by DONE or ERROR
  */
 #pragma once
@@ -40,6 +41,7 @@ enum agent_type {
 	AGENT_USAGE = 11,
 	AGENT_CPUS = 12,
 	AGENT_CLOCK = 13,
+	AGENT_SFTP = 14,
 
 	AGENT_DONE = 64,
 	AGENT_ERROR = 65,

@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "abi/files.h"
@@ -145,6 +147,47 @@ static int delete (struct request *q, struct error *e)
 	return r < 0 ? error_code(e, r, "ask the agent") : done(q, e);
 }
 
+/* Until one side ends. */
+static void copy(int from, int to)
+{
+	cleanup(free) uint8_t *bytes = alloc_array(CHUNK, uint8_t);
+	for (;;) {
+		ssize_t n = read(from, bytes, CHUNK);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || file_write_all(to, bytes, (size_t)n) < 0)
+			return;
+	}
+}
+
+/* A process for each direction: neither waits for the other. */
+static int sftp(struct request *q, struct error *e)
+{
+	int flags = fcntl(q->fd, F_GETFL);
+	int r = frame_write(q->agent, AGENT_SFTP, NULL, 0, NULL, 0);
+	if (flags < 0 || fcntl(q->fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+		return error_errno(e, "the client's stream");
+	if (r < 0)
+		return error_code(e, r, "ask the agent");
+	r = done(q, e);
+	if (r < 0)
+		return r;
+	pid_t pid = fork();
+	if (pid < 0)
+		return error_errno(e, "make a process");
+	if (pid == 0) {
+		copy(q->agent, q->fd);
+		shutdown(q->fd, SHUT_RDWR);
+		_exit(0);
+	}
+	copy(q->fd, q->agent);
+	/* Nobody reads the answers any more. */
+	shutdown(q->agent, SHUT_RDWR);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
+	return 0;
+}
+
 static int carry_out(struct request *q, struct error *e)
 {
 	switch (q->head->header.type) {
@@ -162,6 +205,8 @@ static int carry_out(struct request *q, struct error *e)
 	}
 	case FILES_DELETE:
 		return delete (q, e);
+	case FILES_SFTP:
+		return q->fd < 0 ? error_set(e, -EBADF, "no descriptor") : sftp(q, e);
 	default:
 		return error_set(e, -EOPNOTSUPP, "This cannot be done with the files of a %s",
 			q->asks->kind);

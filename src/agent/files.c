@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "files/sftp.h"
 
 #define CHUNK 32768
 
@@ -132,4 +133,13 @@ void files_put(int fd, struct frame *frame)
 void files_remove(int fd, struct frame *frame)
 {
 	answer(fd, remove((const char *)frame->data) < 0 ? -errno : 0);
+}
+
+int files_sftp(int fd)
+{
+	cleanup(close) int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return frame_error(fd, -errno, NULL);
+	int r = frame_done(fd);
+	return r < 0 ? r : sftp_serve(fd, root);
 }

@@ -10,3 +10,4 @@
 void files_get(int fd, struct frame *frame);
 void files_put(int fd, struct frame *frame);
 void files_remove(int fd, struct frame *frame);
+int files_sftp(int fd) must_use;

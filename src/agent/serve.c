@@ -144,6 +144,9 @@ void serve_connection(int fd)
 	case AGENT_CLOCK:
 		r = set_clock(fd, frame);
 		break;
+	case AGENT_SFTP:
+		r = files_sftp(fd);
+		break;
 	case AGENT_DATA:
 	case AGENT_RESIZE:
 	case AGENT_SIGNAL:

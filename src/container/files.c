@@ -25,9 +25,9 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "container/caps.h"
-#include "container/fileops.h"
+#include "files/fileops.h"
 #include "container/plan.h"
-#include "container/sftp.h"
+#include "files/sftp.h"
 #include "container/start.h"
 #include "host/process.h"
 

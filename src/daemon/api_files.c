@@ -435,7 +435,8 @@ static int get_sftp(struct service *service, struct request *request, struct err
 	if (!text_equal(protocol, "sftp"))
 		return error_set(e, -EINVAL, "Upgrade: must be sftp");
 	r = can_reach(instance, e);
-	if (r == 0 && (instance->kind->can & KIND_IS_MACHINE))
+	if (r == 0 && (instance->kind->can & KIND_IS_MACHINE) &&
+		!(instance->kind->can & KIND_HAS_AGENT))
 		r = error_set(e, -EOPNOTSUPP,
 			"The files of a %s are not served as SFTP: use lxc file or berth file",
 			instance->kind->name);

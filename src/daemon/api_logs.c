@@ -26,6 +26,16 @@ static int request_instance(
 		service, request_project(request), request_param(request, "name"), ret, e);
 }
 
+/* lxc and incus ask for the log of the program that they expect behind the instance. */
+static const char *log_named(const char *name)
+{
+	static const char *const others[] = { "lxc.log", "qemu.log" };
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (text_equal(name, others[i]))
+			return "runner.log";
+	return name;
+}
+
 static int list_logs(struct service *service, struct request *request, struct error *e)
 {
 	static const char *const files[] = { "runner.log", RUNNER_CONSOLE_FILE };
@@ -69,7 +79,7 @@ static int reply_log(struct request *request, int dir, const char *name, struct 
 
 static int get_log(struct service *service, struct request *request, struct error *e)
 {
-	const char *name = request_param(request, "file");
+	const char *name = log_named(request_param(request, "file"));
 	struct instance *instance = NULL;
 	cleanup(close) int dir = -1;
 	int r = request_instance(service, request, &instance, e);

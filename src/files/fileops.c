@@ -2,15 +2,20 @@
 /*
  * fileops.c - a directory resolved in the root, and a name in it.
  */
-#include "container/fileops.h"
+#include "files/fileops.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/file.h"
+
+/* Of renameat2(2), which not every C library has; linux/fs.h clashes with some. */
+#define NO_REPLACE 1u
 
 #define SAFE (O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 
@@ -212,8 +217,8 @@ int fileops_rename(int root, const char *from, const char *to, bool replace)
 		r = find(root, to, &new);
 	if (r < 0)
 		return r;
-	return result(
-		renameat2(old.dir, old.name, new.dir, new.name, replace ? 0 : RENAME_NOREPLACE));
+	return result((int)syscall(
+		SYS_renameat2, old.dir, old.name, new.dir, new.name, replace ? 0 : NO_REPLACE));
 }
 
 int fileops_set_times(int root, const char *path, const struct timespec times[2])

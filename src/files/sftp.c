@@ -5,7 +5,7 @@
  * Every length is checked against the packet, and a packet against PACKET_MAX, before a byte is used:
  * the client may be hostile, and the names that the server returns are the container's.
  */
-#include "container/sftp.h"
+#include "files/sftp.h"
 
 #include <dirent.h>
 #include <endian.h>
@@ -17,7 +17,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "container/fileops.h"
+#include "files/fileops.h"
 
 #define PACKET_MAX    (256 * 1024)
 #define READ_MAX      (128 * 1024)
@@ -253,7 +253,7 @@ static void put_status_code(struct server *s, uint32_t code, const char *text)
 
 static void put_status(struct server *s, int r)
 {
-	put_status_code(s, status_of(r), r < 0 ? strerrordesc_np(-r) ?: "failure" : "ok");
+	put_status_code(s, status_of(r), r < 0 ? strerror(-r) : "ok");
 }
 
 static void put_stat(struct server *s, int r, const struct stat *stat)

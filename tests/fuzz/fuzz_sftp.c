@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/file.h"
-#include "container/sftp.h"
+#include "files/sftp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "container/fileops.h"
+#include "files/fileops.h"
 
 #include <errno.h>
 #include <fcntl.h>
