@@ -25,10 +25,10 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "container/caps.h"
-#include "files/fileops.h"
 #include "container/plan.h"
-#include "files/sftp.h"
 #include "container/start.h"
+#include "files/fileops.h"
+#include "files/sftp.h"
 #include "host/process.h"
 
 #define BIT(capability) (UINT64_C(1) << (capability))

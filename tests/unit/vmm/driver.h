@@ -64,7 +64,8 @@ static inline void driver_board(struct driver *driver)
 {
 	struct error e = {};
 	*driver = (struct driver){};
-	driver->wires = (struct wires){ driver, driver_line, driver_message, driver_doorbell, NULL };
+	driver->wires =
+		(struct wires){ driver, driver_line, driver_message, driver_doorbell, NULL };
 	bus_init(&driver->bus);
 	expect(guest_new(&driver->guest, &e) == 0);
 	expect(guest_add(driver->guest, 0, DRIVER_MEMORY, GUEST_RAM, &e) == 0);
