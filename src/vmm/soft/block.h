@@ -30,6 +30,18 @@ struct group {
 	int64_t origin;
 };
 
+#define RECIPE_TEST 8
+
+/* How flags are had again: `first` op `second`, or a constant; see recipe.h. */
+struct recipe {
+	bool is_there;
+	uint8_t which; /* of the eight operations, or RECIPE_TEST */
+	uint8_t bytes, first, second;
+	int32_t imm;
+	int32_t moved;       /* what was added to `first` since */
+	int32_t stack_moved; /* what the last instruction has added to RSP, too */
+};
+
 /* Code that is reached seldom; it follows the block. */
 struct cold {
 	uint8_t *from;   /* a displacement that shall lead here, or NULL */
@@ -49,6 +61,9 @@ struct cold {
 	uint16_t undefined;
 	bool looks_beside; /* CALLOUT: in the other slot for the jump's target first */
 	uint8_t mode;
+	/* Flags that are had again and saved first; of a jump by address, what it tells its target of. */
+	struct recipe recipe;
+	bool is_told;
 };
 
 struct writing {
@@ -69,7 +84,8 @@ struct writing {
 
 	/* Whether live flags are in the host's register, in cpu->flags. */
 	bool flags_in_host, flags_in_cpu;
-	uint8_t live; /* LIVE_... that hold from here on */
+	struct recipe recipe; /* neither: they are had again; only within the last instruction */
+	uint8_t live;         /* LIVE_... that hold from here on */
 	uint8_t *retry;
 	bool has_two; /* operands in memory, which may share a slot of the TLB */
 	struct group group;

@@ -158,9 +158,6 @@ static void bury(struct native *native, struct block *block)
 	for (uint32_t i = block->links; i; i = native->sites[i].next) {
 		struct site *site = &native->sites[i];
 		site->to = 0;
-		/* A jump of its own may stand where a dropped block's entry leads away. */
-		if (native->blocks[site->block].is_dropped)
-			continue;
 		if (!is_overwritten(native, site->generation, site->block))
 			set_generation(native, site, 0);
 		if (!is_overwritten(native, site->jump, site->block))
@@ -212,7 +209,12 @@ void code_link(struct native *native, uint32_t number, uint32_t block, uint32_t 
 		site->to = block;
 		site->next = to->links;
 		to->links = number;
-		set_jump(native, site->jump, site->is_host ? to->entry_host : to->entry);
+		uint32_t target = site->is_host ? to->entry_host : to->entry;
+		if (site->maker && to->wants_flags) {
+			set_jump(native, site->made, target);
+			target = site->maker;
+		}
+		set_jump(native, site->jump, target);
 	}
 	set_generation(native, site, generation);
 }

@@ -45,6 +45,8 @@ struct site {
 	uint32_t retry, resume; /* MEMORY, NEED: where it is done again, and what follows it */
 	/* LINK: the displacement, the generation (far), and where the unlinked jump goes. */
 	uint32_t jump, generation, stub;
+	/* LINK with a recipe, or 0: what makes the flags, and its jump to a block that wants them. */
+	uint32_t maker, made;
 	uint32_t to, next; /* LINK: the block it leads to, 0: none; the next that leads there */
 };
 
@@ -53,6 +55,7 @@ struct block {
 	uint32_t mode;
 	uint32_t entry;      /* with the flags in cpu->flags */
 	uint32_t entry_host; /* with the flags in the host's register; only links lead there */
+	uint32_t entry_told; /* T1 is 0 or what puts the flags there; jumps by address lead there */
 	uint32_t end;        /* of what runs mostly */
 	uint32_t cold;       /* the rest of it */
 	uint32_t stale;      /* what a dropped block's entries jump to; the last of the rest */
@@ -68,6 +71,7 @@ struct block {
 	uint8_t checks;     /* in lock-step */
 	uint16_t undefined; /* flags that are so at its end */
 	bool is_dropped;
+	bool wants_flags; /* at its entry */
 };
 
 struct native {

@@ -204,12 +204,13 @@ struct fetch_entry {
 	bool is_global;
 };
 
-/* A table of pages that a walk has found. */
+/* The last table that a walk has come to: of pages, or one that a large page is in. */
 struct walk_table {
 	uint64_t linear; /* >> 21, or WALK_NONE */
 	guest_addr at;
 	uint64_t rights;
 	uint64_t *entries; /* in this process; NULL: no RAM */
+	bool is_large;     /* level 2 */
 };
 
 /*

@@ -151,6 +151,13 @@ uint8_t *emit_jcc(struct emitter *to, uint32_t condition)
 	return to->at - 4;
 }
 
+uint8_t *emit_place(struct emitter *to, uint32_t reg)
+{
+	to->spoils |= is_free(reg);
+	EMIT(to, reg >= 8 ? 0x4c : 0x48, 0x8d, (uint8_t)((reg & 7) << 3 | 5), 0, 0, 0, 0);
+	return to->at - 4;
+}
+
 void emit_set_target(uint8_t *displacement, const uint8_t *target)
 {
 	int32_t value = (int32_t)(target - (displacement + 4));

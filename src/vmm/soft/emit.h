@@ -69,6 +69,8 @@ void emit_lea(struct emitter *to, uint32_t reg, const struct host_operand *rm);
 /* The displacement of what was just written, to be set later: JMP and Jcc rel32. */
 uint8_t *emit_jump(struct emitter *to);
 uint8_t *emit_jcc(struct emitter *to, uint32_t condition);
+/* LEA of what stands at a place to be set later. */
+uint8_t *emit_place(struct emitter *to, uint32_t reg);
 void emit_set_target(uint8_t *displacement, const uint8_t *target);
 
 /* An instruction as it was decoded, with other operands. `rm` or `rm_reg` as insn->is_memory says. */

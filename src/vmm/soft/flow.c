@@ -10,6 +10,7 @@
 
 #include "vmm/soft/cache.h"
 #include "vmm/soft/group.h"
+#include "vmm/soft/recipe.h"
 
 #define LOOK_AHEAD 8
 
@@ -66,8 +67,14 @@ static void put_checks(struct writing *w, struct site *site, struct cold *cold)
 	if (is_back) {
 		block_op_cpu(w, 0, 0x83, 7, AT(attention));
 		EMIT(to, 0);
-		cold->from_2 = emit_jcc(to, 5);
 	}
+	if (is_back && !site->is_far) { /* a loop */
+		site->jump = (uint32_t)(emit_jcc(to, 4) - native->writable);
+		cold->from = emit_jump(to);
+		return;
+	}
+	if (is_back)
+		cold->from_2 = emit_jcc(to, 5);
 	if (site->is_far) {
 		uint32_t user = w->mode == NATIVE_USER;
 		block_op_cpu(w, 0, 0x81, 7, AT(native_links) + 4 * user);
@@ -96,24 +103,35 @@ static bool needs_checks(const struct site *site)
 	return site->is_far || site->target <= (int32_t)site->offset;
 }
 
-void flow_link(struct writing *w, int64_t target, uint16_t live)
+/* Whether the flags behind `done` instructions need not be saved, as they can be had again. */
+static bool is_lazy(struct writing *w, uint32_t done)
+{
+	if (!w->recipe.is_there && !recipe_find(w, done, &w->recipe))
+		return false;
+	w->recipe.stack_moved = step_now(w)->effect.class == EFFECT_CALL ? -8 : 0;
+	return true;
+}
+
+void flow_link(struct writing *w, uint32_t done, int64_t target, uint16_t live)
 {
 	uint32_t number = link_site(w, target);
 	struct site *site = &w->native->sites[number];
 	site->dead = (uint16_t)((EFFECT_FLAGS & ~live) | w->undefined);
 	if (needs_checks(site)) {
-		if (live && !w->flags_in_cpu)
+		if (live && !w->flags_in_cpu && !is_lazy(w, done))
 			block_save_flags(&w->to);
 		site->is_host = !live;
 		struct cold *cold = block_cold(w, NULL, number);
 		put_checks(w, site, cold);
 		return;
 	}
+	bool is_gone = live && !w->flags_in_cpu && !w->flags_in_host;
+	w->recipe.is_there = is_gone && is_lazy(w, done);
 	site->is_host = w->flags_in_host || !live;
 	uint8_t *jump = emit_jump(&w->to);
 	site->jump = (uint32_t)(jump - w->native->writable);
 	struct cold *cold = block_cold(w, jump, number);
-	cold->saves_flags = live && !w->flags_in_cpu;
+	cold->saves_flags = live && !w->flags_in_cpu && !is_gone;
 }
 
 /* The flags are in the host's register, where Jcc needs them. */
@@ -137,6 +155,8 @@ static void link_condition(struct writing *w, uint32_t condition, int64_t target
 	cold->saves_flags = live && !w->flags_in_cpu;
 	if (needs_checks(site)) {
 		cold->checks = true;
+		if (cold->saves_flags && recipe_find(w, w->now, &cold->recipe))
+			cold->saves_flags = false;
 		site->is_host = !live;
 	} else {
 		site->is_host = true;
@@ -168,7 +188,7 @@ static bool if_zero(struct writing *w)
 {
 	EMIT(&w->to, 0xe3, 5);
 	uint8_t *over = emit_jump(&w->to);
-	flow_link(w, flow_target(step_now(w)), step_now(w)->live_target);
+	flow_link(w, w->now, flow_target(step_now(w)), step_now(w)->live_target);
 	emit_set_target(over, w->to.at);
 	return true;
 }
@@ -193,7 +213,7 @@ static bool call(struct writing *w)
 		block_begin_checks(w);
 	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
 	put_return_address(w, &slot);
-	flow_link(w, target, step_now(w)->live_target);
+	flow_link(w, w->now, target, step_now(w)->live_target);
 	return true;
 }
 
@@ -240,12 +260,24 @@ static struct host_operand entry_code(const struct writing *w)
 			offsetof(struct native_jump, code)) };
 }
 
-static void jump_to_entry(struct writing *w)
+/* T1 = 0, or where the flags are made that were not saved. `moved`: what was added to RSP. */
+static void tell(struct writing *w, int32_t moved)
+{
+	if (!w->recipe.is_there) {
+		EMIT(&w->to, 0x45, 0x31, 0xf6); /* xor r14d, r14d */
+		return;
+	}
+	w->recipe.stack_moved = moved;
+	block_cold(w, emit_place(&w->to, HOST_T1), 0)->is_told = true;
+}
+
+static void jump_to_entry(struct writing *w, int32_t moved)
 {
 	struct host_operand at = entry_code(w);
 	if (w->native->is_checked)
 		emit_store(&w->to, AT(rip), HOST_T1);
 	set_page(w);
+	tell(w, moved);
 	emit_op(&w->to, 0, 0xff, 4, &at);
 }
 
@@ -261,7 +293,7 @@ static bool go_back(struct writing *w)
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T1, &slot);
 	find_entry(w);
 	emit_lea(&w->to, HOST_SP, &above);
-	jump_to_entry(w);
+	jump_to_entry(w, above.disp);
 	return true;
 }
 
@@ -283,7 +315,7 @@ static bool jump_indirect(struct writing *w)
 	block_begin_checks(w);
 	get_target(w);
 	find_entry(w);
-	jump_to_entry(w);
+	jump_to_entry(w, 0);
 	return true;
 }
 
@@ -303,6 +335,7 @@ static bool call_indirect(struct writing *w)
 	if (w->native->is_checked)
 		emit_store(&w->to, AT(rip), HOST_T1);
 	set_page(w);
+	tell(w, -8);
 	block_op_cpu(w, 0, 0xff, 4, AT(native_code));
 	return true;
 }
@@ -316,7 +349,7 @@ bool flow(struct writing *w)
 	switch (step->effect.class) {
 	case EFFECT_JUMP: {
 		int64_t target = flow_target(step);
-		flow_link(w, target, step_now(w)->live_target);
+		flow_link(w, w->now, target, step_now(w)->live_target);
 		return true;
 	}
 	case EFFECT_CONDITION:
@@ -355,11 +388,27 @@ void flow_look_beside(struct writing *w, const struct cold *cold)
 	emit_set_target(emit_jcc(to, 6), cold->found); /* jbe */
 }
 
+static void make_flags(struct writing *w, const struct cold *cold)
+{
+	if (!cold->recipe.is_there)
+		return;
+	recipe_write(w, &cold->recipe);
+	block_save_flags(&w->to);
+}
+
 static void finish_memory(struct writing *w, struct cold *cold, struct site *site)
 {
 	const struct native *native = w->native;
 	bool is_write = site->access & ACCESS_WRITE;
 	flow_look_beside(w, cold);
+	if (cold->recipe.is_there) {
+		struct host_operand tag = block_tag(cold->tlb, cold->access);
+		emit_op(&w->to, EMIT_WIDE, 0x03, HOST_T1, &tag); /* add */
+		emit_store(&w->to, AT(native_linear), HOST_T1);
+		make_flags(w, cold);
+		leave_by(w, cold->site);
+		return;
+	}
 	emit_store_imm_32(&w->to, AT(native_site), cold->site);
 	emit_set_target(
 		emit_jump(&w->to), native->writable + native->pieces.miss[cold->tlb][is_write]);
@@ -381,6 +430,11 @@ void flow_finish(struct writing *w, struct cold *cold)
 	if (cold->from_2)
 		emit_set_target(cold->from_2, w->to.at);
 	cold->from_2 = NULL;
+	if (cold->is_told) {
+		make_flags(w, cold);
+		block_op_cpu(w, 0, 0xff, 4, AT(native_code));
+		return;
+	}
 	if (cold->saves_flags)
 		block_save_flags(&w->to);
 	if (site->kind == SITE_MEMORY) {
@@ -401,11 +455,20 @@ void flow_finish(struct writing *w, struct cold *cold)
 		if (cold->from_2)
 			emit_set_target(cold->from_2, w->to.at);
 	}
-	if (site->kind == SITE_LINK) {
-		/* An unlinked one that checks has the flags saved already. */
-		const uint8_t *stub = cold->checks ? w->to.at : start;
-		site->stub = (uint32_t)(stub - native->writable);
-		emit_set_target(native->writable + site->jump, stub);
-	}
+	/* An unlinked one that checks has the flags saved already. */
+	const uint8_t *stub = cold->checks ? w->to.at : start;
+	make_flags(w, cold);
+	const uint8_t *leaves = w->to.at;
 	leave_by(w, cold->site);
+	if (site->kind != SITE_LINK)
+		return;
+	site->stub = (uint32_t)(stub - native->writable);
+	emit_set_target(native->writable + site->jump, stub);
+	if (!cold->recipe.is_there)
+		return;
+	site->maker = (uint32_t)(w->to.at - native->writable);
+	make_flags(w, cold);
+	uint8_t *made = emit_jump(&w->to);
+	emit_set_target(made, leaves);
+	site->made = (uint32_t)(made - native->writable);
 }

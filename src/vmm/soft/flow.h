@@ -9,8 +9,8 @@
 /* False if it is none of these, or the interpreter's after all. */
 bool flow(struct writing *w);
 
-/* Goes on at the offset, relative to the page; `live`: flags that are read there. */
-void flow_link(struct writing *w, int64_t target, uint16_t live);
+/* Goes on at the offset, relative to the page, after `done` instructions; `live`: flags that are read there. */
+void flow_link(struct writing *w, uint32_t done, int64_t target, uint16_t live);
 
 /* Where a direct jump leads, relative to the page. */
 int64_t flow_target(const struct step *step);

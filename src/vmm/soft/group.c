@@ -4,6 +4,8 @@
  */
 #include "vmm/soft/group.h"
 
+#include "vmm/soft/registers.h"
+
 #define SPAN_MAX 512 /* of a group: the more, the more often it reaches over the end of a page */
 
 static struct reference on_stack(int32_t disp, uint32_t access)
@@ -69,75 +71,6 @@ static enum part part_of(const struct step *step, struct reference *ret)
 	}
 }
 
-/* A register that was written, which may be a high byte of another. */
-static bool is_same(const struct insn *insn, uint32_t number, bool is_byte, uint32_t reg)
-{
-	if (is_byte && !insn->has_rex && number >= 4 && number < 8)
-		number -= 4;
-	return number == reg;
-}
-
-/* RAX, RCX and RDX are written without being named. */
-static bool writes_unnamed(const struct step *step)
-{
-	const struct insn *insn = &step->insn;
-	if (step->effect.class == EFFECT_PLAIN || step->effect.class == EFFECT_EXCHANGE_A)
-		return true;
-	if (insn->map == MAP_ONE_BYTE)
-		return (insn->opcode & 0xfe) == 0xf6;
-	if (insn->map == MAP_0F)
-		return (insn->opcode & 0xfe) == 0xb0 || insn->opcode == 0xc7;
-	return insn->map == MAP_0F3A;
-}
-
-static bool writes(const struct step *step, uint32_t reg)
-{
-	const struct insn *insn = &step->insn;
-	const struct effect *effect = &step->effect;
-	bool is_in_opcode = effect->class == EFFECT_BYTE_SWAP || effect->class == EFFECT_POP ||
-		effect->class == EFFECT_EXCHANGE_A;
-	if (is_in_opcode && insn->rm == reg)
-		return true;
-	if (effect->class == EFFECT_LEA && insn->reg == reg)
-		return true;
-	if (effect->reg_is_gpr && effect->reg_is_written &&
-		is_same(insn, insn->reg, effect->reg_is_byte, reg))
-		return true;
-	if (effect->rm_is_gpr && effect->rm_is_written && !insn->is_memory &&
-		is_same(insn, insn->rm, effect->rm_is_byte, reg))
-		return true;
-	if (effect->vvvv_is_written && insn->vvvv == reg)
-		return true;
-	return reg <= CPU_RDX && writes_unnamed(step);
-}
-
-/* Whether the register has a value afterwards that is known from the one before: by how much it differs. */
-static bool moves(const struct step *step, uint32_t reg, int64_t *by)
-{
-	const struct insn *insn = &step->insn;
-	uint32_t class = step->effect.class, which = insn->modrm >> 3 & 7;
-	*by = 0;
-	if (reg == CPU_RSP) {
-		bool pushes = class == EFFECT_PUSH || class == EFFECT_PUSH_IMMEDIATE;
-		*by = pushes ? -8 : class == EFFECT_POP && insn->rm != CPU_RSP ? 8 : 0;
-		if (*by)
-			return true;
-	}
-	bool is_long = insn->operand_bytes == 8;
-	if (class == EFFECT_LEA && insn->reg == reg && insn->base == reg &&
-		insn->index == INSN_NONE && insn->address_bytes == 8 && is_long) {
-		*by = insn->disp;
-		return true;
-	}
-	bool is_sum = class == EFFECT_MODRM && insn->map == MAP_ONE_BYTE &&
-		(insn->opcode == 0x81 || insn->opcode == 0x83) && (which == 0 || which == 5);
-	if (is_sum && !insn->is_memory && insn->rm == reg && is_long) {
-		*by = which == 0 ? (int64_t)insn->imm : -(int64_t)insn->imm;
-		return true;
-	}
-	return reg == INSN_NONE || reg == INSN_RIP || !writes(step, reg);
-}
-
 static bool is_like(const struct reference *a, const struct reference *b)
 {
 	return a->base == b->base && a->index == b->index && a->scale == b->scale &&
@@ -200,8 +133,8 @@ static struct span find(const struct writing *w, const struct reference *first)
 		span = longer;
 		if (part == PART_OPERAND)
 			span.last = i;
-		if (!moves(step, first->base, &by) ||
-			(first->index != INSN_NONE && writes(step, first->index)))
+		if (!registers_moved(step, first->base, &by) ||
+			(first->index != INSN_NONE && registers_written(step, first->index)))
 			break;
 		if (by && first->index == first->base)
 			break;
@@ -283,7 +216,7 @@ void group_step(struct writing *w, bool ended)
 	int64_t by = 0;
 	if (w->now >= group->last || ended || w->to.spoils)
 		end_at(w, w->now, ended);
-	else if (moves(step_now(w), group->base, &by))
+	else if (registers_moved(step_now(w), group->base, &by))
 		group->origin -= by;
 }
 

@@ -144,7 +144,8 @@ static void remember(struct cpu *cpu, uint32_t number)
 	struct native *native = cpu->native;
 	enum native_mode mode = native->blocks[number].mode;
 	uint32_t at = cpu->rip & (NATIVE_JUMPS - 1);
-	uint32_t entry = native->is_checked ? native->pieces.arrive : native->blocks[number].entry;
+	uint32_t entry =
+		native->is_checked ? native->pieces.arrive : native->blocks[number].entry_told;
 	struct native_jump *jumps = cpu->native_jumps[mode];
 	const uint8_t *code = code_at(native, entry);
 	if (jumps[at].rip == cpu->rip || jumps[at ^ 1].rip == cpu->rip) {

@@ -70,6 +70,7 @@ static void write_enter(struct emitter *to)
 	for (uint32_t n = 0; n < 16; n++)
 		if (host_register(n) != HOST_NONE)
 			emit_load(to, host_register(n), AT(r) + 8 * n);
+	EMIT(to, 0x45, 0x31, 0xf6);              /* xor r14d, r14d */
 	in_cpu(to, 0, 0xff, 4, AT(native_code)); /* jmp [] */
 }
 
@@ -108,6 +109,18 @@ static void write_miss(struct emitter *to, const uint8_t *leave, size_t tag)
 	emit_set_target(emit_jump(to), leave);
 }
 
+void pieces_take_flags(struct emitter *to)
+{
+	emit_op_reg(to, EMIT_WIDE, 0x85, HOST_T1, HOST_T1); /* test */
+	uint8_t *none = emit_jcc(to, 4);
+	uint8_t *behind = emit_place(to, HOST_T2);
+	emit_store(to, AT(native_code), HOST_T2);
+	EMIT(to, 0x41, 0xff, 0xe6); /* jmp r14 */
+	here(to, behind);
+	EMIT(to, 0x45, 0x31, 0xf6); /* xor r14d, r14d */
+	here(to, none);
+}
+
 void pieces_write(
 	struct pieces *pieces, struct emitter *to, const uint8_t *base, const uint8_t *executable)
 {
@@ -119,6 +132,7 @@ void pieces_write(
 	pieces->leave = (uint32_t)(leave - base);
 	write_leave(to);
 	pieces->arrive = (uint32_t)(to->at - base);
+	pieces_take_flags(to);
 	emit_store_imm_32(to, AT(native_site), 0);
 	emit_set_target(emit_jump(to), leave);
 	for (uint32_t kind = 0; kind < TLB_KINDS; kind++) {

@@ -18,3 +18,9 @@ struct pieces {
 /* Writes them; `base` is where the memory is written, `executable` where it runs. */
 void pieces_write(
 	struct pieces *pieces, struct emitter *to, const uint8_t *base, const uint8_t *executable);
+
+/*
+ * Where jumps by address arrive: T1 is 0 or the code that puts the flags to cpu->flags and goes on at
+ * cpu->native_code, which is behind this.
+ */
+void pieces_take_flags(struct emitter *to);

@@ -136,6 +136,7 @@ static void go_back(struct writing *w, const struct mark *mark)
 	w->flags_in_cpu = mark->in_cpu;
 	w->live = mark->live;
 	w->group = mark->group;
+	w->recipe.is_there = false;
 }
 
 /* Where the slow way of its accesses comes back. */
@@ -155,7 +156,7 @@ static bool write_step(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	struct mark before = mark(w);
-	w->has_two = false;
+	w->has_two = w->recipe.is_there = false;
 	if (step->effect.class != EFFECT_OTHER) {
 		if (generate(w) && !w->to.is_full) {
 			set_resume(w, before.cold);
@@ -219,11 +220,37 @@ static void write_cold(struct writing *w)
 	}
 }
 
+/* Whether the flags have to be saved before the host's are of any use. */
+static bool begins_with_checks(const struct writing *w)
+{
+	for (uint32_t i = 0; i < w->count; i++) {
+		const struct step *step = &w->steps[i];
+		const struct effect *effect = &step->effect;
+		bool is_simple = effect->class == EFFECT_NOTHING || effect->class == EFFECT_PLAIN ||
+			effect->class == EFFECT_MODRM || effect->class == EFFECT_LEA ||
+			effect->class == EFFECT_MOVE_IMMEDIATE;
+		bool has_memory = effect->class == EFFECT_MODRM && step->insn.is_memory;
+		if (has_memory || (!is_simple && effect->class != EFFECT_CONDITION))
+			return true;
+		if (effect->touches || effect->reads)
+			return false;
+	}
+	return true;
+}
+
 static void write_entry(struct writing *w, struct block *block)
 {
+	block->wants_flags = w->steps[0].live_in;
+	if (block->wants_flags && begins_with_checks(w)) {
+		block->entry_host = (uint32_t)(w->to.at - w->native->writable);
+		block_save_flags(&w->to);
+		block->entry = (uint32_t)(w->to.at - w->native->writable);
+		w->flags_in_cpu = true;
+		return;
+	}
 	block->entry = (uint32_t)(w->to.at - w->native->writable);
 	w->flags_in_host = true;
-	if (w->steps[0].live_in)
+	if (block->wants_flags)
 		block_restore_flags(&w->to, HOST_T1);
 	block->entry_host = (uint32_t)(w->to.at - w->native->writable);
 }
@@ -241,7 +268,8 @@ static void write_all(struct writing *w, struct block *block)
 	if (goes_on) {
 		group_close(w);
 		w->now = w->count - 1;
-		flow_link(w, next_offset(last), last->live_out);
+		w->recipe.is_there = false;
+		flow_link(w, w->count, next_offset(last), last->live_out);
 	}
 	block->count = (uint8_t)w->now;
 	block->undefined = w->undefined;
@@ -257,7 +285,14 @@ static void write_stale(struct writing *w, struct block *block)
 {
 	w->now = 0;
 	uint32_t site = block_site(w, SITE_STALE);
+	block->entry_told = block->entry;
+	if (block->wants_flags) {
+		block->entry_told = (uint32_t)(w->to.at - w->native->writable);
+		pieces_take_flags(&w->to);
+		emit_set_target(emit_jump(&w->to), w->native->writable + block->entry);
+	}
 	block->stale = (uint32_t)(w->to.at - w->native->writable);
+	pieces_take_flags(&w->to);
 	emit_store_imm_32(&w->to, AT(native_site), site);
 	emit_set_target(emit_jump(&w->to), w->native->writable + w->native->pieces.leave);
 }

@@ -193,6 +193,12 @@ static enum walked walk_once(struct cpu *cpu, uint64_t linear, const struct want
 			*code = fault_code(cpu, want, PF_P | PF_RSVD);
 			return WALK_FAULT;
 		}
+		if (is_leaf && level == 2 && format.levels == 4)
+			*table_of(cpu, linear) = (struct walk_table){ .linear = linear >> 21,
+				.at = table,
+				.rights = rights,
+				.is_large = true,
+				.entries = guest_slice(cpu->guest, table, GUEST_PAGE) };
 		rights &= entry | PTE_NX;
 		rights |= entry & PTE_NX;
 		if (is_leaf) {
@@ -217,14 +223,16 @@ static bool walk_last(struct cpu *cpu, uint64_t linear, const struct wanted *wan
 	const struct walk_table *table = table_of(cpu, linear);
 	if (table->linear != linear >> 21 || !table->entries)
 		return false;
-	uint64_t index = linear >> 12 & 511;
+	uint32_t level = table->is_large ? 2 : 1;
+	uint64_t index = linear >> (table->is_large ? 21 : 12) & 511;
 	uint64_t entry = __atomic_load_n(&table->entries[index], __ATOMIC_RELAXED);
-	if (!(entry & PTE_P) || (entry & reserved_bits(cpu, 1, 8, true)))
+	if (!(entry & PTE_P) || (entry & reserved_bits(cpu, level, 8, true)) ||
+		(table->is_large && !(entry & PTE_PS)))
 		return false;
 	uint64_t rights = (table->rights & (entry | PTE_NX)) | (entry & PTE_NX);
 	uint32_t code;
-	ret->physical = entry & PTE_ADDRESS;
-	ret->size_flag = 0;
+	ret->physical = leaf_address(entry, level, 8, linear);
+	ret->size_flag = table->is_large ? TLB_LARGE : 0;
 	return finish_walk(cpu, want, rights, table->at + 8 * index, 8, entry, ret, &code) ==
 		WALK_DONE;
 }

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * recipe.h - flags that were not saved, and how they are had once more if somebody wants them.
+ *
+ * A block that ends by a call, a return or a jump to another page destroys the flags on the way, and hardly
+ * anybody reads them behind. Where they are what a comparison, a sum or the like has said of registers that are still
+ * there, the same is done once more by whoever does read them.
+ */
+#pragma once
+
+#include "vmm/soft/block.h"
+
+/* The flags behind the first `count` instructions; false: they cannot be had again. */
+bool recipe_find(const struct writing *w, uint32_t count, struct recipe *ret);
+
+/* Makes the flags; T1 and T2 are lost. */
+void recipe_write(struct writing *w, const struct recipe *recipe);
