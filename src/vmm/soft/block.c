@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-#include "vmm/soft/recipe.h"
-
 uint32_t block_site(struct writing *w, enum site_kind kind)
 {
 	struct native *native = w->native;
@@ -76,22 +74,12 @@ void block_need_flags(struct writing *w, uint32_t temp)
 	w->flags_in_host = true;
 }
 
-/* Nothing in the block is behind it. */
-static bool goes_away(const struct step *step)
-{
-	return step->effect.class == EFFECT_CALL || step->effect.class == EFFECT_RETURN ||
-		step->effect.class == EFFECT_JUMP_INDIRECT ||
-		step->effect.class == EFFECT_CALL_INDIRECT;
-}
-
 void block_begin_checks(struct writing *w)
 {
 	bool is_live = step_now(w)->live_in != 0;
-	bool is_lazy = is_live && !w->flags_in_cpu && goes_away(step_now(w)) &&
-		recipe_find(w, w->now, &w->recipe);
-	if (is_live && !w->flags_in_cpu && !is_lazy)
+	if (is_live && !w->flags_in_cpu)
 		block_save_flags(&w->to);
-	w->flags_in_cpu = w->flags_in_cpu || (is_live && !is_lazy);
+	w->flags_in_cpu = w->flags_in_cpu || is_live;
 	w->flags_in_host = !is_live;
 	w->retry = w->to.at;
 }

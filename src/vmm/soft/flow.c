@@ -193,6 +193,17 @@ static bool if_zero(struct writing *w)
 	return true;
 }
 
+/* As block_begin_checks() of an instruction that nothing in the block is behind. */
+static void begin_checks(struct writing *w)
+{
+	if (!step_now(w)->live_in || w->flags_in_cpu || !recipe_find(w, w->now, &w->recipe)) {
+		block_begin_checks(w);
+		return;
+	}
+	w->flags_in_host = false;
+	w->retry = w->to.at;
+}
+
 static void put_return_address(struct writing *w, const struct host_operand *slot)
 {
 	const struct step *step = step_now(w);
@@ -210,7 +221,7 @@ static bool call(struct writing *w)
 {
 	int64_t target = flow_target(step_now(w));
 	if (!group_covers(w))
-		block_begin_checks(w);
+		begin_checks(w);
 	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
 	put_return_address(w, &slot);
 	flow_link(w, w->now, target, step_now(w)->live_target);
@@ -288,7 +299,7 @@ static bool go_back(struct writing *w)
 	struct host_operand above = { .base = HOST_SP,
 		.index = HOST_NONE,
 		.disp = 8 + (insn->opcode == 0xc2 ? (int32_t)(uint16_t)insn->imm : 0) };
-	block_begin_checks(w);
+	begin_checks(w);
 	struct host_operand slot = group_stack(w, 0, ACCESS_READ);
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T1, &slot);
 	find_entry(w);
@@ -312,7 +323,7 @@ static void get_target(struct writing *w)
 
 static bool jump_indirect(struct writing *w)
 {
-	block_begin_checks(w);
+	begin_checks(w);
 	get_target(w);
 	find_entry(w);
 	jump_to_entry(w, 0);
@@ -323,7 +334,7 @@ static bool call_indirect(struct writing *w)
 {
 	struct host_operand code = entry_code(w);
 	w->has_two = step_now(w)->insn.is_memory;
-	block_begin_checks(w);
+	begin_checks(w);
 	get_target(w);
 	find_entry(w);
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T2, &code);
