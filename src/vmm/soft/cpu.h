@@ -252,6 +252,17 @@ struct native_jump {
 	const uint8_t *code;
 };
 
+/* For SYSCALL, SYSRET and IRET of translated code; see crossing.c. */
+struct crossing {
+	const struct native_jump
+		*entry; /* where LSTAR may stand; NULL: they are the interpreter's */
+	const struct native_jump *jumps;       /* of ring 0 with AC clear */
+	struct tlb *tlb;                       /* likewise */
+	uint64_t in_cs, in_ss, out_cs, out_ss; /* selector, attributes and limit */
+	uint64_t frame[5];                     /* of IRET */
+	uint32_t keep, keep_host;              /* what FMASK leaves of rflags_rest, of flags */
+};
+
 #define NOTICE_MAX   64
 #define IO_MAX       64
 #define BREAKPOINTS  4
@@ -370,7 +381,8 @@ struct cpu {
 	/* Hashes of pages and of large pages in each half that code was fetched from. */
 	uint64_t fetched[2][FETCH_BITS / 64], fetched_large[2];
 	uint64_t native_used[NATIVE_MODES][NATIVE_JUMPS / 64]; /* bits of entries that are in use */
-	struct native_jump native_jumps[NATIVE_MODES][NATIVE_JUMPS];
+	struct crossing crossing;
+	_Alignas(64) struct native_jump native_jumps[NATIVE_MODES][NATIVE_JUMPS];
 
 	struct walk_table walk_tables[WALK_TABLES];
 	struct fetch_entry fetch[2][FETCH_SIZE];

@@ -177,8 +177,7 @@ static void one_byte(const struct insn *insn, struct effect *effect)
 		set_modrm(effect, bytes, true, true, false);
 		break;
 	case 0x8c:
-		/* The low half is zero-extended in 64 bits alike. */
-		if ((insn->is_memory || insn->operand_bytes != 2) && (insn->modrm >> 3 & 7) < 6)
+		if ((insn->modrm >> 3 & 7) < 6)
 			effect->class = EFFECT_SELECTOR;
 		break;
 	case 0x8d:
@@ -235,6 +234,10 @@ static void one_byte(const struct insn *insn, struct effect *effect)
 		break;
 	case 0xc9:
 		effect->class = insn->operand_bytes == 8 ? EFFECT_LEAVE : EFFECT_OTHER;
+		break;
+	case 0xcf:
+		effect->class = insn->operand_bytes == 8 ? EFFECT_CROSSING : EFFECT_OTHER;
+		set_flags(effect, ALL, 0, 0);
 		break;
 	case 0xe3:
 		effect->class = insn->address_bytes == 8 ? EFFECT_IF_ZERO : EFFECT_OTHER;
@@ -330,6 +333,14 @@ static void two_byte(const struct insn *insn, struct effect *effect)
 			effect->class = insn->pp == PP_NONE ? EFFECT_ACCESS : EFFECT_OTHER;
 		else if (insn->modrm == 0xf8)
 			effect->class = insn->pp == PP_NONE ? EFFECT_SWAP_GS : EFFECT_OTHER;
+		else if (insn->modrm == 0xf9)
+			effect->class = EFFECT_TIME_STAMP;
+		break;
+	case 0x05:
+	case 0x07:
+		if (opcode == 0x05 || bytes == 8)
+			effect->class = EFFECT_CROSSING;
+		set_flags(effect, ALL, 0, 0);
 		break;
 	case 0x20:
 		effect->class = which == 2 || which == 3 ? EFFECT_CONTROL : EFFECT_OTHER;
@@ -353,6 +364,8 @@ static void two_byte(const struct insn *insn, struct effect *effect)
 	case 0xae: /* fences */
 		if (!insn->is_memory && which >= 5 && insn->pp == PP_NONE)
 			effect->class = EFFECT_PLAIN;
+		else if (!insn->is_memory && which < 4 && insn->pp == PP_F3)
+			effect->class = EFFECT_BASE;
 		break;
 	case 0xaf:
 		set_modrm(effect, bytes, true, true, false);

@@ -351,6 +351,49 @@ static bool call_indirect(struct writing *w)
 	return true;
 }
 
+/* See crossing.h. */
+static void jump_to_piece(struct writing *w, uint32_t piece)
+{
+	emit_store_imm_32(&w->to, AT(native_site), block_site(w, SITE_CALLOUT));
+	emit_set_target(emit_jump(&w->to), w->native->writable + piece);
+}
+
+static void get_frame(struct writing *w)
+{
+	struct host_operand word = { .base = HOST_T1, .index = HOST_NONE };
+	emit_move(&w->to, HOST_T1, HOST_SP);
+	block_access(w, 40, ACCESS_READ, false, true);
+	for (uint32_t i = 0; i < 5; i++) {
+		word.disp = 8 * (int32_t)i;
+		emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T2, &word);
+		emit_store(&w->to, AT(crossing.frame) + 8 * i, HOST_T2);
+	}
+}
+
+static bool cross(struct writing *w)
+{
+	const struct crossing_pieces *pieces = &w->native->pieces.crossing;
+	const struct step *step = step_now(w);
+	bool is_user = w->mode == NATIVE_USER, is_call = step->insn.opcode == 0x05;
+	if (is_call != is_user)
+		return false;
+	block_begin_checks(w);
+	if (is_call) {
+		struct host_operand next = { .base = HOST_T1,
+			.index = HOST_NONE,
+			.disp = step->offset + step->insn.length };
+		emit_load(&w->to, HOST_T1, AT(r) + 8 * R_CODE);
+		emit_lea(&w->to, HOST_T1, &next);
+		jump_to_piece(w, pieces->syscall);
+	} else if (step->insn.opcode == 0x07) {
+		jump_to_piece(w, pieces->sysret);
+	} else {
+		get_frame(w);
+		jump_to_piece(w, pieces->iret);
+	}
+	return true;
+}
+
 bool flow(struct writing *w)
 {
 	const struct step *step = step_now(w);
@@ -375,6 +418,8 @@ bool flow(struct writing *w)
 		return jump_indirect(w);
 	case EFFECT_CALL_INDIRECT:
 		return call_indirect(w);
+	case EFFECT_CROSSING:
+		return cross(w);
 	default:
 		return false;
 	}

@@ -509,6 +509,7 @@ bool generate(struct writing *w)
 	case EFFECT_PUSH_FLAGS:
 	case EFFECT_INTERRUPTS:
 	case EFFECT_SWAP_GS:
+	case EFFECT_BASE:
 	case EFFECT_TIME_STAMP:
 	case EFFECT_CONTROL:
 	case EFFECT_DIRECTION:
@@ -533,6 +534,7 @@ bool generate(struct writing *w)
 	case EFFECT_RETURN:
 	case EFFECT_JUMP_INDIRECT:
 	case EFFECT_CALL_INDIRECT:
+	case EFFECT_CROSSING:
 	default:
 		return false;
 	}

@@ -31,6 +31,16 @@ static bool selector(struct writing *w)
 		return true;
 	}
 	uint32_t host = host_register(insn->rm);
+	if (insn->operand_bytes == 2) {
+		block_op_cpu(w, EMIT_0F, 0xb7, HOST_T1, at); /* movzx */
+		EMIT(&w->to, 0x66);
+		if (host == HOST_NONE)
+			block_op_cpu(w, 0, 0x89, HOST_T1, AT(r) + 8 * insn->rm);
+		else
+			emit_op_reg(&w->to, 0, 0x8b, host, HOST_T1);
+		return true;
+	}
+	/* The low half is zero-extended in 64 bits alike. */
 	block_op_cpu(w, EMIT_0F, 0xb7, host == HOST_NONE ? HOST_T1 : host, at); /* movzx */
 	if (host == HOST_NONE)
 		emit_store(&w->to, AT(r) + 8 * insn->rm, HOST_T1);
@@ -111,6 +121,42 @@ static bool swap_gs(struct writing *w)
 	return true;
 }
 
+static bool segment_base(struct writing *w)
+{
+	const struct insn *insn = &step_now(w)->insn;
+	struct emitter *to = &w->to;
+	uint32_t which = insn->modrm >> 3 & 3, segment = which & 1 ? CPU_GS : CPU_FS;
+	size_t in_segment = AT(segments) + segment * sizeof(struct cpu_segment) +
+		offsetof(struct cpu_segment, base);
+	block_begin_checks(w);
+	block_op_cpu(w, 0, 0xf7, 0, AT(cr4)); /* test */
+	emit_32(to, CR4_FSGSBASE);
+	block_callout_if(w, 4);
+	if (which < 2) {
+		if (insn->w)
+			emit_load(to, HOST_T1, in_segment);
+		else
+			emit_load_32(to, HOST_T1, in_segment);
+		block_set(w, insn->rm, HOST_T1);
+		return true;
+	}
+	block_get(w, HOST_T1, insn->rm);
+	if (insn->w) {
+		emit_op_reg(to, EMIT_WIDE, 0x8b, HOST_T2, HOST_T1);
+		emit_op_reg(to, EMIT_WIDE, 0xc1, 4, HOST_T2); /* shl */
+		EMIT(to, 16);
+		emit_op_reg(to, EMIT_WIDE, 0xc1, 7, HOST_T2); /* sar */
+		EMIT(to, 16);
+		emit_op_reg(to, EMIT_WIDE, 0x3b, HOST_T1, HOST_T2); /* cmp */
+		block_callout_if(w, 5);
+	} else {
+		emit_op_reg(to, 0, 0x8b, HOST_T1, HOST_T1);
+	}
+	emit_store(to, in_segment, HOST_T1);
+	emit_store(to, AT(base) + 8 * segment, HOST_T1);
+	return true;
+}
+
 static bool time_stamp(struct writing *w)
 {
 	struct emitter *to = &w->to;
@@ -125,6 +171,8 @@ static bool time_stamp(struct writing *w)
 	EMIT(to, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0); /* rdtsc; shl rdx; or rax */
 	block_op_cpu(w, EMIT_WIDE, 0x03, HOST_RAX, AT(tsc_offset));
 	EMIT(to, 0x48, 0x89, 0xc2, 0x48, 0xc1, 0xea, 32, 0x89, 0xc0); /* mov rdx; shr; mov eax */
+	if (step_now(w)->insn.opcode == 0x01)                         /* RDTSCP */
+		emit_load_32(to, HOST_RCX, AT(tsc_aux));
 	return true;
 }
 
@@ -160,6 +208,8 @@ bool generate_system(struct writing *w)
 		return interrupts(w);
 	case EFFECT_SWAP_GS:
 		return swap_gs(w);
+	case EFFECT_BASE:
+		return segment_base(w);
 	case EFFECT_TIME_STAMP:
 		return time_stamp(w);
 	case EFFECT_DIRECTION:

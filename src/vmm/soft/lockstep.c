@@ -35,7 +35,9 @@ struct state {
 	uint16_t flags;
 	uint32_t rflags_rest, mxcsr;
 	struct tlb *tlb;
-	uint64_t gs_base, kernel_gs_base;
+	struct cpu_segment segments[8];
+	uint64_t kernel_gs_base;
+	uint8_t cpl;
 	uint8_t vector[16][VECTOR_BYTES];
 	uint8_t fx[512];
 };
@@ -55,7 +57,8 @@ static void take(const struct cpu *cpu, struct state *to)
 	to->rflags_rest = cpu->rflags_rest;
 	to->mxcsr = cpu->mxcsr;
 	to->tlb = cpu->tlb;
-	to->gs_base = cpu->base[CPU_GS];
+	memcpy(to->segments, cpu->segments, sizeof(to->segments));
+	to->cpl = cpu->cpl;
 	to->kernel_gs_base = cpu->kernel_gs_base;
 }
 
@@ -69,7 +72,11 @@ static void put(struct cpu *cpu, const struct state *from)
 	cpu->rflags_rest = from->rflags_rest;
 	cpu->mxcsr = from->mxcsr;
 	cpu->tlb = from->tlb;
-	cpu->base[CPU_GS] = cpu->segments[CPU_GS].base = from->gs_base;
+	memcpy(cpu->segments, from->segments, sizeof(cpu->segments));
+	cpu->base[CPU_FS] = cpu->segments[CPU_FS].base;
+	cpu->base[CPU_GS] = cpu->segments[CPU_GS].base;
+	cpu->cpl = from->cpl;
+	cpu->generation++;
 	cpu->kernel_gs_base = from->kernel_gs_base;
 }
 
@@ -255,7 +262,9 @@ static const char *compare(
 		return "a flag";
 	if (a->rflags_rest != b->rflags_rest || a->tlb != b->tlb)
 		return "EFLAGS";
-	if (a->gs_base != b->gs_base || a->kernel_gs_base != b->kernel_gs_base)
+	if (a->cpl != b->cpl || memcmp(a->segments, b->segments, sizeof(a->segments)) != 0)
+		return "a segment";
+	if (a->kernel_gs_base != b->kernel_gs_base)
 		return "GS";
 	if (memcmp(a->vector, b->vector, sizeof(a->vector)) != 0 || a->mxcsr != b->mxcsr)
 		return "a vector";

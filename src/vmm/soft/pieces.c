@@ -143,4 +143,5 @@ void pieces_write(
 		pieces->miss[kind][1] = (uint32_t)(to->at - base);
 		write_miss(to, leave, entries + offsetof(struct tlb_entry, write));
 	}
+	crossing_write(&pieces->crossing, to, base, leave);
 }

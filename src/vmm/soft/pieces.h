@@ -4,8 +4,7 @@
  */
 #pragma once
 
-#include "vmm/soft/cpu.h"
-#include "vmm/soft/emit.h"
+#include "vmm/soft/crossing.h"
 
 /* Where they are; offsets. */
 struct pieces {
@@ -13,6 +12,7 @@ struct pieces {
 	uint32_t leave;
 	uint32_t arrive;             /* leaves with site 0: rip is known already */
 	uint32_t miss[TLB_KINDS][2]; /* of a read, of a write */
+	struct crossing_pieces crossing;
 };
 
 /* Writes them; `base` is where the memory is written, `executable` where it runs. */

@@ -9,6 +9,7 @@
 
 #include "vmm/soft/apic.h"
 #include "vmm/soft/cpuid.h"
+#include "vmm/soft/crossing.h"
 #include "vmm/soft/fpu.h"
 #include "vmm/soft/memory.h"
 #include "vmm/soft/shared.h"
@@ -148,6 +149,7 @@ int saved_to(struct cpu *cpu, const struct cpu_state *state)
 	lapic_load(cpu, state);
 	tlb_flush(cpu, true);
 	cpu_update_mode(cpu);
+	crossing_update(cpu);
 	cpu_call(cpu, ATTENTION_IRQ | ATTENTION_NMI | ATTENTION_STEP);
 	return 0;
 }

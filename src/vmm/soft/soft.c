@@ -148,8 +148,10 @@ static int take_interrupt(struct cpu *cpu)
 
 static void look_for_interrupts(struct cpu *cpu)
 {
-	if (cpu->shadow || cpu->event_is_pending || cpu->activity > CPU_HALTED)
+	if (cpu->shadow || cpu->event_is_pending || cpu->activity > CPU_HALTED) {
+		cpu->irq_waits = true; /* for all that is known */
 		return;
+	}
 	if (atomic_load(&cpu->nmi_pending) && !cpu->nmi_blocked) {
 		atomic_fetch_sub(&cpu->nmi_pending, 1);
 		cpu->activity = CPU_ACTIVE;
@@ -228,13 +230,14 @@ static void step(struct cpu *cpu)
 	cpu->rflags_rest &= ~FLAG_RF;
 	cpu->trap_is_new = false;
 	cpu->io_next = 0;
+	/* Before, for it may leave in its midst. */
+	if (had_shadow)
+		cpu_call(cpu, ATTENTION_IRQ | ATTENTION_NMI);
 	const struct op *next = op->run(cpu, op);
 	io_commit(cpu);
 	cpu->link = NULL;
 	if (next)
 		cpu->rip = (cpu->r[R_CODE] + next->offset) & rip_mask(cpu);
-	if (had_shadow)
-		cpu_call(cpu, ATTENTION_IRQ | ATTENTION_NMI);
 	if (traps && !cpu->event_is_pending && !cpu->shadow_is_ss && !cpu->trap_is_new)
 		cpu->trap_dr6 |= DR6_STEP;
 	cpu->trap_is_new = false;

@@ -6,6 +6,7 @@
 
 #include "vmm/soft/apic.h"
 #include "vmm/soft/cpuid.h"
+#include "vmm/soft/crossing.h"
 #include "vmm/soft/msr.h"
 #include "vmm/soft/segment.h"
 #include "vmm/soft/task.h"
@@ -47,6 +48,7 @@ static void write_cr0(struct cpu *cpu, const struct op *op, uint64_t value)
 	if (changed & (CR0_PG | CR0_WP | CR0_PE))
 		tlb_flush(cpu, true);
 	cpu_update_mode(cpu);
+	crossing_update(cpu);
 }
 
 static void write_cr3(struct cpu *cpu, const struct op *op, uint64_t value)
@@ -78,6 +80,7 @@ static void write_cr4(struct cpu *cpu, const struct op *op, uint64_t value)
 	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_SMAP))
 		tlb_flush(cpu, true);
 	cpu_update_mode(cpu);
+	crossing_update(cpu);
 }
 
 HANDLER(mov_from_cr)
@@ -229,6 +232,7 @@ HANDLER(wrmsr)
 	uint64_t value = (uint64_t)(uint32_t)cpu->r[CPU_RDX] << 32 | (uint32_t)cpu->r[CPU_RAX];
 	if (!msr_write(cpu, (uint32_t)cpu->r[CPU_RCX], value))
 		fault_gp(cpu, op);
+	crossing_update(cpu);
 	return op_end(cpu, op);
 }
 

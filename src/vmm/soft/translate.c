@@ -28,6 +28,7 @@ static bool ends(const struct step *step)
 	case EFFECT_RETURN:
 	case EFFECT_JUMP_INDIRECT:
 	case EFFECT_CALL_INDIRECT:
+	case EFFECT_CROSSING:
 		return true;
 	default:
 		return false;
