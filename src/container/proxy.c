@@ -167,7 +167,8 @@ static int watch(struct stream *stream)
 			wanted |= EPOLLIN;
 		if (stream->from[!i].length || (stream->is_connecting && i == 1))
 			wanted |= EPOLLOUT;
-		if (wanted != stream->events[i] && source_set_events(stream->source[i], wanted) < 0)
+		if (wanted != stream->events[i] && stream->source[i] &&
+			source_set_events(stream->source[i], wanted) < 0)
 			return -1;
 		stream->events[i] = wanted;
 	}
@@ -199,13 +200,26 @@ static int go_on(struct stream *stream)
 	return is_over(stream) ? -1 : watch(stream);
 }
 
+/* A side that is gone says so without end. What it sent is delivered yet, what was for it is not. */
+static int leave(struct stream *stream, int side)
+{
+	struct rest *rest = &stream->from[!side];
+	source_free(TAKE_PTR(stream->source[side]));
+	free(rest->bytes);
+	*rest = (struct rest){ .is_over = true };
+	return is_over(stream) ? -1 : watch(stream);
+}
+
 static void on_stream(void *data, int fd, uint32_t events)
 {
 	struct stream *stream = data;
-	(void)fd;
+	int side = fd == stream->fd[1];
 	/* Both directions are gone at once. */
 	bool is_broken = (events & EPOLLERR) && !stream->is_connecting;
-	if (is_broken || go_on(stream) < 0)
+	int r = is_broken ? -1 : go_on(stream);
+	if (r == 0 && (events & EPOLLHUP) && !stream->is_connecting && stream->from[side].is_over)
+		r = leave(stream, side);
+	if (r < 0)
 		drop(stream);
 }
 

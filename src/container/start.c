@@ -466,8 +466,10 @@ static int raise_child(struct container *c, const struct start_options *options,
 	if (r < 0)
 		return r;
 	pid_t pid = process_clone(flags | CLONE_FILES, group, &pidfd);
-	if (own_pids >= 0 && pid != 0 && setns(own_pids, CLONE_NEWPID) < 0)
-		return error_errno(e, "come back to our pid namespace");
+	if (own_pids >= 0 && pid != 0 && setns(own_pids, CLONE_NEWPID) < 0) {
+		int failure = error_errno(e, "come back to our pid namespace");
+		return pid > 0 ? first_failure(failure, shared, pidfd, e) : failure;
+	}
 	if (pid < 0)
 		return error_code(e, pid, "make the namespaces");
 	if (pid == 0) {

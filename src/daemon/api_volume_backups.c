@@ -27,7 +27,8 @@
 
 static char *backup_path(const struct volume_ref *ref, const char *name)
 {
-	return alloc_printf("backups/%s/%s/%s/%s", ref->project, ref->pool, ref->name, name);
+	cleanup(free) char *dir = volume_backups_place(ref);
+	return alloc_printf("%s/%s", dir, name);
 }
 
 static json_t *shown(const char *name, const json_t *backup)

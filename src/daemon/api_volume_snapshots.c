@@ -212,7 +212,7 @@ static int rename_snapshot(struct service *service, struct request *request, str
 	if (r == 0)
 		r = name_check("name", name, e);
 	if (r == 0)
-		r = storage_volume_rename(service->storage, &ref, name, e);
+		r = storage_volume_rename(service->storage, &ref, name, NULL, NULL, e);
 	if (r < 0)
 		return r;
 	volume_tell(service, "storage-volume-snapshot-renamed", &ref);

@@ -235,7 +235,7 @@ static int rename_volume(struct service *service, struct request *request, struc
 	if (r == 0)
 		r = refuse_used(service, &ref, e);
 	if (r == 0)
-		r = storage_volume_rename(service->storage, &ref, name, e);
+		r = storage_volume_rename(service->storage, &ref, name, NULL, NULL, e);
 	if (r < 0)
 		return r;
 	cleanup(free) char *old_backups = volume_backups_place(&ref);

@@ -21,6 +21,7 @@
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
 #include "daemon/remove.h"
+#include "daemon/rename.h"
 #include "daemon/snapshots.h"
 #include "daemon/supervisor.h"
 #include "host/cgroup_usage.h"
@@ -224,6 +225,7 @@ int fleet_start(struct service *service, struct error *e)
 	lifecycle_set_remove(service, instance_remove_ended);
 	service->instances->expiry = loop_add_timer(service->loop, expire, service);
 	timer_set_after(service->instances->expiry, EXPIRE_NS);
+	instances_rename_mend(service);
 	adopt_all(service);
 	return 0;
 }

@@ -225,6 +225,7 @@ static const char *kept_text(struct instance *instance)
 	if (!json_object_get(object, "last_used_at"))
 		json_set_text(object, "last_used_at", "1970-01-01T00:00:00Z");
 	json_object_del(object, "half_made");
+	json_object_del(object, "renamed_from");
 	json_object_del(object, "templates");
 	instance->text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
 	json_decref(object);

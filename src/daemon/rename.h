@@ -6,4 +6,6 @@
 
 #include "daemon/instances.h"
 
+/* What a killed daemon left without its new name gets it. Before anything starts. */
+void instances_rename_mend(struct service *service);
 int instance_rename(struct instance *instance, const char *name, struct error *e) must_use;

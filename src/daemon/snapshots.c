@@ -340,7 +340,7 @@ int snapshot_create(struct instance *instance, const char *name, const char *exp
 	r = storage_volume_copy(instance->service->storage, &from, &to, 0, created, work, e);
 	if (r < 0) {
 		struct error error = {};
-		free(*ret);
+		free(TAKE_PTR(*ret));
 		instance_release(instance);
 		if (work->is_paused && lifecycle_thaw(instance, &error) < 0)
 			log_error("not unfrozen instance=%s: %s", instance->name, error.text);
@@ -409,7 +409,7 @@ int snapshot_rename(
 	if (r < 0)
 		return r;
 	instance_volume(instance, name, &ref);
-	r = storage_volume_rename(instance->service->storage, &ref, new_name, e);
+	r = storage_volume_rename(instance->service->storage, &ref, new_name, NULL, NULL, e);
 	if (r == 0) {
 		cleanup(free) char *from = alloc_printf("%s/%s", instance->name, name);
 		cleanup(free) char *to = alloc_printf("%s/%s", instance->name, new_name);

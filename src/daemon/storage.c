@@ -353,18 +353,14 @@ static int rename_snapshot(struct storage *storage, struct storage_pool *pool,
 	return volume_record_put(storage, ref, record, e);
 }
 
-static int rename_volume(struct storage *storage, struct storage_pool *pool,
-	const struct volume_ref *ref, const char *name, struct error *e)
+/* The volume and its snapshots, or neither. */
+static int rename_places(struct storage_pool *pool, const struct volume_ref *ref,
+	const struct volume_ref *to, struct error *e)
 {
-	struct volume_ref to = *ref;
-	to.name = name;
-	if (volume_record(storage, &to))
-		return error_set(
-			e, -EEXIST, "the volume \"%s\" exists in the pool \"%s\"", name, ref->pool);
 	cleanup(free) char *from_place = volume_place(ref);
-	cleanup(free) char *to_place = volume_place(&to);
+	cleanup(free) char *to_place = volume_place(to);
 	cleanup(free) char *from_snapshots = volume_snapshots_place(ref);
-	cleanup(free) char *to_snapshots = volume_snapshots_place(&to);
+	cleanup(free) char *to_snapshots = volume_snapshots_place(to);
 	int r = pool->pool->driver->rename(pool->pool, from_place, to_place, e);
 	if (r < 0)
 		return r;
@@ -372,15 +368,83 @@ static int rename_volume(struct storage *storage, struct storage_pool *pool,
 	if (renameat(dir, from_snapshots, dir, to_snapshots) < 0 && errno != ENOENT) {
 		r = error_errno(e, "rename the snapshots of the volume %s", ref->name);
 		(void)!pool->pool->driver->rename(pool->pool, to_place, from_place, NULL);
-		return r;
 	}
-	json_t *record = json_incref(volume_record(storage, ref));
-	r = volume_record_put(storage, &to, record, e);
-	return r < 0 ? r : volume_record_remove(storage, ref, e);
+	return r;
 }
 
-int storage_volume_rename(
-	struct storage *storage, const struct volume_ref *ref, const char *name, struct error *e)
+/* All records at once. */
+static int rename_records(struct storage *storage, const struct volume_ref *ref,
+	const struct volume_ref *to, storage_more *more, void *data, struct error *e)
+{
+	json_t *record = json_copy(volume_record(storage, ref));
+	struct store *store = storage->service->store;
+	json_object_del(record, RENAMING);
+	int r = store_begin(store, e);
+	if (r < 0) {
+		json_decref(record);
+		return r;
+	}
+	r = volume_record_put(storage, to, record, e);
+	if (r == 0)
+		r = volume_record_remove(storage, ref, e);
+	if (r == 0 && more)
+		r = more(data, e);
+	if (r == 0)
+		r = store_commit(store, e);
+	if (r < 0)
+		store_rollback(store);
+	return r;
+}
+
+/*
+ * First it is noted what is about to happen: a daemon that is killed before all records are written finds the volume
+ * under its new name, and gives it the old one again.
+ */
+static int rename_volume(struct storage *storage, struct storage_pool *pool,
+	const struct volume_ref *ref, const char *name, storage_more *more, void *data,
+	struct error *e)
+{
+	struct volume_ref to = *ref;
+	to.name = name;
+	if (volume_record(storage, &to))
+		return error_set(
+			e, -EEXIST, "the volume \"%s\" exists in the pool \"%s\"", name, ref->pool);
+	json_t *record = volume_record(storage, ref);
+	cleanup(json_decref) json_t *kept = json_copy(record);
+	json_set_text(record, RENAMING, name);
+	int r = volume_record_put(storage, ref, record, e);
+	if (r == 0)
+		r = rename_places(pool, ref, &to, e);
+	if (r == 0) {
+		r = rename_records(storage, ref, &to, more, data, e);
+		if (r < 0)
+			storage_rename_mend(storage, pool, ref, name);
+	}
+	if (r < 0) {
+		struct error again = {};
+		(void)!volume_record_remove(storage, &to, NULL);
+		if (volume_record_put(storage, ref, json_incref(kept), &again) < 0)
+			log_error("volume record stays pool=%s volume=%s: %s", ref->pool, ref->name,
+				again.text);
+	}
+	return r;
+}
+
+void storage_rename_mend(struct storage *storage, struct storage_pool *pool,
+	const struct volume_ref *ref, const char *name)
+{
+	struct volume_ref to = *ref;
+	struct error e = {};
+	(void)storage;
+	to.name = name;
+	int r = rename_places(pool, &to, ref, &e);
+	/* It had not begun, or the snapshots are named back already. */
+	if (r < 0 && r != -ENOENT && r != -EEXIST)
+		log_error("volume keeps a new name pool=%s volume=%s: %s", ref->pool, name, e.text);
+}
+
+int storage_volume_rename(struct storage *storage, const struct volume_ref *ref, const char *name,
+	storage_more *more, void *data, struct error *e)
 {
 	json_t *record;
 	struct storage_pool *pool;
@@ -390,7 +454,7 @@ int storage_volume_rename(
 	if (r < 0)
 		return r;
 	return ref->snapshot ? rename_snapshot(storage, pool, ref, name, e)
-			     : rename_volume(storage, pool, ref, name, e);
+			     : rename_volume(storage, pool, ref, name, more, data, e);
 }
 
 static void end_of_resize(struct volume_work *work, int code)

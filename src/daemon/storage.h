@@ -79,8 +79,9 @@ int storage_volume_rebuild(struct storage *storage, const struct volume_ref *ref
 	struct error *e) must_use;
 
 /* Renames a volume with its snapshots, or a snapshot. At once. */
+typedef int storage_more(void *data, struct error *e);
 int storage_volume_rename(struct storage *storage, const struct volume_ref *ref, const char *name,
-	struct error *e) must_use;
+	storage_more *more, void *data, struct error *e) must_use;
 
 /* Changes the limit, also while an instance uses it. */
 int storage_volume_resize(struct storage *storage, const struct volume_ref *ref,

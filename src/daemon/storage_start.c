@@ -131,6 +131,23 @@ static void mend_snapshots(struct storage *storage, const struct volume_ref *ref
 	}
 }
 
+/* Where the archives of volumes were first, an instance of the pool's name has its own. */
+static void move_backups(
+	struct storage *storage, const struct volume_ref *ref, const json_t *record)
+{
+	int dir = storage->service->dir;
+	cleanup(free) char *old =
+		alloc_printf("backups/%s/%s/%s", ref->project, ref->pool, ref->name);
+	cleanup(free) char *place = volume_backups_place(ref);
+	cleanup(free) char *parent = alloc_text_n(place, (size_t)(strrchr(place, '/') - place));
+	if (json_object_size(json_object_get(record, "backups")) == 0 ||
+		faccessat(dir, place, F_OK, 0) == 0)
+		return;
+	if (file_make_dirs(dir, parent, 0700) < 0 ||
+		(renameat(dir, old, dir, place) < 0 && errno != ENOENT))
+		log_error("archives stay at %s", old);
+}
+
 /* Made or removed half-way: goes. Replaced half-way: the old content stays, or the new one gets its name. */
 static void mend_volume(void *data, const struct volume_ref *ref, json_t *record)
 {
@@ -142,7 +159,15 @@ static void mend_volume(void *data, const struct volume_ref *ref, json_t *record
 		remove_again(storage, ref);
 		return;
 	}
+	const char *name = json_text(record, RENAMING);
 	struct error e = {};
+	if (name) {
+		storage_rename_mend(storage, pool, ref, name);
+		json_object_del(record, RENAMING);
+		if (volume_record_put(storage, ref, record, &e) < 0)
+			log_error("volume pool=%s name=%s: %s", ref->pool, ref->name, e.text);
+	}
+	move_backups(storage, ref, record);
 	if (storage_replace_mend(storage, pool, ref, record, &e) < 0)
 		log_error("volume pool=%s name=%s: %s", ref->pool, ref->name, e.text);
 	mend_snapshots(storage, ref, record);

@@ -56,7 +56,8 @@ char *volume_snapshots_place(const struct volume_ref *ref)
 
 char *volume_backups_place(const struct volume_ref *ref)
 {
-	return alloc_printf("backups/%s/%s/%s", ref->project, ref->pool, ref->name);
+	/* No instance has such a name, whose archives are in backups/PROJECT/INSTANCE. */
+	return alloc_printf("backups/%s/.volumes/%s/%s", ref->project, ref->pool, ref->name);
 }
 
 char *volume_url(const struct volume_ref *ref)

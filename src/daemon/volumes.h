@@ -31,6 +31,12 @@ struct storage {
 };
 
 /* -ENOENT with a sentence; -EIO if it could not be opened. */
+/* In a volume's record: the name that it is about to get. */
+#define RENAMING "renaming"
+/* After a rename that came to nothing: gives the volume its old name again, that of `ref`. */
+void storage_rename_mend(struct storage *storage, struct storage_pool *pool,
+	const struct volume_ref *ref, const char *name);
+
 int pool_find(struct storage *storage, const char *name, struct storage_pool **ret,
 	struct error *e) must_use;
 char *pool_home(const struct storage *storage, const char *name) must_use;

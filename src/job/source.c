@@ -23,23 +23,30 @@ static int open_for_reading(int mount, const char *path, struct error *e)
 static int mount_volume(const json_t *volume, bool is_read_only, int *ret, struct error *e)
 {
 	const char *path = json_string_value(json_object_get(volume, "path"));
-	const char *type = json_string_value(json_object_get(volume, "type"));
-	if (!path || !type)
+	const char *stands = json_string_value(json_object_get(volume, "type"));
+	if (!path || !stands)
 		return error_set(e, -EINVAL, "volume: it has no path or type");
-	if (text_equal(type, "directory"))
+	if (text_equal(stands, "directory"))
 		return mount_clone(AT_FDCWD, path, false, ret, e);
 	const char *file_system = json_string_value(json_object_get(volume, "fs"));
-	cleanup(close) int file =
-		open(path, (is_read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_CLOEXEC);
+	/* To read it as well: its journal may have to be replayed, and a device of a file that can't be written can't. */
+	cleanup(close) int file = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (file < 0)
 		return error_errno(e, "open %s", path);
 	cleanup(loopdev_close) struct loopdev device = { .fd = -1 };
 	int r = loopdev_attach(file, path, false, false, &device, e);
 	if (r < 0)
 		return r;
-	const struct mount_option options[] = { { "source", device.path }, {} };
-	return mount_new(file_system ? file_system : "ext4", options,
-		MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID, ret, e);
+	const char *type = file_system ? file_system : "ext4";
+	const uint64_t attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID;
+	struct mount_option options[] = { { "source", device.path }, { "ro", NULL }, {} };
+	r = is_read_only ? mount_new(type, options, attributes, ret, e) : -EBUSY;
+	if (r != -EBUSY)
+		return r;
+	/* Who uses it writes to it: a file system is one or the other for all. */
+	options[1].key = "rw";
+	return mount_new(
+		type, options, attributes | (is_read_only ? MOUNT_ATTR_RDONLY : 0), ret, e);
 }
 
 int source_open_volume(const json_t *volume, bool is_read_only, struct error *e)

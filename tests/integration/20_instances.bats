@@ -72,8 +72,12 @@ teardown() {
 }
 
 @test "each step from stopped to deleted is an event" {
-	(cd / && timeout 20 lxc monitor --type lifecycle --format json >"$BERTH_BASE/events" 3>&- &)
-	sleep 0.3
+	cd / && timeout 120 lxc monitor --type lifecycle --format json >"$BERTH_BASE/events" 3>&- &
+	listens() {
+		api PATCH /1.0/profiles/plain '{"description":"heard"}' >/dev/null
+		[ -s "$BERTH_BASE/events" ]
+	}
+	eventually 20 listens
 	made c1 '"start":true'
 	api_wait PUT /1.0/instances/c1/state '{"action":"freeze"}'
 	api_wait PUT /1.0/instances/c1/state '{"action":"unfreeze"}'
@@ -83,6 +87,7 @@ teardown() {
 	for action in created started paused resumed stopped deleted; do
 		grep -q "instance-$action" "$BERTH_BASE/events"
 	done
+	kill $!
 }
 
 @test "state: usage, pid, processes; null while it is stopped" {

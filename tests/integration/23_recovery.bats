@@ -165,6 +165,31 @@ clean() {
 	done
 }
 
+@test "a daemon killed while it gives a new name leaves one of both, with all that belongs to it" {
+	made old
+	echo kept >"$BERTH_BASE/kept"
+	api POST '/1.0/instances/old/files?path=/root/kept' '' --data-binary "@$BERTH_BASE/kept" >/dev/null
+	api_wait POST /1.0/instances/old/snapshots '{"name":"s"}'
+	api_wait POST /1.0/instances/old/backups '{"name":"b"}'
+	name=old
+	for delay in 0 0.001 0.002 0.003 0.005 0.008; do
+		[ "$name" = old ] && other=new || other=old
+		api POST "/1.0/instances/$name" "{\"name\":\"$other\"}" >/dev/null 2>&1 &
+		asked=$!
+		sleep "$delay"
+		berthd_end KILL
+		wait "$asked" || true
+		berthd_run --test-hooks
+		[ "$(api GET /1.0/instances | json '.metadata | map(select(endswith("/old") or endswith("/new"))) | length')" = 1 ]
+		[ "$(api_status GET /1.0/instances/new)" = 200 ] && name=new || name=old
+		[ "$(api GET "/1.0/instances/$name/files?path=/root/kept")" = kept ]
+		[ "$(api GET "/1.0/instances/$name/snapshots" | json '.metadata | length')" = 1 ]
+		[ "$(api_status GET "/1.0/instances/$name/backups/b/export")" = 200 ]
+	done
+	[ "$(api GET "/1.0/instances/$name" | json .metadata.renamed_from)" = null ]
+	api_wait DELETE "/1.0/instances/$name"
+}
+
 @test "a cgroup that a killed daemon had not written down yet goes at its next start" {
 	berthd_end KILL
 	mkdir -p "$(find /sys/fs/cgroup -maxdepth 2 -type d -name unified -o -maxdepth 2 -type d -name pids | head -n 1)/berth-$BERTH_ID/default_stray"

@@ -215,6 +215,22 @@ inside() { lxc exec c1 -- "$@"; }
 	[ ! -e "$BERTH_BASE/s.sock" ]
 }
 
+@test "a client that is gone costs a proxy nothing, whatever the server does" {
+	lxc exec c1 -- sh -c 'busybox nc -ll -p 5003 -e sleep 20 >/dev/null 2>&1 &'
+	lxc config device add c1 s proxy listen=unix:"$BERTH_BASE/s.sock" connect=tcp:127.0.0.1:5003
+	eventually 5 test -S "$BERTH_BASE/s.sock"
+	python3 -c 'import socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b"x")
+time.sleep(0.3)' "$BERTH_BASE/s.sock"
+	sleep 1
+	for pid in $(pgrep -f "berth-container proxy"); do
+		[ "$(awk '{ print $14 + $15 }' "/proc/$pid/stat")" -lt 40 ]
+	done
+	lxc config device remove c1 s
+}
+
 @test "an instance whose proxy can't listen does not start, and nothing is left of it" {
 	nsenter --net="/run/netns/$BERTH_NETNS" socat TCP-LISTEN:7005,bind=127.0.0.1 PIPE 3>&- &
 	pid=$!

@@ -90,10 +90,10 @@ content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
 	[ "$status" -eq 0 ]
 	[ "$(inside cat "$(content back)/file")" = kept ]
 	api_wait POST /1.0/storage-pools/default/volumes/custom/b/backups '{"name":"stays"}' >/dev/null
-	[ -s "$BERTH_DIR/backups/default/default/b/stays" ]
+	[ -s "$BERTH_DIR/backups/default/.volumes/default/b/stays" ]
 	lxc storage volume delete default back
 	lxc storage volume delete default b
-	[ ! -e "$BERTH_DIR/backups/default/default/b" ]
+	[ ! -e "$BERTH_DIR/backups/default/.volumes/default/b" ]
 }
 
 @test "a volume of bytes is made, shown, copied, kept and brought back, and is no directory of a container" {
@@ -225,6 +225,15 @@ content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
 	[ "$(lxc exec c1 -- stat -c %s /w/f)" -gt 19000000 ]
 }
 
+@test "an instance may have the name of a pool: their archives are kept apart" {
+	lxc init box default -p plain
+	api_wait POST /1.0/instances/default/backups '{"name":"b"}'
+	api_wait POST /1.0/storage-pools/default/volumes/custom/w/backups '{"name":"of-w"}'
+	lxc delete default
+	[ "$(api_status GET /1.0/storage-pools/default/volumes/custom/w/backups/of-w/export)" = 200 ]
+	api_wait DELETE /1.0/storage-pools/default/volumes/custom/w/backups/of-w
+}
+
 @test "a volume that is full goes to another pool, and an instance that is full into a backup and back" {
 	lxc storage create more btrfs size=300MiB
 	lxc storage volume copy default/w more/w
@@ -248,4 +257,27 @@ content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
 	lxc start c1
 	[ "$(lxc exec c1 -- busybox md5sum /full)" = "$sum" ]
 	lxc delete -f c1
+}
+
+@test "in a pool of images instances are exported, published and copied elsewhere, running or not" {
+	lxc storage create images loop
+	lxc launch box l1 -p plain -s images
+	lxc exec l1 -- sh -c 'echo kept >/kept; sync'
+	lxc storage volume create images v size=16MiB
+	lxc storage volume attach images v l1 /v
+	lxc exec l1 -- sh -c 'echo kept >/v/kept; sync'
+	lxc export l1 "$BERTH_BASE/l1.tar.gz"
+	tar -xOzf "$BERTH_BASE/l1.tar.gz" backup/container/rootfs/kept | grep -x kept
+	lxc storage volume copy images/v default/v
+	[ "$(inside cat "$(content v)/kept")" = kept ]
+	lxc stop -f l1
+	lxc publish l1 --alias of-images
+	lxc copy l1 l2 -s default
+	lxc start l2
+	[ "$(lxc exec l2 -- cat /kept)" = kept ]
+	lxc delete -f l1 l2
+	lxc image delete of-images
+	lxc storage volume delete images v
+	lxc storage volume delete default v
+	lxc storage delete images
 }
