@@ -186,7 +186,8 @@ static void enter_ring(const struct piece *p, uint8_t ring)
 	else
 		emit_load(p->to, HOST_T1, AT(crossing.tlb));
 	emit_store(p->to, AT(tlb), HOST_T1);
-	in_cpu(p, 0, 0xff, 4, AT(native_code)); /* jmp [] */
+	emit_op_reg(p->to, 0, 0x31, HOST_T1, HOST_T1); /* xor: the flags are saved, see recipe.h */
+	in_cpu(p, 0, 0xff, 4, AT(native_code));        /* jmp [] */
 }
 
 /* T1 is the return address. */
