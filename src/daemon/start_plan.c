@@ -35,9 +35,10 @@ static int check_kernel(const char *value, struct error *e)
 
 static int check_engine(const char *value, struct error *e)
 {
-	if (text_equal(value, "auto") || text_equal(value, "kvm") || text_equal(value, "soft"))
+	if (text_equal(value, "auto") || text_equal(value, "kvm") || text_equal(value, "soft") ||
+		text_equal(value, "process"))
 		return 0;
-	return error_set(e, -EINVAL, "\"%.80s\" is none of auto, kvm, soft", value);
+	return error_set(e, -EINVAL, "\"%.80s\" is none of auto, kvm, soft, process", value);
 }
 
 void start_plan_keys(struct service *service)

@@ -244,7 +244,7 @@ json_t *machine_document(const struct machine_kind *machine, const struct kind_i
 		json_object_set_new(document, "uid", json_integer(input->idmap_base));
 	if (input->restore)
 		json_object_set_new(document, "restore", json_string(input->restore));
-	if (input->engine)
+	if (input->engine && !text_equal(input->engine, "process")) /* that is unikernels' only */
 		json_object_set_new(document, "engine", json_string(input->engine));
 	return document;
 }

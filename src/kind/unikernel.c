@@ -161,6 +161,11 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 {
 	const struct spec *spec = input->spec;
 	const struct disk_device *root = devices_root(&spec->devices);
+	/* In a locked process, unless the wall shall be a machine's. */
+	if (text_equal(input->engine ?: "", "kvm") && (spec->is_stateful || input->restore))
+		return error_set(e, -EINVAL,
+			"berth.engine: under kvm the memory of a unikernel cannot be kept; only as a "
+			"process");
 	json_t *init = init_json(spec, e);
 	if (!init)
 		return error_prefix(e, -EINVAL, "config.oci.entrypoint");
@@ -182,6 +187,8 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 		json_string_value(json_array_get(json_object_get(init, "args"), 0)), path_of(spec));
 	if (image)
 		json_set_text(document, "image", image);
+	if (text_equal(input->engine ?: "", "kvm"))
+		json_set_text(document, "engine", "kvm");
 	if (spec->is_stateful || input->restore)
 		json_set_bool(document, "stateful", true);
 	if (input->restore)

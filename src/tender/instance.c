@@ -34,6 +34,7 @@
 #include "runner/keeper.h"
 #include "tender/build.h"
 #include "tender/enter.h"
+#include "tender/machine.h"
 #include "tender/plan.h"
 #include "tender/plug.h"
 #include "tender/process.h"
@@ -50,6 +51,7 @@ struct instance {
 	struct card card;
 	int ready[2]; /* the child's end is [1] */
 	struct suspend suspend;
+	int kvm;     /* or -1 */
 	int channel; /* the child's end of that one's, or -1 */
 	int restore; /* the file that it goes on from, or -1 */
 	struct snapshot_place place;
@@ -213,7 +215,8 @@ static int become_unikernel(const struct instance *instance, pid_t parent, struc
 	/* After the last change of user, which would undo it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		return error_set(e, -ESRCH, "the runner has gone");
-	return process_run(NULL, 0, &options, e);
+	return plan->is_machine ? machine_run(instance->kvm, &options, e)
+				: process_run(NULL, 0, &options, e);
 }
 
 /* What the library OS said before its end. */
@@ -279,6 +282,8 @@ static int start(struct instance *instance, struct keeper *keeper, struct error 
 		close(TAKE_FD(instance->channel));
 	if (instance->restore >= 0)
 		close(TAKE_FD(instance->restore));
+	if (instance->kvm >= 0)
+		close(TAKE_FD(instance->kvm));
 	if (instance->volume)
 		close(instance->volume);
 	if (instance->card.fd)
@@ -314,6 +319,8 @@ static int make(struct instance *instance, struct keeper *keeper, struct error *
 		return r;
 	keeper_watch_memory(keeper, instance->plan->cgroups);
 	r = open_state(instance, e);
+	if (r == 0 && instance->plan->is_machine)
+		r = machine_probe(&instance->kvm, e);
 	if (r == 0)
 		r = open_image(instance, e);
 	if (r == 0)
@@ -333,6 +340,7 @@ int instance_main(char **words, const char *plan_path, uint64_t began_ns)
 		.ready = { -1, -1 },
 		.suspend.channel = -1,
 		.channel = -1,
+		.kvm = -1,
 		.restore = -1 };
 	struct error e = {}, plan_error = {};
 	int plan = read_plan(&instance, plan_path, &plan_error);

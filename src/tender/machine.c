@@ -313,6 +313,7 @@ static int lock(struct error *e)
 	const struct unikernel_options *options = machine.options;
 	filter_begin(&filter);
 	ONLY(&filter, SYS_ioctl, { 0, FILTER_EQUAL, MACHINE_CPU_FD }, { 1, FILTER_EQUAL, KVM_RUN });
+	ONLY(&filter, SYS_ioctl, { 0, FILTER_EQUAL, MACHINE_CPU_FD }, { 1, FILTER_EQUAL, KVM_NMI });
 	ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, STDOUT_FILENO });
 	ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, STDERR_FILENO });
 	ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, STDIN_FILENO });
@@ -343,16 +344,18 @@ static int lock(struct error *e)
 	return r < 0 ? error_code(e, r, "lock the process") : 0;
 }
 
-/* The guest is told at its next call, or when its wait is over. */
+/* The guest finds them when its call is over; a program that makes none is interrupted. */
 static void pass_signals(void)
 {
 	machine.run->immediate_exit = 0;
 	if (!machine.signals_at)
 		return;
 	uint64_t bits = __atomic_exchange_n(&machine.signals, 0, __ATOMIC_SEQ_CST);
-	if (bits)
-		__atomic_fetch_or((uint64_t *)(void *)(machine.memory + machine.signals_at), bits,
-			__ATOMIC_SEQ_CST);
+	if (!bits)
+		return;
+	__atomic_fetch_or(
+		(uint64_t *)(void *)(machine.memory + machine.signals_at), bits, __ATOMIC_SEQ_CST);
+	(void)ioctl(machine.cpu, KVM_NMI, 0);
 }
 
 static int take_exit(struct error *e)

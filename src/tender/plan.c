@@ -215,7 +215,7 @@ static int read_head(struct tender_plan *plan, struct error *e)
 	const char *kind = NULL;
 	int r = json_read_known(plan->document, "",
 		KNOWN("version", "kind", "project", "name", "hostname", "root", "image", "init",
-			"uid", "memory_bytes", "stateful", "restore", "nics", "resolver",
+			"uid", "memory_bytes", "engine", "stateful", "restore", "nics", "resolver",
 			"cgroups"),
 		e);
 	if (r == 0)
@@ -228,6 +228,18 @@ static int read_head(struct tender_plan *plan, struct error *e)
 		r = error_set(e, -EINVAL, "kind: unikernel is wanted");
 	if (r == 0)
 		r = json_require_text(plan->document, "", "name", &plan->name, e);
+	return r;
+}
+
+static int read_engine(struct tender_plan *plan, struct error *e)
+{
+	const char *engine = "process";
+	int r = json_read_text(plan->document, "", "engine", &engine, e);
+	plan->is_machine = text_equal(engine, "kvm");
+	if (r == 0 && !plan->is_machine && !text_equal(engine, "process"))
+		r = error_set(e, -EINVAL, "engine: \"%.20s\" is none of process, kvm", engine);
+	if (r == 0 && plan->is_machine && (plan->is_stateful || plan->restore))
+		r = error_set(e, -EINVAL, "engine: kvm keeps no state");
 	return r;
 }
 
@@ -247,6 +259,8 @@ static int read_numbers(struct tender_plan *plan, struct error *e)
 		r = json_read_bool(plan->document, "", "stateful", &plan->is_stateful, e);
 	if (r == 0)
 		r = json_read_text(plan->document, "", "restore", &plan->restore, e);
+	if (r == 0)
+		r = read_engine(plan, e);
 	return r == 0 && plan->restore ? require_absolute("restore", plan->restore, e) : r;
 }
 

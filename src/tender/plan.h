@@ -36,6 +36,7 @@ struct tender_plan {
 	uint32_t uid;
 	uint64_t memory_bytes;
 	bool is_stateful; /* its state can be kept: it has the addresses that others find it at */
+	bool is_machine;  /* the engine kvm, not a locked process */
 	const char *restore; /* a file with the state that it goes on from, or NULL */
 	bool has_nic;
 	struct tender_nic nic;

@@ -95,6 +95,42 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	lxc image delete told
 }
 
+@test "with berth.engine kvm its wall is a machine: storage, card, signals, and what it missed" {
+	[ -c /dev/kvm ] || skip "needs /dev/kvm"
+	lxc config set berth.engine kvm
+	create v1 "sh -c 'echo kept > /kept; busybox mount -t tmpfs none /tmp'" \
+		'{"limits.memory": "32MiB"}'
+	eventually 20 sh -c '[ "$(lxc list v1 -f csv -c s)" = STOPPED ]'
+	berth info v1 | grep -E '^Missed calls .*mount \(1\)'
+	lxc config set v1 oci.entrypoint "cat /kept"
+	lxc start v1
+	eventually 20 sh -c '[ "$(lxc list v1 -f csv -c s)" = STOPPED ]'
+	lxc console v1 --show-log | grep kept
+	lxc delete v1
+	berth image build "$BERTH_BUILD/tests/bench/static_signal" --type unikernel --alias told
+	for words in "/bin/static_signal" "/bin/static_signal wait"; do
+		lxc init told v2 -p plain -c oci.entrypoint="$words"
+		lxc start v2
+		local pid=$(api GET /1.0/instances/v2/state | json .metadata.pid)
+		grep -x 'Seccomp:.2' "/proc/$pid/status"
+		lxc stop v2 --timeout 20
+		grep 'told to end' "$BERTH_DIR/instances/default/v2/console.log"
+		lxc delete v2
+	done
+	lxc image delete told
+	berth image build "$BERTH_BUILD/tests/bench/static_serve" --type unikernel --entrypoint "/bin/static_serve v4" --alias serve
+	berth launch serve v4 --profile plain --network unet --memory 32MiB
+	address=$(api GET /1.0/instances/v4 | json '.metadata.config["volatile.eth0.ipv4.address"]')
+	[ "$(in_net curl -s --retry 5 --retry-connrefused --retry-delay 1 "http://${address%/*}/")" = "served by v4" ]
+	lxc delete -f v4
+	lxc image delete serve
+	create v3 cat '{"migration.stateful": "true"}' >"$BERTH_BASE/out" || true
+	grep 'under kvm the memory of a unikernel cannot be kept' "$BERTH_BASE/out"
+	run lxc config set berth.engine vmware
+	[[ $output == *"none of auto, kvm, soft, process"* ]]
+	lxc config unset berth.engine
+}
+
 @test "its storage is as large as was asked for and keeps what is written; snapshots and copies have it" {
 	create10() { jq -n --arg program "$1" '{name: "u10", type: "unikernel", profiles: ["plain"],
 		devices: {root: {type: "disk", path: "/", pool: "default", size: "64MiB"}},

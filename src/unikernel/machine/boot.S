@@ -177,7 +177,7 @@ vectors_all:
 machine_task:
 	.long 0
 	.quad 0, 0, 0, 0
-	.quad interrupt_stack_end, trap_stack_end, 0, 0, 0, 0, 0
+	.quad interrupt_stack_end, trap_stack_end, outside_stack_end, 0, 0, 0, 0
 	.quad 0
 	.word 0
 	.word 104 /* where the bitmap begins */
@@ -201,6 +201,8 @@ machine_gate_stack_end:
 interrupt_stack_end:
 	.skip 1024
 trap_stack_end:
+	.skip 1024
+outside_stack_end:
 	.skip 32768
 machine_stack_end:
 

@@ -21,6 +21,7 @@
 /* Stacks of ring 0, by number in the task segment: never two of one kind at once. */
 #define STACK_INTERRUPT 1
 #define STACK_TRAP      2
+#define STACK_OUTSIDE   3
 
 /* Vectors. */
 #define VECTOR_WAKE     0x50 /* all interrupts */

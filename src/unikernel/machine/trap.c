@@ -21,6 +21,7 @@ static_assert(KERNEL_STACK == 32768, "trap.S");
 #define GATE_PRESENT 0x8e00u
 #define GATE_OPEN    0x6000u /* ring 3 may ask for it */
 
+#define OUTSIDE          2
 #define PAGE_FAULT       14
 #define ERROR_IS_PRESENT 1u
 #define ERROR_IS_WRITE   2u
@@ -54,7 +55,7 @@ static uint64_t entry_of(void (*function)(void))
 void trap_init(void)
 {
 	for (uint32_t i = 0; i < TRAPS; i++)
-		set_vector(i, machine_trap_entries[i], STACK_TRAP,
+		set_vector(i, machine_trap_entries[i], i == OUTSIDE ? STACK_OUTSIDE : STACK_TRAP,
 			i == 3 || i == 4 ? GATE_OPEN : 0); /* int3 and into */
 	set_vector(VECTOR_WAKE, entry_of(machine_wake), STACK_INTERRUPT, 0);
 	set_vector(VECTOR_SPURIOUS, entry_of(machine_spurious), STACK_INTERRUPT, 0);
@@ -103,6 +104,11 @@ static void say_hex(uint64_t value)
 
 void machine_trap(struct trap *trap)
 {
+	if (trap->vector == OUTSIDE) {
+		struct registers *r = at(current_thread->kernel_sp - sizeof(*r));
+		*r = trap->registers;
+		unikernel_interrupt(r);
+	}
 	if (trap->vector == PAGE_FAULT && (trap->registers.number & ERROR_IS_WRITE) &&
 		pages_take(trap->address))
 		unikernel_continue(&trap->registers);
