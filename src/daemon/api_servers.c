@@ -100,7 +100,7 @@ static int read_texts(const json_t *body, json_t *object, struct error *e)
 	return r;
 }
 
-static int check_texts(const json_t *object, struct error *e)
+static int check_texts(const struct service *service, const json_t *object, struct error *e)
 {
 	const char *driver = json_text(object, "driver") ?: "", *mac = json_text(object, "mac");
 	const char *address = json_text(object, "address") ?: "";
@@ -122,7 +122,7 @@ static int check_texts(const json_t *object, struct error *e)
 			e, -EINVAL, "mac: \"%.40s\" is no MAC address of the card that boots", mac);
 	if (firmware[0] && !text_equal(firmware, "bios") && !text_equal(firmware, "uefi"))
 		return error_set(e, -EINVAL, "firmware: bios or uefi is wanted");
-	return server_media_check(object, e);
+	return server_media_check(service, object, e);
 }
 
 /* The body's fields into the object; the password is sealed. */
@@ -146,7 +146,7 @@ static int read_body(struct service *service, const char *name, const json_t *bo
 	if (r == 0 && config)
 		json_object_set_new(object, "config", json_deep_copy(config));
 	if (r == 0)
-		r = check_texts(object, e);
+		r = check_texts(service, object, e);
 	if (r == 0)
 		r = json_read_text(body, "", "password", &password, e);
 	if (r == 0 && password) {

@@ -35,9 +35,15 @@ bool server_uses_media(const struct server *server)
 		text_equal(server_text(server, "driver"), "redfish");
 }
 
-int server_media_check(const json_t *object, struct error *e)
+int server_media_check(const struct service *service, const json_t *object, struct error *e)
 {
 	const char *from = json_text(json_object_get(object, "config"), "boot.from");
+	const char *driver = json_text(object, "driver");
+	if (!from && driver && !text_equal(driver, "redfish") && service->netboot->is_on &&
+		!service->netboot->has_dhcp)
+		return error_set(e, -EINVAL,
+			"driver: only over Redfish there is virtual media, and no DHCP here (berth.metal.dhcp): "
+			"the server would start from nowhere");
 	if (!from || text_equal(from, "network"))
 		return 0;
 	if (!text_equal(from, "media"))

@@ -12,8 +12,9 @@
 
 /* By its config, or because there is no DHCP. */
 bool server_uses_media(const struct server *server);
-/* A BMC that can't, or what is none of network, media. */
-int server_media_check(const json_t *object, struct error *e) must_use;
+/* A BMC that can't, or what is none of network, media; and what could start from nowhere. */
+int server_media_check(
+	const struct service *service, const json_t *object, struct error *e) must_use;
 
 /* For its present start (`boot`); then goes on. The server has failed if that can't be. */
 void server_media_insert(struct server *server, void (*then)(struct server *server));

@@ -153,4 +153,4 @@ def deployment(options):
             yield rows.Row(f"stage {stage}{whose}", seconds, "s", None, None, None)
         yield rows.Row("from power-on until it answers", sum(took.values()), "s", None, None, None)
         yield rows.Row(f"{size >> 20} MiB without firmware and kernels", sum(took.get(stage, 0) for stage in OURS), "s",
-                       "the disk alone", alone, None if options.quick else GOAL * alone)
+                       f"the disk alone, of {DISK_RATE >> 20} MiB/s", alone, None if options.quick else GOAL * alone)

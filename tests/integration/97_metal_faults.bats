@@ -510,6 +510,22 @@ has_disc() { [[ $(disc) == http://10.77.0.1:8470/media/*/boot.iso ]]; }
 	remove
 }
 
+@test "where nobody gives addresses a disc is the usual way, and who has no drive is refused" {
+	local count
+	count=$(grep -c 'network boot is on' "$BERTHD_LOG")
+	api PATCH /1.0 '{"config":{"berth.metal.dhcp":"false"}}' >/dev/null
+	eventually 20 eval '[ "$(grep -c "network boot is on" "$BERTHD_LOG")" -gt '"$count"' ]'
+	! pgrep -f "dhcp-hostsdir=$BERTH_DIR/metal/hosts"
+	[[ $(api POST /1.0/berth/servers '{"name":"m1","driver":"ipmi","address":"1.2.3.4","mac":"52:54:00:77:00:01"}') == \
+		*"start from nowhere"* ]]
+	responder basic
+	add
+	eventually 20 has_disc
+	remove
+	api PATCH /1.0 '{"config":{"berth.metal.dhcp":""}}' >/dev/null
+	eventually 20 pgrep -f "dhcp-hostsdir=$BERTH_DIR/metal/hosts"
+}
+
 @test "a disc that does not stay in the drive, or has none, fails the server with the reason" {
 	for fault in "discless:says that no disc is in its drive" "driveless:the BMC has no virtual media"; do
 		responder "${fault%%:*}"
@@ -536,6 +552,7 @@ has_disc() { [[ $(disc) == http://10.77.0.1:8470/media/*/boot.iso ]]; }
 
 @test "each state has a deadline, and ends in a failure that says so" {
 	local operation
+	remove
 	responder stuck
 	add '{"deadline":"1s","bmc.deadline":"60s"}'
 	eventually 20 has_failed "longer than it may"
