@@ -12,6 +12,7 @@
 #include "daemon/api.h"
 #include "daemon/collections.h"
 #include "daemon/console.h"
+#include "daemon/request_instance.h"
 #include "daemon/server_instance.h"
 #include "daemon/supervisor.h"
 #include "model/json.h"
@@ -23,8 +24,7 @@ static int post_console(struct service *service, struct request *request, struct
 	struct console_options options = {};
 	struct instance *instance = NULL;
 	struct operation *operation = NULL;
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), &instance, e);
+	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = json_read_text(body, "", "type", &type, e);
 	if (r == 0)
@@ -110,8 +110,7 @@ static int get_console(struct service *service, struct request *request, struct 
 	struct instance *instance = NULL;
 	struct stat status;
 	cleanup(close) int dir = -1, fd = -1;
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), &instance, e);
+	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
 	if (instance->live)
@@ -135,8 +134,7 @@ static int delete_console(struct service *service, struct request *request, stru
 {
 	struct instance *instance = NULL;
 	cleanup(close) int dir = -1;
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), &instance, e);
+	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
 	if (instance->live)

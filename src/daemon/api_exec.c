@@ -5,13 +5,13 @@
 #include "daemon/api.h"
 #include "daemon/collections.h"
 #include "daemon/exec.h"
+#include "daemon/request_instance.h"
 
 static int post_exec(struct service *service, struct request *request, struct error *e)
 {
 	struct instance *instance = NULL;
 	struct operation *operation = NULL;
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), &instance, e);
+	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = exec_start(instance, request_json(request), &operation, e);
 	return r < 0 ? r : reply_operation(request, operation);

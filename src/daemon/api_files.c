@@ -16,6 +16,7 @@
 #include "daemon/api.h"
 #include "daemon/collections.h"
 #include "daemon/entry.h"
+#include "daemon/request_instance.h"
 #include "model/json.h"
 
 #define CONTENT_MAX (16 * MIB) /* of the names of a directory */
@@ -64,8 +65,7 @@ static int request_file_path(struct service *service, struct request *request,
 	struct instance **ret, char **ret_path, struct error *e)
 {
 	const char *path = request_query(request, "path");
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), ret, e);
+	int r = request_instance(service, request, ret, e);
 	if (r < 0)
 		return r;
 	if (!path || !path[0])
@@ -428,8 +428,7 @@ static int get_sftp(struct service *service, struct request *request, struct err
 {
 	const char *protocol = request_header(request, "Upgrade");
 	struct instance *instance = NULL;
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), &instance, e);
+	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
 	if (!text_equal(protocol, "sftp"))

@@ -13,19 +13,12 @@
 #include "daemon/lifecycle.h"
 #include "daemon/remove.h"
 #include "daemon/rename.h"
-#include "daemon/request_turn.h"
+#include "daemon/request_instance.h"
 #include "daemon/snapshots.h"
 #include "daemon/task.h"
 #include "model/json.h"
 
 #define NAME_TRIES 16
-
-static int request_instance(
-	struct service *service, struct request *request, struct instance **ret, struct error *e)
-{
-	return instance_get(
-		service, request_project(request), request_param(request, "name"), ret, e);
-}
 
 struct listing {
 	const struct request *request;

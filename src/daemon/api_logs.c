@@ -14,17 +14,11 @@
 #include "daemon/api.h"
 #include "daemon/collections.h"
 #include "daemon/instances.h"
+#include "daemon/request_instance.h"
 #include "model/json.h"
 #include "model/template.h"
 
 #define RECORDS "exec-output"
-
-static int request_instance(
-	struct service *service, struct request *request, struct instance **ret, struct error *e)
-{
-	return instance_get(
-		service, request_project(request), request_param(request, "name"), ret, e);
-}
 
 /* lxc and incus ask for the log of the program that they expect behind the instance. */
 static const char *log_named(const char *name)

@@ -6,7 +6,7 @@
 
 #include "daemon/api.h"
 #include "daemon/collections.h"
-#include "daemon/request_turn.h"
+#include "daemon/request_instance.h"
 #include "daemon/server_instance.h"
 #include "daemon/task.h"
 #include "model/json.h"
@@ -14,8 +14,7 @@
 static int of_request(
 	struct service *service, struct request *request, struct instance **ret, struct error *e)
 {
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), ret, e);
+	int r = request_instance(service, request, ret, e);
 	if (r == 0 && !((*ret)->kind->can & KIND_IS_SERVER))
 		r = error_set(e, -EOPNOTSUPP, "A %s has no server of its own", (*ret)->kind->name);
 	return r;

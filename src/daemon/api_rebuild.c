@@ -7,7 +7,7 @@
 #include "daemon/api.h"
 #include "daemon/collections.h"
 #include "daemon/rebuild.h"
-#include "daemon/request_turn.h"
+#include "daemon/request_instance.h"
 #include "daemon/task.h"
 #include "model/json.h"
 
@@ -16,8 +16,7 @@ static int post_rebuild(struct service *service, struct request *request, struct
 {
 	struct instance *instance = NULL;
 	json_t *source = NULL;
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), &instance, e);
+	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = json_read_object(request_json(request), "", "source", &source, e);
 	if (r < 0)

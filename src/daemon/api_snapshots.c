@@ -7,17 +7,10 @@
 
 #include "daemon/api.h"
 #include "daemon/collections.h"
-#include "daemon/request_turn.h"
+#include "daemon/request_instance.h"
 #include "daemon/snapshots.h"
 #include "daemon/task.h"
 #include "model/json.h"
-
-static int request_instance(
-	struct service *service, struct request *request, struct instance **ret, struct error *e)
-{
-	return instance_get(
-		service, request_project(request), request_param(request, "name"), ret, e);
-}
 
 static json_t *resources(const struct instance *instance, const char *snapshot)
 {

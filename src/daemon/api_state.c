@@ -11,7 +11,7 @@
 #include "daemon/instance_state.h"
 #include "daemon/lifecycle.h"
 #include "daemon/machine_state.h"
-#include "daemon/request_turn.h"
+#include "daemon/request_instance.h"
 #include "daemon/start_plan.h"
 #include "daemon/stateful.h"
 #include "daemon/task.h"
@@ -103,8 +103,7 @@ static const char *order_description(const struct order *order)
 static int get_state(struct service *service, struct request *request, struct error *e)
 {
 	struct instance *instance = NULL;
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), &instance, e);
+	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
 	cleanup(state_reader_done) struct state_reader reader = {};
@@ -119,8 +118,7 @@ static int put_state(struct service *service, struct request *request, struct er
 {
 	struct order order = {};
 	struct instance *instance = NULL;
-	int r = instance_get(
-		service, request_project(request), request_param(request, "name"), &instance, e);
+	int r = request_instance(service, request, &instance, e);
 	if (r == 0)
 		r = order_read(request_json(request), "", &order, e);
 	if (r < 0)

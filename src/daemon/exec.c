@@ -19,6 +19,7 @@
 #include "base/channel.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/control.h"
 #include "daemon/helper.h"
 #include "daemon/reaper.h"
 #include "http/bridge.h"
@@ -28,8 +29,6 @@
 #define REQUEST_SERIAL  1 /* of what the helper is asked while its program runs */
 #define WORDS_MAX_EXEC  4096
 #define SOCKETS_WAIT_NS (5 * NS_PER_SEC)
-#define CONTROL_BYTES   4096
-#define SIZE_MAX_CELLS  10000
 
 struct exec {
 	struct service *service;
@@ -216,30 +215,18 @@ static void helper_signal(struct exec *exec, int64_t number)
 	helper_tell(exec, &message, sizeof(message), RUNNER_SIGNAL);
 }
 
-/* {"command": "window-resize", "args": {"width": "120", "height": "50"}} */
 static void control_received(void *data, bool is_text, const char *bytes, size_t length)
 {
 	struct exec *exec = data;
+	struct control_word word;
 	(void)is_text;
-	if (length == 0 || length > CONTROL_BYTES)
+	if (!control_read(bytes, length, &word))
 		return;
-	json_t *json = json_loadb(bytes, length, 0, NULL);
-	const char *command = json_text(json, "command");
-	const json_t *args = json_object_get(json, "args");
-	const json_t *number = json_object_get(json, "signal");
-	uint64_t width, height;
-	if (text_equal(command, "window-resize") && json_text(args, "width") &&
-		text_to_u64(json_text(args, "width"), &width) == 0 && json_text(args, "height") &&
-		text_to_u64(json_text(args, "height"), &height) == 0 && width <= SIZE_MAX_CELLS &&
-		height <= SIZE_MAX_CELLS) {
-		struct runner_size message = { .columns = (uint16_t)width,
-			.rows = (uint16_t)height };
-		helper_tell(exec, &message, sizeof(message), RUNNER_RESIZE);
-	} else if (text_equal(command, "signal") && json_integer_value(number) > 0 &&
-		json_integer_value(number) <= SIGRTMAX) {
-		helper_signal(exec, json_integer_value(number));
-	}
-	json_decref(json);
+	struct runner_size size = { .columns = word.columns, .rows = word.rows };
+	if (word.signal)
+		helper_signal(exec, word.signal);
+	else
+		helper_tell(exec, &size, sizeof(size), RUNNER_RESIZE);
 }
 
 /* Who lets go of the control socket lets go of the program. */
@@ -528,8 +515,9 @@ static int request_read(
 		return error_set(e, -EINVAL, "command: must be 1 to %d words", WORDS_MAX_EXEC);
 	if (user > 65535 || group > 65535)
 		return error_set(e, -EINVAL, "user: and group: are at most 65535");
-	if (width > SIZE_MAX_CELLS || height > SIZE_MAX_CELLS)
-		return error_set(e, -EINVAL, "width: and height: are at most %d", SIZE_MAX_CELLS);
+	if (width > CONTROL_CELLS_MAX || height > CONTROL_CELLS_MAX)
+		return error_set(
+			e, -EINVAL, "width: and height: are at most %d", CONTROL_CELLS_MAX);
 	if (cwd && cwd[0] && cwd[0] != '/')
 		return error_set(e, -EINVAL, "cwd: must be an absolute path");
 	if (exec->is_recorded && (waits || exec->is_interactive))

@@ -8,12 +8,12 @@
 #include <sys/socket.h>
 
 #include "base/text.h"
+#include "daemon/control.h"
 #include "http/bridge.h"
 #include "http/websocket.h"
 #include "model/json.h"
 
 #define SOCKETS_WAIT_NS (30 * NS_PER_SEC)
-#define CONTROL_BYTES   4096
 
 struct terminal {
 	struct service *service;
@@ -97,17 +97,12 @@ static void attach(struct terminal *terminal)
 static void control_received(void *data, bool is_text, const char *bytes, size_t length)
 {
 	struct terminal *terminal = data;
-	uint64_t width, height;
+	struct control_word word;
 	(void)is_text;
-	if (length == 0 || length > CONTROL_BYTES || terminal->is_over || !terminal->source->resize)
+	if (terminal->is_over || !terminal->source->resize || !control_read(bytes, length, &word) ||
+		word.signal)
 		return;
-	cleanup(json_decref) json_t *json = json_loadb(bytes, length, 0, NULL);
-	const json_t *args = json_object_get(json, "args");
-	if (text_equal(json_text(json, "command"), "window-resize") && json_text(args, "width") &&
-		text_to_u64(json_text(args, "width"), &width) == 0 && json_text(args, "height") &&
-		text_to_u64(json_text(args, "height"), &height) == 0 && width <= UINT16_MAX &&
-		height <= UINT16_MAX &&
-		terminal->source->resize(terminal->data, (uint16_t)width, (uint16_t)height) < 0)
+	if (terminal->source->resize(terminal->data, word.columns, word.rows) < 0)
 		over_soon(terminal, 0, NULL);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "daemon/control.h"
 #include "daemon/dispatch.h"
 #include "daemon/routes.h"
 #include "daemon/server_media.h"
@@ -134,6 +135,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (!e.text[0]) {
 		abort();
 	}
+	struct control_word word;
+	(void)!control_read((const char *)data, size, &word);
 	speak(data, size);
 	return 0;
 }

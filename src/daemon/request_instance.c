@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * request_turn.c - requests in the queue of an instance.
+ * request_instance.c - finds it, and keeps requests in its queue.
  */
-#include "daemon/request_turn.h"
+#include "daemon/request_instance.h"
 
 #include "daemon/dispatch.h"
 #include "daemon/turn.h"
+
+int request_instance(
+	struct service *service, struct request *request, struct instance **ret, struct error *e)
+{
+	return instance_get(
+		service, request_project(request), request_param(request, "name"), ret, e);
+}
 
 struct waiting {
 	struct request *request;

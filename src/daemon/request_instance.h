@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * request_turn.h - a request about an instance that somebody else holds waits for its turn.
+ * request_instance.h - the instance that a request is about; while somebody else holds it, the request waits.
  */
 #pragma once
 
 #include "daemon/api.h"
 
 struct instance;
+
+/* What {name} of the path stands for, in the request's project. -ENOENT. */
+int request_instance(struct service *service, struct request *request, struct instance **ret,
+	struct error *e) must_use;
 
 /*
  * True: the request waits, and its handler returns 0; it is called once more from the beginning when nobody
