@@ -24,6 +24,7 @@
 #include "vmm/soft/ioapic.h"
 #include "vmm/soft/memory.h"
 #include "vmm/soft/native.h"
+#include "vmm/soft/notice.h"
 #include "vmm/soft/pic.h"
 #include "vmm/soft/pit.h"
 #include "vmm/soft/saved.h"
@@ -34,87 +35,9 @@
 
 enum how { HOW_INTERPRETED, HOW_TRANSLATED, HOW_LOCKSTEP };
 
-#define NOTICE_WROTE   0
-#define NOTICE_PROTECT 1
-
 static struct soft *soft_of(struct cpus *cpus)
 {
 	return container_of(cpus, struct soft, cpus);
-}
-
-/* Holding soft->lock. */
-static void notice(struct cpu *cpu, guest_addr page, uint32_t kind)
-{
-	for (uint32_t i = 0; i < cpu->notice_count; i++)
-		if (cpu->notices[i] == (page | kind))
-			return;
-	if (cpu->notice_count == NOTICE_MAX)
-		cpu->notice_overflow = true;
-	else
-		cpu->notices[cpu->notice_count++] = page | kind;
-	cpu_call(cpu, ATTENTION_CODE);
-}
-
-static void notice_others(struct soft *soft, const struct cpu *cpu, guest_addr page, uint32_t kind)
-{
-	pthread_mutex_lock(&soft->lock);
-	for (uint32_t i = 0; i < soft->cpus.count; i++)
-		if (soft->cpu[i] != cpu)
-			notice(soft->cpu[i], page, kind);
-	pthread_mutex_unlock(&soft->lock);
-}
-
-static void drop(struct cpu *cpu, guest_addr page)
-{
-	cache_drop(cpu, page);
-	native_drop(cpu, page);
-}
-
-static void wrote(struct soft *soft, struct cpu *cpu, guest_addr at)
-{
-	const struct guest_region *region = guest_region(soft->cpus.guest, at);
-	if (region)
-		atomic_store(&region->watched[(at - region->at) / GUEST_PAGE], 0);
-	if (cpu)
-		drop(cpu, at);
-	if (!cpu || soft->cpus.count > 1)
-		notice_others(soft, cpu, at, NOTICE_WROTE);
-}
-
-static void protect(struct soft *soft, struct cpu *cpu, guest_addr at)
-{
-	notice_others(soft, cpu, at, NOTICE_PROTECT);
-}
-
-static void watched(void *data, guest_addr at, uint64_t bytes)
-{
-	(void)bytes;
-	wrote(data, NULL, at);
-}
-
-static void handle_notices(struct cpu *cpu)
-{
-	guest_addr notices[NOTICE_MAX];
-	pthread_mutex_lock(&cpu->soft->lock);
-	uint32_t count = cpu->notice_count;
-	bool all = cpu->notice_overflow;
-	memcpy(notices, cpu->notices, count * sizeof(notices[0]));
-	cpu->notice_count = 0;
-	cpu->notice_overflow = false;
-	pthread_mutex_unlock(&cpu->soft->lock);
-	if (all) {
-		cache_flush(cpu);
-		native_flush(cpu);
-		tlb_flush(cpu, true);
-	}
-	for (uint32_t i = 0; i < count; i++) {
-		guest_addr page = notices[i] & PAGE_MASK;
-		if ((notices[i] & 1) == NOTICE_WROTE)
-			drop(cpu, page);
-		else if (tlb_protect(cpu, page))
-			/* It may have been written unnoticed since the other one has read it. */
-			notice_others(cpu->soft, cpu, page, NOTICE_WROTE);
-	}
 }
 
 static void start_up(struct cpu *cpu)
@@ -178,7 +101,7 @@ static bool attend(struct cpu *cpu)
 	uint32_t why = atomic_exchange(&cpu->attention, 0);
 	cpu->link = NULL;
 	if (why & ATTENTION_CODE)
-		handle_notices(cpu);
+		notice_handle(cpu);
 	if (why & ATTENTION_LATER)
 		cache_flush(cpu);
 	if (why & ATTENTION_INIT)
@@ -561,8 +484,8 @@ static int open_as(const struct engine *engine, enum how how, struct guest *gues
 	soft->start_tsc = __rdtsc();
 	soft->tsc_offset = -soft->start_tsc;
 	soft->tsc_khz = cpuid_tsc_khz();
-	soft->wrote = wrote;
-	soft->protect = protect;
+	soft->wrote = notice_wrote;
+	soft->protect = notice_protect;
 	soft->ended = ioapic_ended;
 	init_locks(soft);
 	pic_reset(soft);
@@ -575,7 +498,7 @@ static int open_as(const struct engine *engine, enum how how, struct guest *gues
 			return status;
 		}
 	}
-	guest->watch = watched;
+	guest->watch = notice_watched;
 	guest->watch_data = soft;
 	*ret = &soft->cpus;
 	return 0;
