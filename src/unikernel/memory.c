@@ -358,6 +358,25 @@ int64_t memory_move(uint64_t address, uint64_t old_size, uint64_t size, uint64_t
 	return (int64_t)(region.start + fresh * KERNEL_PAGE);
 }
 
+/* What shows the image shows it again, whatever was written over it. */
+static void show_again(uint64_t page, uint64_t count)
+{
+	for (uint64_t i = 0; i < memory_images.count; i++) {
+		const struct image_run *run = &memory_images.runs[i];
+		uint64_t first = run->page > page ? run->page : page,
+			 run_end = run->page + run->count;
+		uint64_t end = run_end < page + count ? run_end : page + count;
+		for (uint64_t same; first < end; first += same) {
+			uint8_t used = region.used[first];
+			for (same = 1; first + same < end && region.used[first + same] == used;)
+				same++;
+			(void)platform_map_image(region.start + first * KERNEL_PAGE,
+				same * KERNEL_PAGE, run->from + (first - run->page) * KERNEL_PAGE,
+				memory_rights_of(used));
+		}
+	}
+}
+
 int64_t memory_advise(uint64_t address, uint64_t size, uint64_t advice)
 {
 	if (address % KERNEL_PAGE)
@@ -365,8 +384,8 @@ int64_t memory_advise(uint64_t address, uint64_t size, uint64_t advice)
 	if (advice == MADV_DONTNEED) {
 		if (!is_inside(address, pages_up(size) * KERNEL_PAGE))
 			return -ENOMEM;
-		/* What shows the image shows it again: as on Linux. */
 		platform_release(address, pages_up(size) * KERNEL_PAGE);
+		show_again(page_of(address), pages_up(size));
 	}
 	return 0;
 }

@@ -34,7 +34,7 @@ int platform_map_image(uint64_t address, uint64_t size, uint64_t from, int right
 /* Sets the rights of pages; PLATFORM_EXECUTE only before platform_lock(). */
 int platform_protect(uint64_t address, uint64_t size, int rights);
 
-/* Gives the content of pages back; they read as zero afterwards. */
+/* Gives the content of pages back; they read as zero afterwards, but those that show the image: they may show it or zero. */
 void platform_release(uint64_t address, uint64_t size);
 
 /* From here on nothing outside the unikernel can be reached but by the functions below. */
