@@ -184,7 +184,7 @@ static void adopt_planned(struct instance *instance, int dir)
 		promise_again(live);
 		lifecycle_adopted(instance);
 		/* The daemon before may have died while its state was kept. */
-		if (instance->kind->can & KIND_IS_MACHINE)
+		if (instance->kind->can & KIND_HAS_REPORT)
 			machine_state_resume(instance);
 		return;
 	}

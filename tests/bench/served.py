@@ -88,17 +88,20 @@ def of_kinds(daemon, name, fingerprint, entry, port, measure, rounds):
     for kind in ("unikernel", "container", "microvm"):
         try:
             addresses[kind] = launch(daemon, kind, f"{name}-{kind}", fingerprint, entry, "256MiB")
-            wait_for(daemon, addresses[kind], port)
-        except SystemExit as error:
+        except SystemExit as error:  # this host has no kernel for it
             print(f"# {kind}: {error}", flush=True)
             addresses.pop(kind, None)
-    for _ in range(rounds):  # in turn, so that a busy moment meets all
+    try:
         for kind, address in addresses.items():
-            # A machine under a translated processor is slow: a tenth of the requests says as much.
-            for what, value in measure(address, 10 if kind == "microvm" else 1).items():
-                best.setdefault(kind, {})[what] = max(best.get(kind, {}).get(what, 0), value)
-    for kind in addresses:
-        end(daemon, f"{name}-{kind}")
+            wait_for(daemon, address, port)
+        for _ in range(rounds):  # in turn, so that a busy moment meets all
+            for kind, address in addresses.items():
+                # A machine under a translated processor is slow: a tenth of the requests says as much.
+                for what, value in measure(address, 10 if kind == "microvm" else 1).items():
+                    best.setdefault(kind, {})[what] = max(best.get(kind, {}).get(what, 0), value)
+    finally:
+        for kind in addresses:
+            end(daemon, f"{name}-{kind}")
     return best
 
 
