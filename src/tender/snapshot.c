@@ -6,7 +6,7 @@
  * own, the image's pages, memory that lies elsewhere. Then come the variables of the library OS, what lies elsewhere, and
  * the whole memory at its own distances, with holes where nothing was: one mapping shows all of it, copy-on-write.
  */
-#include "tender/snapshot.h"
+#include "tender/snapshot_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,13 +17,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "abi/boot.h"
 #include "tender/platform_call.h"
 #include "unikernel/snapshot.h"
 
-#define MAGIC      UINT64_C(0x70616e7368747262) /* "brthsnap" */
-#define VERSION    2u
-#define RUNS_MOST  4096u
 #define PAGE_BYTES 4096u
 #define WRITE_MOST (1u << 30)
 
@@ -32,28 +28,14 @@ extern const char __ehdr_start[], _end[];
 extern char __start_unikernel_data[], __stop_unikernel_data[];
 extern char __start_unikernel_bss[], __stop_unikernel_bss[];
 
-struct run {
-	uint64_t address, bytes, from; /* of the image, or of this file */
-	uint32_t kind, rights;
-};
-
-struct head {
-	uint64_t magic;
-	uint32_t version, run_count;
-	uint64_t build;          /* a sum over the code that the pointers in it point to */
-	uint64_t end, data, bss; /* addresses of this build */
-	struct snapshot_place place;
-	uint64_t data_at, bss_at, elsewhere_at, memory_at; /* in the file */
-};
-
 struct writing {
 	int fd;
 	bool is_stream; /* of struct snapshot_piece, read by suspend.c */
-	struct head head;
+	struct snapshot_head head;
 	uint64_t next; /* where the next bytes from elsewhere go */
 };
 
-static struct run runs[RUNS_MOST];
+static struct snapshot_entry entries[SNAPSHOT_RUNS_MOST];
 
 static uint64_t number_of(const void *pointer)
 {
@@ -66,14 +48,15 @@ static uint64_t page_up(uint64_t value)
 }
 
 /* The read-only part of this program: a change of anything changes addresses in it. */
-static uint64_t sum_of_build(void)
+static struct snapshot_build build_of(void)
 {
 	uint64_t sum = UINT64_C(14695981039346656037);
 	const uint64_t *word = (const uint64_t *)number_of(__ehdr_start);
 	/* The head, the relocations and the first code: a build id stands there. */
 	for (size_t i = 0; i < 8 * PAGE_BYTES / sizeof(*word); i++)
 		sum = (sum ^ word[i]) * UINT64_C(1099511628211);
-	return sum;
+	return (struct snapshot_build){ sum, number_of(_end), number_of(__start_unikernel_data),
+		number_of(__start_unikernel_bss) };
 }
 
 /* Into the stream, or at a place of the file. */
@@ -106,11 +89,11 @@ static int put(const struct writing *writing, uint64_t at, const void *from, uin
 static int put_run(void *data, const struct snapshot_run *run)
 {
 	struct writing *writing = data;
-	struct head *head = &writing->head;
+	struct snapshot_head *head = &writing->head;
 	bool is_plain = run->rights == (PLATFORM_READ | PLATFORM_WRITE);
 	bool is_inside = run->address >= SNAPSHOT_MEMORY_AT &&
 		run->address - SNAPSHOT_MEMORY_AT < head->place.memory_bytes;
-	struct run one = { run->address, run->bytes, run->from - SNAPSHOT_IMAGE_AT,
+	struct snapshot_entry one = { run->address, run->bytes, run->from - SNAPSHOT_IMAGE_AT,
 		(uint32_t)run->kind, (uint32_t)run->rights };
 	int r = 0;
 	if (run->kind == SNAPSHOT_BYTES) {
@@ -127,25 +110,22 @@ static int put_run(void *data, const struct snapshot_run *run)
 	}
 	if (r < 0 || (is_inside && is_plain && run->kind == SNAPSHOT_BYTES))
 		return r;
-	if (head->run_count == RUNS_MOST || writing->next > head->memory_at)
+	if (head->entry_count == SNAPSHOT_RUNS_MOST || writing->next > head->memory_at)
 		return -E2BIG;
-	runs[head->run_count++] = one;
+	entries[head->entry_count++] = one;
 	return 0;
 }
 
 static int write_all(struct writing *writing, const struct snapshot_place *place)
 {
-	struct head *head = &writing->head;
+	struct snapshot_head *head = &writing->head;
 	uint64_t data_bytes = number_of(__stop_unikernel_data) - number_of(__start_unikernel_data);
 	uint64_t bss_bytes = number_of(__stop_unikernel_bss) - number_of(__start_unikernel_bss);
-	*head = (struct head){ .magic = MAGIC,
-		.version = VERSION,
-		.build = sum_of_build(),
-		.end = number_of(_end),
-		.data = number_of(__start_unikernel_data),
-		.bss = number_of(__start_unikernel_bss),
+	*head = (struct snapshot_head){ .magic = SNAPSHOT_MAGIC,
+		.version = SNAPSHOT_VERSION,
+		.build = build_of(),
 		.place = *place };
-	head->data_at = page_up(sizeof(*head) + sizeof(runs));
+	head->data_at = page_up(sizeof(*head) + sizeof(entries));
 	head->bss_at = head->data_at + page_up(data_bytes);
 	head->elsewhere_at = writing->next = head->bss_at + page_up(bss_bytes);
 	/* A program at a fixed address is no larger than that; the file has a hole there. */
@@ -156,7 +136,8 @@ static int write_all(struct writing *writing, const struct snapshot_place *place
 	if (r == 0)
 		r = put(writing, head->bss_at, __start_unikernel_bss, bss_bytes);
 	if (r == 0)
-		r = put(writing, sizeof(*head), runs, head->run_count * sizeof(struct run));
+		r = put(writing, sizeof(*head), entries,
+			head->entry_count * sizeof(struct snapshot_entry));
 	/* The end of the memory may be a hole: the file has it all the same. */
 	if (r == 0)
 		r = put(writing, head->memory_at + place->memory_bytes, "", 1);
@@ -178,25 +159,18 @@ void snapshot_send(int fd, const struct snapshot_place *place)
 	(void)put_all(&writing, 0, &end, sizeof(end));
 }
 
-static int read_head(int fd, struct head *ret, struct error *e)
+static int read_head(int fd, struct snapshot_head *ret, struct error *e)
 {
-	if (pread(fd, ret, sizeof(*ret), 0) != sizeof(*ret) || ret->magic != MAGIC ||
-		ret->version != VERSION || ret->run_count > RUNS_MOST)
+	struct snapshot_build build = build_of();
+	if (pread(fd, ret, sizeof(*ret), 0) != sizeof(*ret))
 		return error_set(
 			e, -EINVAL, "it is no snapshot of a unikernel, or not a whole one");
-	if (ret->build != sum_of_build() || ret->end != number_of(_end) ||
-		ret->data != number_of(__start_unikernel_data) ||
-		ret->bss != number_of(__start_unikernel_bss))
-		return error_set(e, -EINVAL, "it was made by another build of berth-tender");
-	if (ret->memory_at % PAGE_BYTES || ret->place.memory_bytes % PAGE_BYTES ||
-		ret->place.memory_bytes > UINT64_C(1) << 40)
-		return error_set(e, -EINVAL, "its memory has no size that can be");
-	return 0;
+	return snapshot_check_head(ret, &build, e);
 }
 
 int snapshot_read(int fd, struct snapshot_place *ret, struct error *e)
 {
-	struct head head;
+	struct snapshot_head head;
 	int r = read_head(fd, &head, e);
 	if (r == 0)
 		*ret = head.place;
@@ -217,35 +191,22 @@ static bool map_at(uint64_t address, uint64_t bytes, uint32_t rights, int fd, ui
 		       (off_t)offset) != MAP_FAILED;
 }
 
-static int map_run(const struct run *run, int fd, int image_fd, const struct snapshot_place *place)
+static int map_entry(const struct snapshot_entry *entry, int fd, int image_fd,
+	const struct snapshot_place *place)
 {
-	bool is_inside = run->address >= SNAPSHOT_MEMORY_AT &&
-		run->address - SNAPSHOT_MEMORY_AT < place->memory_bytes &&
-		run->bytes <= place->memory_bytes - (run->address - SNAPSHOT_MEMORY_AT);
-	/* Elsewhere there is only a program where it is linked to, in the lower half of what Linux gives. */
-	if (!is_inside &&
-		(run->address < BOOT_SLOT + PAGE_BYTES || run->address >= SNAPSHOT_MEMORY_AT ||
-			run->bytes > SNAPSHOT_MEMORY_AT))
+	bool is_inside = false, is_there;
+	if (!snapshot_check_entry(entry, place, &is_inside))
 		return -EINVAL;
-	bool is_there = true;
-	if (run->kind == SNAPSHOT_IMAGE) {
-		if (run->from > place->image_bytes ||
-			run->bytes > page_up(place->image_bytes) - run->from ||
-			((run->rights & PROT_EXEC) && (run->rights & PROT_WRITE)))
-			return -EINVAL;
-		is_there = map_at(run->address, run->bytes, run->rights, image_fd, run->from);
-	} else if (run->rights & PROT_EXEC) {
-		return -EINVAL;
-	} else if (!is_inside) {
-		is_there = map_at(run->address, run->bytes, run->rights, fd, run->from);
-	} else {
-		is_there = mprotect((void *)(uintptr_t)run->address, run->bytes,
-				   (int)run->rights) == 0;
-	}
+	if (entry->kind == SNAPSHOT_IMAGE || !is_inside)
+		is_there = map_at(entry->address, entry->bytes, entry->rights,
+			entry->kind == SNAPSHOT_IMAGE ? image_fd : fd, entry->from);
+	else
+		is_there = mprotect((void *)(uintptr_t)entry->address, entry->bytes,
+				   (int)entry->rights) == 0;
 	return is_there ? 0 : -errno;
 }
 
-static bool read_variables(int fd, const struct head *head)
+static bool read_variables(int fd, const struct snapshot_head *head)
 {
 	ssize_t data_bytes = __stop_unikernel_data - __start_unikernel_data;
 	ssize_t bss_bytes = __stop_unikernel_bss - __start_unikernel_bss;
@@ -257,29 +218,23 @@ static bool read_variables(int fd, const struct head *head)
 
 int snapshot_map(int fd, int image_fd, const struct snapshot_place *place, struct error *e)
 {
-	struct head head;
+	struct snapshot_head head;
 	int r = read_head(fd, &head, e);
 	if (r < 0)
 		return r;
-	if (head.place.vdso != place->vdso)
-		return error_set(e, -EINVAL, "it was made under another kernel");
-	if (head.place.image_bytes != place->image_bytes ||
-		head.place.image_time != place->image_time)
-		return error_set(e, -EINVAL, "it was made with another image");
-	if (head.place.clock_ns > place->clock_ns)
-		return error_set(e, -EINVAL, "it was made before the host was started anew");
-	if (head.place.volume_bytes > place->volume_bytes)
-		return error_set(e, -EINVAL, "its storage was larger");
-	ssize_t list_bytes = (ssize_t)(head.run_count * sizeof(struct run));
-	if (pread(fd, runs, (size_t)list_bytes, sizeof(head)) != list_bytes ||
+	r = snapshot_check_place(&head.place, place, e);
+	if (r < 0)
+		return r;
+	ssize_t list_bytes = (ssize_t)(head.entry_count * sizeof(struct snapshot_entry));
+	if (pread(fd, entries, (size_t)list_bytes, sizeof(head)) != list_bytes ||
 		mmap((void *)(uintptr_t)SNAPSHOT_MEMORY_AT, head.place.memory_bytes,
 			PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED_NOREPLACE | MAP_NORESERVE,
 			fd, (off_t)head.memory_at) == MAP_FAILED)
 		return error_errno(e, "map its memory");
-	for (uint32_t i = 0; i < head.run_count; i++) {
-		r = map_run(&runs[i], fd, image_fd, &head.place);
+	for (uint32_t i = 0; i < head.entry_count; i++) {
+		r = map_entry(&entries[i], fd, image_fd, &head.place);
 		if (r < 0)
-			return error_code(e, r, "map 0x%" PRIx64, runs[i].address);
+			return error_code(e, r, "map 0x%" PRIx64, entries[i].address);
 	}
 	return read_variables(fd, &head) ? 0 : error_set(e, -EIO, "it ends early");
 }

@@ -35,7 +35,13 @@ says() {
 # At each line it counts on, and keeps the number in a file.
 COUNT="sh -c 'i=0; echo ready; while read x; do i=\$((i+1)); echo \$i > /count; echo \"\$x \$i\"; done'"
 # tell NAME LINE: on its console.
-tell() { (sleep 0.3; echo "$2"; sleep 0.2; printf '\001q') | timeout 5 script -qefc "berth console $1" /dev/null >/dev/null || true; }
+tell() {
+	local out
+	out=$(mktemp "$BERTH_BASE/typescript-XXXXXX")
+	# What comes before the client is attached is thrown away when it takes the terminal: it says so first.
+	(for _ in $(seq 100); do grep -q ctrl "$out" && break; sleep 0.05; done; sleep 0.3; echo "$2"; sleep 0.2; printf '\001q') |
+		timeout 20 script -qefc "berth console $1" "$out" >/dev/null || true
+}
 
 @test "a snapshot with state is taken while it runs, and restored: memory and files are of one moment" {
 	create s1 "$COUNT"
@@ -84,6 +90,19 @@ tell() { (sleep 0.3; echo "$2"; sleep 0.2; printf '\001q') | timeout 5 script -q
 	lxc start s1
 	tell s1 e
 	says s1 "e 2"
+	lxc stop s1 --stateful
+	# As if the host had been started anew since: its clock is a day behind.
+	python3 - "$BERTH_DIR/instances/default/s1/state" <<-'END'
+		import struct, sys
+		with open(sys.argv[1], "r+b") as file:
+		    file.seek(88)
+		    clock, = struct.unpack("<Q", file.read(8))
+		    file.seek(88)
+		    file.write(struct.pack("<Q", clock + 86400 * 10**9))
+	END
+	lxc start s1
+	tell s1 f
+	says s1 "f 3"
 	lxc stop s1 --stateful
 	lxc start s1 --stateless
 	says s1 ready

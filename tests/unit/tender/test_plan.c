@@ -24,7 +24,7 @@ static void reads(void)
 		"\"bridge\":\"br0\",\"isolated\":true,\"into_bits\":5},"
 		"\"addresses\":[\"10.0.0.2/24\"]}],"
 		"\"resolver\":{\"nameservers\":[\"10.0.0.1\"],\"search\":[]},"
-		"\"cgroups\":[\"/c\"]," REST "}";
+		"\"stateful\":true,\"restore\":\"/s\",\"cgroups\":[\"/c\"]," REST "}";
 	cleanup(tender_plan_free) struct tender_plan *plan = NULL;
 	struct error e = {};
 	if (tender_plan_read(text, strlen(text), &plan, &e) < 0)
@@ -34,6 +34,8 @@ static void reads(void)
 	expect_text(plan->image, "/b.x");
 	expect_text(plan->volume, "/v");
 	expect_text(plan->cwd, "/w");
+	expect_text(plan->restore, "/s");
+	expect(plan->is_stateful);
 	expect_equal(plan->stop_signal, SIGINT);
 	expect_equal(plan->uid, 1000);
 	expect(plan->has_nic && plan->nic.is_isolated && plan->nic.mtu == 1400);
