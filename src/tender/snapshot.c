@@ -6,7 +6,7 @@
  * own, the image's pages, memory that lies elsewhere. Then come the variables of the library OS, what lies elsewhere, and
  * the whole memory at its own distances, with holes where nothing was: one mapping shows all of it, copy-on-write.
  */
-#include "tender/snapshot_file.h"
+#include "tender/snapshot.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "tender/platform_call.h"
+#include "tender/snapshot_file.h"
 #include "unikernel/snapshot.h"
 
 #define PAGE_BYTES 4096u

@@ -9,21 +9,10 @@
 
 #include "base/base.h"
 #include "base/error.h"
-
-#define SNAPSHOT_MEMORY_AT UINT64_C(0x200000000000)
-#define SNAPSHOT_IMAGE_AT  UINT64_C(0x300000000000)
+#include "tender/snapshot_place.h"
 
 /* The signal that asks a unikernel for one; its program never sees it. */
 #define SUSPEND_SIGNAL SIGPWR
-
-/* What it has to meet again. */
-struct snapshot_place {
-	uint64_t memory_bytes;
-	uint64_t image_bytes, image_time; /* the file's last change, in ns */
-	uint64_t vdso;
-	uint64_t volume_bytes; /* or more */
-	uint64_t clock_ns;     /* CLOCK_MONOTONIC when it was written: it does not go back */
-};
 
 /* What comes through a stream: `bytes` of the file, which stand `at`; the last one has none and a negative errno or 0. */
 struct snapshot_piece {

@@ -6,7 +6,9 @@
  */
 #pragma once
 
-#include "tender/snapshot.h"
+#include "base/base.h"
+#include "base/error.h"
+#include "tender/snapshot_place.h"
 #include "unikernel/memory_runs.h"
 
 #define SNAPSHOT_MAGIC     UINT64_C(0x70616e7368747262) /* "brthsnap" */
