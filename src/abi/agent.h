@@ -23,7 +23,9 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define AGENT_PORT      1024
+#define AGENT_PORT 1024
+#define AGENT_GUEST_API_PORT \
+	1025 /* of the host: what asks at /dev/lxd/sock in the guest is passed on to it */
 #define AGENT_VERSION   1
 #define AGENT_FRAME_MAX 65536 /* bytes behind a header */
 

@@ -16,6 +16,7 @@
 
 #include "agent/exec.h"
 #include "agent/files.h"
+#include "agent/guest_api.h"
 #include "agent/network.h"
 #include "agent/power.h"
 #include "agent/tune.h"
@@ -25,6 +26,7 @@
 #define GROUP                "/sys/fs/cgroup/berth-agent"
 #define ADDRESS_FAMILY_VSOCK 40
 #define CID_ANY              UINT32_MAX
+#define CID_HOST             2
 
 /* As the kernel has it; not every C library declares it. */
 struct vsock_address {
@@ -45,6 +47,20 @@ int serve_listen(struct error *e)
 		bind(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) < 0 ||
 		listen(fd, 64) < 0)
 		return error_errno(e, "listen at vsock port %d", AGENT_PORT);
+	return TAKE_FD(fd);
+}
+
+int serve_connect(uint32_t port)
+{
+	const struct vsock_address address = {
+		.family = ADDRESS_FAMILY_VSOCK,
+		.port = port,
+		.cid = CID_HOST,
+	};
+	cleanup(close) int fd = socket(ADDRESS_FAMILY_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 ||
+		connect(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) < 0)
+		return -errno;
 	return TAKE_FD(fd);
 }
 
@@ -185,6 +201,7 @@ static void leave_group_of_init(void)
 void serve_run(int listener)
 {
 	signal(SIGCHLD, SIG_IGN);
+	guest_api_start();
 	for (;;) {
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0)

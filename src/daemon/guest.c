@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "daemon/companion.h"
 #include "daemon/guest_answer.h"
+#include "daemon/guest_machine.h"
 #include "daemon/guest_peer.h"
 #include "model/json.h"
 
@@ -54,6 +55,7 @@ struct guest {
 	int dir; /* DIR/guest */
 	int listener;
 	struct source *listening, *pause;
+	struct guest_machines *machines;
 	struct client *clients;
 	struct connection *connections;
 	uint32_t connection_count, last_number;
@@ -246,9 +248,8 @@ static bool is_there(struct guest *guest)
 
 /* -- the socket ------------------------------------------------------------------------------------ */
 
-static void take_connection(struct guest *guest, int fd)
+static void take_connection(struct guest *guest, struct instance *instance, int fd)
 {
-	struct instance *instance = guest_peer(guest->service, fd);
 	if (!instance || guest->connection_count >= GUEST_CONNECTIONS_MAX || !is_there(guest))
 		return;
 	struct client *client = client_of(guest, instance);
@@ -267,6 +268,12 @@ static void take_connection(struct guest *guest, int fd)
 		NULL, fd);
 }
 
+static void take_of_machine(void *data, struct instance *instance, int fd)
+{
+	if (guest_is_allowed(instance))
+		take_connection(data, instance, fd);
+}
+
 static void listen_again(void *data);
 
 /* Whoever connects as fast as it can makes others wait, not this daemon work. */
@@ -282,7 +289,7 @@ static void on_connect(void *data, int listener, uint32_t events)
 			return;
 		if (fd < 0)
 			break;
-		take_connection(guest, fd);
+		take_connection(guest, guest_peer(guest->service, fd), fd);
 	}
 	source_free(TAKE_PTR(guest->listening));
 	timer_set_after(guest->pause, ACCEPT_NS);
@@ -353,6 +360,11 @@ static void changed(struct instance *instance, const json_t *config, const json_
 	}
 }
 
+static void runs(struct instance *instance)
+{
+	guest_machines_hear(instance->service->guest->machines, instance);
+}
+
 int guest_start(struct service *service, struct error *e)
 {
 	struct guest *guest = alloc(struct guest);
@@ -371,6 +383,8 @@ int guest_start(struct service *service, struct error *e)
 	if (r < 0)
 		return error_code(e, r, "watch " GUEST_DIR "/sock");
 	service->instances->changed = changed;
+	service->instances->runs = runs;
+	guest->machines = guest_machines_new(service, take_of_machine, guest);
 	return 0;
 }
 
@@ -379,8 +393,11 @@ void guest_stop(struct service *service)
 	struct guest *guest = TAKE_PTR(service->guest);
 	if (!guest)
 		return;
-	if (service->instances)
+	if (service->instances) {
 		service->instances->changed = NULL;
+		service->instances->runs = NULL;
+	}
+	guest_machines_free(guest->machines);
 	let_go(guest);
 	for (struct client *next; guest->clients; guest->clients = next) {
 		next = guest->clients->next;

@@ -30,13 +30,13 @@ struct search {
 	size_t count;
 };
 
-static bool has_api(const struct instance *instance)
+bool guest_is_allowed(const struct instance *instance)
 {
 	const char *const keys[] = { "security.devlxd", "security.guestapi" };
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (instance_config(instance, keys[i]) && !instance_config_is(instance, keys[i]))
 			return false;
-	return instance->live && !(instance->kind->can & (KIND_IS_MACHINE | KIND_IS_SERVER));
+	return instance->live && !(instance->kind->can & KIND_IS_SERVER);
 }
 
 static bool has_id(const struct instance *instance, uid_t uid)
@@ -63,7 +63,8 @@ static void consider(void *data, struct instance *instance)
 {
 	struct search *search = data;
 	bool is_privileged = instance->live && !json_object_get(instance->live->document, "idmap");
-	if (!has_api(instance) || !has_id(instance, search->uid))
+	if ((instance->kind->can & KIND_IS_MACHINE) || !guest_is_allowed(instance) ||
+		!has_id(instance, search->uid))
 		return;
 	if (search->groups ? !is_in_group(search->groups, instance) : is_privileged)
 		return;

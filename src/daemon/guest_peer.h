@@ -6,6 +6,9 @@
 
 #include "daemon/instances.h"
 
+/* Whether its configuration and its state allow it the guest API. */
+bool guest_is_allowed(const struct instance *instance);
+
 /*
  * The running container that may use the guest API and whose process connected `socket`; NULL if there is none. An
  * unprivileged one is known by its ids, which no other has; where that does not decide (privileged, or the same

@@ -63,6 +63,8 @@ struct instances {
 	void (*remove)(struct instance *instance); /* an ephemeral one that has ended */
 	/* What it expands to was this and is something else; NULL: nobody is told. */
 	void (*changed)(struct instance *instance, const json_t *config, const json_t *devices);
+	/* It runs, started or adopted; NULL: nobody is told. */
+	void (*runs)(struct instance *instance);
 };
 
 /* Loads all. lifecycle.c starts and adopts them. */

@@ -227,6 +227,8 @@ static void is_running(struct live *live)
 {
 	struct proxying *proxying = alloc(struct proxying);
 	*proxying = (struct proxying){ .instance = live->instance, .live = live };
+	if (live->instance->service->instances->runs)
+		live->instance->service->instances->runs(live->instance);
 	if (live->instance->state == INSTANCE_STARTING &&
 		instance_spec(live->instance, &proxying->spec, NULL) == 0 &&
 		proxying->spec.devices.proxy_count > 0) {

@@ -96,6 +96,31 @@ teardown_file() { berthd_stop; }
 	lxc exec a -- rm -r /root/tree
 }
 
+@test "the guest API tells it its keys, and that it is nobody else's; off, it does not answer" {
+	lxc file push "$BERTH_BUILD/tests/integration/guest-client" a/root/guest
+	lxc exec a -- chmod 755 /root/guest
+	lxc config set a user.word=mine
+	local socket
+	for socket in /dev/lxd/sock /dev/incus/sock; do
+		lxc exec a -- /root/guest $socket GET /1.0/config/user.word >"$BERTH_BASE/answer"
+		[ "$(tr '\n' ' ' <"$BERTH_BASE/answer")" = "200 mine " ] || { cat "$BERTH_BASE/answer"; return 1; }
+	done
+	[[ $(lxc exec a -- /root/guest /dev/lxd/sock GET /1.0) == *"\"instance_type\""*"$(kind)"* ]]
+	[[ $(lxc exec a -- /root/guest /dev/lxd/sock GET /1.0/config/limits.cpu) == 403* ]]
+	lxc exec a -- /root/guest /dev/lxd/sock PATCH /1.0 '{"state":"Ready"}'
+	[ "$(lxc config get a volatile.last_state.ready)" = true ]
+	berthd_restart KILL
+	[[ $(lxc exec a -- /root/guest /dev/lxd/sock GET /1.0/config/user.word) == *mine* ]]
+	if is_machine; then
+		[ "$(lxc exec a -- /root/guest /dev/lxd/sock hold 40)" -le 12 ]
+		lxc config set a security.guestapi=false
+		run lxc exec a -- /root/guest /dev/lxd/sock GET /1.0
+		[[ $output != *200* ]]
+		lxc config unset a security.guestapi
+	fi
+	lxc exec a -- rm /root/guest
+}
+
 @test "what its runner has said is shown" {
 	! is_machine || [[ $(api GET /1.0/instances/a/logs/qemu.log) == *"engine chosen name=a"* ]]
 	[ "$(kind)" = microvm ] || lxc info a --show-log | grep -q '^Log:'
