@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "abi/agent.h"
-#include "agent/serve.h"
+#include "agent/vsock.h"
 #include "base/base.h"
 #include "base/file.h"
 
@@ -52,7 +52,7 @@ static void copy(int from, int to)
 
 static void pass_on(int client)
 {
-	int host = serve_connect(AGENT_GUEST_API_PORT);
+	int host = vsock_connect(AGENT_GUEST_API_PORT);
 	if (host < 0)
 		return;
 	pid_t pid = fork();

@@ -21,46 +21,23 @@
 #include "agent/power.h"
 #include "agent/tune.h"
 #include "agent/usage.h"
+#include "agent/vsock.h"
 #include "base/file.h"
 
-#define GROUP                "/sys/fs/cgroup/berth-agent"
-#define ADDRESS_FAMILY_VSOCK 40
-#define CID_ANY              UINT32_MAX
-#define CID_HOST             2
-
-/* As the kernel has it; not every C library declares it. */
-struct vsock_address {
-	unsigned short family, reserved;
-	uint32_t port, cid;
-	uint8_t zero[16 - 12];
-};
+#define GROUP "/sys/fs/cgroup/berth-agent"
 
 int serve_listen(struct error *e)
 {
 	const struct vsock_address address = {
-		.family = ADDRESS_FAMILY_VSOCK,
+		.family = VSOCK_FAMILY,
 		.port = AGENT_PORT,
-		.cid = CID_ANY,
+		.cid = VSOCK_CID_ANY,
 	};
-	cleanup(close) int fd = socket(ADDRESS_FAMILY_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cleanup(close) int fd = socket(VSOCK_FAMILY, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 ||
 		bind(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) < 0 ||
 		listen(fd, 64) < 0)
 		return error_errno(e, "listen at vsock port %d", AGENT_PORT);
-	return TAKE_FD(fd);
-}
-
-int serve_connect(uint32_t port)
-{
-	const struct vsock_address address = {
-		.family = ADDRESS_FAMILY_VSOCK,
-		.port = port,
-		.cid = CID_HOST,
-	};
-	cleanup(close) int fd = socket(ADDRESS_FAMILY_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 ||
-		connect(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) < 0)
-		return -errno;
 	return TAKE_FD(fd);
 }
 

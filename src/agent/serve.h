@@ -8,9 +8,6 @@
 #include "base/error.h"
 
 /* Listens at AGENT_PORT of vsock; the descriptor or -errno. */
-/* A connection to a port of the host, or -errno. */
-int serve_connect(uint32_t port) must_use;
-
 int serve_listen(struct error *e) must_use;
 
 /* Serves for ever. */
