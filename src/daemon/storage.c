@@ -423,7 +423,9 @@ static int rename_volume(struct storage *storage, struct storage_pool *pool,
 	if (r < 0) {
 		struct error again = {};
 		(void)!volume_record_remove(storage, &to, NULL);
-		if (volume_record_put(storage, ref, json_incref(kept), &again) < 0)
+		/* Even if the store takes nothing any more; then its note is looked at once more at the next start. */
+		volume_record_keep(storage, ref, kept);
+		if (volume_record_put(storage, ref, kept, &again) < 0)
 			log_error("volume record stays pool=%s volume=%s: %s", ref->pool, ref->name,
 				again.text);
 	}
@@ -437,9 +439,18 @@ void storage_rename_mend(struct storage *storage, struct storage_pool *pool,
 	struct error e = {};
 	(void)storage;
 	to.name = name;
-	int r = rename_places(pool, &to, ref, &e);
-	/* It had not begun, or the snapshots are named back already. */
-	if (r < 0 && r != -ENOENT && r != -EEXIST)
+	cleanup(free) char *from_place = volume_place(&to);
+	cleanup(free) char *to_place = volume_place(ref);
+	cleanup(free) char *from_snapshots = volume_snapshots_place(&to);
+	cleanup(free) char *to_snapshots = volume_snapshots_place(ref);
+	int dir = pool->pool->dir;
+	int r = pool->pool->driver->rename(pool->pool, from_place, to_place, &e);
+	/* It had not begun, or is named back already: then the snapshots may not be. */
+	if (r == -ENOENT || r == -EEXIST)
+		r = 0;
+	if (r == 0 && renameat(dir, from_snapshots, dir, to_snapshots) < 0 && errno != ENOENT)
+		r = error_errno(&e, "rename the snapshots of the volume %s", name);
+	if (r < 0)
 		log_error("volume keeps a new name pool=%s volume=%s: %s", ref->pool, name, e.text);
 }
 

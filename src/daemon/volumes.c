@@ -117,6 +117,12 @@ int volume_record_put(
 	return r;
 }
 
+void volume_record_keep(struct storage *storage, const struct volume_ref *ref, json_t *record)
+{
+	cleanup(free) char *key = record_key(ref);
+	json_object_set(storage->volumes, key, record);
+}
+
 int volume_record_remove(struct storage *storage, const struct volume_ref *ref, struct error *e)
 {
 	cleanup(free) char *name = store_name(ref);

@@ -63,6 +63,8 @@ int volume_find(struct storage *storage, const struct volume_ref *ref, json_t **
 /* Stores the record, new (taken over) or changed. */
 int volume_record_put(struct storage *storage, const struct volume_ref *ref, json_t *record,
 	struct error *e) must_use;
+/* As it stands in the store already. */
+void volume_record_keep(struct storage *storage, const struct volume_ref *ref, json_t *record);
 int volume_record_remove(
 	struct storage *storage, const struct volume_ref *ref, struct error *e) must_use;
 
