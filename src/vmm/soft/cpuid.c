@@ -108,9 +108,22 @@ uint64_t cpuid_tsc_khz(void)
 	return (uint64_t)((unsigned __int128)ticks * 1000000 / ns);
 }
 
+/*
+ * Compilers and libraries conclude from the model what a CPU has (GCC's `arch=rocketlake` clones do not ask for AVX-512):
+ * a host that has what this engine has not is no model to show. Intel's becomes one that nobody knows, AMD's a Zen 3.
+ */
+static uint32_t signature(uint32_t host_signature)
+{
+	bool has_avx512 = host(7, 0).b >> 16 & 1, has_avx_vnni = host(7, 1).a >> 4 & 1;
+	if (!has_avx512 && !has_avx_vnni)
+		return host_signature;
+	return cpuid_host_is_amd() ? 0x00a00f11 : 0x000606f0;
+}
+
 static struct leaf leaf_1(const struct cpu *cpu)
 {
 	struct leaf ret = host(1, 0);
+	ret.a = signature(ret.a);
 	uint32_t count = cpu->soft_count;
 	ret.b = cpu->number << 24 | count << 16 | 8 << 8;
 	bool has_avx = cpuid_host_has(HOST_HAS_AVX);
