@@ -17,7 +17,7 @@
 #define MEMORY_SPARE (4 * GIB)
 /* The monitor's own beside the guest's memory: what the software CPU translates, for each CPU. */
 #define MONITOR_BYTES     (96 * MIB)
-#define MONITOR_CPU_BYTES (40 * MIB)
+#define MONITOR_CPU_BYTES (144 * MIB)
 
 static int refuse(struct error *e, const char *field, const char *noun, const char *why)
 {

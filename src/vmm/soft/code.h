@@ -12,7 +12,7 @@
 #include "vmm/soft/pieces.h"
 
 /* For each CPU; all CPUs together have four times as much. */
-#define CODE_BYTES   (24 * MIB)
+#define CODE_BYTES   (64 * MIB)
 #define CODE_ALL     (4 * CODE_BYTES)
 #define CODE_A_BLOCK 384 /* of code, about; more blocks or sites than that are not kept */
 #define CODE_A_SITE  96
