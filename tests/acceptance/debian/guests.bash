@@ -48,9 +48,15 @@ up() {
 	berth launch whole "$1" --type "$2" --cpus "$3" --memory "$4" --storage 3GiB --network wnet >>"$kept/stage.log"
 	favour
 	eventually 300 sh -c "lxc exec $1 -- true 2>/dev/null"
-	[ "$2" = microvm ] || timeout 600 lxc exec "$1" -- systemctl is-system-running --wait >>"$kept/stage.log"
+	[ "$2" = microvm ] || eventually 300 lxc exec "$1" -- systemctl is-system-running --wait >>"$kept/stage.log" 2>&1
 	eventually 100 lxc exec "$1" -- ip route get "$gateway" >>"$kept/stage.log" 2>&1
 }
 
 # used NAME: milliseconds of CPU time that the host has spent on it.
 used() { api GET "/1.0/instances/$1/state" | json '.metadata.cpu.usage / 1000000 | floor'; }
+
+# complaints NAME: what its kernel has to complain of, in $kept/kernel.
+complaints() {
+	lxc exec "$1" -- dmesg |
+		grep -E 'segfault|traps:|general protection|BUG:|Oops|WARNING:|soft lockup|detected stall|Machine check' >"$kept/kernel" || true
+}
