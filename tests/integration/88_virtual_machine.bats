@@ -51,7 +51,12 @@ teardown_file() { berthd_stop; }
 	[ "$status" -ne 0 ]
 	[[ $output == *"vmlinuz-bad"* ]]
 	api PATCH /1.0 "$(jq -n --arg dir "$good" '{config: {"berth.kernel": $dir}}')"
+	run lxc config device add broken data disk source="$BERTH_BASE/gone"
+	[ "$status" -ne 0 ]
+	[[ $output == *"devices.data.source"*"$BERTH_BASE/gone"* ]]
+	truncate -s 1M "$BERTH_BASE/gone"
 	lxc config device add broken data disk source="$BERTH_BASE/gone"
+	rm "$BERTH_BASE/gone"
 	run lxc start broken
 	[ "$status" -ne 0 ]
 	[[ $output == *"$BERTH_BASE/gone"* ]]
