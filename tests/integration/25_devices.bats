@@ -20,7 +20,8 @@ teardown_file() {
 	rm -rf "$BERTH_SYS"
 }
 
-in_instance() { nsenter -n -t "$(api GET /1.0/instances/c1/state | json .metadata.pid)" "$@"; }
+# In the background it is one process, which a kill ends.
+in_instance() { exec nsenter -n -t "$(api GET /1.0/instances/c1/state | json .metadata.pid)" "$@"; }
 inside() { lxc exec c1 -- "$@"; }
 
 @test "a directory of the host comes into a running container and goes again" {
@@ -158,7 +159,7 @@ inside() { lxc exec c1 -- "$@"; }
 	inside sh -c 'mkdir -p /srv; echo inside >/srv/hello'
 	lxc config device add c1 web proxy listen=tcp:127.0.0.1:7000-7001 connect=unix:/srv/sock
 	lxc config device add c1 out proxy bind=instance listen=tcp:127.0.0.1:99 connect=tcp:127.0.0.1:7100
-	in_net socat TCP-LISTEN:7100,bind=127.0.0.1,fork SYSTEM:'echo host-says; cat' 3>&- &
+	nsenter --net="/run/netns/$BERTH_NETNS" socat TCP-LISTEN:7100,bind=127.0.0.1,fork SYSTEM:'echo host-says; cat' 3>&- &
 	echo $! >"$BERTH_BASE/socat"
 	# Nobody listens inside yet: the connection ends, the proxy stays.
 	[ -z "$(in_net socat -T2 - TCP:127.0.0.1:7000 </dev/null)" ]
@@ -194,7 +195,7 @@ inside() { lxc exec c1 -- "$@"; }
 
 @test "a proxy for udp answers each sender; one with a header says who comes" {
 	lxc config device add c1 u proxy listen=udp:127.0.0.1:7003 connect=udp:127.0.0.1:5353
-	in_instance socat UDP-LISTEN:5353,fork EXEC:cat 3>&- &
+	in_instance socat -T5 UDP-LISTEN:5353,fork EXEC:cat 3>&- &
 	echo $! >"$BERTH_BASE/server"
 	eventually 5 eval '[ "$(echo ping | in_net socat -T1 - UDP:127.0.0.1:7003)" = ping ]'
 	kill "$(cat "$BERTH_BASE/server")" || true

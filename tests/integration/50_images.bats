@@ -191,7 +191,7 @@ delete_images() {
 @test "an image is pulled from a registry, once" {
 	printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:5000"}\n' \
 		"$W/registry" >"$W/registry.yml"
-	in_net docker-registry serve "$W/registry.yml" >"$W/registry.log" 2>&1 3>&- &
+	nsenter --net="/run/netns/$BERTH_NETNS" docker-registry serve "$W/registry.yml" >"$W/registry.log" 2>&1 3>&- &
 	echo $! >"$W/registry.pid"
 	eventually 10 in_net curl -sf http://127.0.0.1:5000/v2/ >/dev/null
 	in_net skopeo --insecure-policy copy --quiet --dest-tls-verify=false \
