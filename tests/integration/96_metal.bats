@@ -165,7 +165,8 @@ neighbour() {
 	berth rescue db1
 	echo "# in rescue after $SECONDS s" >&3
 	server_is m1 rescue
-	eventually 30 sh -c 'lxc console db1 --show-log | grep -q "berth rescue"'
+	# Not by its BMC: that opens the serial port anew seconds after a restart, and has not heard the first words.
+	eventually 30 grep -q "berth rescue: the server's own disks" "$BERTH_BASE/node1/serial.log"
 	eventually 60 grep -q "berth rescue: $(address m1)" "$BERTH_BASE/node1/serial.log"
 	eventually 60 eval '[ "$(in_net dbclient -y -i "$BERTH_BASE/id" "root@$(address m1)" "cat /proc/1/comm" </dev/null)" = init ]'
 	! in_net timeout 20 dbclient -y "root@$(address m1)" true </dev/null
