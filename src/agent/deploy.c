@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "agent/call.h"
+#include "agent/clock.h"
 #include "agent/disks.h"
 #include "agent/init.h"
 #include "agent/inventory.h"
@@ -40,13 +41,6 @@ struct deploy {
 	char disk[32];   /* that the image was put on */
 	char disk_serial[64];
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void pause_ms(unsigned int ms)
 {

@@ -19,8 +19,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 
+#include "agent/clock.h"
 #include "agent/hash.h"
 #include "base/file.h"
 
@@ -189,13 +189,6 @@ static ssize_t fill(struct call_stream *stream, uint8_t *buffer)
 		have += (size_t)n;
 	}
 	return (ssize_t)have;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_SEC + (uint64_t)now.tv_nsec;
 }
 
 static int pump(struct writer *writer, struct call_stream *stream, disks_progress *progress,

@@ -11,8 +11,8 @@
 #include <linux/if_alg.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "agent/clock.h"
 #include "base/text.h"
 
 #define DIGEST_BYTES 32
@@ -34,13 +34,6 @@ static int open_name(const char *text, int *ret, struct error *e)
 		return error_errno(e, "begin a SHA-256");
 	*ret = hash;
 	return 0;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_SEC + (uint64_t)now.tv_nsec;
 }
 
 static void find_quickest(void)

@@ -19,8 +19,8 @@
 #include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 
+#include "agent/clock.h"
 #include "base/file.h"
 
 #define WHERE          "/run/tenant"
@@ -318,13 +318,6 @@ static int open_file(int root, const char *path, int *ret)
 		return fd;
 	*ret = fd;
 	return 0;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static int load_from(int root, const struct tenant_boot *boot, uint64_t *ret_ms, struct error *e)

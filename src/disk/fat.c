@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "disk/little_endian.h"
+
 #define SECTOR       512
 #define ENTRY        32
 #define ROOT_SECTORS 4
@@ -16,18 +18,6 @@
 #define END          0xffff
 #define DIRECTORY    0x10
 #define READ_ONLY    0x01
-
-static void put16(uint8_t *at, uint32_t value)
-{
-	at[0] = (uint8_t)value;
-	at[1] = (uint8_t)(value >> 8);
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	put16(at, value);
-	put16(at + 2, value >> 16);
-}
 
 static void put_entry(
 	uint8_t *at, const char name[11], uint8_t kind, uint32_t cluster, size_t length)

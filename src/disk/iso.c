@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "disk/little_endian.h"
 
 #define FILES_MAX       32
 #define DIRECTORIES_MAX 16
@@ -41,18 +42,6 @@ struct disc {
 	uint32_t sector_count;
 	uint8_t *head; /* all before the files */
 };
-
-static void put16(uint8_t *at, uint32_t value)
-{
-	at[0] = (uint8_t)value;
-	at[1] = (uint8_t)(value >> 8);
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	put16(at, value);
-	put16(at + 2, value >> 16);
-}
 
 static void put32_big(uint8_t *at, uint32_t value)
 {
