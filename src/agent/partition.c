@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/bytes.h"
 #include "base/file.h"
 
 #define ENTRY_AT    446
@@ -18,29 +19,6 @@
 #define TYPE_GPT    0xee
 #define TABLE_MAX   (128 * KIB)
 #define GPT_ENTRY   128
-
-static uint32_t get32(const uint8_t *bytes)
-{
-	return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-		(uint32_t)bytes[3] << 24;
-}
-
-static uint64_t get64(const uint8_t *bytes)
-{
-	return get32(bytes) | (uint64_t)get32(bytes + 4) << 32;
-}
-
-static void put32(uint8_t *bytes, uint32_t value)
-{
-	for (int i = 0; i < 4; i++)
-		bytes[i] = (uint8_t)(value >> (8 * i));
-}
-
-static void put64(uint8_t *bytes, uint64_t value)
-{
-	put32(bytes, (uint32_t)value);
-	put32(bytes + 4, (uint32_t)(value >> 32));
-}
 
 uint32_t partition_crc(const void *bytes, size_t length)
 {
@@ -71,26 +49,26 @@ int partition_grow_mbr(uint8_t record[PARTITION_SECTOR], uint64_t sectors)
 		return -EINVAL;
 	for (int i = 0; i < ENTRIES; i++) {
 		uint8_t *entry = record + ENTRY_AT + i * ENTRY_BYTES;
-		if (entry[4] != 0 && (!last || get32(entry + 8) > get32(last + 8)))
+		if (entry[4] != 0 && (!last || get_le32(entry + 8) > get_le32(last + 8)))
 			last = entry;
 	}
 	if (!last || last[4] != TYPE_LINUX)
 		return 0;
-	uint64_t start = get32(last + 8), end = sectors > UINT32_MAX ? UINT32_MAX : sectors;
-	if (start >= end || end - start <= get32(last + 12))
+	uint64_t start = get_le32(last + 8), end = sectors > UINT32_MAX ? UINT32_MAX : sectors;
+	if (start >= end || end - start <= get_le32(last + 12))
 		return 0;
-	put32(last + 12, (uint32_t)(end - start));
+	put_le32(last + 12, (uint32_t)(end - start));
 	return 1;
 }
 
 int partition_gpt_table(
 	const uint8_t header[PARTITION_SECTOR], uint64_t *ret_sector, size_t *ret_bytes)
 {
-	uint64_t count = get32(header + 80), size = get32(header + 84);
+	uint64_t count = get_le32(header + 80), size = get_le32(header + 84);
 	if (memcmp(header, "EFI PART", 8) != 0 || size != GPT_ENTRY || count == 0 ||
-		count * size > TABLE_MAX || get64(header + 72) != 2)
+		count * size > TABLE_MAX || get_le64(header + 72) != 2)
 		return -EINVAL;
-	*ret_sector = get64(header + 72);
+	*ret_sector = get_le64(header + 72);
 	*ret_bytes = (size_t)(count * size);
 	return 0;
 }
@@ -98,8 +76,8 @@ int partition_gpt_table(
 /* Its own sum is counted as zero. */
 static void seal(uint8_t *header, uint32_t size)
 {
-	put32(header + 16, 0);
-	put32(header + 16, partition_crc(header, size));
+	put_le32(header + 16, 0);
+	put_le32(header + 16, partition_crc(header, size));
 }
 
 /* A file system that is not the firmware's; the one that begins last. */
@@ -110,7 +88,7 @@ static uint8_t *last_entry(uint8_t *entries, size_t bytes)
 			0xc9, 0x3e, 0xc9, 0x3b };
 	uint8_t *last = NULL;
 	for (uint8_t *at = entries; at + GPT_ENTRY <= entries + bytes; at += GPT_ENTRY)
-		if (memcmp(at, none, 16) != 0 && (!last || get64(at + 32) > get64(last + 32)))
+		if (memcmp(at, none, 16) != 0 && (!last || get_le64(at + 32) > get_le64(last + 32)))
 			last = at;
 	return last && memcmp(last, efi, 16) != 0 ? last : NULL;
 }
@@ -118,35 +96,36 @@ static uint8_t *last_entry(uint8_t *entries, size_t bytes)
 int partition_grow_gpt(uint8_t header[PARTITION_SECTOR], uint8_t *entries, size_t entries_bytes,
 	uint64_t sectors, uint8_t ret_backup[PARTITION_SECTOR])
 {
-	uint32_t size = get32(header + 12), sum = get32(header + 16);
+	uint32_t size = get_le32(header + 12), sum = get_le32(header + 16);
 	uint64_t table;
 	size_t bytes;
 	if (partition_gpt_table(header, &table, &bytes) < 0 || bytes != entries_bytes ||
 		size < 92 || size > PARTITION_SECTOR)
 		return -EINVAL;
 	seal(header, size);
-	bool is_whole = get32(header + 16) == sum;
-	put32(header + 16, sum);
-	if (!is_whole || partition_crc(entries, entries_bytes) != get32(header + 88))
+	bool is_whole = get_le32(header + 16) == sum;
+	put_le32(header + 16, sum);
+	if (!is_whole || partition_crc(entries, entries_bytes) != get_le32(header + 88))
 		return -EINVAL;
 	uint64_t table_sectors = (entries_bytes + PARTITION_SECTOR - 1) / PARTITION_SECTOR;
-	if (sectors < 2 * (table_sectors + 2) || get64(header + 40) >= sectors)
+	if (sectors < 2 * (table_sectors + 2) || get_le64(header + 40) >= sectors)
 		return -EINVAL;
 	uint64_t last_usable = sectors - table_sectors - 2;
 	int is_grown = 0;
 	uint8_t *last = last_entry(entries, entries_bytes);
-	if (last && get64(last + 40) < last_usable && get64(last + 32) <= get64(last + 40)) {
-		put64(last + 40, last_usable);
+	if (last && get_le64(last + 40) < last_usable &&
+		get_le64(last + 32) <= get_le64(last + 40)) {
+		put_le64(last + 40, last_usable);
 		is_grown = 1;
 	}
-	put64(header + 32, sectors - 1);
-	put64(header + 48, last_usable);
-	put32(header + 88, partition_crc(entries, entries_bytes));
+	put_le64(header + 32, sectors - 1);
+	put_le64(header + 48, last_usable);
+	put_le32(header + 88, partition_crc(entries, entries_bytes));
 	memcpy(ret_backup, header, PARTITION_SECTOR);
 	seal(header, size);
-	put64(ret_backup + 24, sectors - 1);
-	put64(ret_backup + 32, 1);
-	put64(ret_backup + 72, sectors - 1 - table_sectors);
+	put_le64(ret_backup + 24, sectors - 1);
+	put_le64(ret_backup + 32, 1);
+	put_le64(ret_backup + 72, sectors - 1 - table_sectors);
 	seal(ret_backup, size);
 	return is_grown;
 }

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "disk/little_endian.h"
+#include "base/bytes.h"
 
 #define SECTOR       512
 #define ENTRY        32
@@ -24,11 +24,11 @@ static void put_entry(
 {
 	memcpy(at, name, 11);
 	at[11] = kind;
-	put16(at + 16, 0x21); /* the first day that it knows, thrice: made, seen, written */
-	put16(at + 18, 0x21);
-	put16(at + 24, 0x21);
-	put16(at + 26, cluster);
-	put32(at + 28, (uint32_t)length);
+	put_le16(at + 16, 0x21); /* the first day that it knows, thrice: made, seen, written */
+	put_le16(at + 18, 0x21);
+	put_le16(at + 24, 0x21);
+	put_le16(at + 26, cluster);
+	put_le32(at + 28, (uint32_t)length);
 }
 
 /* "." and "..": 0 is the root. */
@@ -43,20 +43,20 @@ static void put_boot(uint8_t *at, uint32_t sectors, uint32_t table_sectors)
 	static const uint8_t jump[] = { 0xeb, 0x3c, 0x90 };
 	memcpy(at, jump, sizeof(jump));
 	memcpy(at + 3, "BERTH   ", 8);
-	put16(at + 11, SECTOR);
-	at[13] = 1;        /* sectors of a cluster */
-	put16(at + 14, 1); /* before the tables */
-	at[16] = 2;        /* tables */
-	put16(at + 17, ROOT_SECTORS * SECTOR / ENTRY);
-	put16(at + 19, sectors < 65536 ? sectors : 0);
+	put_le16(at + 11, SECTOR);
+	at[13] = 1;           /* sectors of a cluster */
+	put_le16(at + 14, 1); /* before the tables */
+	at[16] = 2;           /* tables */
+	put_le16(at + 17, ROOT_SECTORS * SECTOR / ENTRY);
+	put_le16(at + 19, sectors < 65536 ? sectors : 0);
 	at[21] = 0xf8;
-	put16(at + 22, table_sectors);
-	put16(at + 24, 32); /* a geometry that nobody asks for */
-	put16(at + 26, 64);
-	put32(at + 32, sectors < 65536 ? 0 : sectors);
+	put_le16(at + 22, table_sectors);
+	put_le16(at + 24, 32); /* a geometry that nobody asks for */
+	put_le16(at + 26, 64);
+	put_le32(at + 32, sectors < 65536 ? 0 : sectors);
 	at[36] = 0x80;
 	at[38] = 0x29;
-	put32(at + 39, 0x62657274);
+	put_le32(at + 39, 0x62657274);
 	memcpy(at + 43, "NO NAME    FAT16   ", 19);
 	at[510] = 0x55;
 	at[511] = 0xaa;
@@ -64,12 +64,12 @@ static void put_boot(uint8_t *at, uint32_t sectors, uint32_t table_sectors)
 
 static void put_table(uint8_t *at, uint32_t program_clusters)
 {
-	put16(at, 0xfff8);
-	put16(at + 2, END);
-	put16(at + 4, END);
-	put16(at + 6, END);
+	put_le16(at, 0xfff8);
+	put_le16(at + 2, END);
+	put_le16(at + 4, END);
+	put_le16(at + 6, END);
 	for (uint32_t i = 0; i < program_clusters; i++)
-		put16(at + 2 * (FIRST + 2 + i), i + 1 < program_clusters ? FIRST + 3 + i : END);
+		put_le16(at + 2 * (FIRST + 2 + i), i + 1 < program_clusters ? FIRST + 3 + i : END);
 }
 
 int fat_add(const void *program, size_t length, struct text *ret, struct error *e)

@@ -13,9 +13,9 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "disk/little_endian.h"
 
 #define FILES_MAX       32
 #define DIRECTORIES_MAX 16
@@ -52,14 +52,14 @@ static void put32_big(uint8_t *at, uint32_t value)
 /* In both orders of bytes. */
 static void put16_both(uint8_t *at, uint32_t value)
 {
-	put16(at, value);
+	put_le16(at, value);
 	at[2] = (uint8_t)(value >> 8);
 	at[3] = (uint8_t)value;
 }
 
 static void put32_both(uint8_t *at, uint32_t value)
 {
-	put32(at, value);
+	put_le32(at, value);
 	put32_big(at + 4, value);
 }
 
@@ -226,9 +226,9 @@ static uint32_t put_paths(const struct disc *disc)
 		const struct directory *directory = &disc->directories[i];
 		size_t length = i ? strlen(directory->name) : 1;
 		little[at] = big[at] = (uint8_t)length;
-		put32(little + at + 2, directory_sector(i));
+		put_le32(little + at + 2, directory_sector(i));
 		put32_big(big + at + 2, directory_sector(i));
-		put16(little + at + 6, (uint32_t)directory->above + 1);
+		put_le16(little + at + 6, (uint32_t)directory->above + 1);
 		big[at + 7] = (uint8_t)(directory->above + 1);
 		memcpy(little + at + 8, directory->name, i ? length : 0);
 		memcpy(big + at + 8, directory->name, i ? length : 0);
@@ -256,7 +256,7 @@ static void put_volume(const struct disc *disc, uint32_t paths_bytes)
 	put16_both(at + 124, 1);
 	put16_both(at + 128, ISO_SECTOR);
 	put32_both(at + 132, paths_bytes);
-	put32(at + 140, PATHS);
+	put_le32(at + 140, PATHS);
 	put32_big(at + 148, PATHS + 1);
 	(void)put_record(at + 156, "\0", 1, directory_sector(0), ISO_SECTOR, true);
 	put_blanks(at + 190, 623, "");
@@ -265,7 +265,7 @@ static void put_volume(const struct disc *disc, uint32_t paths_bytes)
 	at[881] = 1;
 	at += ISO_SECTOR;
 	memcpy(at, "\0CD001\1EL TORITO SPECIFICATION", 30);
-	put32(at + 71, CATALOG);
+	put_le32(at + 71, CATALOG);
 	at += ISO_SECTOR;
 	memcpy(at, "\377CD001\1", 7);
 }
@@ -277,22 +277,22 @@ static void put_catalog(const struct disc *disc)
 	uint32_t sum = 0;
 	at[0] = 1;
 	memcpy(at + 4, "berth", 5);
-	put16(at + 30, 0xaa55);
+	put_le16(at + 30, 0xaa55);
 	for (size_t i = 0; i < 32; i += 2)
 		sum += at[i] | (uint32_t)at[i + 1] << 8;
-	put16(at + 28, 0x10000 - (sum & 0xffff));
+	put_le16(at + 28, 0x10000 - (sum & 0xffff));
 	if (options->bios < options->file_count) {
 		at[32] = 0x88;
-		put16(at + 38, 4); /* of 512 bytes: ISOLINUX loads what is left of it */
-		put32(at + 40, disc->sectors[options->bios]);
+		put_le16(at + 38, 4); /* of 512 bytes: ISOLINUX loads what is left of it */
+		put_le32(at + 40, disc->sectors[options->bios]);
 	}
 	if (options->uefi < options->file_count) {
 		at[64] = 0x91;
 		at[65] = 0xef;
-		put16(at + 66, 1);
+		put_le16(at + 66, 1);
 		at[96] = 0x88;
-		put16(at + 102, (uint32_t)((options->files[options->uefi].length + 511) / 512));
-		put32(at + 104, disc->sectors[options->uefi]);
+		put_le16(at + 102, (uint32_t)((options->files[options->uefi].length + 511) / 512));
+		put_le32(at + 104, disc->sectors[options->uefi]);
 	}
 }
 
@@ -305,10 +305,10 @@ static int put_table(uint8_t *bytes, size_t length, uint32_t sector, struct erro
 	for (size_t i = TABLE_SUM; i < length; i += 4)
 		sum += bytes[i] | (uint32_t)bytes[i + 1] << 8 | (uint32_t)bytes[i + 2] << 16 |
 			(uint32_t)bytes[i + 3] << 24;
-	put32(bytes + TABLE_AT, DESCRIPTORS);
-	put32(bytes + TABLE_AT + 4, sector);
-	put32(bytes + TABLE_AT + 8, (uint32_t)length);
-	put32(bytes + TABLE_AT + 12, sum);
+	put_le32(bytes + TABLE_AT, DESCRIPTORS);
+	put_le32(bytes + TABLE_AT + 4, sector);
+	put_le32(bytes + TABLE_AT + 8, (uint32_t)length);
+	put_le32(bytes + TABLE_AT + 12, sum);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "vmm/power.h"
 
 #define PIRQ_ROUTE    0x60 /* four bytes: lines A to D */
@@ -13,11 +14,6 @@
 #define PIRQ_DISABLED 0x80
 #define PM_BASE       0x40
 #define ACPI_CONTROL  0x44
-
-static void put32(uint8_t *config, uint32_t at, uint32_t value)
-{
-	memcpy(config + at, &value, sizeof(value));
-}
 
 /* Computes the ISA lines anew: the sum of the PCI lines that are up and go there. */
 static void update(struct chipset *chipset)
@@ -57,14 +53,14 @@ int chipset_init(struct chipset *chipset, struct pci *pci, struct error *e)
 	struct pci_device *host = &chipset->host, *lpc = &chipset->lpc;
 	pci_identify(host, 0x8086, 0x29c0, 0x060000, 2, 0x1af4, 0x1100);
 	/* PCIEXBAR: ECAM is there and on, whatever firmware writes. */
-	put32(host->config, 0x60, (uint32_t)PCI_ECAM_AT | 1);
+	put_le32(host->config + 0x60, (uint32_t)PCI_ECAM_AT | 1);
 	/* Memory attributes of 0xc0000 to 0xfffff: kept, and always memory. */
 	memset(host->writable + 0x90, 0xff, 0x10);
 	memset(host->writable + 0xd0, 0xff, 0x20);
 	pci_identify(lpc, 0x8086, 0x2918, 0x060100, 2, 0x1af4, 0x1100);
 	lpc->calls = &lpc_calls;
 	lpc->config[0x0e] = 0x80;
-	put32(lpc->config, PM_BASE, POWER_PORT | 1);
+	put_le32(lpc->config + PM_BASE, POWER_PORT | 1);
 	lpc->config[ACPI_CONTROL] = 0x80;
 	memset(lpc->config + PIRQ_ROUTE, PIRQ_DISABLED, 4);
 	memset(lpc->config + PIRQ_ROUTE_2, PIRQ_DISABLED, 4);

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/bytes.h"
+
 #define BAR_OFFSET(index) (0x10u + 4u * (uint32_t)(index))
 #define STATUS_CAPABILITY 0x10u
 #define MSIX_ENABLE       0x8000u
@@ -16,39 +18,15 @@
 #define CAPABILITY_MSIX   0x11
 #define RESET_PORT_OFFSET 1 /* 0xcf9 */
 
-static uint16_t get16(const struct pci_device *device, uint32_t offset)
-{
-	uint16_t value;
-	memcpy(&value, device->config + offset, sizeof(value));
-	return value;
-}
-
-static uint32_t get32(const struct pci_device *device, uint32_t offset)
-{
-	uint32_t value;
-	memcpy(&value, device->config + offset, sizeof(value));
-	return value;
-}
-
-static void put16(uint8_t *file, uint32_t offset, uint16_t value)
-{
-	memcpy(file + offset, &value, sizeof(value));
-}
-
-static void put32(uint8_t *file, uint32_t offset, uint32_t value)
-{
-	memcpy(file + offset, &value, sizeof(value));
-}
-
 void pci_identify(struct pci_device *device, uint16_t vendor, uint16_t product, uint32_t class_code,
 	uint8_t revision, uint16_t sub_vendor, uint16_t sub_product)
 {
-	put16(device->config, PCI_VENDOR, vendor);
-	put16(device->config, 0x02, product);
-	put32(device->config, 0x08, class_code << 8 | revision);
-	put16(device->config, 0x2c, sub_vendor);
-	put16(device->config, 0x2e, sub_product);
-	put16(device->writable, PCI_COMMAND,
+	put_le16(device->config + PCI_VENDOR, vendor);
+	put_le16(device->config + 0x02, product);
+	put_le32(device->config + 0x08, class_code << 8 | revision);
+	put_le16(device->config + 0x2c, sub_vendor);
+	put_le16(device->config + 0x2e, sub_product);
+	put_le16(device->writable + PCI_COMMAND,
 		PCI_COMMAND_PORTS | PCI_COMMAND_MEM | PCI_COMMAND_BUS | PCI_COMMAND_NO_LINE);
 	device->writable[0x0c] = 0xff;
 	device->writable[PCI_INTERRUPT_LINE] = 0xff;
@@ -63,8 +41,8 @@ void pci_bar(struct pci_device *device, int index, bool is_ports, uint64_t bytes
 		.region = { .calls = calls, .data = data, .bytes = bytes },
 		.is_ports = is_ports,
 	};
-	put32(device->config, BAR_OFFSET(index), is_ports ? 1 : 0);
-	put32(device->writable, BAR_OFFSET(index), (uint32_t) ~(bytes - 1));
+	put_le32(device->config + BAR_OFFSET(index), is_ports ? 1 : 0);
+	put_le32(device->writable + BAR_OFFSET(index), (uint32_t) ~(bytes - 1));
 }
 
 uint8_t pci_capability(struct pci_device *device, uint8_t id, uint8_t length)
@@ -77,7 +55,8 @@ uint8_t pci_capability(struct pci_device *device, uint8_t id, uint8_t length)
 		device->config[device->last_capability + 1] = at;
 	else
 		device->config[0x34] = at;
-	put16(device->config, PCI_STATUS, get16(device, PCI_STATUS) | STATUS_CAPABILITY);
+	put_le16(device->config + PCI_STATUS,
+		get_le16(device->config + PCI_STATUS) | STATUS_CAPABILITY);
 	device->last_capability = at;
 	device->capability_end = (uint8_t)((at + length + 3) & ~3);
 	return at;
@@ -88,10 +67,10 @@ void pci_msix_init(struct pci_device *device, uint16_t count, int bar, uint32_t 
 {
 	assert(count > 0 && count <= PCI_MSIX_MAX);
 	uint8_t at = pci_capability(device, CAPABILITY_MSIX, 12);
-	put16(device->config, at + 2, (uint16_t)(count - 1));
-	put16(device->writable, at + 2, MSIX_ENABLE | MSIX_MASK_ALL);
-	put32(device->config, at + 4, table_offset | (uint32_t)bar);
-	put32(device->config, at + 8, pending_offset | (uint32_t)bar);
+	put_le16(device->config + at + 2, (uint16_t)(count - 1));
+	put_le16(device->writable + at + 2, MSIX_ENABLE | MSIX_MASK_ALL);
+	put_le32(device->config + at + 4, table_offset | (uint32_t)bar);
+	put_le32(device->config + at + 8, pending_offset | (uint32_t)bar);
 	device->msix_count = count;
 	device->msix_capability = at;
 	device->msix = alloc_array(count, struct msix_entry);
@@ -101,7 +80,7 @@ void pci_msix_init(struct pci_device *device, uint16_t count, int bar, uint32_t 
 
 static uint16_t msix_control(const struct pci_device *device)
 {
-	return device->msix_count ? get16(device, device->msix_capability + 2u) : 0;
+	return device->msix_count ? get_le16(device->config + device->msix_capability + 2u) : 0;
 }
 
 bool pci_msix_is_enabled(const struct pci_device *device)
@@ -162,7 +141,8 @@ uint32_t pci_slot_line(uint32_t slot)
 static void line_update(struct pci_device *device)
 {
 	struct pci *pci = device->pci;
-	bool level = device->line_level && !(get16(device, PCI_COMMAND) & PCI_COMMAND_NO_LINE) &&
+	bool level = device->line_level &&
+		!(get_le16(device->config + PCI_COMMAND) & PCI_COMMAND_NO_LINE) &&
 		!pci_msix_is_enabled(device);
 	if (level == device->line_raised)
 		return;
@@ -179,8 +159,8 @@ static void line_update(struct pci_device *device)
 void pci_line(struct pci_device *device, bool level)
 {
 	device->line_level = level;
-	uint16_t status = get16(device, PCI_STATUS);
-	put16(device->config, PCI_STATUS, level ? status | 8u : status & (uint16_t)~8u);
+	uint16_t status = get_le16(device->config + PCI_STATUS);
+	put_le16(device->config + PCI_STATUS, level ? status | 8u : status & (uint16_t)~8u);
 	line_update(device);
 }
 
@@ -189,9 +169,9 @@ static void bar_update(struct pci_device *device, int index)
 	struct pci_bar *bar = &device->bars[index];
 	if (!bar->region.bytes)
 		return;
-	uint16_t command = get16(device, PCI_COMMAND);
-	uint64_t at =
-		get32(device, BAR_OFFSET(index)) & ~(bar->is_ports ? UINT64_C(3) : UINT64_C(15));
+	uint16_t command = get_le16(device->config + PCI_COMMAND);
+	uint64_t at = get_le32(device->config + BAR_OFFSET(index)) &
+		~(bar->is_ports ? UINT64_C(3) : UINT64_C(15));
 	if (bar->is_ports)
 		at &= 0xffff;
 	bool wanted = (command & (bar->is_ports ? PCI_COMMAND_PORTS : PCI_COMMAND_MEM)) && at != 0;
@@ -343,7 +323,7 @@ void pci_remove(struct pci_device *device)
 		return;
 	device->line_level = false;
 	line_update(device);
-	put16(device->config, PCI_COMMAND, 0);
+	put_le16(device->config + PCI_COMMAND, 0);
 	bars_update(device);
 	device->pci->devices[device->slot][device->function] = NULL;
 	free(device->msix);
@@ -366,7 +346,7 @@ static int assign(struct pci_device *device, uint64_t *memory, uint64_t *ports)
 		if (at + step > (bar->is_ports ? 0x10000 : PCI_WINDOW_END))
 			return -ENOSPC;
 		*next = at + step;
-		put32(device->config, BAR_OFFSET(i), (uint32_t)at | (bar->is_ports ? 1 : 0));
+		put_le32(device->config + BAR_OFFSET(i), (uint32_t)at | (bar->is_ports ? 1 : 0));
 	}
 	return 0;
 }
@@ -386,12 +366,12 @@ int pci_assign(struct pci *pci, struct error *e)
 
 static void device_reset(struct pci_device *device)
 {
-	put16(device->config, PCI_COMMAND, 0);
+	put_le16(device->config + PCI_COMMAND, 0);
 	for (int i = 0; i < PCI_BARS; i++)
 		if (device->bars[i].region.bytes)
-			put32(device->config, BAR_OFFSET(i), device->bars[i].is_ports ? 1 : 0);
+			put_le32(device->config + BAR_OFFSET(i), device->bars[i].is_ports ? 1 : 0);
 	if (device->msix_count) {
-		put16(device->config, device->msix_capability + 2u,
+		put_le16(device->config + device->msix_capability + 2u,
 			(uint16_t)(device->msix_count - 1));
 		for (uint16_t i = 0; i < device->msix_count; i++)
 			device->msix[i] = (struct msix_entry){ .control = MSIX_ENTRY_MASKED };

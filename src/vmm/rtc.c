@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/calendar.h"
 
 enum {
@@ -244,22 +245,21 @@ void rtc_done(struct rtc *rtc)
 	source_free(rtc->second);
 }
 
-static void put16(uint8_t *memory, int at, uint64_t value)
+static uint32_t cut(uint64_t units)
 {
-	memory[at] = (uint8_t)value;
-	memory[at + 1] = (uint8_t)(value >> 8);
+	return units < UINT16_MAX ? (uint32_t)units : UINT16_MAX;
 }
 
 void rtc_set_memory(struct rtc *rtc, uint64_t low_bytes, uint64_t high_bytes, uint32_t cpus)
 {
 	uint64_t above_1m = low_bytes > MIB ? (low_bytes - MIB) / KIB : 0;
 	uint64_t above_16m = low_bytes > 16 * MIB ? (low_bytes - 16 * MIB) / 65536 : 0;
-	put16(rtc->memory, 0x15, 640);
-	put16(rtc->memory, 0x17, above_1m < 65535 ? above_1m : 65535);
-	put16(rtc->memory, 0x30, above_1m < 65535 ? above_1m : 65535);
-	put16(rtc->memory, 0x34, above_16m < 65535 ? above_16m : 65535);
+	put_le16(rtc->memory + 0x15, 640);
+	put_le16(rtc->memory + 0x17, cut(above_1m));
+	put_le16(rtc->memory + 0x30, cut(above_1m));
+	put_le16(rtc->memory + 0x34, cut(above_16m));
 	uint64_t high = high_bytes / 65536;
-	put16(rtc->memory, 0x5b, high);
+	put_le16(rtc->memory + 0x5b, (uint32_t)high);
 	rtc->memory[0x5d] = (uint8_t)(high >> 16);
 	rtc->memory[0x5f] = (uint8_t)(cpus - 1);
 	rtc->memory[0x38] = 0x30; /* boot order, first and second: disk, then nothing */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "vmm/ahci/port.h"
 
 #define BLOCK         2048u
@@ -67,29 +68,6 @@ static uint32_t blocks_of(const struct ahci_port *port)
 	return blocks < UINT32_MAX ? (uint32_t)blocks : UINT32_MAX;
 }
 
-static uint32_t get32(const uint8_t *bytes)
-{
-	return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
-		bytes[3];
-}
-
-static uint16_t get16(const uint8_t *bytes)
-{
-	return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}
-
-static void put32(uint8_t *bytes, uint32_t value)
-{
-	for (int i = 0; i < 4; i++)
-		bytes[i] = (uint8_t)(value >> (24 - 8 * i));
-}
-
-static void put16(uint8_t *bytes, uint32_t value)
-{
-	bytes[0] = (uint8_t)(value >> 8);
-	bytes[1] = (uint8_t)value;
-}
-
 static void refuse(struct ahci_command *command, uint32_t sense)
 {
 	command->port->sense = sense;
@@ -109,7 +87,7 @@ static void succeed(struct ahci_command *command)
 static void answer(struct ahci_command *command, const void *data, uint32_t bytes, uint32_t room)
 {
 	command->request.bytes = ahci_command_give(command, data, bytes < room ? bytes : room);
-	put16(command->fis + 5, 0);
+	put_be16(command->fis + 5, 0);
 	command->fis[5] = (uint8_t)command->request.bytes;
 	command->fis[6] = (uint8_t)(command->request.bytes >> 8);
 	succeed(command);
@@ -131,7 +109,7 @@ static void inquiry(struct ahci_command *command)
 	if (command->packet[1] & 1)
 		refuse(command, SENSE_BAD_FIELD);
 	else
-		answer(command, data, sizeof(data), get16(command->packet + 3));
+		answer(command, data, sizeof(data), get_be16(command->packet + 3));
 }
 
 /* Pages 01 (errors) and 2a (what the drive can). */
@@ -155,17 +133,17 @@ static void mode_sense(struct ahci_command *command, bool is_10)
 		return;
 	}
 	if (is_10)
-		put16(data, at - 2);
+		put_be16(data, at - 2);
 	else
 		data[0] = (uint8_t)(at - 1);
-	answer(command, data, at, is_10 ? get16(command->packet + 7) : command->packet[4]);
+	answer(command, data, at, is_10 ? get_be16(command->packet + 7) : command->packet[4]);
 }
 
 static void put_address(uint8_t *bytes, uint32_t block, bool is_time)
 {
 	uint32_t frame = block + LEAD_IN;
 	if (!is_time) {
-		put32(bytes, block);
+		put_be32(bytes, block);
 		return;
 	}
 	bytes[0] = 0;
@@ -198,8 +176,8 @@ static void read_toc(struct ahci_command *command)
 		put_address(data + at + 4, blocks_of(command->port), is_time);
 		at += 8;
 	}
-	put16(data, at - 2);
-	answer(command, data, at, get16(packet + 7));
+	put_be16(data, at - 2);
+	answer(command, data, at, get_be16(packet + 7));
 }
 
 /* The profile that the disc has, the list of both, and that the disc can be taken out. */
@@ -212,9 +190,9 @@ static void get_configuration(struct ahci_command *command)
 		0, 2,                      /* the core: ATAPI */
 		0, 3, 3, 4, 0x29, 0, 0, 0, /* a tray, which can be locked and ejects */
 	};
-	put32(data, sizeof(data) - 4);
+	put_be32(data, sizeof(data) - 4);
 	data[7] = command->port->is_ejected ? 0 : is_dvd ? PROFILE_DVD : PROFILE_CD;
-	answer(command, data, sizeof(data), get16(command->packet + 7));
+	answer(command, data, sizeof(data), get_be16(command->packet + 7));
 }
 
 /* Of events only the medium's are there; they are polled. */
@@ -226,20 +204,20 @@ static void get_event(struct ahci_command *command)
 	if (!(command->packet[1] & 1))
 		refuse(command, SENSE_BAD_FIELD);
 	else
-		answer(command, data, wants_medium ? 8 : 4, get16(command->packet + 7));
+		answer(command, data, wants_medium ? 8 : 4, get_be16(command->packet + 7));
 }
 
 static void read_disc(struct ahci_command *command)
 {
 	const uint8_t data[34] = { 0, 32, 0x0e /* complete */, 1, 1, 1, 1 };
-	answer(command, data, sizeof(data), get16(command->packet + 7));
+	answer(command, data, sizeof(data), get_be16(command->packet + 7));
 }
 
 static void read_capacity(struct ahci_command *command)
 {
 	uint8_t data[8];
-	put32(data, blocks_of(command->port) - 1);
-	put32(data + 4, BLOCK);
+	put_be32(data, blocks_of(command->port) - 1);
+	put_be32(data + 4, BLOCK);
 	answer(command, data, sizeof(data), sizeof(data));
 }
 
@@ -341,10 +319,10 @@ static void begin_packet(struct ahci_command *command)
 		succeed(command);
 		break;
 	case READ_10:
-		read_blocks(command, get32(packet + 2), get16(packet + 7));
+		read_blocks(command, get_be32(packet + 2), get_be16(packet + 7));
 		break;
 	case READ_12:
-		read_blocks(command, get32(packet + 2), get32(packet + 6));
+		read_blocks(command, get_be32(packet + 2), get_be32(packet + 6));
 		break;
 	case READ_CAPACITY:
 		read_capacity(command);

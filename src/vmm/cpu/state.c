@@ -6,25 +6,22 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
+
 #define LAPIC_ID      0x20
 #define LAPIC_VERSION 0x30
 #define LAPIC_DFR     0xe0
 #define LAPIC_SVR     0xf0
 #define LAPIC_LVT     0x320 /* timer, thermal, performance, LINT0, LINT1, error: 16 bytes apart */
 
-static void put32(uint8_t *bytes, uint32_t value)
-{
-	memcpy(bytes, &value, sizeof(value));
-}
-
 static void reset_lapic(uint8_t *lapic, uint32_t cpu)
 {
-	put32(lapic + LAPIC_ID, cpu << 24);
-	put32(lapic + LAPIC_VERSION, 0x50014);
-	put32(lapic + LAPIC_DFR, 0xffffffff);
-	put32(lapic + LAPIC_SVR, 0xff);
+	put_le32(lapic + LAPIC_ID, cpu << 24);
+	put_le32(lapic + LAPIC_VERSION, 0x50014);
+	put_le32(lapic + LAPIC_DFR, 0xffffffff);
+	put_le32(lapic + LAPIC_SVR, 0xff);
 	for (int i = 0; i < 6; i++)
-		put32(lapic + LAPIC_LVT + 16 * i, 0x10000);
+		put_le32(lapic + LAPIC_LVT + 16 * i, 0x10000);
 }
 
 void cpu_state_reset(struct cpu_state *state, uint32_t cpu)
@@ -53,7 +50,7 @@ void cpu_state_reset(struct cpu_state *state, uint32_t cpu)
 	state->segments[CPU_LDT].attributes = 0x82;
 	state->segments[CPU_TR].attributes = 0x8b;
 	state->xsave[0] = 0x40; /* x87 control word 0x40, MXCSR 0x1f80, as after power-on */
-	put32(state->xsave + 24, 0x1f80);
+	put_le32(state->xsave + 24, 0x1f80);
 	state->xsave[512] = 3;
 	reset_lapic(state->lapic, cpu);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "vmm/e1000/card.h"
 
 #define DESCRIPTOR_BYTES 16u
@@ -67,17 +68,6 @@ static void append(struct e1000 *card, uint64_t at, uint32_t bytes)
 	card->frame_bytes += bytes;
 }
 
-static uint16_t get16(const uint8_t *at)
-{
-	return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static void put16(uint8_t *at, uint32_t value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
 static uint16_t fold(uint32_t sum)
 {
 	while (sum >> 16)
@@ -89,7 +79,7 @@ static uint16_t sum_of(const uint8_t *data, uint32_t bytes)
 {
 	uint32_t sum = 0;
 	for (uint32_t i = 0; i + 1 < bytes; i += 2)
-		sum += get16(data + i);
+		sum += get_be16(data + i);
 	if (bytes % 2)
 		sum += (uint32_t)data[bytes - 1] << 8;
 	return fold(sum);
@@ -102,8 +92,8 @@ static void sum_ip(struct e1000 *card)
 	if (end > card->frame_bytes || context->ip_start >= end ||
 		context->ip_offset + 2u > card->frame_bytes)
 		return;
-	put16(packet(card) + context->ip_offset, 0);
-	put16(packet(card) + context->ip_offset,
+	put_be16(packet(card) + context->ip_offset, 0);
+	put_be16(packet(card) + context->ip_offset,
 		(uint16_t)~sum_of(packet(card) + context->ip_start, end - context->ip_start));
 }
 
@@ -114,10 +104,10 @@ static void set_lengths(struct e1000 *card)
 	uint8_t *ip = packet(card) + context->ip_start, *sum = packet(card) + context->sum_offset;
 	uint32_t length = card->frame_bytes - context->ip_start;
 	if (context->command & CONTEXT_IP4)
-		put16(ip + 2, length);
+		put_be16(ip + 2, length);
 	else
-		put16(ip + 4, length - 40);
-	put16(sum, fold((uint32_t)get16(sum) + (card->frame_bytes - context->sum_start)));
+		put_be16(ip + 4, length - 40);
+	put_be16(sum, fold((uint32_t)get_be16(sum) + (card->frame_bytes - context->sum_start)));
 }
 
 static bool ask_for_segments(struct e1000 *card, struct virtio_net_hdr *header)
@@ -172,8 +162,8 @@ static void send_frame(struct e1000 *card)
 		memmove(start - VLAN_BYTES, start, ADDRESSES);
 		start -= VLAN_BYTES;
 		bytes += VLAN_BYTES;
-		put16(start + ADDRESSES, e1000_get(card, E1000_VET));
-		put16(start + ADDRESSES + 2, card->frame_vlan);
+		put_be16(start + ADDRESSES, e1000_get(card, E1000_VET));
+		put_be16(start + ADDRESSES + 2, card->frame_vlan);
 		if (header.flags)
 			header.csum_start += VLAN_BYTES;
 		if (header.gso_type)

@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "vmm/soft/fpu.h"
 #include "vmm/soft/segment.h"
 #include "vmm/soft/vector_check.h"
@@ -29,18 +30,6 @@ static void check(struct cpu *cpu, const struct op *op)
 		cpu_fault(cpu, op, FAULT_MF, 0);
 }
 
-static void put32(uint8_t *at, uint32_t value)
-{
-	memcpy(at, &value, sizeof(value));
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	uint32_t value;
-	memcpy(&value, at, sizeof(value));
-	return value;
-}
-
 /* Puts our addresses into an environment that the stub has stored, or takes them from one. */
 static void put_addresses(const struct cpu *cpu, uint8_t *image, bool is_wide)
 {
@@ -49,21 +38,21 @@ static void put_addresses(const struct cpu *cpu, uint8_t *image, bool is_wide)
 		memcpy(image + 6, words, sizeof(words));
 		return;
 	}
-	put32(image + 12, (uint32_t)cpu->x87_rip);
-	put32(image + 16, cpu->x87_cs | (uint32_t)cpu->x87_opcode << 16);
-	put32(image + 20, (uint32_t)cpu->x87_rdp);
-	put32(image + 24, 0xffff0000u | cpu->x87_ds);
+	put_le32(image + 12, (uint32_t)cpu->x87_rip);
+	put_le32(image + 16, cpu->x87_cs | (uint32_t)cpu->x87_opcode << 16);
+	put_le32(image + 20, (uint32_t)cpu->x87_rdp);
+	put_le32(image + 24, 0xffff0000u | cpu->x87_ds);
 }
 
 static void take_addresses(struct cpu *cpu, const uint8_t *image, bool is_wide)
 {
 	if (!is_wide)
 		return;
-	cpu->x87_rip = get32(image + 12);
-	cpu->x87_cs = (uint16_t)get32(image + 16);
-	cpu->x87_opcode = get32(image + 16) >> 16 & 0x7ff;
-	cpu->x87_rdp = get32(image + 20);
-	cpu->x87_ds = (uint16_t)get32(image + 24);
+	cpu->x87_rip = get_le32(image + 12);
+	cpu->x87_cs = (uint16_t)get_le32(image + 16);
+	cpu->x87_opcode = get_le32(image + 16) >> 16 & 0x7ff;
+	cpu->x87_rdp = get_le32(image + 20);
+	cpu->x87_ds = (uint16_t)get_le32(image + 24);
 }
 
 static void note_addresses(struct cpu *cpu, const struct op *op, uint64_t linear)
