@@ -8,6 +8,7 @@ BUILD=${BERTH_BUILD:-$TOP/build}
 case $BUILD in /*) ;; *) BUILD=$TOP/$BUILD ;; esac
 KERNEL=$BUILD/src/unikernel/berth-unikernel
 TENDER=$BUILD/src/tender/berth-tender
+PORT=$((20000 + $$ % 10000))
 
 setup_file() {
 	export WORK=$(mktemp -d /tmp/berth-machine-XXXXXX)
@@ -90,6 +91,50 @@ check_engine() {
 	[[ $output == *42* ]]
 }
 
+# qemu MACHINE KIND LINE: boots with a volume and a card of KIND (pci, device).
+qemu() {
+	timeout -s KILL 150 qemu-system-x86_64 -M "$1" -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \
+		-serial stdio -kernel "$KERNEL" -initrd "$WORK/image" -append "berth.plain berth.exit=0xf4 $3" \
+		-device isa-debug-exit,iobase=0xf4 -drive "file=$WORK/volume,format=raw,if=none,id=v" -device "virtio-blk-$2,drive=v" \
+		-netdev user,id=n,hostfwd=tcp:127.0.0.1:$PORT-:80 -device "virtio-net-$2,netdev=n" -device "virtio-rng-$2" </dev/null
+}
+
+KEEP='-- busybox sh -c "echo kept >>/kept; sync; cat /kept | wc -l"'
+SERVE='berth.address=10.0.2.15/24 berth.gateway=10.0.2.2 -- busybox nc -l -p 80 -e busybox echo answered'
+
+# What the volume has after a boot of soft and one of QEMU; what an answer of its card says.
+check_qemu() {
+	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
+	truncate -s 8M "$WORK/volume"
+	mke2fs -q -F -t ext2 -b 4096 "$WORK/volume"
+	run timeout -s KILL 150 "$BUILD/src/vmm/berth-vmm" --engine soft --memory 64MiB --kernel "$KERNEL" --initrd "$WORK/image" \
+		--disk "$WORK/volume" --exit-port 0xf4 --exit-on-reset --append "berth.plain berth.exit=0xf4 $KEEP" </dev/null
+	[[ $output == *1* ]] && [ "$status" -eq 1 ]
+	e2fsck -fn "$WORK/volume"
+	run qemu "$1" "$2" "$KEEP"
+	[[ $output == *2* ]] && [ "$status" -eq 1 ]
+	e2fsck -fn "$WORK/volume"
+	qemu "$1" "$2" "$SERVE" >"$WORK/out" 2>&1 3>&- &
+	local pid=$! answer=""
+	for _ in $(seq 100); do
+		answer=$(timeout 5 busybox nc 127.0.0.1 "$PORT" </dev/null 2>/dev/null) && [ -n "$answer" ] && break
+		sleep 0.5
+	done
+	kill "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
+	[[ $answer == *answered* ]] || { cat "$WORK/out" && false; }
+}
+
+@test "a q35 has a volume that is kept and a card that answers, on PCI" {
+	check_qemu q35 pci
+}
+
+@test "a microvm has them in windows of memory, by ACPI and by the command line" {
+	check_qemu microvm device
+	run qemu microvm,acpi=off device "$KEEP"
+	[[ $output == *3* ]] && [ "$status" -eq 1 ]
+}
+
 @test "input of the serial line is the program's" {
 	(sleep 1; echo to be read) | timeout -s KILL 60 "$BUILD/src/vmm/berth-vmm" --engine soft --memory 32MiB --kernel "$KERNEL" \
 		--initrd "$WORK/image" --exit-on-reset --append '-- busybox head -n 1' >"$WORK/out" 2>"$WORK/log"
@@ -104,6 +149,8 @@ check_engine() {
 	[[ $output == *"its command line takes"* ]]
 	run $vmm --memory 10MiB --initrd "$WORK/image" --append "" </dev/null
 	[[ $output == *"less than 4 MiB"* ]]
+	run $vmm --memory 64MiB --initrd "$WORK/image" --append "berth.address=10.0.0.300/24" </dev/null
+	[[ $output == *"berth.address is not ADDRESS/PREFIX"* ]]
 	head -c 8192 /dev/urandom >"$WORK/broken"
 	run $vmm --memory 64MiB --initrd "$WORK/broken" --append "" </dev/null
 	[[ $output == *"no uncompressed erofs image"* ]]

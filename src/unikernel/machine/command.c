@@ -5,6 +5,9 @@
 #include "unikernel/machine/command.h"
 
 #include "abi/machine.h"
+#include "unikernel/machine/address.h"
+
+#define WINDOW "virtio_mmio.device="
 
 /* The next word with its NUL; NULL at the end. `*line` is moved behind it. */
 static char *take_word(char **line)
@@ -32,42 +35,171 @@ static bool starts(const char *word, const char *start)
 	return strncmp(word, start, strlen(start)) == 0;
 }
 
-static uint64_t read_number(const char *text)
+/* The number that `text` begins with, and where it ends; UINT64_MAX: none, or too large. */
+static uint64_t take_number(const char **text)
 {
+	const char *from = *text;
 	uint64_t value = 0, base = 10;
-	if (text[0] == '0' && text[1] == 'x') {
+	if (from[0] == '0' && from[1] == 'x') {
 		base = 16;
-		text += 2;
+		from += 2;
 	}
-	for (; *text; text++) {
-		uint64_t digit = *text >= '0' && *text <= '9' ? (uint64_t)(*text - '0')
-			: *text >= 'a' && *text <= 'f'        ? (uint64_t)(*text - 'a' + 10)
+	const char *first = from;
+	for (;; from++) {
+		uint64_t digit = *from >= '0' && *from <= '9' ? (uint64_t)(*from - '0')
+			: *from >= 'a' && *from <= 'f'        ? (uint64_t)(*from - 'a' + 10)
 							      : base;
-		if (digit >= base || value > UINT32_MAX)
+		if (digit >= base)
+			break;
+		if (value >> 40)
 			return UINT64_MAX;
 		value = value * base + digit;
 	}
-	return value;
+	*text = from;
+	return from == first ? UINT64_MAX : value;
+}
+
+static uint64_t read_number(const char *text)
+{
+	uint64_t value = take_number(&text);
+	return *text ? UINT64_MAX : value;
+}
+
+/* SIZE@AT:LINE[:ID], as Linux has it. */
+static const char *take_window(const char *text, struct command *ret)
+{
+	struct command_window *window = &ret->windows[ret->window_count];
+	uint64_t bytes = take_number(&text);
+	if (*text == 'K' || *text == 'k' || *text == 'M')
+		text++;
+	if (bytes == UINT64_MAX || *text++ != '@')
+		return "virtio_mmio.device is not SIZE@ADDRESS:LINE";
+	window->at = take_number(&text);
+	if (window->at == UINT64_MAX || *text++ != ':')
+		return "virtio_mmio.device is not SIZE@ADDRESS:LINE";
+	uint64_t line = take_number(&text);
+	if (line > 255 || (*text && *text != ':'))
+		return "virtio_mmio.device is not SIZE@ADDRESS:LINE";
+	window->line = (uint32_t)line;
+	if (ret->window_count == COMMAND_WINDOWS - 1)
+		return "there are too many of virtio_mmio.device";
+	ret->window_count++;
+	return NULL;
+}
+
+static const char *take_exit(const char *text, struct command *ret)
+{
+	uint64_t number = read_number(text);
+	if (number == 0 || number > UINT16_MAX)
+		return "berth.exit is no port";
+	ret->exit_port = (uint16_t)number;
+	return NULL;
+}
+
+static const char *take_start(const char *text, struct command *ret)
+{
+	ret->start_at = read_number(text);
+	return NULL;
+}
+
+static const char *take_address(const char *text, struct command *ret)
+{
+	struct boot_net *net = &ret->net;
+	const char *end = address_read4(text, net->address4);
+	bool is_4 = end != NULL;
+	if (!is_4)
+		end = address_read6(text, net->address6);
+	uint64_t prefix = end && *end == '/' ? read_number(end + 1) : 0;
+	if (prefix == 0 || prefix > 128 || (is_4 && prefix > 32))
+		return "berth.address is not ADDRESS/PREFIX";
+	if (!is_4 && prefix != 64)
+		return "berth.address: a prefix of IPv6 is 64 here";
+	*(is_4 ? &net->prefix4 : &net->prefix6) = (uint8_t)prefix;
+	return NULL;
+}
+
+static const char *take_gateway(const char *text, struct command *ret)
+{
+	const char *end = address_read4(text, ret->net.gateway4);
+	if (!end)
+		end = address_read6(text, ret->net.gateway6);
+	return end && !*end ? NULL : "berth.gateway is no address";
+}
+
+static const char *take_dns(const char *text, struct command *ret)
+{
+	static const uint8_t none[16];
+	for (uint32_t i = 0; i < BOOT_DNS; i++) {
+		uint8_t *to = ret->net.dns[i];
+		if (memcmp(to, none, sizeof(none)) != 0)
+			continue;
+		const char *end = address_read4(text, to + 12);
+		if (end)
+			to[10] = to[11] = 0xff;
+		else
+			end = address_read6(text, to);
+		return end && !*end ? NULL : "berth.dns is no address";
+	}
+	return "there are two of berth.dns at most";
+}
+
+static const char *take_host_name(const char *text, struct command *ret)
+{
+	size_t length = strlen(text);
+	if (length == 0 || length >= BOOT_HOST_NAME)
+		return "berth.host-name has from 1 to 63 characters";
+	memset(ret->net.host_name, 0, BOOT_HOST_NAME);
+	memcpy(ret->net.host_name, text, length);
+	return NULL;
 }
 
 static const char *take_option(const char *word, struct command *ret)
 {
-	static const char port[] = "berth.exit=";
-	if (text_is(word, "berth.verbose")) {
+	static const struct {
+		const char *start;
+		const char *(*take)(const char *text, struct command *ret);
+	} options[] = {
+		{ "berth.exit=", take_exit },
+		{ "berth.address=", take_address },
+		{ "berth.gateway=", take_gateway },
+		{ "berth.dns=", take_dns },
+		{ "berth.host-name=", take_host_name },
+		{ MACHINE_WORD, take_start },
+		{ WINDOW, take_window },
+	};
+	for (size_t i = 0; i < COUNT(options); i++)
+		if (starts(word, options[i].start))
+			return options[i].take(word + strlen(options[i].start), ret);
+	if (text_is(word, "berth.verbose"))
 		ret->is_verbose = true;
-	} else if (text_is(word, "berth.plain")) {
+	else if (text_is(word, "berth.plain"))
 		ret->is_plain = true;
-	} else if (starts(word, port)) {
-		uint64_t number = read_number(word + sizeof(port) - 1);
-		if (number == 0 || number > UINT16_MAX)
-			return "berth.exit is no port";
-		ret->exit_port = (uint16_t)number;
-	} else if (starts(word, MACHINE_WORD)) {
-		ret->start_at = read_number(word + sizeof(MACHINE_WORD) - 1);
-	} else if (starts(word, "berth.")) {
-		return "of words with berth. its command line takes berth.exit=PORT, berth.plain and berth.verbose";
-	}
+	else if (text_is(word, "berth.no-ip4"))
+		ret->net.flags |= BOOT_NET_NO_IP4;
+	else if (text_is(word, "berth.no-ip6"))
+		ret->net.flags |= BOOT_NET_NO_IP6;
+	else if (starts(word, "berth."))
+		return "of words with berth. its command line takes address, dns, exit, gateway, host-name, "
+		       "no-ip4, no-ip6, plain and verbose";
 	return NULL;
+}
+
+/* What some monitors put behind all that they were given is not the program's. */
+static const char *take_trailing(char *line, struct command *ret)
+{
+	const char *wrong = NULL;
+	while (!wrong) {
+		char *word = line + strlen(line);
+		while (word > line && word[-1] == ' ')
+			*--word = '\0';
+		while (word > line && word[-1] != ' ')
+			word--;
+		if (!starts(word, WINDOW))
+			return NULL;
+		wrong = take_window(word + sizeof(WINDOW) - 1, ret);
+		*word = '\0';
+	}
+	return wrong;
 }
 
 const char *command_read(char *line, struct command *ret)
@@ -77,6 +209,8 @@ const char *command_read(char *line, struct command *ret)
 	*ret = (struct command){};
 	while (!wrong && (word = take_word(&line)) && !text_is(word, "--"))
 		wrong = take_option(word, ret);
+	if (!wrong)
+		wrong = take_trailing(line, ret);
 	char *end = ret->words = line;
 	while (!wrong && (word = take_word(&line))) {
 		size_t length = strlen(word) + 1;

@@ -3,13 +3,21 @@
  * command.h - the command line that a machine's library OS is booted with.
  *
  * Words before "--" that begin with "berth." are for the library OS; others are for nobody. Those behind it are the
- * program's, in place of those of the image. A word may stand in double quotes.
+ * program's, in place of those of the image, but those at the very end that name devices: some monitors put them there.
+ * A word may stand in double quotes.
  */
 #pragma once
 
 #include "unikernel/kernel.h"
 
-#define COMMAND_BYTES 8192u
+#define COMMAND_BYTES   8192u
+#define COMMAND_WINDOWS 32u
+
+/* virtio_mmio.device=SIZE@AT:LINE */
+struct command_window {
+	uint64_t at;
+	uint32_t line;
+};
 
 struct command {
 	bool is_verbose, is_plain; /* plain: the console is no terminal */
@@ -17,6 +25,9 @@ struct command {
 	uint64_t start_at; /* of struct machine_start; 0: there is no tender */
 	char *words;       /* arguments, then the environment, each with its NUL */
 	uint32_t words_bytes, argument_count, environment_count;
+	struct command_window windows[COMMAND_WINDOWS];
+	uint32_t window_count;
+	struct boot_net net; /* its addresses */
 };
 
 /* NULL, or what is wrong. `line` is changed; the words of the result are in it. */

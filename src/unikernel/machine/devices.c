@@ -5,14 +5,17 @@
 #include <sys/uio.h>
 
 #include "unikernel/kernel.h"
+#include "unikernel/machine/card.h"
 #include "unikernel/machine/console.h"
 #include "unikernel/machine/gate.h"
 #include "unikernel/machine/host.h"
+#include "unikernel/machine/parts.h"
 #include "unikernel/machine/trap.h"
 #include "unikernel/machine/wait.h"
 
 #define FS_BASE      0xc0000100u
-#define HEADER_BYTES 12u /* struct virtio_net_hdr_v1 */
+#define HEADER_BYTES 12u               /* struct virtio_net_hdr_v1 */
+#define LOOK_AGAIN   UINT64_C(1000000) /* ns: where a device wakes nobody */
 
 int platform_lock(void)
 {
@@ -58,14 +61,27 @@ static uint32_t wait_for_host(uint64_t until_ns, bool wants_console)
 	return ready > 0 ? (uint32_t)ready : 0;
 }
 
+static uint32_t what_is_ready(bool wants_console)
+{
+	return (wants_console && console_has_input() ? PLATFORM_CONSOLE : 0u) |
+		(card_has_frame() ? PLATFORM_NET : 0u);
+}
+
 uint32_t platform_wait(uint64_t until_ns, bool wants_console)
 {
 	if (host_is_there)
 		return wait_for_host(until_ns, wants_console);
-	if (wants_console && console_has_input())
-		return PLATFORM_CONSOLE;
-	wait_until(until_ns);
-	return wants_console && console_has_input() ? PLATFORM_CONSOLE : 0;
+	uint32_t ready = what_is_ready(wants_console);
+	uint64_t now = platform_clock_monotonic();
+	if (ready || until_ns <= now)
+		return ready;
+	parts_listen(true);
+	if (!what_is_ready(wants_console)) {
+		bool is_short = !parts_wake() && until_ns - now > LOOK_AGAIN;
+		wait_until(is_short ? now + LOOK_AGAIN : until_ns);
+	}
+	parts_listen(false);
+	return what_is_ready(wants_console);
 }
 
 void platform_set_fs(uint64_t address)
@@ -73,11 +89,10 @@ void platform_set_fs(uint64_t address)
 	gate_write_register(FS_BASE, address);
 }
 
-/* Without a tender no card and no volume is ever announced. */
 int64_t platform_net_send(const struct iovec *parts, int count)
 {
 	if (!host_is_there)
-		return -ENODEV;
+		return card_send(parts, count);
 	return host_has_header ? host_send(parts, count) : host_send(parts + 1, count - 1);
 }
 
@@ -85,7 +100,7 @@ int64_t platform_net_receive(void *to, size_t size)
 {
 	uint64_t head = host_has_header ? 0 : HEADER_BYTES;
 	if (!host_is_there)
-		return -EAGAIN;
+		return card_take(to, size);
 	memset(to, 0, head);
 	int64_t got =
 		host_transfer(MACHINE_NET_RECEIVE, 0, (uint8_t *)to + head, size - head, true);
@@ -95,18 +110,20 @@ int64_t platform_net_receive(void *to, size_t size)
 int64_t platform_volume_read(uint64_t offset, void *to, size_t size)
 {
 	if (!host_is_there)
-		return -ENODEV;
+		return parts_volume() ? disk_read(parts_volume(), offset, to, size) : -ENODEV;
 	return host_transfer(MACHINE_VOLUME_READ, offset, to, size, true);
 }
 
 int64_t platform_volume_write(uint64_t offset, const void *from, size_t size)
 {
 	if (!host_is_there)
-		return -ENODEV;
+		return parts_volume() ? disk_write(parts_volume(), offset, from, size) : -ENODEV;
 	return host_transfer(MACHINE_VOLUME_WRITE, offset, (void *)(uintptr_t)from, size, false);
 }
 
 int64_t platform_volume_flush(void)
 {
-	return host_is_there ? host_call(MACHINE_VOLUME_FLUSH, 0, 0, 0) : -ENODEV;
+	if (!host_is_there)
+		return parts_volume() ? disk_flush(parts_volume()) : -ENODEV;
+	return host_call(MACHINE_VOLUME_FLUSH, 0, 0, 0);
 }

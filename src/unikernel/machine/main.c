@@ -12,8 +12,10 @@
 #include "unikernel/machine/clock.h"
 #include "unikernel/machine/command.h"
 #include "unikernel/machine/console.h"
+#include "unikernel/machine/entropy.h"
 #include "unikernel/machine/host.h"
 #include "unikernel/machine/pages.h"
+#include "unikernel/machine/parts.h"
 #include "unikernel/machine/port.h"
 #include "unikernel/machine/trap.h"
 #include "unikernel/machine/wait.h"
@@ -25,7 +27,7 @@
 #define MEMORY_MIN  (UINT64_C(4) << 20)
 #define FIRMWARE    0xffff0u /* where a PC with a BIOS has its first instruction */
 #define HAS_FSBASE  1u
-#define HAS_RANDOM  (1u << 30)
+#define HAS_XSAVE   (1u << 26)
 
 struct start_info {
 	uint32_t magic, version, flags, module_count;
@@ -55,6 +57,7 @@ static struct {
 	struct pages_range map[MAP_MOST];
 	uint32_t map_count;
 	uint64_t end; /* of all memory */
+	uint64_t rsdp;
 } machine;
 
 static uint64_t page_up(uint64_t value)
@@ -80,6 +83,7 @@ static void read_start(uint64_t physical)
 	const struct start_map *map = pages_see(info->map_at);
 	const struct start_module *modules = pages_see(info->modules_at);
 	copy_command_line(info->command_line_at);
+	machine.rsdp = info->rsdp_at;
 	if (info->module_count)
 		machine.image = modules[0];
 	for (uint32_t i = 0; i < info->map_count && machine.map_count < MAP_MOST; i++) {
@@ -130,27 +134,6 @@ static struct pages_range find_free(uint64_t kernel_end, uint64_t limit)
 	return best;
 }
 
-static uint64_t random_word(void)
-{
-	uint64_t word = 0;
-	bool is_good = false;
-	for (int tries = 0; tries < 100 && !is_good; tries++)
-		__asm__ volatile("rdrand %0\n\tsetc %1" : "=r"(word), "=qm"(is_good) : : "cc");
-	if (!is_good)
-		kernel_panic("the processor's source of random numbers has none");
-	return word;
-}
-
-static void make_random(uint8_t *to, size_t bytes)
-{
-	if (!(cpuid(1).c & HAS_RANDOM))
-		kernel_panic("the processor has no RDRAND: there are no random numbers here");
-	for (size_t i = 0; i + sizeof(uint64_t) <= bytes; i += sizeof(uint64_t)) {
-		uint64_t word = random_word();
-		memcpy(to + i, &word, sizeof(word));
-	}
-}
-
 /* Memory that a firmware used before us is not zero. */
 static void clear_memory(struct pages_range region)
 {
@@ -172,6 +155,7 @@ static struct boot boot_of_command(const struct command *command)
 		.argument_count = command->argument_count,
 		.flags = (command->is_plain ? 0 : BOOT_IN_TERMINAL | BOOT_OUT_TERMINAL) |
 			(command->is_verbose ? BOOT_VERBOSE : 0),
+		.net = command->net,
 	};
 }
 
@@ -221,6 +205,18 @@ static void take_machine(const struct command *command)
 	console_set_exit_port(command->exit_port);
 }
 
+/* Devices of its own, and what they have to say of the start. */
+static void find_parts(const struct command *command, struct pages_range *region, struct boot *boot)
+{
+	const struct parts_place place = { machine.rsdp, machine.end };
+	struct pages_range image = {};
+	parts_find(command, &place, region);
+	if (!machine.image.bytes && parts_read_image(region, &image))
+		machine.image = (struct start_module){ .at = image.start, .bytes = image.bytes };
+	boot->flags |= parts_start_card(&boot->net);
+	boot->volume_bytes = parts_volume() ? parts_volume()->bytes : 0;
+}
+
 void machine_main(uint32_t start_info)
 {
 	static struct boot boot;
@@ -241,16 +237,20 @@ void machine_main(uint32_t start_info)
 		take_machine(&command);
 	if (wrong)
 		kernel_panic(wrong);
+	if (!(cpuid(1).c & HAS_XSAVE))
+		kernel_panic("the processor has no XSAVE (QEMU: -cpu max)");
+	clock_init(start ? start->cycles_per_second : 0, start ? start->realtime_ns : 0);
+	boot = start ? boot_of_tender(start) : boot_of_command(&command);
+	if (!start)
+		find_parts(&command, &region, &boot);
 	if (region.bytes < MEMORY_MIN)
 		kernel_panic("the machine has less than 4 MiB of memory beside the library OS");
 	if (!machine.image.bytes)
-		kernel_panic(
-			"the machine has no image: an initial file system that berth-tender made");
+		kernel_panic("the machine has no image: an initial file system, or a disk, that "
+			     "berth-tender made");
 	if (!start)
 		clear_memory(region);
 	pages_set_image((struct pages_range){ machine.image.at, machine.image.bytes });
-	clock_init(start ? start->cycles_per_second : 0, start ? start->realtime_ns : 0);
-	boot = start ? boot_of_tender(start) : boot_of_command(&command);
 	if (cpuid(0).a >= 7 && (cpuid(7).b & HAS_FSBASE))
 		boot.flags |= BOOT_FSGSBASE;
 	boot.memory_address = MACHINE_BASE + region.start;
@@ -262,6 +262,6 @@ void machine_main(uint32_t start_info)
 	if (boot.flags & BOOT_VERBOSE)
 		trap_report_at_end();
 	if (!start)
-		make_random(boot.random, sizeof(boot.random));
+		entropy_make(boot.random, sizeof(boot.random));
 	kernel_main(&boot);
 }

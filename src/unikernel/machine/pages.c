@@ -33,6 +33,9 @@
 #define KERNEL_END  (2 * BIG_PAGE) /* the library OS ends before it: link.ld */
 #define SEEN_END    (MACHINE_BASE + (UINT64_C(1) << 39))
 #define AREAS_MOST  64u
+#define WINDOWS     SEEN_END /* of devices that were asked for */
+#define WINDOWS_END (WINDOWS + (UINT64_C(8) << 20))
+#define SPARE       24 /* tables for windows, and for programs that are linked to an address */
 
 extern uint64_t machine_pages[512];
 extern char machine_image[], machine_constants[], machine_data[];
@@ -170,7 +173,7 @@ static void protect_kernel(void)
 
 struct pages_range pages_init(uint64_t end, struct pages_range free)
 {
-	uint64_t count = 2 * (end / BIG_PAGE) + end / GIGABYTE + 16;
+	uint64_t count = 2 * (end / BIG_PAGE) + end / GIGABYTE + SPARE;
 	if (count * KERNEL_PAGE > free.bytes)
 		count = free.bytes / KERNEL_PAGE;
 	tables = free.start;
@@ -180,6 +183,26 @@ struct pages_range pages_init(uint64_t end, struct pages_range free)
 	map_memory(end);
 	gate_flush();
 	return (struct pages_range){ tables_end, free.bytes - count * KERNEL_PAGE };
+}
+
+volatile uint8_t *pages_map_device(uint64_t physical, uint64_t bytes)
+{
+	static uint64_t next = WINDOWS;
+	uint64_t offset = physical % KERNEL_PAGE, frame = physical - offset;
+	uint64_t whole = (offset + bytes + KERNEL_PAGE - 1) & ~(uint64_t)(KERNEL_PAGE - 1);
+	if (frame == 0 || (frame & ~FRAME) || bytes > WINDOWS_END - WINDOWS ||
+		whole > WINDOWS_END - next)
+		return NULL;
+	uint64_t start = next;
+	for (uint64_t done = 0; done < whole; done += KERNEL_PAGE) {
+		uint64_t *entry = find_small(start + done);
+		if (!entry)
+			return NULL;
+		*entry = (frame + done) | OPEN | UNCACHED | NO_CODE;
+	}
+	gate_flush();
+	next += whole;
+	return at(start + offset);
 }
 
 void pages_set_image(struct pages_range range)

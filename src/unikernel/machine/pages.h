@@ -17,6 +17,9 @@ struct pages_range {
  */
 struct pages_range pages_init(uint64_t end, struct pages_range free);
 
+/* Registers of a device, whole pages around them, wherever they are; NULL if there are too many or nothing can be there. */
+volatile uint8_t *pages_map_device(uint64_t physical, uint64_t bytes);
+
 /* What can show pages of the image (physical). */
 void pages_set_image(struct pages_range image);
 

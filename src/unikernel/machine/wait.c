@@ -9,9 +9,10 @@
 
 #include "unikernel/machine/clock.h"
 #include "unikernel/machine/gate.h"
+#include "unikernel/machine/pages.h"
 #include "unikernel/machine/port.h"
-#include "unikernel/platform.h"
 
+#define APIC_ID       0x20
 #define APIC_SPURIOUS 0xf0
 #define APIC_TIMER    0x320
 #define APIC_INITIAL  0x380
@@ -23,7 +24,15 @@
 #define HAS_DEADLINE  (1u << 24)
 #define SLEEP_LONGEST 4000000000u /* ns, and ticks of a timer of 1 GHz, as all hypervisors have */
 
+#define IO_APIC_VERSION  1
 #define LINE_ENTRY(line) (0x10 + 2 * (line))
+
+struct controller {
+	volatile uint32_t *select;
+	uint32_t first;
+};
+static struct controller controllers[4];
+static uint32_t controller_count;
 
 static bool has_deadline;
 
@@ -43,12 +52,38 @@ void wait_init(void)
 	apic_set(APIC_TIMER, VECTOR_WAKE | (has_deadline ? AT_DEADLINE : 0));
 }
 
-void wait_add_line(uint32_t line)
+void wait_add_controller(uint64_t physical, uint32_t first)
 {
-	*device_word(MACHINE_IO_APIC) = LINE_ENTRY(line) + 1;
-	*device_word(MACHINE_IO_APIC + 0x10) = 0; /* to the first processor */
-	*device_word(MACHINE_IO_APIC) = LINE_ENTRY(line);
-	*device_word(MACHINE_IO_APIC + 0x10) = VECTOR_WAKE;
+	volatile uint8_t *window = pages_map_device(physical, 0x20);
+	if (!window || controller_count == COUNT(controllers))
+		return;
+	controllers[controller_count++] =
+		(struct controller){ (volatile uint32_t *)(volatile void *)window, first };
+}
+
+/* As edges, whatever the line is: a line that stays raised would never let the processor sleep. */
+bool wait_add_line(uint32_t line)
+{
+	if (!controller_count)
+		wait_add_controller(MACHINE_IO_APIC, 0);
+	for (uint32_t i = 0; i < controller_count; i++) {
+		volatile uint32_t *select = controllers[i].select, *data = select + 4;
+		*select = IO_APIC_VERSION;
+		uint32_t last = *data >> 16 & 0xff, entry = line - controllers[i].first;
+		if (line < controllers[i].first || entry > last)
+			continue;
+		*select = LINE_ENTRY(entry) + 1;
+		*data = device_word(MACHINE_APIC)[APIC_ID / 4] & 0xff000000;
+		*select = LINE_ENTRY(entry);
+		*data = VECTOR_WAKE;
+		return true;
+	}
+	return false;
+}
+
+uint32_t wait_message_address(void)
+{
+	return MACHINE_APIC | (device_word(MACHINE_APIC)[APIC_ID / 4] >> 24 << 12);
 }
 
 void wait_until(uint64_t until_ns)

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * acpi.h - the little that is read of a machine's ACPI tables: interrupt controllers, and virtio devices that are windows
+ * of memory.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct acpi_takers {
+	void (*controller)(uint64_t physical, uint32_t first_line);
+	void (*window)(uint64_t physical, uint32_t line);
+};
+
+/* The root pointer is at `rsdp`, or where a PC's firmware has it if that is 0; memory is seen up to `seen_end`. */
+void acpi_read(uint64_t rsdp, uint64_t seen_end, const struct acpi_takers *takers);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * entropy.h - random bytes for the start: the processor's and those of a virtio device.
+ */
+#pragma once
+
+#include "unikernel/machine/virtio.h"
+
+/* The device is asked once and left alone. */
+void entropy_take(const struct virtio *device);
+
+/* Ends the library OS if there is neither device nor instruction. */
+void entropy_make(uint8_t *to, size_t bytes);
