@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "host/process.h"
 #include "model/json.h"
+#include "tender/ext2_make.h"
 
 #define EXT2_HEAD_AT     1024
 #define EXT2_MAGIC       0xef53
@@ -136,7 +137,10 @@ int build_volume(int fd, uint64_t bytes, struct error *e)
 {
 	if (bytes < EXT2_BYTES_MIN || is_ready(fd, bytes))
 		return 0;
-	cleanup(json_decref) json_t *task = json_pack("{s:s}", "task", "ext2");
-	int r = have_done(task, fd, e);
+	int r = ext2_make(fd, bytes, e);
+	if (r == 0) {
+		cleanup(json_decref) json_t *task = json_pack("{s:s}", "task", "ext2");
+		r = have_done(task, fd, e);
+	}
 	return r < 0 ? error_prefix(e, r, "the file system of its storage") : 0;
 }
