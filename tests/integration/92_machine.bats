@@ -74,6 +74,27 @@ check_engine() {
 	[ "$code" -eq 143 ]
 }
 
+@test "every register and flag is kept around every call on every platform" {
+	local program=$BUILD/tests/unit/unikernel/unikernel_registers kept="every register is kept around every call"
+	[ -x "$program" ] || skip "needs a build without sanitizers"
+	mkdir -p "$WORK/none"
+	"$TENDER" --build "$WORK/none" "$program" "$WORK/registers"
+	local vmm="timeout -s KILL 100 $BUILD/src/vmm/berth-vmm --memory 64MiB --kernel $KERNEL --initrd $WORK/registers --exit-on-reset"
+	[ "$(timeout 60 "$TENDER" --root="$WORK/registers" </dev/null)" = "$kept" ]
+	run $vmm --engine soft --append berth.plain </dev/null
+	[[ $output == *"$kept"* ]]
+	if command -v qemu-system-x86_64 >/dev/null; then
+		run timeout -s KILL 150 qemu-system-x86_64 -accel tcg -cpu max -m 64 -display none -nodefaults -no-reboot -serial stdio \
+			-kernel "$KERNEL" -initrd "$WORK/registers" -append 'berth.exit=0xf4 berth.plain' \
+			-device isa-debug-exit,iobase=0xf4 </dev/null
+		[[ $output == *"$kept"* ]]
+	fi
+	[ -c /dev/kvm ] || return 0
+	[ "$(timeout 60 "$TENDER" --engine=kvm --root="$WORK/registers" </dev/null)" = "$kept" ]
+	run $vmm --engine kvm --append berth.plain </dev/null
+	[[ $output == *"$kept"* ]]
+}
+
 @test "what a machine of the tender cannot do is refused" {
 	[ -c /dev/kvm ] || skip "needs /dev/kvm"
 	run "$TENDER" --engine=vmware --root="$WORK/image"
