@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "vmm/soft/kept.h"
 #include "vmm/soft/memory.h"
 
 #define BUCKETS      (64u << 10) /* 16 bits of a product */
@@ -30,7 +31,10 @@ int code_new(uint32_t cpus, struct native **ret, struct error *e)
 	struct native *native = alloc(struct native);
 	native->writable = writable;
 	native->executable = executable;
-	native->bytes = (uint32_t)bytes;
+	native->mapped = (uint32_t)bytes;
+	native->fars_max = native->mapped / CODE_A_FAR;
+	native->bytes = native->mapped - native->fars_max * (uint32_t)sizeof(struct far);
+	native->fars = (struct far *)(void *)(native->writable + native->bytes);
 	native->blocks_max = native->bytes / CODE_A_BLOCK;
 	native->sites_max = native->bytes / CODE_A_SITE;
 	native->blocks = alloc_array(native->blocks_max, struct block);
@@ -39,11 +43,12 @@ int code_new(uint32_t cpus, struct native **ret, struct error *e)
 	native->pages = alloc_array(PAGE_BUCKETS, uint32_t);
 	native->heat = alloc_array(PAGE_BUCKETS, uint8_t);
 	native->seen = alloc_array(CODE_SEEN, uint8_t);
-	native->block_count = native->site_count = 1;
+	native->block_count = native->site_count = native->far_count = 1;
 	struct emitter to = { .at = native->writable, .end = native->writable + BLOCK_BYTES };
 	pieces_write(&native->pieces, &to, native->writable, native->executable);
 	native->used = native->fixed = (uint32_t)(to.at - native->writable);
-	native->cold = native->cold_used = (uint32_t)(bytes * CODE_HOT & PAGE_MASK);
+	native->cold = native->cold_used =
+		(uint32_t)((uint64_t)native->bytes * CODE_HOT & PAGE_MASK);
 	*ret = native;
 	return 0;
 }
@@ -52,8 +57,8 @@ void code_free(struct native *native)
 {
 	if (!native)
 		return;
-	munmap(native->writable, native->bytes);
-	munmap((void *)(uintptr_t)native->executable, native->bytes);
+	munmap(native->writable, native->mapped);
+	munmap((void *)(uintptr_t)native->executable, native->mapped);
 	free(native->blocks);
 	free(native->sites);
 	free(native->buckets);
@@ -72,8 +77,9 @@ void code_flush(struct cpu *cpu)
 	memset(native->pages, 0, PAGE_BUCKETS * sizeof(uint32_t));
 	native->used = native->fixed;
 	native->cold_used = native->cold;
-	native->block_count = native->site_count = 1;
+	native->block_count = native->site_count = native->far_count = 1;
 	native->flushes++;
+	kept_forget(cpu);
 	tlb_forget_code(cpu);
 }
 
@@ -139,10 +145,16 @@ static void set_jump(struct native *native, uint32_t at, uint32_t target)
 	emit_set_target(native->writable + at, native->writable + target);
 }
 
-static void set_generation(struct native *native, const struct site *site, uint32_t generation)
+/* A link between pages holds for this generation, and where the target is in this physical page. */
+static void set_far(
+	struct native *native, const struct site *site, uint32_t generation, guest_addr page)
 {
-	if (site->is_far)
+	if (site->is_kept) {
+		native->fars[site->generation].generation = generation;
+		native->fars[site->generation].page = page;
+	} else if (site->is_far) {
 		memcpy(native->writable + site->generation, &generation, sizeof(generation));
+	}
 }
 
 /* The first bytes of a block that was dropped are a jump: a jump that stood there is no more. */
@@ -158,8 +170,8 @@ static void bury(struct native *native, struct block *block)
 	for (uint32_t i = block->links; i; i = native->sites[i].next) {
 		struct site *site = &native->sites[i];
 		site->to = 0;
-		if (!is_overwritten(native, site->generation, site->block))
-			set_generation(native, site, 0);
+		if (site->is_kept || !is_overwritten(native, site->generation, site->block))
+			set_far(native, site, 0, KEPT_NOWHERE);
 		if (!is_overwritten(native, site->jump, site->block))
 			set_jump(native, site->jump, site->stub);
 	}
@@ -216,5 +228,5 @@ void code_link(struct native *native, uint32_t number, uint32_t block, uint32_t 
 		}
 		set_jump(native, site->jump, target);
 	}
-	set_generation(native, site, generation);
+	set_far(native, site, generation, to->second ? KEPT_NOWHERE : to->physical & PAGE_MASK);
 }

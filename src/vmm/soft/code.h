@@ -20,6 +20,7 @@
 #define BLOCK_SITES  512u
 #define CODE_HOT     3 / 8 /* of the memory */
 #define CODE_SEEN    (64u << 10)
+#define CODE_A_FAR   512 /* one link between pages */
 
 enum site_kind {
 	SITE_CALLOUT, /* the instruction is the interpreter's */
@@ -40,11 +41,12 @@ struct site {
 	uint16_t offset; /* of the instruction in its page */
 	uint16_t dead;   /* flags whose values are of no interest here */
 	bool has_two;    /* MEMORY: one of two operands, which may push each other out of the TLB */
-	bool is_far, is_host;   /* LINK: to another page; with the flags in the host's register */
+	/* LINK: to another page, of the user's; with the flags in the host's register. */
+	bool is_far, is_kept, is_host;
 	int32_t target;         /* LINK: relative to the page */
 	uint32_t retry, resume; /* MEMORY, NEED: where it is done again, and what follows it */
-	/* LINK: the displacement, the generation (far), and where the unlinked jump goes. */
-	uint32_t jump, generation, stub;
+	/* LINK: the displacement, where the unlinked jump goes, the generation or, if kept, its far. */
+	uint32_t jump, stub, generation;
 	/* LINK with a recipe, or 0: what makes the flags, and its jump to a block that wants them. */
 	uint32_t maker, made;
 	uint32_t to, next; /* LINK: the block it leads to, 0: none; the next that leads there */
@@ -79,8 +81,10 @@ struct native {
 	const uint8_t *executable;
 	/* What runs mostly is in front, what is reached seldom behind `cold`. */
 	uint32_t bytes, used, fixed, cold, cold_used;
-	uint32_t blocks_max, sites_max;
-	uint32_t block_count, site_count;
+	uint32_t mapped;  /* with `fars`, which are the rest of it */
+	struct far *fars; /* the first is not used */
+	uint32_t blocks_max, sites_max, fars_max;
+	uint32_t block_count, site_count, far_count;
 	struct block *blocks; /* the first is not used */
 	struct site *sites;   /* likewise */
 	uint32_t *buckets, *pages;

@@ -252,6 +252,16 @@ struct native_jump {
 	const uint8_t *code;
 };
 
+#define KEPT_JUMPS 8192
+
+/* Where the user's code went on at rip when that was in this physical page; see kept.c. */
+struct kept_jump {
+	uint64_t rip;
+	const uint8_t *code;
+	guest_addr page;
+	uint64_t unused;
+};
+
 /* For SYSCALL, SYSRET and IRET of translated code; see crossing.c. */
 struct crossing {
 	const struct native_jump
@@ -370,6 +380,8 @@ struct cpu {
 	struct native *native; /* NULL: only the interpreter */
 	uint64_t native_linear, native_value, native_host_rsp;
 	const uint8_t *native_code;
+	uint64_t native_else, native_seen; /* of kept.c */
+	uint64_t native_shift;             /* from where code runs to where it is written */
 	uint32_t native_site;
 	uint32_t native_links
 		[2];        /* generations of links between pages: of the kernel, of the user */
@@ -383,6 +395,7 @@ struct cpu {
 	uint64_t native_used[NATIVE_MODES][NATIVE_JUMPS / 64]; /* bits of entries that are in use */
 	struct crossing crossing;
 	_Alignas(64) struct native_jump native_jumps[NATIVE_MODES][NATIVE_JUMPS];
+	struct kept_jump kept_jumps[KEPT_JUMPS];
 
 	struct walk_table walk_tables[WALK_TABLES];
 	struct fetch_entry fetch[2][FETCH_SIZE];

@@ -58,6 +58,31 @@ static uint32_t link_site(struct writing *w, int64_t target)
 	return number;
 }
 
+/* The jump if the link is of another generation of mappings. T2 is free, too. */
+static uint8_t *compare_generation(struct writing *w, struct site *site, int64_t pages)
+{
+	struct native *native = w->native;
+	struct emitter *to = &w->to;
+	bool is_user = w->mode == NATIVE_USER;
+	site->is_kept = is_user && !native->is_checked;
+	if (!site->is_kept) {
+		block_op_cpu(w, 0, 0x81, 7, AT(native_links) + 4 * is_user);
+		site->generation = (uint32_t)(to->at - native->writable);
+		emit_32(to, 0);
+		return emit_jcc(to, 5);
+	}
+	site->generation = native->far_count++;
+	struct far *far = &native->fars[site->generation];
+	emit_load_32(to, HOST_T2, AT(native_links) + 4);
+	EMIT(to, 0x44, 0x3b, 0x1d, 0, 0, 0, 0); /* cmp r11d, [rip + ] */
+	emit_set_target(to->at - 4, (const uint8_t *)&far->generation);
+	uint8_t *jump = emit_jcc(to, 5);
+	*far = (struct far){ .page = KEPT_NOWHERE,
+		.hot = native->executable + (to->at - native->writable),
+		.pages = pages | 1 };
+	return jump;
+}
+
 /* Compares and jumps on; the flags are in cpu->flags or of no interest. */
 static void put_checks(struct writing *w, struct site *site, struct cold *cold)
 {
@@ -76,12 +101,8 @@ static void put_checks(struct writing *w, struct site *site, struct cold *cold)
 	if (is_back)
 		cold->from_2 = emit_jcc(to, 5);
 	if (site->is_far) {
-		uint32_t user = w->mode == NATIVE_USER;
-		block_op_cpu(w, 0, 0x81, 7, AT(native_links) + 4 * user);
-		site->generation = (uint32_t)(to->at - native->writable);
-		emit_32(to, 0);
-		cold->from = emit_jcc(to, 5);
 		int64_t pages = (site->target >> 12) * (int64_t)GUEST_PAGE;
+		cold->from = compare_generation(w, site, pages);
 		struct host_operand at = {
 			.base = HOST_T1, .index = HOST_NONE, .disp = (int32_t)pages
 		};
@@ -476,6 +497,31 @@ static void finish_memory(struct writing *w, struct cold *cold, struct site *sit
 	emit_set_target(emit_jump(&w->to), cold->back);
 }
 
+/* A link of the user's for another generation: it may hold in this one, too. See kept.h. */
+static void ask_again(struct writing *w, const struct site *site)
+{
+	struct native *native = w->native;
+	if (!site->is_kept)
+		return;
+	emit_set_target(
+		emit_place(&w->to, HOST_T2), (const uint8_t *)&native->fars[site->generation]);
+	uint8_t *unknown = emit_place(&w->to, HOST_T1);
+	emit_set_target(emit_jump(&w->to), native->writable + native->pieces.kept.link);
+	emit_set_target(unknown, w->to.at);
+}
+
+static void ask_for_jump(struct writing *w, const struct cold *cold)
+{
+	const struct native *native = w->native;
+	if (cold->mode != NATIVE_USER || native->is_checked)
+		return;
+	emit_set_target(emit_place(&w->to, HOST_T2), cold->back);
+	emit_store(&w->to, AT(native_code), HOST_T2);
+	uint8_t *unknown = emit_place(&w->to, HOST_T2);
+	emit_set_target(emit_jump(&w->to), native->writable + native->pieces.kept.jump);
+	emit_set_target(unknown, w->to.at);
+}
+
 void flow_finish(struct writing *w, struct cold *cold)
 {
 	struct native *native = w->native;
@@ -483,6 +529,10 @@ void flow_finish(struct writing *w, struct cold *cold)
 	const uint8_t *start = w->to.at;
 	if (cold->from)
 		emit_set_target(cold->from, w->to.at);
+	if (site->kind == SITE_LINK && !cold->checks) {
+		ask_again(w, site);
+		start = w->to.at;
+	}
 	if (cold->from_2)
 		emit_set_target(cold->from_2, w->to.at);
 	cold->from_2 = NULL;
@@ -503,11 +553,13 @@ void flow_finish(struct writing *w, struct cold *cold)
 		EMIT(&w->to, sizeof(struct native_jump));
 		emit_op(&w->to, EMIT_WIDE, 0x3b, HOST_T1, &at);
 		emit_set_target(emit_jcc(&w->to, 4), cold->back);
+		ask_for_jump(w, cold);
 	}
 	if (cold->checks) {
 		cold->from = NULL;
 		put_checks(w, site, cold);
 		emit_set_target(cold->from, w->to.at);
+		ask_again(w, site);
 		if (cold->from_2)
 			emit_set_target(cold->from_2, w->to.at);
 	}

@@ -6,6 +6,7 @@
 
 #include "vmm/soft/cache.h"
 #include "vmm/soft/fallback.h"
+#include "vmm/soft/kept.h"
 #include "vmm/soft/lockstep.h"
 #include "vmm/soft/memory.h"
 #include "vmm/soft/translate.h"
@@ -22,9 +23,12 @@ int native_init(struct cpu *cpu, bool is_checked, struct error *e)
 	cpu->lacks = 0xff;
 	for (int i = 0; i < 2; i++)
 		cpu->native_links[i] = 1;
-	if (r == 0)
-		cpu->native->is_checked = is_checked;
-	return r;
+	if (r < 0)
+		return r;
+	cpu->native->is_checked = is_checked;
+	cpu->native_shift = (uintptr_t)cpu->native->writable - (uintptr_t)cpu->native->executable;
+	kept_forget(cpu);
+	return 0;
 }
 
 void native_done(struct cpu *cpu)
@@ -148,6 +152,8 @@ static void remember(struct cpu *cpu, uint32_t number)
 		native->is_checked ? native->pieces.arrive : native->blocks[number].entry_told;
 	struct native_jump *jumps = cpu->native_jumps[mode];
 	const uint8_t *code = code_at(native, entry);
+	if (mode == NATIVE_USER && !native->blocks[number].second)
+		kept_remember(cpu, code, native->blocks[number].physical & PAGE_MASK);
 	if (jumps[at].rip == cpu->rip || jumps[at ^ 1].rip == cpu->rip) {
 		jumps[jumps[at].rip == cpu->rip ? at : at ^ 1].code = code;
 		return;

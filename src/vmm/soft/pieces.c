@@ -144,4 +144,5 @@ void pieces_write(
 		write_miss(to, leave, entries + offsetof(struct tlb_entry, write));
 	}
 	crossing_write(&pieces->crossing, to, base, leave);
+	kept_write(&pieces->kept, to, base);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "vmm/soft/crossing.h"
+#include "vmm/soft/kept.h"
 
 /* Where they are; offsets. */
 struct pieces {
@@ -13,6 +14,7 @@ struct pieces {
 	uint32_t arrive;             /* leaves with site 0: rip is known already */
 	uint32_t miss[TLB_KINDS][2]; /* of a read, of a write */
 	struct crossing_pieces crossing;
+	struct kept_pieces kept;
 };
 
 /* Writes them; `base` is where the memory is written, `executable` where it runs. */

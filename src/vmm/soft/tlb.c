@@ -385,7 +385,7 @@ uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
 	uint64_t page = linear & PAGE_MASK;
 	bool is_user = cpu->cpl == 3;
 	uint32_t half = half_of(page), bit = page_bit(page);
-	struct fetch_entry *entry = &cpu->fetch[half][(linear >> 12 ^ is_user) & (FETCH_SIZE - 1)];
+	struct fetch_entry *entry = &cpu->fetch[half][linear >> 12 & (FETCH_SIZE - 1)];
 	if (entry->linear != (page | is_user)) {
 		if (!is_canonical(linear))
 			cpu_fault(cpu, NULL, FAULT_GP, 0);

@@ -16,7 +16,8 @@ bool translate_has_room(const struct native *native)
 	return native->used + BLOCK_BYTES <= native->cold &&
 		native->cold_used + BLOCK_BYTES <= native->bytes &&
 		native->block_count + 2 < native->blocks_max &&
-		native->site_count + BLOCK_SITES + 1 <= native->sites_max;
+		native->site_count + BLOCK_SITES + 1 <= native->sites_max &&
+		native->far_count + BLOCK_SITES <= native->fars_max;
 }
 
 static bool ends(const struct step *step)
@@ -109,7 +110,7 @@ static void find_live(struct writing *w)
 /* How far the writing was before an instruction. */
 struct mark {
 	struct emitter to;
-	uint32_t sites, cold, mode;
+	uint32_t sites, fars, cold, mode;
 	bool in_host, in_cpu;
 	uint8_t live;
 	struct group group;
@@ -119,6 +120,7 @@ static struct mark mark(const struct writing *w)
 {
 	return (struct mark){ .to = w->to,
 		.sites = w->native->site_count,
+		.fars = w->native->far_count,
 		.cold = w->cold_count,
 		.mode = w->mode,
 		.in_host = w->flags_in_host,
@@ -131,6 +133,7 @@ static void go_back(struct writing *w, const struct mark *mark)
 {
 	w->to = mark->to;
 	w->native->site_count = mark->sites;
+	w->native->far_count = mark->fars;
 	w->cold_count = mark->cold;
 	w->mode = mark->mode;
 	w->flags_in_host = mark->in_host;

@@ -67,7 +67,117 @@ static void comes_back_to_code_that_was_written(void)
 	guest_free(guest);
 }
 
+#define SPACE_AT    0x20000u
+#define OTHER_AT    0x30000u
+#define USER_AT     0x3000u
+#define KERNEL_AT   0x5000u
+#define ONE_AT      0x40000u
+#define TWO_AT      0x41000u
+#define CALLEE_AT   0x200000u
+#define USER_ROUNDS 400
+
+/* Calls another page, by its distance and by its address, and says what the calls have answered wrongly. */
+static const uint8_t user_code[] = {
+	0xe8, 0xfb, 0xcf, 0x1f, 0x00, /* 3000: call CALLEE_AT */
+	0x29, 0xf8,                   /* sub eax, edi */
+	0x09, 0xc3,                   /* or ebx, eax */
+	0xff, 0xd2,                   /* call rdx */
+	0x29, 0xf8,                   /* sub eax, edi */
+	0x09, 0xc3,                   /* or ebx, eax */
+	0x83, 0xf7, 0x03,             /* xor edi, 3 */
+	0x0f, 0x05,                   /* syscall */
+	0xff, 0xce,                   /* dec esi */
+	0x75, 0xe8,                   /* jne USER_AT */
+	0xe6, 0x01,                   /* out 1, al */
+};
+static const uint8_t kernel_code[] = {
+	0x0f, 0x20, 0xd8,                   /* mov rax, cr3 */
+	0x48, 0x35, 0x00, 0x00, 0x01, 0x00, /* xor rax, SPACE_AT ^ OTHER_AT */
+	0x0f, 0x22, 0xd8,                   /* mov cr3, rax */
+	0x48, 0x0f, 0x07,                   /* sysretq */
+};
+
+/* An address space whose page at CALLEE_AT is this one. */
+static void write_space(struct guest *guest, guest_addr at, guest_addr callee)
+{
+	const uint64_t entries[][2] = {
+		{ at, at + 0x1007 },
+		{ at + 0x1000, at + 0x2007 },
+		{ at + 0x2000, 0x87 },
+		{ at + 0x2008, at + 0x3007 },
+		{ at + 0x3000, callee | 7 },
+	};
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+		expect(guest_write(guest, entries[i][0], &entries[i][1], 8) == 0);
+}
+
+/* Both spaces have the caller in common. What it calls is the same page in both, or not. */
+static void calls_in_two_spaces(bool is_same)
+{
+	static const uint8_t one[] = { 0xb8, 1, 0, 0, 0, 0xc3 }, two[] = { 0xb8, 2, 0, 0, 0, 0xc3 };
+	struct error e = {};
+	struct guest *guest;
+	struct cpus *cpus;
+	struct cpu_state state;
+	struct cpu_exit exit = { .why = CPU_KICKED };
+	if (soft_engine.probe(&e) < 0)
+		test_skip("%.200s", e.text);
+	expect(guest_new(&guest, &e) == 0);
+	expect(guest_add(guest, 0, MIB, GUEST_RAM, &e) == 0);
+	write_space(guest, SPACE_AT, ONE_AT);
+	write_space(guest, OTHER_AT, is_same ? ONE_AT : TWO_AT);
+	expect(guest_write(guest, USER_AT, user_code, sizeof(user_code)) == 0);
+	expect(guest_write(guest, KERNEL_AT, kernel_code, sizeof(kernel_code)) == 0);
+	expect(guest_write(guest, ONE_AT, one, sizeof(one)) == 0);
+	expect(guest_write(guest, TWO_AT, two, sizeof(two)) == 0);
+	expect(soft_engine.open(guest, 1, &cpus, &e) == 0);
+	cpu_state_reset(&state, 0);
+	state.cr0 = 0x80050033;
+	state.cr3 = SPACE_AT;
+	state.cr4 = 0x620;
+	state.efer = 0x501;
+	state.star = UINT64_C(0x23) << 48 | UINT64_C(0x10) << 32;
+	state.lstar = KERNEL_AT;
+	state.rflags = 0x3002;
+	state.segments[CPU_CS].selector = 0x33;
+	state.segments[CPU_CS].attributes = 0xa0fb;
+	state.segments[CPU_CS].base = 0;
+	state.segments[CPU_SS].selector = 0x2b;
+	state.segments[CPU_SS].attributes = 0xc0f3;
+	state.rip = USER_AT;
+	state.gpr[CPU_RBX] = 0;
+	state.gpr[CPU_RDX] = CALLEE_AT;
+	state.gpr[CPU_RDI] = 1;
+	state.gpr[CPU_RSI] = USER_ROUNDS;
+	state.gpr[CPU_RSP] = 0x8000;
+	expect(soft_engine.load(cpus, 0, &state) == 0);
+	expect(soft_engine.run(cpus, 0, &exit) == 0);
+	expect_equal(exit.why, CPU_PORT);
+	expect_equal(exit.at, 1);
+	expect(soft_engine.save(cpus, 0, &state) == 0);
+	if (is_same)
+		expect_equal(state.gpr[CPU_RBX], 0xffffffff); /* 1 - 2, in each other round */
+	else
+		expect_equal(state.gpr[CPU_RBX], 0);
+	soft_engine.close(cpus);
+	guest_free(guest);
+}
+
+static void calls_what_each_space_has(void)
+{
+	calls_in_two_spaces(false);
+}
+
+static void calls_what_both_spaces_have(void)
+{
+	calls_in_two_spaces(true);
+}
+
 static const struct test tests[] = {
+	{ "a user's calls lead to the page that the address space has, whatever the one before had",
+		calls_what_each_space_has },
+	{ "a user's calls lead to the page that both address spaces have",
+		calls_what_both_spaces_have },
 	{ "a return finds its way when the code it leads to was written",
 		comes_back_to_code_that_was_written },
 };

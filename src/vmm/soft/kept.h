@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kept.h - what is known of a user's jumps is kept while CR3 changes, and asked again page by page.
+ */
+#pragma once
+
+#include "vmm/soft/cpu.h"
+#include "vmm/soft/emit.h"
+
+/* The physical page of nothing. */
+#define KEPT_NOWHERE 1
+
+/* A jump to another page; in the memory of translated code, so that its code can compare. */
+struct far {
+	guest_addr page;    /* of the block that it leads to, or KEPT_NOWHERE */
+	const uint8_t *hot; /* behind the comparison */
+	int64_t pages;      /* the distance of the target's page, | 1 as in fetch_entry.linear */
+	uint32_t generation;
+	uint32_t unused;
+};
+
+/* Offsets. */
+struct kept_pieces {
+	uint32_t link, jump;
+};
+
+/*
+ * The user's. `link`: with the far at T2 and at T1 where to go on if it does not know. `jump`: with the target in T1,
+ * at T2 where to go on if it does not know, else at cpu->native_code with T2 = the slot in the table of jumps.
+ */
+void kept_write(struct kept_pieces *pieces, struct emitter *to, const uint8_t *base);
+
+/* The jump to cpu->rip, in this physical page. */
+void kept_remember(struct cpu *cpu, const uint8_t *code, guest_addr page);
+void kept_forget(struct cpu *cpu);
