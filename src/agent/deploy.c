@@ -199,6 +199,18 @@ static int settle(const struct deploy *deploy, struct error *e)
 	return r < 0 ? r : 0;
 }
 
+/* The partitions as they came, nothing changed. */
+static void refresh(const char *disk)
+{
+	char path[64];
+	int r = -EBUSY;
+	snprintf(path, sizeof(path), "/dev/%s", disk);
+	for (uint64_t end = now_ms() + SETTLE_MS; r == -EBUSY && now_ms() < end; pause_ms(20)) {
+		cleanup(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+		r = fd < 0 || ioctl(fd, BLKRRPART) < 0 ? -errno : 0;
+	}
+}
+
 static int deploy_image(struct deploy *deploy, const struct task *task, struct error *e)
 {
 	int r = -EIO;
@@ -215,10 +227,17 @@ static int deploy_image(struct deploy *deploy, const struct task *task, struct e
 		(unsigned long long)(now_ms() - begin));
 	if (r < 0)
 		return r;
-	/* What was saved of this disk is put back as it was. */
-	if (text_equal(task_value(task, "plain"), "yes"))
+	/* What was saved of this disk is put back as it was, but for the key of an agent. */
+	bool is_plain = text_equal(task_value(task, "plain"), "yes");
+	if (is_plain && !task->file_count)
 		return 0;
 	say_progress(deploy, "settings", 0, 1);
+	if (is_plain) {
+		refresh(deploy->disk);
+		if (!tenant_has_agent(deploy->disk))
+			return 0;
+		return tenant_write(deploy->disk, task->files, task->file_count, e);
+	}
 	r = settle(deploy, e);
 	if (r < 0)
 		return r;

@@ -10,7 +10,8 @@
  *   wait      asks again at once: the daemon answers when there is something to do
  *   erase     all disks; DISK METHOD MILLISECONDS a line in /done
  *   deploy    image PATH, digest HEX, disk NAME; then file MODE PATH HEX...; the image on the disk with its files
- *             (plain yes: without them, as the disk was saved)
+ *             (plain yes: without them, as the disk was saved); agentfile MODE PATH HEX: also then, if the system
+ *             has our agent that calls
  *   save      disk NAME: all of it to /disk?at=OFFSET; bytes N and digest HEX in /done
  *   boot      how kexec|reboot, disk NAME: the tenant's system; /done goes out before
  *   rescue    file MODE PATH HEX...: a shell on the console, and ssh for who has a key there

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * task.c - lines of KEY VALUE; files as MODE PATH HEX.
+ * task.c - lines of KEY VALUE; files as MODE PATH HEX, and those of the agent in the system.
  */
 #include "agent/task.h"
 
@@ -26,7 +26,7 @@ const char *task_value(const struct task *task, const char *key)
 	return NULL;
 }
 
-static int read_file(struct task *task, char *line)
+static int read_file(struct task *task, char *line, bool is_agents)
 {
 	char *rest = NULL;
 	const char *mode = strtok_r(line, " ", &rest), *path = strtok_r(NULL, " ", &rest);
@@ -46,7 +46,7 @@ static int read_file(struct task *task, char *line)
 	}
 	task->data[task->file_count] = data;
 	task->files[task->file_count++] =
-		(struct tenant_file){ path, data, length, (uint32_t)bits };
+		(struct tenant_file){ path, data, length, (uint32_t)bits, is_agents };
 	return 0;
 }
 
@@ -56,8 +56,8 @@ static int read_line(struct task *task, char *line)
 	if (!space || !space[1])
 		return -EBADMSG;
 	*space = '\0';
-	if (text_equal(line, "file"))
-		return read_file(task, space + 1);
+	if (text_equal(line, "file") || text_equal(line, "agentfile"))
+		return read_file(task, space + 1, line[0] == 'a');
 	if (text_equal(line, "serial"))
 		return text_to_u64(space + 1, &task->serial);
 	if (text_equal(line, "task"))

@@ -35,6 +35,8 @@ struct partition {
 };
 
 static const char *const marks[] = { "etc/os-release", "etc/fstab", "sbin/init", "usr/sbin/init" };
+static const char *const agents[] = { "usr/libexec/berth/berth-line", "usr/lib/berth/berth-line",
+	"usr/local/libexec/berth/berth-line", "var/lib/berth/berth-line" };
 static const char *const configs[] = { "boot/grub/grub.cfg", "boot/grub2/grub.cfg", "grub/grub.cfg",
 	"grub2/grub.cfg", "boot/extlinux/extlinux.conf", "extlinux/extlinux.conf" };
 static const char *const entries[] = { "boot/loader/entries", "loader/entries" };
@@ -102,22 +104,38 @@ static const char *type_of(const char *device)
 	return n < 0 ? NULL : tenant_read_type(bytes, (size_t)n);
 }
 
-static int mount_type(const char *device, const char *type, unsigned long flags)
+static int mount_with(
+	const char *device, const char *type, unsigned long flags, const char *options)
 {
 	mkdir(WHERE, 0700);
 	if (load_module)
 		load_module(type);
-	return mount(device, WHERE, type, flags | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0
+	return mount(device, WHERE, type, flags | MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0
 		? -errno
 		: 0;
 }
 
-static bool has_any(const char *const *paths, size_t count)
+static int mount_type(const char *device, const char *type, unsigned long flags)
+{
+	return mount_with(device, type, flags, NULL);
+}
+
+/* A journal that was not closed is not played back. */
+static int mount_untouched(const char *device, const char *type)
+{
+	const char *options = text_equal(type, "ext4") ? "noload"
+		: text_equal(type, "xfs")              ? "norecovery"
+		: text_equal(type, "btrfs")            ? "rescue=nologreplay"
+						       : NULL;
+	return mount_with(device, type, MS_RDONLY, options);
+}
+
+static bool has_any(const char *root, const char *const *paths, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		char path[128];
 		struct stat status;
-		snprintf(path, sizeof(path), WHERE "/%s", paths[i]);
+		snprintf(path, sizeof(path), "%s/%s", root, paths[i]);
 		if (lstat(path, &status) == 0)
 			return true;
 	}
@@ -126,6 +144,8 @@ static bool has_any(const char *const *paths, size_t count)
 
 static int write_one(const struct tenant_file *file)
 {
+	if (file->is_agents && !has_any("", agents, ARRAY_SIZE(agents)))
+		return 0;
 	cleanup(free) char *above = alloc_text(file->path + 1);
 	char *slash = strrchr(above, '/');
 	if (slash) {
@@ -176,6 +196,23 @@ static void grow(const char *type, uint64_t bytes)
 	(void)ioctl(fd, GROW_EXT4, &blocks);
 }
 
+bool tenant_has_agent(const char *disk)
+{
+	struct partition partitions[PARTITIONS_MAX];
+	size_t count = find_partitions(disk, partitions);
+	bool has = false;
+	for (size_t i = 0; i < count && !has; i++) {
+		const char *type = type_of(partitions[i].device);
+		if (!type || text_equal(type, "vfat") ||
+			mount_untouched(partitions[i].device, type) < 0)
+			continue;
+		has = has_any(WHERE, marks, ARRAY_SIZE(marks)) &&
+			has_any(WHERE, agents, ARRAY_SIZE(agents));
+		(void)umount(WHERE);
+	}
+	return has;
+}
+
 int tenant_write(const char *disk, const struct tenant_file *files, size_t count, struct error *e)
 {
 	struct partition partitions[PARTITIONS_MAX];
@@ -187,7 +224,7 @@ int tenant_write(const char *disk, const struct tenant_file *files, size_t count
 			mount_type(partitions[i].device, type, 0) < 0)
 			continue;
 		int r = -ENOENT;
-		if (has_any(marks, ARRAY_SIZE(marks))) {
+		if (has_any(WHERE, marks, ARRAY_SIZE(marks))) {
 			grow(type, partitions[i].bytes);
 			r = write_inside(files, count, e);
 			sync();

@@ -14,6 +14,7 @@ struct tenant_file {
 	const char *data;
 	size_t length;
 	uint32_t mode;
+	bool is_agents; /* written only where the system has our agent that calls */
 };
 
 /*
@@ -22,6 +23,9 @@ struct tenant_file {
  */
 int tenant_write(
 	const char *disk, const struct tenant_file *files, size_t count, struct error *e) must_use;
+
+/* Whether it has that agent; looked at without changing a byte of the disk. */
+bool tenant_has_agent(const char *disk);
 
 /* Who loads the driver of a file system before it is tried; nobody without it. */
 void tenant_set_loader(void (*load)(const char *name));

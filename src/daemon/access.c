@@ -160,7 +160,10 @@ static bool is_open(const struct route *route)
 {
 	return (text_equal(route->method, "GET") &&
 		       (text_equal(route->path, "/") || text_equal(route->path, "/1.0"))) ||
-		(text_equal(route->method, "POST") && text_equal(route->path, "/1.0/certificates"));
+		(text_equal(route->method, "POST") &&
+			text_equal(route->path, "/1.0/certificates")) ||
+		/* Has a key of its own, that opens nothing else: api_agent.c. */
+		(text_equal(route->method, "GET") && text_equal(route->path, "/1.0/berth/agent"));
 }
 
 int access_check(struct service *service, struct request *request, struct error *e)

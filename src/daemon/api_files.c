@@ -50,6 +50,10 @@ static int can_reach(const struct instance *instance, struct error *e)
 	if (!(instance->kind->can & KIND_CAN_FILES))
 		return error_set(
 			e, -EOPNOTSUPP, "The files of a %s can't be reached", instance->kind->name);
+	/* A server's are reached through the agent that calls from its system. */
+	if ((instance->kind->can & KIND_IS_SERVER) && instance->state != INSTANCE_RUNNING)
+		return error_set(e, -EINVAL, "The files of a %s are reached while it runs only",
+			instance->kind->name);
 	/* A unikernel's are read beside it, too, and changed while it does not run: its helper says so. */
 	if (!(instance->kind->can & KIND_HAS_AGENT))
 		return 0;

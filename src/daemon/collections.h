@@ -6,6 +6,7 @@
 
 struct route;
 
+extern const struct route agent_routes[];            /* api_agent.c */
 extern const struct route server_routes[];           /* api_server.c */
 extern const struct route certificates_routes[];     /* api_certificates.c */
 extern const struct route events_routes[];           /* api_events.c */

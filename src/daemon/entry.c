@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/launch.h"
+#include "daemon/server_line.h"
 #include "daemon/start_plan.h"
 #include "daemon/turn.h"
 #include "host/process.h"
@@ -161,20 +162,30 @@ static int plan_write(struct entry *entry, struct instance *instance, int *ret, 
 	return r;
 }
 
+/* What the helper reaches the instance by: `dir` and `pidfd`, or a line to a server's agent. */
+static int way_in(struct entry *entry, struct instance *instance, int *ret, struct error *e)
+{
+	if (instance->kind->can & KIND_IS_SERVER)
+		return server_line_open(instance, ret, e);
+	if (instance->live && instance->live->pidfd < 0)
+		return error_set(e, -EBUSY, "The instance is starting or stopping");
+	return instance->live ? instance_open_dir(instance, ret, e)
+			      : plan_write(entry, instance, ret, e);
+}
+
 static int helper_start(struct entry *entry, struct instance *instance, struct error *e)
 {
-	cleanup(close) int dir = -1;
+	cleanup(close) int way = -1;
 	cleanup(free) char *program = NULL;
 	int pidfd = instance->live ? instance->live->pidfd : -1;
-	int r = service_program(entry->service, instance->kind->runner, &program, e);
-	if (r == 0 && instance->live && pidfd < 0)
-		r = error_set(e, -EBUSY, "The instance is starting or stopping");
+	int r = service_program(
+		entry->service, instance->kind->helper ?: instance->kind->runner, &program, e);
 	if (r == 0)
-		r = instance->live ? instance_open_dir(instance, &dir, e)
-				   : plan_write(entry, instance, &dir, e);
+		r = way_in(entry, instance, &way, e);
 	if (r < 0)
 		return r;
-	const struct process_fd fds[] = { { "channel", entry->helper_end }, { "dir", dir },
+	const struct process_fd fds[] = { { "channel", entry->helper_end },
+		{ instance->kind->can & KIND_IS_SERVER ? "line" : "dir", way },
 		{ "pidfd", pidfd } };
 	const char *const args[] = { program, "files", NULL };
 	r = process_spawn(&(struct process_options){ .program = program,
@@ -196,7 +207,8 @@ static int helper_start(struct entry *entry, struct instance *instance, struct e
 
 static int enter(struct entry *entry, struct instance *instance, struct error *e)
 {
-	if (!instance->live) {
+	/* A server's are its agent's to give, whoever holds the instance. */
+	if (!instance->live && !(instance->kind->can & KIND_IS_SERVER)) {
 		int r = instance_claim(instance, "lending its files", e);
 		if (r < 0)
 			return r;
@@ -235,7 +247,8 @@ int entry_open(struct instance *instance, struct entry **ret, struct error *e)
 		loop, entry->channel, EPOLLIN, channel_ready, entry, &entry->channel_source);
 	if (r < 0)
 		error_code(e, r, "watch the helper");
-	else if (instance->live || !turn_is_needed(instance))
+	else if (instance->live || (instance->kind->can & KIND_IS_SERVER) ||
+		!turn_is_needed(instance))
 		r = enter(entry, instance, e);
 	else
 		entry->turn = turn_wait(instance,

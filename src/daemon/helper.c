@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "daemon/server_line.h"
 #include "daemon/supervisor.h"
 #include "model/json.h"
 
@@ -36,17 +37,22 @@ int helper_spawn(struct instance *instance, const struct helper_options *options
 	struct process *ret, struct error *e)
 {
 	struct process_fd fds[HELPER_FDS_MAX];
-	cleanup(close) int request = -1, dir = -1;
+	cleanup(close) int request = -1, dir = -1, line = -1;
 	cleanup(free) char *program = NULL;
 	size_t count = 0;
 	assert(options->fd_count + 3 <= HELPER_FDS_MAX);
-	int r = service_program(instance->service, instance->kind->runner, &program, e);
+	int r = service_program(
+		instance->service, instance->kind->helper ?: instance->kind->runner, &program, e);
 	if (r == 0)
 		r = request_file(options->request, &request, e);
 	if (r == 0)
 		r = instance_open_dir(instance, &dir, e);
+	if (r == 0 && (instance->kind->can & KIND_IS_SERVER))
+		r = server_line_open(instance, &line, e);
 	if (r < 0)
 		return r;
+	if (line >= 0)
+		fds[count++] = (struct process_fd){ "line", line };
 	for (size_t i = 0; i < options->fd_count; i++)
 		fds[count++] = options->fds[i];
 	fds[count++] = (struct process_fd){ "request", request };

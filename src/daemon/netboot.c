@@ -20,6 +20,7 @@
 #include "daemon/config.h"
 #include "daemon/job.h"
 #include "daemon/netboot_dhcp.h"
+#include "daemon/remote.h"
 #include "daemon/warnings.h"
 
 #define USUAL_PORT      8470
@@ -250,6 +251,7 @@ static const struct config_key keys[] = {
 	{ .name = "berth.metal.dhcp", .check = check_bool, .changed = changed },
 	{ .name = "berth.metal.warm", .check = check_bool, .changed = changed },
 	{ .name = "berth.metal.arguments" },
+	{ .name = "berth.metal.agent", .check = remote_check_destination },
 };
 
 int netboot_start(struct service *service, struct error *e)

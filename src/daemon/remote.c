@@ -365,6 +365,18 @@ void remote_stop(struct service *service)
 	free(remote);
 }
 
+int remote_check_destination(const char *text, struct error *e)
+{
+	struct sockaddr_storage address;
+	const char *end = strchr(text, ']'), *colon = strchr(text, ':');
+	bool has_port = text[0] == '[' ? end && end[1] == ':'
+				       : colon && colon != text && colon == strrchr(text, ':');
+	if (has_port && parse(text, &address, NULL) == 0 && !is_any(&address))
+		return 0;
+	return error_set(e, -EINVAL,
+		"\"%.80s\" is no address and port like 192.0.2.1:8443 or [2001:db8::1]:8443", text);
+}
+
 /* -- addresses ------------------------------------------------------------------------------------ */
 
 static void add_address(json_t *list, const struct sockaddr *address, uint16_t port)

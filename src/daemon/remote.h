@@ -24,5 +24,7 @@ int remote_certificate(
 	struct service *service, const struct certificate **ret, struct error *e) must_use;
 /* The same if there is one already, else NULL. */
 const struct certificate *remote_known_certificate(const struct service *service);
+/* An address and a port that somebody elsewhere can call: "192.0.2.1:8443", "[2001:db8::1]:8443". -EINVAL. */
+int remote_check_destination(const char *text, struct error *e) must_use;
 /* "192.0.2.1:8443", ...: where clients may come to; a new array, empty without a port. */
 json_t *remote_addresses(const struct service *service) must_use;

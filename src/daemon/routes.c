@@ -8,6 +8,7 @@
 
 const struct route *const routes[] = {
 	server_routes,
+	agent_routes,
 	backups_routes,
 	certificates_routes,
 	console_routes,

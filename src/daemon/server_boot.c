@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "daemon/netboot.h"
 #include "daemon/netboot_pass.h"
+#include "daemon/server_line.h"
 #include "daemon/server_media.h"
 #include "daemon/server_switch.h"
 #include "daemon/server_task.h"
@@ -199,8 +200,13 @@ char *server_agent_task(struct server *server)
 		return NULL;
 	json_set_text(task, "state", "handed");
 	server_stage(server, name);
+	struct text lines = {};
+	cleanup(free) char *usual = server_task_lines(server, name);
+	text_add(&lines, usual);
+	if (text_equal(name, "deploy"))
+		server_line_add_key(server, &lines);
 	server_keep(server);
-	return server_task_lines(server, name);
+	return text_take(&lines);
 }
 
 /* Hands the task to an agent that waits for one. */

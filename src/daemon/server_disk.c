@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "daemon/instance_volume.h"
 #include "daemon/job.h"
+#include "daemon/server_line.h"
 #include "daemon/server_work.h"
 #include "daemon/storage.h"
 #include "model/json.h"
@@ -263,6 +264,8 @@ static void put_back(struct moving *moving, const char *digest)
 			path, "digest", digest, "bytes", (json_int_t)status.st_size, "files",
 			"is_plain", 1, "disk", server_text(server, "disk") ?: "", "vlan",
 			json_object_get(json_object_get(server->object, "deployment"), "vlan"));
+		json_object_set_new(
+			deployment, "agent", json_boolean(server_line_is_wanted(instance)));
 		r = server_deploy(server, SERVER_REBUILD, moving->project, moving->name, deployment,
 			moving->done, moving->data, &e);
 	}

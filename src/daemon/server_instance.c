@@ -15,6 +15,7 @@
 #include "daemon/server_agent.h"
 #include "daemon/server_console.h"
 #include "daemon/server_disk.h"
+#include "daemon/server_line.h"
 #include "daemon/server_metrics.h"
 #include "daemon/server_power.h"
 #include "daemon/server_seed.h"
@@ -198,6 +199,7 @@ static int deploy(struct making *making, const char *digest, struct error *e)
 		json_pack("{s:s, s:s, s:I, s:o}", "path", making->path, "digest", digest, "bytes",
 			(json_int_t)making->bytes, "files", server_seed_files(instance, server));
 	json_object_set_new(deployment, "vlan", json_integer(server_seed_vlan(instance)));
+	json_object_set_new(deployment, "agent", json_boolean(server_line_is_wanted(instance)));
 	r = server_deploy(server, making->event, instance->project, instance->name, deployment,
 		deployed, making, e);
 	if (r == 0)

@@ -8,6 +8,8 @@
 
 typedef void server_done(void *data, int code, const struct error *e);
 
+struct server_line;
+
 /* Not stored: what is lost with the daemon, and found again. */
 struct server_work {
 	struct server *server;
@@ -25,8 +27,9 @@ struct server_work {
 	void *switch_data;
 	uint64_t look_ns, stop_ns;
 	bool is_stopping;
-	bool is_cold; /* it is started anew, whatever runs there */
-	int power;    /* as it was seen last; -1 */
+	bool is_cold;             /* it is started anew, whatever runs there */
+	int power;                /* as it was seen last; -1 */
+	struct server_line *line; /* server_line.c; NULL: nobody has called or asked yet */
 };
 
 /* Who waits for the end is told, once. */

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "daemon/server_boot.h"
+#include "daemon/server_line.h"
 #include "model/json.h"
 
 #define LOOK_NS      (500 * NS_PER_MS)
@@ -101,6 +102,7 @@ static void looked(void *data, int code, json_t *answer, const struct error *e)
 		return;
 	if (code == 0 && text_equal(json_text(answer, "power"), "off")) {
 		work->power = 0;
+		server_line_drop(server);
 		server_switched(server, 0, NULL);
 		return;
 	}
@@ -184,8 +186,10 @@ void server_power_told(struct server *server)
 	if (now == work->power || now < 0)
 		return;
 	work->power = now;
-	if (now == 0)
+	if (now == 0) {
 		server_agent_is_gone(server);
+		server_line_drop(server);
+	}
 	if (power_listener && server_is_owned(server->state))
 		power_listener(server, now == 1);
 }

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "daemon/netboot.h"
 #include "daemon/server_boot.h"
+#include "daemon/server_line.h"
 #include "daemon/server_power.h"
 #include "model/json.h"
 
@@ -149,6 +150,7 @@ int server_go(struct server *server, enum server_event event, server_done *done,
 	if (event == SERVER_RELEASE || event == SERVER_CLEANED || event == SERVER_VERIFY) {
 		json_object_del(server->object, "owner");
 		json_object_del(server->object, "deployment");
+		server_line_forget(server);
 	}
 	if (event == SERVER_RESERVE || event == SERVER_REBUILD || event == SERVER_VERIFY)
 		json_object_del(server->object, "timeline");
@@ -178,6 +180,7 @@ int server_deploy(struct server *server, enum server_event event, const char *pr
 	json_object_set_new(server->object, "owner",
 		json_pack("{s:s, s:s}", "project", project, "instance", instance));
 	json_object_set_new(server->object, "deployment", deployment);
+	server_line_forget(server);
 	r = server_go(server, event, done, data, e);
 	if (r < 0) {
 		json_object_clear(server->object);
@@ -257,9 +260,10 @@ void server_work_abandon(struct server *server)
 
 void server_work_stop(struct server *server)
 {
-	struct server_work *work = TAKE_PTR(server->work);
-	if (!work)
+	if (!server->work)
 		return;
+	server_line_free(server);
+	struct server_work *work = TAKE_PTR(server->work);
 	server_bmc_unask(server, server);
 	server_bmc_stop(server);
 	if (work->answer)

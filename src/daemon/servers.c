@@ -246,7 +246,7 @@ bool server_is_in_maintenance(const struct server *server)
 
 json_t *server_json(const struct server *server)
 {
-	static const char *const hidden[] = { "secret", "boot", "task", "deployment" };
+	static const char *const hidden[] = { "secret", "boot", "task", "deployment", "agent" };
 	json_t *shown = json_deep_copy(server->object);
 	const json_t *owner = json_object_get(server->object, "owner");
 	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)

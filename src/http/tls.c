@@ -24,6 +24,10 @@
 #define LINGER_NS   (2 * NS_PER_SEC)
 #define ACCEPT_MAX  64 /* in one turn of the loop */
 
+#define KEEPALIVE_IDLE_S  60
+#define KEEPALIVE_AGAIN_S 20
+#define KEEPALIVE_TRIES   3
+
 struct block {
 	char *bytes;
 	size_t length, at;
@@ -333,6 +337,12 @@ static void begin(struct tls_server *server, int fd, const struct sockaddr_stora
 	timer_set_after(connection->timer, server->options.handshake_timeout_ns);
 	int on = 1;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	/* One that went without a word, as a server whose power was cut, is missed after some minutes. */
+	int idle = KEEPALIVE_IDLE_S, again = KEEPALIVE_AGAIN_S, tries = KEEPALIVE_TRIES;
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again, sizeof(again));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
 	if (open_session(connection) < 0 ||
 		loop_add_fd(server->loop, fd, EPOLLIN, on_fd, connection, &connection->fd_source) <
 			0)

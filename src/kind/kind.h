@@ -59,8 +59,10 @@ struct kind_input {
 struct kind {
 	const char *name;   /* as in the API: "container", "virtual-machine", ... */
 	const char *runner; /* the program that runs one instance */
-	const char *image;  /* the type of image that its root is made of */
-	uint32_t can;       /* KIND_CAN_... */
+	const char *
+		helper; /* what enters a running one (exec, files), if that is not the runner; or NULL */
+	const char *image; /* the type of image that its root is made of */
+	uint32_t can;      /* KIND_CAN_... */
 
 	/* Refuses what only this kind can judge. Returns 0, or -EINVAL with the field in *e. */
 	int (*check)(const struct spec *spec, const struct kind_host *host, struct error *e);

@@ -78,8 +78,9 @@ static int metal_plan(const struct kind_input *input, struct plan *plan, struct 
 const struct kind kind_metal = {
 	.name = "bare-metal",
 	.runner = "berth-metal",
+	.helper = "berth-machine",
 	.image = "virtual-machine",
-	.can = KIND_CAN_CONSOLE | KIND_IS_SERVER,
+	.can = KIND_CAN_EXEC | KIND_CAN_FILES | KIND_CAN_CONSOLE | KIND_IS_SERVER,
 	.check = metal_check,
 	.limits = metal_limits,
 	.plan = metal_plan,

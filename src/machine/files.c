@@ -24,13 +24,16 @@ int files_main(void)
 	int channel = process_named_fd("channel");
 	struct guest guest = { process_named_fd("dir"), process_named_fd("pidfd") };
 	struct error e = {};
-	if (channel < 0 || guest.dir < 0)
+	bool has_line = process_named_fd("line") >= 0;
+	if (channel < 0 || (guest.dir < 0 && !has_line))
 		return 2;
-	if (guest.pidfd < 0) {
+	if (guest.pidfd < 0 && !has_line) {
 		error_set(&e, -EBUSY, "The files of a machine are reached while it runs");
 		ask_files_refuse(channel, -EBUSY, &e);
 		return 1;
 	}
 	return ask_files_serve(channel,
-		&(struct ask_files){ .kind = "machine", .connect = connect_guest, .data = &guest });
+		&(struct ask_files){ .kind = has_line ? "server" : "machine",
+			.connect = connect_guest,
+			.data = &guest });
 }

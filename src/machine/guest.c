@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include "abi/agent.h"
+#include "abi/runner.h"
 #include "abi/vsock.h"
 #include "agent/frame.h"
+#include "base/channel.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "host/process.h"
@@ -65,8 +67,42 @@ static time_t deadline(int dir)
 	return end;
 }
 
+/* A server's agent has called the daemon, which gives its connections. */
+static int ask_line(int line, int *ret, struct error *e)
+{
+	union {
+		struct runner_header header;
+		struct runner_error error;
+	} message;
+	int fd = -1;
+	size_t fd_count = 1;
+	ssize_t length = -EAGAIN;
+	int r = channel_send(line, "", 1, NULL, 0);
+	if (r < 0)
+		return error_code(e, r, "ask the daemon for the agent");
+	while (length == -EAGAIN || length == -EINTR) {
+		struct pollfd answer = { .fd = line, .events = POLLIN };
+		(void)!poll(&answer, 1, -1);
+		fd_count = 1;
+		length = channel_receive(line, &message, sizeof(message), &fd, &fd_count);
+	}
+	if (length == sizeof(message.header) && fd_count == 1) {
+		*ret = fd;
+		return 0;
+	}
+	if (length > 0 && fd_count == 1)
+		close(fd);
+	if (length == sizeof(message.error) && message.error.code < 0)
+		return error_set(
+			e, message.error.code, "%.*s", RUNNER_TEXT_MAX - 1, message.error.text);
+	return error_set(e, -ECONNRESET, "the daemon does not say where the agent is");
+}
+
 int guest_connect(int dir, int pidfd, int *ret, struct error *e)
 {
+	int line = process_named_fd("line");
+	if (line >= 0)
+		return ask_line(line, ret, e);
 	time_t end = deadline(dir);
 	while (time(NULL) < end) {
 		int r = try(dir, ret);
@@ -98,7 +134,9 @@ int stop_main(void)
 	struct error e = {};
 	const struct agent_number off = {};
 	int fd = -1, dir = process_named_fd("dir");
-	int r = dir < 0 ? dir : guest_connect(dir, process_named_fd("pidfd"), &fd, &e);
+	int r = dir < 0 && process_named_fd("line") < 0
+		? dir
+		: guest_connect(dir, process_named_fd("pidfd"), &fd, &e);
 	if (r < 0) {
 		fprintf(stderr, "berth-machine: stop: %s\n", e.text);
 		return 1;

@@ -274,6 +274,7 @@ static const struct field fields[] = {
 	{ "user.*", FIELD_KEPT },
 	{ "image.*", FIELD_KEPT },
 	{ "volatile.*", FIELD_KEPT },
+	{ "berth.agent", FIELD_BOOL, SPEC(is_agent_wanted) },
 	{ "berth.*", FIELD_REFUSED, .why = "unknown key" },
 	{ "cluster.evacuate", FIELD_KEPT },
 	{ "migration.stateful", FIELD_BOOL, SPEC(is_stateful) },

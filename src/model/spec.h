@@ -48,6 +48,7 @@ struct spec {
 	bool autostart;
 	bool is_autostart_set;
 	bool autorestart;
+	bool is_agent_wanted; /* of a server, where it says anything: without a word it is */
 	int64_t autostart_priority;
 	uint64_t autostart_delay_ns;
 	uint64_t shutdown_timeout_ns;

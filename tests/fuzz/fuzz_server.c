@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/call.h"
+#include "agent/line_settings.h"
 #include "agent/lldp.h"
 #include "agent/partition.h"
 #include "agent/task.h"
@@ -31,6 +32,11 @@ static void as_text(const char *text, size_t size)
 	if (tenant_read_boot(text, &boot) == 0)
 		assert(boot.kernel[0] == '/');
 	(void)!call_read_head(text, size, &status, &length);
+	struct line_settings settings;
+	if (line_settings_read(text, &settings, &e) == 0)
+		assert(settings.address_count > 0 && settings.key[0]);
+	status = line_answer_read(text);
+	assert(status == -EBADMSG || status >= 100);
 	cleanup(json_decref) json_t *told = json_loadb(text, size, 0, NULL);
 	json_t *inventory;
 	struct server_facts facts;
