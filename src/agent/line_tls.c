@@ -252,7 +252,9 @@ void line_pump(SSL *ssl, int agent)
 		}
 		if (in || out)
 			continue;
-		struct pollfd fds[] = { { SSL_get_fd(ssl), pump.net_events, 0 },
+		/* One that is not waited for would be told of for ever once it hung up. */
+		struct pollfd fds[] = { { pump.net_events ? SSL_get_fd(ssl) : -1, pump.net_events,
+						0 },
 			{ pump.agent_events ? agent : -1, pump.agent_events, 0 } };
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			return;

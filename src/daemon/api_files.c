@@ -17,6 +17,7 @@
 #include "daemon/collections.h"
 #include "daemon/entry.h"
 #include "daemon/request_instance.h"
+#include "daemon/server_line.h"
 #include "model/json.h"
 
 #define CONTENT_MAX (16 * MIB) /* of the names of a directory */
@@ -51,7 +52,9 @@ static int can_reach(const struct instance *instance, struct error *e)
 		return error_set(
 			e, -EOPNOTSUPP, "The files of a %s can't be reached", instance->kind->name);
 	/* A server's are reached through the agent that calls from its system. */
-	if ((instance->kind->can & KIND_IS_SERVER) && instance->state != INSTANCE_RUNNING)
+	if ((instance->kind->can & KIND_IS_SERVER) && instance->state == INSTANCE_RUNNING)
+		return server_line_check(instance, e);
+	if (instance->kind->can & KIND_IS_SERVER)
 		return error_set(e, -EINVAL, "The files of a %s are reached while it runs only",
 			instance->kind->name);
 	/* A unikernel's are read beside it, too, and changed while it does not run: its helper says so. */

@@ -79,7 +79,7 @@ static void add_addresses(struct service *service, struct text *text)
 	cleanup(json_decref) json_t *addresses = remote_addresses(service);
 	size_t i;
 	json_t *address;
-	if (given) {
+	if (json_array_size(addresses) > 0 && given) {
 		text_printf(text, "to %s\n", given);
 		return;
 	}
@@ -147,9 +147,9 @@ void server_line_forget(struct server *server)
 struct server *server_line_find(struct service *service, const char *key)
 {
 	char id[2 * ID_BYTES + 1], hex[2 * DIGEST_BYTES + 1];
-	const char *secret = key + sizeof(id);
 	if (strlen(key) != sizeof(id) + (size_t)2 * SECRET_BYTES || key[sizeof(id) - 1] != '.')
 		return NULL;
+	const char *secret = key + sizeof(id);
 	memcpy(id, key, sizeof(id) - 1);
 	id[sizeof(id) - 1] = '\0';
 	for (struct server *at = service->servers->first; at; at = at->next) {

@@ -182,7 +182,9 @@ static int pass_output(struct exec *exec, struct frame *frame, struct error *e)
 	for (;;) {
 		int r = frame_read(exec->agent, frame);
 		if (r <= 0)
-			return error_set(e, -ECONNRESET, "The machine has stopped");
+			return error_set(e, -ECONNRESET,
+				process_named_fd("line") >= 0 ? "The server's agent hung up"
+							      : "The machine has stopped");
 		struct agent_number number;
 		switch ((uint32_t)frame->type) {
 		case AGENT_STDOUT:

@@ -145,7 +145,8 @@ UPGRADE=(-H 'Connection: Upgrade' -H 'Upgrade: berth-agent')
 	[ "$(lxc exec db -- sh -c 'echo $((6 * 7))')" = 42 ]
 	run lxc exec db -- sh -c 'exit 3'
 	[ "$status" -eq 3 ]
-	run lxc exec db -- /does/not/exist
+	status=0
+	lxc exec db -- /does/not/exist || status=$?
 	[ "$status" -eq 127 ]
 	head -c 3000000 /dev/urandom >"$BERTH_BASE/bytes"
 	[ "$(lxc exec db -- sha256sum <"$BERTH_BASE/bytes")" = "$(sha256sum <"$BERTH_BASE/bytes")" ]
