@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/helper.h"
 #include "daemon/job.h"
 #include "daemon/server_agent.h"
 #include "daemon/server_console.h"
@@ -431,6 +432,14 @@ static void stopped(void *data, int code, const struct error *e)
 	switching_free(switching);
 }
 
+/* Besides the power button: a system may listen to one only. */
+static void ask_agent(struct instance *instance)
+{
+	struct error e = {};
+	if (server_line_is_there(instance) && helper_ask_end(instance, &e) < 0)
+		log_warning("the agent is not asked instance=%s: %s", instance->name, e.text);
+}
+
 static int stop(struct instance *instance, bool is_forced, bool is_restart, uint64_t timeout_ns,
 	server_done *done, void *data, struct error *e)
 {
@@ -456,6 +465,8 @@ static int stop(struct instance *instance, bool is_forced, bool is_restart, uint
 	if (r < 0) {
 		instance_release(instance);
 		switching_free(switching);
+	} else if (!is_forced) {
+		ask_agent(instance);
 	}
 	return r;
 }

@@ -216,7 +216,7 @@ static struct instance *instance_of(const struct door *door)
 static int explain(const struct door *door, struct error *e)
 {
 	const struct instance *instance = instance_of(door);
-	if (!instance || instance->state != INSTANCE_RUNNING)
+	if (!instance || !instance_state_is_alive(instance->state))
 		return error_set(e, -EBUSY, "Instance is not running");
 	int r = server_line_check(instance, e);
 	if (r < 0)
@@ -303,8 +303,10 @@ static void want(struct door *door)
 {
 	struct error e = {};
 	const struct instance *instance = instance_of(door);
-	int r = instance && instance->state == INSTANCE_RUNNING ? server_line_check(instance, &e)
-								: explain(door, &e);
+	/* One that is being stopped may be asked to end. */
+	int r = instance && instance_state_is_alive(instance->state)
+		? server_line_check(instance, &e)
+		: explain(door, &e);
 	if (r < 0) {
 		refuse(door, r, &e);
 		return;

@@ -84,7 +84,7 @@ rebuild() {
 }
 
 line_start() {
-	nsenter --net="/run/netns/$BERTH_NETNS" "$BERTH_BUILD/src/agent/berth-line" --settings "$BERTH_BASE/line" \
+	nsenter --net="/run/netns/$BERTH_NETNS" "$BERTH_BUILD/src/agent/berth-line" --settings "$BERTH_BASE/line" "$@" \
 		>>"$BERTH_BASE/line.log" 2>&1 </dev/null 3>&- &
 	echo $! >"$BERTH_BASE/line.pid"
 }
@@ -219,6 +219,20 @@ hostile() {
 	eventually 5 eval 'run lxc exec db -- true; [ "$status" -ne 0 ] && [[ $output != *"is not there"* ]]'
 	line_start
 	[ "$(lxc exec db -- echo well)" = well ]
+}
+
+@test "who stops it asks the agent, too" {
+	line_end
+	# Not the real one: the system is this one.
+	printf '%s\n' '#!/bin/sh' "od -An -tx1 -N16 >>'$BERTH_BASE/asked'" 'printf "\0\0\0\0\001\0\100\0" >&0' >"$BERTH_BASE/agent"
+	chmod 755 "$BERTH_BASE/agent"
+	line_start --agent "$BERTH_BASE/agent"
+	eventually 10 eval 'in_net ss -tn | grep -q "10.77.0.1:8443 "'
+	sleep 0.5
+	lxc stop db --timeout 20
+	eventually 10 grep -q '08 00 00 00 01 00 0a 00 00 00 00 00' "$BERTH_BASE/asked"
+	line_end
+	lxc start db
 }
 
 @test "another system has another key, one that has none if it shall have none; the old one is worth nothing" {
