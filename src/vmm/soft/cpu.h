@@ -252,14 +252,12 @@ struct native_jump {
 	const uint8_t *code;
 };
 
-#define KEPT_JUMPS 8192
+#define KEPT_JUMPS 16384
 
-/* Where the user's code went on at rip when that was in this physical page; see kept.c. */
+/* Where the user's code goes on at this physical address; see kept.c. */
 struct kept_jump {
-	uint64_t rip;
+	guest_addr at;
 	const uint8_t *code;
-	guest_addr page;
-	uint64_t unused;
 };
 
 /* For SYSCALL, SYSRET and IRET of translated code; see crossing.c. */

@@ -2,10 +2,10 @@
 /*
  * kept.c - what is known of a user's jumps is kept while CR3 changes, and asked again page by page.
  *
- * A CR3 load forgets which pages the user's code is in. Most often the next address space has the same program at
- * the same place, or soon the same address space is back. So a link between pages and a jump by address remember the
- * physical page that they led to; where the page is known to be the same (cpu->fetch), they hold again. The first
- * jump to a page after a CR3 load leaves for C, which walks the page tables; the others come here.
+ * A CR3 load forgets which pages the user's code is in. Most often the next address space has the same programs,
+ * at the same addresses or others. So a link between pages remembers the physical page that it led to, and holds
+ * again where the target's page is known to be the same (cpu->fetch); a jump by address finds by the physical one
+ * where it goes on. The first jump to a page after a CR3 load leaves for C, which walks the page tables.
  */
 #include "vmm/soft/kept.h"
 
@@ -72,15 +72,25 @@ static void write_link(struct emitter *to)
 	in_cpu(to, 0, 0xff, 4, AT(native_else));
 }
 
+/* T2 = where the jump to the physical address in T1 is in its table, as kept_slot() says. */
+static void find_slot(struct emitter *to)
+{
+	static_assert(sizeof(struct kept_jump) == 16, "shifted by 4");
+	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, 12); /* rorx r11d, r14d, 12 */
+	emit_op_reg(to, 0, 0x33, HOST_T2, HOST_T1); /* xor */
+	and_t2(to, KEPT_JUMPS - 1);
+	emit_op_reg(to, 0, 0xc1, 4, HOST_T2); /* shl */
+	EMIT(to, 4);
+}
+
 static void write_jump(struct emitter *to)
 {
-	struct host_operand rip = in_table(AT(kept_jumps) + offsetof(struct kept_jump, rip));
+	struct host_operand at = in_table(AT(kept_jumps) + offsetof(struct kept_jump, at));
 	struct host_operand code = in_table(AT(kept_jumps) + offsetof(struct kept_jump, code));
-	struct host_operand page = in_table(AT(kept_jumps) + offsetof(struct kept_jump, page));
 	size_t table = AT(native_jumps) + NATIVE_USER * NATIVE_JUMPS * sizeof(struct native_jump);
 	struct host_operand to_rip = in_table(table + offsetof(struct native_jump, rip));
 	struct host_operand to_code = in_table(table + offsetof(struct native_jump, code));
-	static_assert(sizeof(struct kept_jump) == 32 && sizeof(struct native_jump) == 16, "SHL");
+	static_assert(sizeof(struct native_jump) == 16, "shifted by 4");
 	emit_store(to, AT(native_else), HOST_T2);
 	emit_store(to, AT(native_linear), HOST_T1);
 	emit_op_reg(to, EMIT_WIDE, 0x81, 4, HOST_T1); /* and */
@@ -88,17 +98,12 @@ static void write_jump(struct emitter *to)
 	emit_op_reg(to, EMIT_WIDE, 0x83, 1, HOST_T1); /* or */
 	EMIT(to, 1);
 	uint8_t *unknown = find_page(to);
-	emit_store(to, AT(native_seen), HOST_T1);
-	emit_load(to, HOST_T1, AT(native_linear));
-	emit_op_reg(to, 0, 0x8b, HOST_T2, HOST_T1);
-	and_t2(to, KEPT_JUMPS - 1);
-	emit_op_reg(to, 0, 0xc1, 4, HOST_T2); /* shl */
-	EMIT(to, 5);
-	emit_op(to, EMIT_WIDE, 0x3b, HOST_T1, &rip); /* cmp */
+	emit_load(to, HOST_T2, AT(native_linear));
+	and_t2(to, 0xfff);
+	emit_op_reg(to, EMIT_WIDE, 0x0b, HOST_T1, HOST_T2); /* or */
+	find_slot(to);
+	emit_op(to, EMIT_WIDE, 0x3b, HOST_T1, &at); /* cmp */
 	uint8_t *absent = emit_jcc(to, 5);
-	emit_op(to, EMIT_WIDE, 0x8b, HOST_T1, &page);
-	in_cpu(to, EMIT_WIDE, 0x3b, HOST_T1, AT(native_seen)); /* cmp */
-	uint8_t *other = emit_jcc(to, 5);
 	emit_op(to, EMIT_WIDE, 0x8b, HOST_T1, &code);
 	emit_store(to, AT(native_seen), HOST_T1);
 	emit_load(to, HOST_T1, AT(native_linear));
@@ -114,7 +119,6 @@ static void write_jump(struct emitter *to)
 	in_cpu(to, 0, 0xff, 4, AT(native_code)); /* jmp [] */
 	emit_set_target(unknown, to->at);
 	emit_set_target(absent, to->at);
-	emit_set_target(other, to->at);
 	in_cpu(to, 0, 0xff, 4, AT(native_else));
 }
 
@@ -126,14 +130,18 @@ void kept_write(struct kept_pieces *pieces, struct emitter *to, const uint8_t *b
 	write_jump(to);
 }
 
-void kept_remember(struct cpu *cpu, const uint8_t *code, guest_addr page)
+static uint32_t kept_slot(guest_addr physical)
 {
-	cpu->kept_jumps[cpu->rip & (KEPT_JUMPS - 1)] =
-		(struct kept_jump){ .rip = cpu->rip, .code = code, .page = page };
+	return (uint32_t)(physical ^ physical >> 12) & (KEPT_JUMPS - 1);
+}
+
+void kept_remember(struct cpu *cpu, const uint8_t *code, guest_addr physical)
+{
+	cpu->kept_jumps[kept_slot(physical)] = (struct kept_jump){ .at = physical, .code = code };
 }
 
 void kept_forget(struct cpu *cpu)
 {
 	for (uint32_t i = 0; i < KEPT_JUMPS; i++)
-		cpu->kept_jumps[i] = (struct kept_jump){ .page = KEPT_NOWHERE };
+		cpu->kept_jumps[i] = (struct kept_jump){ .at = KEPT_NONE };
 }

@@ -7,8 +7,9 @@
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/emit.h"
 
-/* The physical page of nothing. */
+/* The physical page and the physical address of nothing. */
 #define KEPT_NOWHERE 1
+#define KEPT_NONE    UINT64_MAX
 
 /* A jump to another page; in the memory of translated code, so that its code can compare. */
 struct far {
@@ -30,6 +31,6 @@ struct kept_pieces {
  */
 void kept_write(struct kept_pieces *pieces, struct emitter *to, const uint8_t *base);
 
-/* The jump to cpu->rip, in this physical page. */
-void kept_remember(struct cpu *cpu, const uint8_t *code, guest_addr page);
+/* The user's jumps to this physical address. */
+void kept_remember(struct cpu *cpu, const uint8_t *code, guest_addr physical);
 void kept_forget(struct cpu *cpu);

@@ -153,7 +153,7 @@ static void remember(struct cpu *cpu, uint32_t number)
 	struct native_jump *jumps = cpu->native_jumps[mode];
 	const uint8_t *code = code_at(native, entry);
 	if (mode == NATIVE_USER && !native->blocks[number].second)
-		kept_remember(cpu, code, native->blocks[number].physical & PAGE_MASK);
+		kept_remember(cpu, code, native->blocks[number].physical);
 	if (jumps[at].rip == cpu->rip || jumps[at ^ 1].rip == cpu->rip) {
 		jumps[jumps[at].rip == cpu->rip ? at : at ^ 1].code = code;
 		return;
