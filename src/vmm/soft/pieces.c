@@ -17,19 +17,52 @@ static void in_cpu(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t re
 	emit_op(to, how, opcode, reg, &at);
 }
 
-/* MOVUPS or VMOVUPS of all vector registers; opcode 10 loads, 11 stores. */
-static void move_vectors(struct emitter *to, uint8_t opcode)
+static void here(struct emitter *to, uint8_t *displacement)
 {
-	bool is_wide = cpuid_host_has(HOST_HAS_AVX);
+	emit_set_target(displacement, to->at);
+}
+
+/* VEX-coded, of map 0F without prefix, between a register and struct cpu. */
+static void with_vex(struct emitter *to, bool is_wide, uint8_t opcode, uint32_t reg, size_t offset)
+{
+	uint8_t vvvv = opcode == 0x56 ? (uint8_t)((~reg & 15) << 3) : 0x78;
+	EMIT(to, 0xc5, (uint8_t)((reg < 8 ? 0x80 : 0) | vvvv | is_wide << 2), opcode,
+		(uint8_t)(0x84 | (reg & 7) << 3), 0x24);
+	emit_32(to, (uint32_t)offset);
+}
+
+/* MOVUPS or VMOVUPS of all vector registers; opcode 10 loads, 11 stores. */
+static void move_vectors(struct emitter *to, bool is_wide, uint8_t opcode)
+{
 	for (uint32_t n = 0; n < 16; n++) {
 		size_t offset = AT(vector) + n * VECTOR_BYTES;
-		if (!is_wide) {
+		if (cpuid_host_has(HOST_HAS_AVX))
+			with_vex(to, is_wide, opcode, n, offset);
+		else
 			in_cpu(to, EMIT_0F, opcode, n, offset);
-			continue;
-		}
-		EMIT(to, 0xc5, n >= 8 ? 0x7c : 0xfc, opcode, (uint8_t)(0x84 | (n & 7) << 3), 0x24);
-		emit_32(to, (uint32_t)offset);
 	}
+}
+
+/*
+ * If the upper halves are all 0 the host has to know it, too: as long as it takes them for used, every SSE instruction
+ * of the guest waits for what its target was before.
+ */
+static void load_vectors(struct emitter *to)
+{
+	if (!cpuid_host_has(HOST_HAS_AVX)) {
+		move_vectors(to, false, 0x10);
+		return;
+	}
+	for (uint32_t n = 0; n < 16; n++)
+		with_vex(to, false, n == 0 ? 0x10 : 0x56, 0, AT(vector) + n * VECTOR_BYTES + 16);
+	EMIT(to, 0xc4, 0xe2, 0x79, 0x17, 0xc0); /* vptest xmm0, xmm0 */
+	uint8_t *is_used = emit_jcc(to, 5);
+	EMIT(to, 0xc5, 0xf8, 0x77); /* vzeroupper */
+	move_vectors(to, false, 0x10);
+	uint8_t *done = emit_jump(to);
+	here(to, is_used);
+	move_vectors(to, true, 0x10);
+	here(to, done);
 }
 
 static uint8_t *jump_if_lacks(struct emitter *to, uint8_t bit)
@@ -37,11 +70,6 @@ static uint8_t *jump_if_lacks(struct emitter *to, uint8_t bit)
 	in_cpu(to, 0, 0xf6, 0, AT(lacks)); /* test byte, imm8 */
 	EMIT(to, bit);
 	return emit_jcc(to, 5);
-}
-
-static void here(struct emitter *to, uint8_t *displacement)
-{
-	emit_set_target(displacement, to->at);
 }
 
 static void write_enter(struct emitter *to)
@@ -61,7 +89,7 @@ static void write_enter(struct emitter *to)
 	in_cpu(to, EMIT_0F, 0xae, 2, AT(host_mxcsr));
 	here(to, no_x87);
 	uint8_t *no_vectors = jump_if_lacks(to, LIVE_SSE);
-	move_vectors(to, 0x10);
+	load_vectors(to);
 	here(to, no_vectors);
 	uint8_t *no_fp = jump_if_lacks(to, LIVE_FP);
 	in_cpu(to, EMIT_0F, 0xae, 2, AT(mxcsr)); /* ldmxcsr */
@@ -80,7 +108,7 @@ static void write_leave(struct emitter *to)
 		if (host_register(n) != HOST_NONE)
 			emit_store(to, AT(r) + 8 * n, host_register(n));
 	uint8_t *no_vectors = jump_if_lacks(to, LIVE_SSE);
-	move_vectors(to, 0x11);
+	move_vectors(to, true, 0x11);
 	if (cpuid_host_has(HOST_HAS_AVX))
 		EMIT(to, 0xc5, 0xf8, 0x77); /* vzeroupper */
 	here(to, no_vectors);
