@@ -181,11 +181,9 @@ struct host_operand block_tag(uint32_t kind, uint32_t access)
 /* T1 = offset in the page, T2 = the slot's, if the page is there and `bytes` are in it: the jump if not. */
 static uint8_t *check(struct writing *w, uint32_t bytes, uint32_t access)
 {
-	static_assert(sizeof(struct tlb_entry) == 32 && TLB_SIZE == 1024, "the slot's mask");
 	struct emitter *to = &w->to;
 	struct host_operand tag = block_tag(tlb_of(w->mode), access);
-	/* rorx r11d, r14d, 7; and r11d, 0x7fe0 */
-	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, 0x07, 0x41, 0x81, 0xe3, 0xe0, 0x7f, 0, 0);
+	emit_slot(to, TLB_SHIFT, TLB_MASK);
 	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &tag); /* sub */
 	EMIT(to, 0x49, 0x81, 0xfe);                  /* cmp r14, imm32 */
 	emit_32(to, (uint32_t)GUEST_PAGE - bytes);

@@ -162,7 +162,7 @@ enum {
 #define ATTENTION_STEP  0x40u /* single-step, shadow: one instruction at a time */
 #define ATTENTION_LATER 0x80u /* a TLB or code cache flush to do between instructions */
 
-#define TLB_SIZE   1024
+#define TLB_SIZE   4096 /* 16 MiB: the data that a second-level TLB of the silicon reaches, and some more */
 #define TLB_BESIDE 128 /* differs between the two slots of a page */
 
 /*
@@ -178,6 +178,12 @@ struct tlb_entry {
 };
 
 #define TAG_SLOW (UINT64_C(1) << 21)
+
+/* An address, rotated right by one and masked by the other, is its entry's offset. */
+#define TLB_SHIFT 7
+#define TLB_MASK  ((TLB_SIZE - 1) * (uint32_t)sizeof(struct tlb_entry))
+static_assert(sizeof(struct tlb_entry) == GUEST_PAGE >> TLB_SHIFT, "the slot of an address");
+static_assert(TLB_SIZE > TAG_SLOW / GUEST_PAGE, "a slow page's tag belongs in another slot");
 
 #define TLB_GLOBAL 0x1
 #define TLB_LARGE  0x2 /* 2 MiB or 4 MiB */

@@ -265,8 +265,7 @@ static void check_descriptor(const struct piece *p, uint64_t descriptor)
 	leave_if(p, 5);
 	and_reg(p, HOST_T1, 0xfff8);
 	in_cpu(p, EMIT_WIDE, 0x03, HOST_T1, AT(gdt.base)); /* add */
-	/* rorx r11d, r14d, 7; and r11d, 0x7fe0 */
-	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, 0x07, 0x41, 0x81, 0xe3, 0xe0, 0x7f, 0, 0);
+	emit_slot(to, TLB_SHIFT, TLB_MASK);
 	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &tag); /* sub */
 	emit_op_reg(to, EMIT_WIDE, 0x81, 7, HOST_T1);
 	emit_32(to, (uint32_t)GUEST_PAGE - 8);

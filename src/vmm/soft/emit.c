@@ -139,6 +139,13 @@ void emit_lea(struct emitter *to, uint32_t reg, const struct host_operand *rm)
 	emit_op(to, EMIT_WIDE, 0x8d, reg, rm);
 }
 
+void emit_slot(struct emitter *to, uint8_t by, uint32_t mask)
+{
+	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, by); /* rorx r11d, r14d, imm8 */
+	emit_op_reg(to, 0, 0x81, 4, HOST_T2);       /* and */
+	emit_32(to, mask);
+}
+
 uint8_t *emit_jump(struct emitter *to)
 {
 	EMIT(to, 0xe9, 0, 0, 0, 0);

@@ -64,6 +64,8 @@ void emit_store(struct emitter *to, size_t offset, uint32_t reg);
 void emit_load_32(struct emitter *to, uint32_t reg, size_t offset);
 void emit_store_imm_32(struct emitter *to, size_t offset, uint32_t value);
 void emit_move(struct emitter *to, uint32_t target, uint32_t source);
+/* T2 = T1 rotated right by `by`, and the mask. */
+void emit_slot(struct emitter *to, uint8_t by, uint32_t mask);
 void emit_lea(struct emitter *to, uint32_t reg, const struct host_operand *rm);
 
 /* The displacement of what was just written, to be set later: JMP and Jcc rel32. */
