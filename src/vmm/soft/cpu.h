@@ -162,8 +162,8 @@ enum {
 #define ATTENTION_STEP  0x40u /* single-step, shadow: one instruction at a time */
 #define ATTENTION_LATER 0x80u /* a TLB or code cache flush to do between instructions */
 
-#define TLB_SIZE   4096 /* 16 MiB: the data that a second-level TLB of the silicon reaches, and some more */
-#define TLB_BESIDE 128 /* differs between the two slots of a page */
+#define TLB_SIZE   4096 /* what 16 MiB of pages take */
+#define TLB_BESIDE 128  /* differs between the two slots of a page */
 
 /*
  * A page is in the slot of its number or in the one beside it. A tag is the page's linear address. TAG_SLOW
