@@ -7,35 +7,55 @@
 #include "unikernel/missed.h"
 #include "unikernel/signals.h"
 
-static serve *table[CALLS_MAX];
+static_assert(CALLS_MAX == CALLS_IN_TABLE, "entry.S");
+
+/* entry.S calls through it. */
+serve *calls_table[CALLS_MAX];
+
+static int64_t serve_missing(struct registers *r)
+{
+	missed_count(r->number);
+	return -ENOSYS;
+}
 
 void calls_init(void)
 {
 	static const struct call *const lists[] = { calls_of_files, calls_of_sockets, calls_of_tree,
 		calls_of_memory, calls_of_process, calls_of_threads, calls_of_time };
+	for (size_t i = 0; i < CALLS_MAX; i++)
+		calls_table[i] = serve_missing;
 	for (size_t i = 0; i < COUNT(lists); i++)
 		for (const struct call *call = lists[i]; call->serve; call++)
-			table[call->number] = call->serve;
+			calls_table[call->number] = call->serve;
+}
+
+static bool has_signal(const struct thread *self)
+{
+	return ((self->pending | thread_pending_process) & ~self->blocked) ||
+		self->has_blocked_before;
+}
+
+static void handle_signals(struct registers *r) __attribute__((__noinline__));
+static void handle_signals(struct registers *r)
+{
+	if (platform_signals)
+		signals_take_outside();
+	if (has_signal(current_thread) && signals_deliver(r))
+		unikernel_continue(r);
+	if (r->number == UINT64_MAX) /* rt_sigreturn has set every register */
+		unikernel_continue(r);
+}
+
+void unikernel_after(struct registers *r)
+{
+	if (platform_signals || has_signal(current_thread) || r->number == UINT64_MAX)
+		handle_signals(r);
 }
 
 void unikernel_call(struct registers *r)
 {
-	struct thread *self = current_thread;
-	if (r->number < CALLS_MAX && table[r->number]) {
-		r->rax = (uint64_t)table[r->number](r);
-	} else {
-		r->rax = (uint64_t)-ENOSYS;
-		missed_count(r->number);
-	}
-	if (platform_signals)
-		signals_take_outside();
-	if (((self->pending | thread_pending_process) & ~self->blocked) ||
-		self->has_blocked_before) {
-		if (signals_deliver(r))
-			unikernel_continue(r);
-	}
-	if (r->number == UINT64_MAX) /* rt_sigreturn has set every register */
-		unikernel_continue(r);
+	r->rax = (uint64_t)(r->number < CALLS_MAX ? calls_table[r->number](r) : serve_missing(r));
+	unikernel_after(r);
 }
 
 #define NO_CALL 34 /* pause, which is never repeated: rax is the program's own */

@@ -6,12 +6,9 @@
  * call. unikernel_trap is where a platform continues after it has stored the registers of a real system call
  * (struct registers) on the thread's kernel stack and set the stack pointer to them. Both serve the call on the
  * kernel stack of the thread. rcx and r11 are free: a system call destroys them. Who wants a thread to go on
- * elsewhere (signals, new threads) calls unikernel_resume; returning from unikernel_call goes back to the site.
+ * elsewhere (signals, new threads) calls unikernel_resume; returning from unikernel_after goes back to the site.
  */
 #include "unikernel/registers_offsets.h"
-
-#define USER_CS 0x33
-#define USER_SS 0x2b
 
 /* Flags that sahf sets (CF PF AF ZF SF) and those that always read as set (IF, bit 1). */
 #define FLAGS_EASY     0x2d7
@@ -25,33 +22,38 @@ unikernel_entry:
 	mov current_thread(%rip), %rcx
 	mov %rsp, %r11
 	mov (%rcx), %rsp
-	push $USER_SS
-	lea 8(%r11), %rcx
-	push %rcx
+	/* cs and ss stand there already; rcx, r11 and rax have nothing that anybody wants. */
+	lea REGISTERS_RFLAGS + 8 - REGISTERS_SIZE(%rsp), %rsp
 	pushf
-	testl $FLAG_DIRECTION, (%rsp)
+	lea -REGISTERS_RFLAGS(%rsp), %rsp
+	testl $FLAG_DIRECTION, REGISTERS_RFLAGS(%rsp)
 	jnz 2f
-1:	push $USER_CS
-	push (%r11)
-	push %rax
-	push %rdi
-	push %rsi
-	push %rdx
-	push %rcx
-	push %rax
-	push %r8
-	push %r9
-	push %r10
-	push %r11
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
+1:	mov (%r11), %rcx
+	add $8, %r11
+	mov %rcx, REGISTERS_RIP(%rsp)
+	mov %r11, REGISTERS_RSP(%rsp)
+	mov %rax, REGISTERS_NUMBER(%rsp)
+	mov %rdi, 112(%rsp)
+	mov %rsi, 104(%rsp)
+	mov %rdx, 96(%rsp)
+	mov %r8, 72(%rsp)
+	mov %r9, 64(%rsp)
+	mov %r10, 56(%rsp)
+	mov %rbx, 40(%rsp)
+	mov %rbp, 32(%rsp)
+	mov %r12, 24(%rsp)
+	mov %r13, 16(%rsp)
+	mov %r14, 8(%rsp)
+	mov %r15, (%rsp)
+	cmp $CALLS_IN_TABLE, %rax
+	jae 3f
+	lea calls_table(%rip), %rcx
 	mov %rsp, %rdi
-	call unikernel_call
-	testq $~FLAGS_EASY, REGISTERS_RFLAGS(%rsp)
+	call *(%rcx, %rax, 8)
+	mov %rax, REGISTERS_RAX(%rsp)
+	mov %rsp, %rdi
+	call unikernel_after
+4:	testq $~FLAGS_EASY, REGISTERS_RFLAGS(%rsp)
 	jnz unikernel_resume
 	/* The callee kept rbx, rbp, r12 to r15, and nobody else has changed them. */
 	movb REGISTERS_RFLAGS(%rsp), %ah
@@ -69,6 +71,9 @@ unikernel_entry:
 	ret
 2:	cld /* slow, and hardly ever needed */
 	jmp 1b
+3:	mov %rsp, %rdi
+	call unikernel_call
+	jmp 4b
 	.size unikernel_entry, . - unikernel_entry
 
 	.globl unikernel_trap

@@ -22,6 +22,9 @@ void kernel_main(const struct boot *boot) __attribute__((__noreturn__));
 /* Serves the call whose registers stand on the kernel stack. */
 void unikernel_call(struct registers *registers);
 
+/* What follows a call that was served: signals; and it goes back otherwise than by returning if one is handled. */
+void unikernel_after(struct registers *registers);
+
 /* A fault of the processor, as a platform reports it. */
 struct fault {
 	struct registers registers;

@@ -72,7 +72,7 @@ int64_t platform_volume_write(uint64_t offset, const void *from, size_t size);
 int64_t platform_volume_flush(void);
 
 /* Signals that came from outside, a bit each (signal - 1); who takes them clears the bits. A wait ends by one. */
-extern volatile uint64_t platform_signals;
+extern volatile uint64_t platform_signals __attribute__((__visibility__("hidden")));
 
 void platform_set_fs(uint64_t address);
 

@@ -106,6 +106,9 @@ void thread_init(void *kernel_stack, bool has_fsgsbase)
 	first_thread.kernel_sp = address_of(kernel_stack) + KERNEL_STACK - 8;
 	first_thread.vector_state = heap_alloc(vector_bytes() + VECTOR_ALIGN);
 	first_thread.timer.expire = wake_by_timer;
+	struct registers *frame = at(first_thread.kernel_sp - sizeof(*frame));
+	frame->cs = USER_CS;
+	frame->ss = USER_SS;
 	current_thread = all_threads = &first_thread;
 	uses_fsgsbase = has_fsgsbase;
 }

@@ -62,9 +62,11 @@ struct thread {
 	char name[16];
 };
 
-extern struct thread *current_thread;
+/* Hidden, so that looking at it is one instruction. */
+extern struct thread *current_thread __attribute__((__visibility__("hidden")));
 extern struct thread *all_threads;
-extern uint64_t thread_pending_process; /* signals for whichever thread takes them */
+extern uint64_t thread_pending_process
+	__attribute__((__visibility__("hidden"))); /* signals for whichever thread takes them */
 extern siginfo_t *thread_pending_process_info[65];
 
 /* Makes the first thread the one that runs. `has_fsgsbase`: the base of FS can be read and set by instructions. */
