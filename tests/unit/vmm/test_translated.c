@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "test.h"
+#include "vmm/soft/soft.h"
+
+#define CODE_AT   0x2000u
+#define TABLES_AT 0x10000u
+#define RAM_BYTES (64 * MIB)
+#define CR4_OF_64 UINT64_C(0x40620) /* OSXSAVE, OSXMMEXCPT, OSFXSR, PAE */
+
+/*
+ * Upper halves that are all 0 are loaded another way than others. In odd rounds that of YMM15, the last one, holds the
+ * round; CPUID leaves translated code in between.
+ *
+ *	top:	vmovq xmm1, rcx; vxorps ymm15, ymm15, ymm15; vzeroupper
+ *		test cl, 1; jz 1f; vinsertf128 ymm15, ymm15, xmm1, 1
+ *	1:	movq xmm2, xmm1; mov edi, ecx; xor eax, eax; xor ecx, ecx; cpuid
+ *		vextractf128 xmm3, ymm15, 1; vmovq rax, xmm3
+ *		mov edx, edi; and edx, 1; imul edx, edi; cmp rax, rdx; jne 2f
+ *		movq rax, xmm2; cmp rax, rdi; jne 2f
+ *		mov ecx, edi; dec ecx; jnz top
+ *		out 1, al
+ *	2:	out 2, al
+ */
+static const uint8_t vector_code[] = { 0xc4, 0xe1, 0xf9, 0x6e, 0xc9, 0xc4, 0x41, 0x04, 0x57, 0xff,
+	0xc5, 0xf8, 0x77, 0xf6, 0xc1, 0x01, 0x74, 0x06, 0xc4, 0x63, 0x05, 0x18, 0xf9, 0x01, 0xf3,
+	0x0f, 0x7e, 0xd1, 0x89, 0xcf, 0x31, 0xc0, 0x31, 0xc9, 0x0f, 0xa2, 0xc4, 0x63, 0x7d, 0x19,
+	0xfb, 0x01, 0xc4, 0xe1, 0xf9, 0x7e, 0xd8, 0x89, 0xfa, 0x83, 0xe2, 0x01, 0x0f, 0xaf, 0xd7,
+	0x48, 0x39, 0xd0, 0x75, 0x12, 0x66, 0x48, 0x0f, 0x7e, 0xd0, 0x48, 0x39, 0xf8, 0x75, 0x08,
+	0x89, 0xf9, 0xff, 0xc9, 0x75, 0xb4, 0xe6, 0x01, 0xe6, 0x02 };
+
+/*
+ * 9,216 pages, more than twice as many as the TLB holds: each other page of a slot, and those whose tags stand for
+ * slow ones, too. Each is written, read back, written again.
+ *
+ *	again:	mov edi, 0x400000
+ *	1:	mov [rdi], rdi; add rdi, 4096; cmp edi, 0x2800000; jne 1b
+ *		mov edi, 0x400000
+ *	2:	cmp [rdi], rdi; jne 3f; mov qword [rdi], 0; add rdi, 4096; cmp edi, 0x2800000; jne 2b
+ *		dec ecx; jnz again
+ *		out 1, al
+ *	3:	out 2, al
+ */
+static const uint8_t pages_code[] = { 0xbf, 0x00, 0x00, 0x40, 0x00, 0x48, 0x89, 0x3f, 0x48, 0x81,
+	0xc7, 0x00, 0x10, 0x00, 0x00, 0x81, 0xff, 0x00, 0x00, 0x80, 0x02, 0x75, 0xee, 0xbf, 0x00,
+	0x00, 0x40, 0x00, 0x48, 0x39, 0x3f, 0x75, 0x1c, 0x48, 0xc7, 0x07, 0x00, 0x00, 0x00, 0x00,
+	0x48, 0x81, 0xc7, 0x00, 0x10, 0x00, 0x00, 0x81, 0xff, 0x00, 0x00, 0x80, 0x02, 0x75, 0xe5,
+	0xff, 0xc9, 0x75, 0xc5, 0xe6, 0x01, 0xe6, 0x02 };
+
+/* Runs it with a count in RCX: the port that it writes to in the end. */
+static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
+{
+	static const uint64_t tables[2] = { TABLES_AT + 0x1007, TABLES_AT + 0x2007 };
+	struct error e = {};
+	struct guest *guest;
+	struct cpus *cpus;
+	struct cpu_state state;
+	struct cpu_exit exit = { .why = CPU_KICKED };
+	if (soft_engine.probe(&e) < 0)
+		test_skip("%.200s", e.text);
+	expect(guest_new(&guest, &e) == 0);
+	expect(guest_add(guest, 0, RAM_BYTES, GUEST_RAM, &e) == 0);
+	for (uint64_t i = 0; i < 2; i++)
+		expect(guest_write(guest, TABLES_AT + 0x1000 * i, &tables[i], 8) == 0);
+	for (uint64_t i = 0; i < RAM_BYTES / (2 * MIB); i++) {
+		uint64_t page = i * 2 * MIB | 0x87;
+		expect(guest_write(guest, TABLES_AT + 0x2000 + 8 * i, &page, 8) == 0);
+	}
+	expect(guest_write(guest, CODE_AT, code, bytes) == 0);
+	expect(soft_engine.open(guest, 1, &cpus, &e) == 0);
+	cpu_state_reset(&state, 0);
+	state.cr0 = 0x80050033;
+	state.cr3 = TABLES_AT;
+	state.cr4 = CR4_OF_64;
+	state.efer = 0x500;
+	state.xcr0 = 7;
+	state.segments[CPU_CS].attributes = 0xa09b;
+	state.segments[CPU_CS].base = 0;
+	state.rip = CODE_AT;
+	state.gpr[CPU_RCX] = count;
+	state.gpr[CPU_RSP] = 0x8000;
+	expect(soft_engine.load(cpus, 0, &state) == 0);
+	expect(soft_engine.run(cpus, 0, &exit) == 0);
+	expect_equal(exit.why, CPU_PORT);
+	soft_engine.close(cpus);
+	guest_free(guest);
+	return exit.at;
+}
+
+static void keeps_upper_halves(void)
+{
+	if (!__builtin_cpu_supports("avx"))
+		test_skip("this processor has no AVX");
+	expect_equal(port_of(vector_code, sizeof(vector_code), 100), 1);
+}
+
+static void keeps_pages_apart(void)
+{
+	expect_equal(port_of(pages_code, sizeof(pages_code), 4), 1);
+}
+
+static const struct test tests[] = {
+	{ "upper halves of vectors are kept, all 0 or not", keeps_upper_halves },
+	{ "pages that share slots of the TLB are kept apart", keeps_pages_apart },
+};
+TEST_MAIN(tests)
