@@ -14,7 +14,6 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "host/jail.h"
 #include "model/json.h"
 
 #define USED_BY_CALLS_MAX 16
@@ -109,8 +108,7 @@ int service_open(struct loop *loop, const struct service_options *options, struc
 	service->loop = loop;
 	service->dir = service->tmp_dir = -1;
 	/* Without it each runner makes its own. */
-	if (jail_empty_network(&service->empty_network, NULL) < 0)
-		service->empty_network = -1;
+	(void)!jail_rooms_make(&service->rooms, NULL);
 	service->has_test_hooks = options->has_test_hooks;
 	service->started_ns = loop_wall_clock();
 	service->used_by = alloc(struct used_by);
@@ -136,8 +134,7 @@ void service_close(struct service *service)
 	store_close(service->store);
 	if (service->tmp_dir >= 0)
 		close(service->tmp_dir);
-	if (service->empty_network >= 0)
-		close(service->empty_network);
+	jail_rooms_close(&service->rooms);
 	if (service->dir >= 0)
 		close(service->dir);
 	free(service->used_by);

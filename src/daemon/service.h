@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "host/jail.h"
 #include "store/store.h"
 
 #define SERVICE_ID_SIZE 9
@@ -23,7 +24,7 @@ struct service {
 	char *dir_path;           /* absolute */
 	int dir;                  /* DIR */
 	int tmp_dir;              /* DIR/tmp, emptied at start */
-	int empty_network;        /* that of all runners that need none, or -1 */
+	struct jail_rooms rooms;  /* those of all machines' runners; or none */
 	char *libexec;            /* where our other programs are */
 	uint64_t started_ns;      /* CLOCK_REALTIME */
 	bool has_test_hooks;

@@ -336,10 +336,13 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 	cleanup(free) char *path = instance_dir_path(live->instance);
 	cleanup(free) char *plan =
 		alloc_printf("%s/%s/%s", service->dir_path, path, RUNNER_PLAN_FILE);
-	const struct process_fd fds[] = { { "control", listener }, { "dir", dir },
-		{ "channel", ends[1] }, { "network", service->empty_network } };
-	bool has_network =
-		(live->instance->kind->can & KIND_IS_MACHINE) && service->empty_network >= 0;
+	struct process_fd fds[3 + JAIL_ROOMS] = { { "control", listener }, { "dir", dir },
+		{ "channel", ends[1] } };
+	size_t fd_count = 3;
+	for (enum jail_room i = 0; i < JAIL_ROOMS; i++)
+		if ((live->instance->kind->can & KIND_IS_MACHINE) && service->rooms.fd[i] > 0)
+			fds[fd_count++] =
+				(struct process_fd){ jail_room_name(i), service->rooms.fd[i] };
 	const char *const args[] = { program, "run", plan, NULL };
 	struct process process = { .pidfd = -1 };
 	/* What a unikernel's state is found at; its runner would start itself anew for it. */
@@ -350,7 +353,7 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 				  .stdout_fd = log,
 				  .stderr_fd = log,
 				  .fds = fds,
-				  .fd_count = ARRAY_SIZE(fds) - !has_network,
+				  .fd_count = fd_count,
 				  .new_session = true,
 				  .same_addresses = same_addresses },
 		&process, e);

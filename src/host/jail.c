@@ -15,9 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "host/mount.h"
+#include "host/process.h"
 
 #define SYSTEM_CALLS_MAX 200 /* jumps of a filter reach 255 instructions */
 #define FEW_CALLS        6
@@ -47,36 +49,39 @@ int jail_drop_capabilities(struct error *e)
 	return 0;
 }
 
-int jail_empty_network(int *ret, struct error *e)
+static const struct {
+	const char *name, *file;
+	uint64_t flag;
+} kinds[JAIL_ROOMS] = {
+	[JAIL_NETWORK] = { "network", "net", CLONE_NEWNET },
+	[JAIL_MOUNTS] = { "mounts", "mnt", CLONE_NEWNS },
+	[JAIL_IPC] = { "ipc", "ipc", CLONE_NEWIPC },
+	[JAIL_UTS] = { "uts", "uts", CLONE_NEWUTS },
+};
+
+const char *jail_room_name(enum jail_room room)
 {
-	static const char path[] = "/proc/thread-self/ns/net";
-	cleanup(close) int ours = open(path, O_RDONLY | O_CLOEXEC);
-	if (ours < 0)
-		return error_errno(e, "open %s", path);
-	if (unshare(CLONE_NEWNET) < 0)
-		return error_errno(e, "make an empty network");
-	cleanup(close) int made = open(path, O_RDONLY | O_CLOEXEC);
-	int code = errno;
-	/* In the wrong network nothing would be right. */
-	if (setns(ours, CLONE_NEWNET) < 0)
-		abort();
-	if (made < 0)
-		return error_code(e, -code, "open %s", path);
-	*ret = TAKE_FD(made);
-	return 0;
+	return kinds[room].name;
 }
 
-static int enter_namespaces(uint64_t namespaces, int network, struct error *e)
+void jail_rooms_find(struct jail_rooms *ret)
 {
-	if (network > 0 && (namespaces & CLONE_NEWNET)) {
-		if (setns(network, CLONE_NEWNET) < 0)
-			return error_errno(e, "enter the empty network");
-		namespaces &= ~(uint64_t)CLONE_NEWNET;
+	for (size_t i = 0; i < JAIL_ROOMS; i++)
+		ret->fd[i] = process_named_fd(kinds[i].name);
+}
+
+void jail_rooms_close(struct jail_rooms *rooms)
+{
+	for (size_t i = 0; i < JAIL_ROOMS; i++) {
+		if (rooms->fd[i] > 0)
+			close(rooms->fd[i]);
+		rooms->fd[i] = -1;
 	}
-	if (unshare((int)namespaces) < 0)
-		return error_errno(e, "unshare namespaces");
-	if (!(namespaces & CLONE_NEWNS))
-		return 0;
+}
+
+/* In a mount namespace of our own. */
+static int empty_root(struct error *e)
+{
 	int r = mount_all_private(e);
 	cleanup(close) int root = -1;
 	const struct mount_option options[] = { { "size", "4096" }, { "nr_inodes", "2" },
@@ -92,6 +97,70 @@ static int enter_namespaces(uint64_t namespaces, int network, struct error *e)
 		syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
 		return error_errno(e, "enter an empty root");
 	return 0;
+}
+
+static int open_rooms(pid_t pid, struct jail_rooms *ret, struct error *e)
+{
+	for (size_t i = 0; i < JAIL_ROOMS; i++) {
+		char path[64];
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, kinds[i].file);
+		ret->fd[i] = open(path, O_RDONLY | O_CLOEXEC);
+		if (ret->fd[i] < 0)
+			return error_errno(e, "open %s", path);
+	}
+	return 0;
+}
+
+/* A child is their first inhabitant; it ends when they are held. */
+int jail_rooms_make(struct jail_rooms *ret, struct error *e)
+{
+	struct jail_rooms rooms = {};
+	uint64_t flags = 0;
+	for (size_t i = 0; i < JAIL_ROOMS; i++)
+		flags |= kinds[i].flag;
+	int ends[2], status, pidfd;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return error_errno(e, "make a pair of sockets");
+	pid_t pid = process_clone(flags, -1, &pidfd);
+	if (pid == 0) {
+		char byte = empty_root(NULL) == 0;
+		close(ends[0]);
+		(void)!write(ends[1], &byte, 1);
+		(void)!read(ends[1], &byte, 1);
+		_exit(0);
+	}
+	close(ends[1]);
+	char is_made = 0;
+	int r = pid < 0 ? error_code(e, pid, "make empty namespaces") : 0;
+	if (r == 0 && (read(ends[0], &is_made, 1) != 1 || !is_made))
+		r = error_set(e, -EIO, "an empty root could not be made");
+	if (r == 0)
+		r = open_rooms(pid, &rooms, e);
+	close(ends[0]);
+	if (pid > 0) {
+		(void)!process_wait(pidfd, &status);
+		close(pidfd);
+	}
+	if (r < 0)
+		jail_rooms_close(&rooms);
+	else
+		*ret = rooms;
+	return r;
+}
+
+static int enter_namespaces(const struct jail *jail, struct error *e)
+{
+	uint64_t own = jail->empty_namespaces;
+	for (size_t i = 0; i < JAIL_ROOMS; i++) {
+		if (jail->rooms.fd[i] <= 0 || !(own & kinds[i].flag))
+			continue;
+		if (setns(jail->rooms.fd[i], (int)kinds[i].flag) < 0)
+			return error_errno(e, "enter the empty %s", kinds[i].name);
+		own &= ~kinds[i].flag;
+	}
+	if (own && unshare((int)own) < 0)
+		return error_errno(e, "unshare namespaces");
+	return own & CLONE_NEWNS ? empty_root(e) : 0;
 }
 
 static uint64_t known_access(int abi)
@@ -194,8 +263,7 @@ static int limit_system_calls(const uint16_t *calls, size_t count, struct error 
 
 int jail_enter(const struct jail *jail, struct error *e)
 {
-	int r = jail->empty_namespaces ? enter_namespaces(jail->empty_namespaces, jail->network, e)
-				       : 0;
+	int r = jail->empty_namespaces ? enter_namespaces(jail, e) : 0;
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = error_errno(e, "forbid new privileges");
 	if (r == 0 && jail->drop_capabilities)

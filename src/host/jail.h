@@ -16,6 +16,13 @@ struct jail_path {
 	uint64_t access;
 };
 
+/* Namespaces with nothing in them, for many processes; a descriptor each, or <= 0: none. */
+enum jail_room { JAIL_NETWORK, JAIL_MOUNTS, JAIL_IPC, JAIL_UTS, JAIL_ROOMS };
+
+struct jail_rooms {
+	int fd[JAIL_ROOMS];
+};
+
 struct jail {
 	bool drop_capabilities;        /* all five sets; and no program executed gets any back */
 	const struct jail_path *paths; /* used if `limit_paths`; NULL: nothing can be opened */
@@ -23,7 +30,7 @@ struct jail {
 	bool limit_paths; /* where the kernel has Landlock; else it is passed over */
 	uint64_t
 		empty_namespaces; /* CLONE_NEWNS, CLONE_NEWNET, ...: new ones with nothing in them */
-	int network; /* > 0: a namespace that is entered in place of a new CLONE_NEWNET */
+	struct jail_rooms rooms;  /* entered in place of new ones of their kinds */
 	const uint16_t *system_calls; /* the only ones allowed: SYS_*; NULL: all */
 	size_t system_call_count;
 	const struct sock_filter *filter; /* or a program made by somebody else */
@@ -34,10 +41,14 @@ struct jail {
 int jail_enter(const struct jail *jail, struct error *e) must_use;
 
 /*
- * A network namespace with nothing in it, for many: one of its own takes a process longer to make than
- * all else that jail_enter() does. The caller stays where it is. *ret is a descriptor.
+ * Namespaces of all kinds with nothing in them: own ones take a process longer to make than all else that
+ * jail_enter() does. The caller stays where it is.
  */
-int jail_empty_network(int *ret, struct error *e) must_use;
+int jail_rooms_make(struct jail_rooms *ret, struct error *e) must_use;
+/* Those that who started this process handed on by name, as jail_room_name() says. */
+void jail_rooms_find(struct jail_rooms *ret);
+void jail_rooms_close(struct jail_rooms *rooms);
+const char *jail_room_name(enum jail_room room);
 
 /* Drops every capability from all sets; from the bounding set too, unless no_new_privs makes it moot. */
 int jail_drop_capabilities(struct error *e) must_use;

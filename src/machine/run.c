@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "disk/initial.h"
 #include "disk/tree.h"
+#include "host/jail.h"
 #include "host/nic.h"
 #include "host/process.h"
 #include "machine/machine.h"
@@ -50,13 +51,16 @@ static int pass(struct run *run, const char *name, int fd)
 
 static int pass_all(struct run *run, struct error *e)
 {
-	static const char *const names[] = { "control", "dir", "channel", "network" };
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		int fd = process_named_fd(names[i]);
-		if (fd == -ENOENT && i == ARRAY_SIZE(names) - 1)
-			break;
-		if (fd < 0 || pass(run, names[i], fd) < 0)
-			return error_set(e, -EINVAL, "the descriptor %s is wanted", names[i]);
+	static const char *const names[] = { "control", "dir", "channel" };
+	for (size_t i = 0; i < ARRAY_SIZE(names) + JAIL_ROOMS; i++) {
+		bool is_wanted = i < ARRAY_SIZE(names);
+		enum jail_room room = (enum jail_room)(i - ARRAY_SIZE(names));
+		const char *name = is_wanted ? names[i] : jail_room_name(room);
+		int fd = process_named_fd(name);
+		if (fd == -ENOENT && !is_wanted)
+			continue;
+		if (fd < 0 || pass(run, name, fd) < 0)
+			return error_set(e, -EINVAL, "the descriptor %s is wanted", name);
 	}
 	return 0;
 }

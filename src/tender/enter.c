@@ -49,14 +49,13 @@ int enter_open_group(const char *const *groups)
 
 int enter_nothing(uid_t uid, struct error *e)
 {
-	const struct jail namespaces = {
+	struct jail namespaces = {
 		.empty_namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
-		.network = process_named_fd("network"),
 	};
 	const struct jail rights = { .drop_capabilities = true, .limit_paths = true };
+	jail_rooms_find(&namespaces.rooms);
 	int r = jail_enter(&namespaces, e);
-	if (namespaces.network >= 0)
-		close(namespaces.network);
+	jail_rooms_close(&namespaces.rooms);
 	if (r < 0)
 		return r;
 	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)

@@ -12,8 +12,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "host/jail.h"
-
 /* Running CPUs, and the soft engine's memory and timers. */
 static const uint16_t cpu_calls[] = {
 	SYS_ioctl,
@@ -128,7 +126,7 @@ int confine_process(const struct confine_options *options, struct error *e)
 		LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG };
 	const struct jail namespaces = {
 		.empty_namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
-		.network = options->network,
+		.rooms = options->rooms,
 	};
 	int r = geteuid() == 0 ? jail_enter(&namespaces, e) : 0;
 	if (r == 0)

@@ -6,11 +6,12 @@
 
 #include "base/base.h"
 #include "base/error.h"
+#include "host/jail.h"
 
 struct confine_options {
-	uint32_t uid; /* what it becomes, user and group; 0: it stays */
-	int dir;      /* where the file `exit` gets its name at the end; -1: nowhere */
-	int network;  /* a network namespace with nothing in it; < 0: it gets its own */
+	uint32_t uid;            /* what it becomes, user and group; 0: it stays */
+	int dir;                 /* where the file `exit` gets its name at the end; -1: nowhere */
+	struct jail_rooms rooms; /* what it enters; of what is missing it gets its own */
 };
 
 /*

@@ -157,14 +157,13 @@ static int let_go(struct monitor *monitor, struct error *e)
 {
 	const struct plan *plan = &monitor->assembly.plan;
 	struct machine *machine = monitor->assembly.machine;
-	const struct confine_options options = {
+	struct confine_options options = {
 		.uid = plan->uid,
 		.dir = monitor->attendant.dir,
-		.network = process_named_fd("network"),
 	};
+	jail_rooms_find(&options.rooms);
 	int r = plan->is_jailed ? confine_process(&options, e) : 0;
-	if (options.network >= 0)
-		close(options.network);
+	jail_rooms_close(&options.rooms);
 	if (r == 0)
 		r = machine_start(machine, e);
 	if (r == 0 && plan->is_jailed)

@@ -29,19 +29,27 @@ def anonymous_mib(pid):
 
 
 @contextlib.contextmanager
-def empty_network():
-    """A descriptor of a network namespace with nothing in it, as the daemon has one for its monitors."""
-    name = f"berth-bench-empty-{os.getpid()}"
-    sh("ip", "netns", "add", name)
-    fd = os.open(f"/run/netns/{name}", os.O_RDONLY)
+def empty_rooms():
+    """{name: descriptor} of namespaces with nothing in them, as the daemon has them for its monitors."""
+    enter = ("mount -t tmpfs -o ro,size=4096,nr_inodes=2,mode=555 none /mnt && cd /mnt && exec python3 -c "
+             "'import ctypes, os; c = ctypes.CDLL(None); "
+             "assert c.syscall(155, b\".\", b\".\") == 0 and c.umount2(b\".\", 2) == 0; "
+             "os.write(1, b\"!\"); os.read(0, 1)'")
+    first = subprocess.Popen(["unshare", "--net", "--mount", "--ipc", "--uts", "sh", "-c", enter],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    if first.stdout.read(1) != b"!":
+        raise OSError("no empty namespaces")
+    kinds = {"network": "net", "mounts": "mnt", "ipc": "ipc", "uts": "uts"}
+    rooms = {name: os.open(f"/proc/{first.pid}/ns/{kind}", os.O_RDONLY) for name, kind in kinds.items()}
+    first.communicate(b"!")
     try:
-        yield fd
+        yield rooms
     finally:
-        os.close(fd)
-        sh("ip", "netns", "del", name)
+        for fd in rooms.values():
+            os.close(fd)
 
 
-def first_instruction(files, turn, engine, network):
+def first_instruction(files, turn, engine, rooms):
     """(CPU seconds from exec to the guest's first instruction, MiB of anonymous memory then)"""
     words = [VMM, "--engine", engine, "--memory", "256MiB", "--kernel", GUEST / "first.elf",
              "--disk", files.dir / "disk", "--vsock", f"3,{files.dir}", "--balloon",
@@ -49,8 +57,9 @@ def first_instruction(files, turn, engine, network):
     # Nothing runs in the child before exec, which would count as the monitor's.
     process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               pass_fds=[network],
-                               env={**os.environ, "BERTH_FDS": f"network={network}"})
+                               pass_fds=rooms.values(),
+                               env={**os.environ, "BERTH_FDS": ",".join(
+                                   f"{name}={fd}" for name, fd in rooms.items())})
     try:
         turn(process.pid)
         if not select.select([process.stdout], [], [], 20)[0] or not process.stdout.read(1):
@@ -71,8 +80,8 @@ def costs(files, turn, options):
         if engine == "kvm" and not pathlib.Path("/dev/kvm").exists():
             print("# no /dev/kvm here: what the monitor costs is measured under soft alone")
             continue
-        with empty_network() as network:
-            found = [first_instruction(files, turn, engine, network) for _ in range(count)]
+        with empty_rooms() as rooms:
+            found = [first_instruction(files, turn, engine, rooms) for _ in range(count)]
         seconds, mib = (statistics.median(x) for x in zip(*found))
         is_goal = engine == "kvm"
         yield Row(f"exec to the first guest instruction, {engine}", seconds * 1e3, "CPU ms",

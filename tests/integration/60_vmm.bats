@@ -77,7 +77,10 @@ teardown_file() {
 		case $(cat "$task/comm") in iou-*) continue ;; esac
 		[ "$(awk '/^Seccomp:/ {print $2}' "$task/status")" = 2 ]
 	done
-	[ "$(readlink "/proc/$pid/ns/net")" != "$(in_net readlink /proc/self/ns/net)" ]
+	grep -x $'NoNewPrivs:\t1' "/proc/$pid/status"
+	for namespace in net mnt ipc uts; do
+		[ "$(readlink "/proc/$pid/ns/$namespace")" != "$(in_net readlink "/proc/self/ns/$namespace")" ]
+	done
 	[ -z "$(ls "/proc/$pid/root/")" ]
 }
 

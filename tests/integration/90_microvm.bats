@@ -49,8 +49,11 @@ create() {
 	pid=$(api GET /1.0/instances/m1/state | json .metadata.pid)
 	[ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" -ge 1000 ]
 	[ "$(awk '/^CapEff:/ {print $2}' "/proc/$pid/status")" = 0000000000000000 ]
-	[ "$(readlink "/proc/$pid/ns/net")" != "$(in_net readlink /proc/self/ns/net)" ]
+	for namespace in net mnt ipc uts; do
+		[ "$(readlink "/proc/$pid/ns/$namespace")" != "$(readlink "/proc/$(berthd_pid)/ns/$namespace")" ]
+	done
 	[ -z "$(ls "/proc/$pid/root/")" ]
+	[ "$(nsenter --target "$pid" --net cat /proc/net/dev | wc -l)" = 3 ] # two lines of head, and lo
 }
 
 @test "its card has the address that the daemon gave it, and reaches the bridge" {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/jail.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -51,39 +53,65 @@ static void allows_what_is_listed(void)
 	}
 }
 
-static uint64_t network_of_us(void)
+static const char *const files[JAIL_ROOMS] = { "net", "mnt", "ipc", "uts" };
+
+/* `proc` is a descriptor of /proc, which a process with an empty root no longer sees. */
+static uint64_t room_of_us(int proc, size_t room)
 {
+	char path[32];
 	struct stat now;
-	expect_equal(stat("/proc/thread-self/ns/net", &now), 0);
-	return now.st_ino;
+	snprintf(path, sizeof(path), "self/ns/%s", files[room]);
+	return fstatat(proc, path, &now, 0) < 0 ? 0 : now.st_ino;
 }
 
-static void many_share_an_empty_network(void)
+/* Whether this process is in these and nowhere else, and its root has nothing in it, for good. */
+static bool is_in(int proc, const struct jail_rooms *rooms)
 {
-	uint64_t ours = network_of_us();
-	struct error e = {};
-	int network;
-	if (jail_empty_network(&network, &e) < 0)
-		test_skip("this machine gives no network namespace: %.150s", e.text);
-	expect_equal(network_of_us(), ours);
-	struct stat made;
-	expect_equal(fstat(network, &made), 0);
-	expect((uint64_t)made.st_ino != ours);
-	pid_t pid = fork();
-	if (pid == 0) {
-		const struct jail jail = { .empty_namespaces = CLONE_NEWNET, .network = network };
-		struct stat now;
-		_exit(jail_enter(&jail, &e) < 0 || stat("/proc/self/ns/net", &now) < 0 ||
-			now.st_ino != made.st_ino);
+	for (size_t i = 0; i < JAIL_ROOMS; i++) {
+		struct stat made;
+		if (fstat(rooms->fd[i], &made) < 0 || room_of_us(proc, i) != made.st_ino)
+			return false;
 	}
-	int status = -1;
-	expect_equal(waitpid(pid, &status, 0), pid);
-	expect_equal(status, 0);
-	close(network);
+	int root = open("/", O_RDONLY | O_DIRECTORY);
+	DIR *dir = fdopendir(root);
+	size_t count = 0;
+	while (dir && readdir(dir))
+		count++;
+	return count == 2 && mkdir("/new", 0700) < 0 && errno == EROFS && access("..", F_OK) == 0;
+}
+
+static void many_share_what_is_empty(void)
+{
+	struct error e = {};
+	struct jail_rooms rooms;
+	int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	uint64_t ours[JAIL_ROOMS];
+	for (size_t i = 0; i < JAIL_ROOMS; i++)
+		ours[i] = room_of_us(proc, i);
+	if (jail_rooms_make(&rooms, &e) < 0)
+		test_skip("this machine gives no namespaces: %.150s", e.text);
+	for (size_t i = 0; i < JAIL_ROOMS; i++)
+		expect_equal(room_of_us(proc, i), ours[i]);
+	for (int i = 0; i < 2; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct jail jail = {
+				.empty_namespaces =
+					CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS,
+				.rooms = rooms,
+			};
+			_exit(jail_enter(&jail, &e) < 0 || !is_in(proc, &rooms));
+		}
+		int status = -1;
+		expect_equal(waitpid(pid, &status, 0), pid);
+		expect_equal(status, 0);
+	}
+	jail_rooms_close(&rooms);
+	close(proc);
 }
 
 static const struct test tests[] = {
 	{ "system calls that are listed work, all others kill", allows_what_is_listed },
-	{ "many processes share one empty network", many_share_an_empty_network },
+	{ "many processes share namespaces with nothing in them", many_share_what_is_empty },
 };
 TEST_MAIN(tests)
