@@ -282,7 +282,7 @@ static int plan_gathered(struct instance *instance, const struct spec *spec,
 			.host_cpus = host->cpus,
 			.host_memory_bytes = host->memory_bytes,
 			.kernel = host->kernel,
-			.engine = config_get(instance->service, "berth.engine"),
+			.engine = spec->engine ?: config_get(instance->service, "berth.engine"),
 			.restore = restore,
 			.instance_id =
 				instance_config(instance, "volatile.cloud-init.instance-id") };

@@ -41,6 +41,9 @@ static int container_check(const struct spec *spec, const struct kind_host *host
 	if (spec->is_stateful)
 		return error_set(
 			e, -EINVAL, "config.migration.stateful: a container has no state to keep");
+	if (spec->engine)
+		return error_set(e, -EINVAL,
+			"config.berth.engine: a container runs on the host's own kernel");
 	if (spec->cloud_user_data && spec->entrypoint)
 		return error_set(e, -EINVAL,
 			"config.cloud-init.user-data: an application container does not read it");

@@ -101,6 +101,8 @@ int machine_check(const struct machine_kind *machine, const struct spec *spec, s
 	if (spec->is_nesting)
 		return refuse(e, "config.security.nesting", noun,
 			"has a kernel of its own; containers run in it as it is");
+	if (text_equal(spec->engine ?: "", "process"))
+		return refuse(e, "config.berth.engine", noun, "is no process; auto, kvm or soft");
 	if (spec->sysctl_count)
 		return refuse(e, "config.linux.sysctl", noun, "has its own; set them inside");
 	return 0;

@@ -32,6 +32,8 @@ static int check_config(const struct spec *spec, struct error *e)
 		return refuse(e, "config.linux.sysctl", "a server's kernel is its own");
 	if (spec->entrypoint)
 		return refuse(e, "config.oci.entrypoint", "a server starts what its disk holds");
+	if (spec->engine)
+		return refuse(e, "config.berth.engine", "a server has its own processors");
 	if (spec->environment_count)
 		return refuse(e, "config.environment", "a server starts what its disk holds");
 	return 0;

@@ -48,6 +48,13 @@ static int check_config(const struct spec *spec, struct error *e)
 		return refuse(e, "config.limits.kernel", "a unikernel takes none");
 	if (spec->sysctl_count)
 		return refuse(e, "config.linux.sysctl", "a unikernel takes none");
+	if (text_equal(spec->engine ?: "", "soft"))
+		return refuse(e, "config.berth.engine",
+			"the daemon runs a unikernel as a process or under kvm; for soft see "
+			"berth-vmm(8)");
+	if (text_equal(spec->engine ?: "", "kvm") && spec->is_stateful)
+		return refuse(e, "config.berth.engine",
+			"under kvm the memory of a unikernel cannot be kept; only as a process");
 	if (spec->cloud_user_data)
 		return refuse(e, "config.cloud-init.user-data", "a unikernel does not read it");
 	return 0;

@@ -108,6 +108,19 @@ static int read_entrypoint(void *object, const char *key, const char *text, stru
 	return 0;
 }
 
+static int read_engine(void *object, const char *key, const char *text, struct error *e)
+{
+	static const char *const engines[] = { "auto", "kvm", "soft", "process" };
+	struct reader *reader = object;
+	(void)key;
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++)
+		if (text_equal(text, engines[i])) {
+			reader->spec.engine = text;
+			return 0;
+		}
+	return error_set(e, -EINVAL, "is none of auto, kvm, soft, process");
+}
+
 static int read_cwd(void *object, const char *key, const char *text, struct error *e)
 {
 	struct reader *reader = object;
@@ -275,6 +288,7 @@ static const struct field fields[] = {
 	{ "image.*", FIELD_KEPT },
 	{ "volatile.*", FIELD_KEPT },
 	{ "berth.agent", FIELD_BOOL, SPEC(is_agent_wanted) },
+	{ "berth.engine", FIELD_READ, .read = read_engine },
 	{ "berth.*", FIELD_REFUSED, .why = "unknown key" },
 	{ "cluster.evacuate", FIELD_KEPT },
 	{ "migration.stateful", FIELD_BOOL, SPEC(is_stateful) },

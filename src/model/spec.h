@@ -64,6 +64,7 @@ struct spec {
 	const char *boot_mode;      /* NULL: as the host can */
 	bool is_secureboot, is_csm;
 	bool is_stateful; /* asked of LXD's machines before their state is kept; ours need no leave */
+	const char *engine; /* what runs it: auto, kvm, soft, process; NULL: as the server says */
 	const char *snapshots_pattern, *snapshots_expiry;
 
 	struct spec_pair *environment;

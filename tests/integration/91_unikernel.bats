@@ -126,9 +126,23 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	lxc image delete serve
 	create v3 cat '{"migration.stateful": "true"}' >"$BERTH_BASE/out" || true
 	grep 'under kvm the memory of a unikernel cannot be kept' "$BERTH_BASE/out"
+	lxc config unset berth.engine
+	# The instance's own key goes before the server's, and what cannot be is refused at once.
+	create v5 cat '{"berth.engine": "soft"}' >"$BERTH_BASE/out" || true
+	grep 'as a process or under kvm' "$BERTH_BASE/out"
+	create v5 cat '{"berth.engine": "kvm", "migration.stateful": "true"}' >"$BERTH_BASE/out" || true
+	grep 'under kvm the memory of a unikernel cannot be kept' "$BERTH_BASE/out"
+	create v5 cat '{"berth.engine": "vmware"}' >"$BERTH_BASE/out" || true
+	grep 'none of auto, kvm, soft, process' "$BERTH_BASE/out"
+	create v5 "sleep 100" '{"berth.engine": "kvm"}'
+	ls -l "/proc/$(api GET /1.0/instances/v5/state | json .metadata.pid)/fd" | grep kvm-vcpu
+	lxc stop -f v5
+	lxc config set v5 berth.engine process
+	lxc start v5
+	! ls -l "/proc/$(api GET /1.0/instances/v5/state | json .metadata.pid)/fd" | grep kvm
+	lxc delete -f v5
 	run lxc config set berth.engine vmware
 	[[ $output == *"none of auto, kvm, soft, process"* ]]
-	lxc config unset berth.engine
 }
 
 @test "its storage is as large as was asked for and keeps what is written; snapshots and copies have it" {

@@ -38,6 +38,7 @@ static void refuses_what_a_machine_cannot_have(void)
 		{ &kind_microvm, "{\"limits.processes\":\"9\"}", "{" ROOT "}", "limits.processes" },
 		{ &kind_microvm, "{\"security.privileged\":\"true\"}", "{" ROOT "}",
 			"security.privileged" },
+		{ &kind_microvm, "{\"berth.engine\":\"process\"}", "{" ROOT "}", "berth.engine" },
 		{ &kind_microvm, "{\"security.nesting\":\"true\"}", "{" ROOT "}",
 			"security.nesting" },
 		{ &kind_microvm, "{\"linux.sysctl.net.ipv4.ip_forward\":\"1\"}", "{" ROOT "}",

@@ -128,6 +128,11 @@ static void refuses(void)
 			"config.limits.processes: a unikernel is one process" },
 		{ "{\"oci.entrypoint\":\"a\",\"security.privileged\":\"true\"}", "{" ROOT "}",
 			"config.security.privileged: a unikernel is locked in" },
+		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"soft\"}", "{" ROOT "}",
+			"config.berth.engine: the daemon runs a unikernel as a process" },
+		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"kvm\","
+		  "\"migration.stateful\":\"true\"}",
+			"{" ROOT "}", "config.berth.engine: under kvm the memory" },
 		{ "{\"oci.entrypoint\":\"a\",\"limits.kernel.nofile\":\"5\"}", "{" ROOT "}",
 			"config.limits.kernel: a unikernel takes none" },
 		{ "{\"oci.entrypoint\":\"a\",\"linux.sysctl.net.x\":\"1\"}", "{" ROOT "}",
