@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -94,10 +95,10 @@ static void reap(struct line *line, bool waits)
 /* True if the daemon asked for something. */
 static bool call(struct line *line, struct error *e)
 {
-	struct line_settings settings;
+	struct line_settings settings = {};
 	SSL *ssl = NULL;
 	int r = read_settings(line, &settings, e);
-	if (r < 0)
+	if (r < 0 || settings.address_count == 0)
 		return false;
 	r = line_dial(line->context, &settings,
 		&settings.addresses[line->next % settings.address_count], &ssl, e);
@@ -125,6 +126,14 @@ static bool call(struct line *line, struct error *e)
 	return is_asked;
 }
 
+/* So that not all servers of a rack call in the same moment. */
+static unsigned int random_up_to(unsigned int most)
+{
+	uint32_t number = 0;
+	(void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
+	return number % (most + 1);
+}
+
 static _Noreturn void run(struct line *line)
 {
 	for (;;) {
@@ -133,9 +142,7 @@ static _Noreturn void run(struct line *line)
 		if (call(line, &e))
 			continue;
 		complain(line, &e);
-		/* Not all servers of a rack in the same moment. */
-		unsigned int ms =
-			line->wait_ms / 2 + (unsigned int)(rand() % (int)(line->wait_ms / 2 + 1));
+		unsigned int ms = line->wait_ms / 2 + random_up_to(line->wait_ms / 2);
 		const struct timespec pause = { ms / 1000, (long)(ms % 1000) * 1000000 };
 		nanosleep(&pause, NULL);
 		line->wait_ms = line->wait_ms * 2 > AGAIN_MAX_MS ? AGAIN_MAX_MS : line->wait_ms * 2;
@@ -176,7 +183,6 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	srand((unsigned int)getpid() ^ (unsigned int)time(NULL));
 	/* Not what the system's openssl.cnf says. */
 	(void)OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	line.context = SSL_CTX_new(TLS_client_method());

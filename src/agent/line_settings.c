@@ -7,7 +7,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -92,8 +91,9 @@ int line_settings_read(const char *text, struct line_settings *ret, struct error
 
 int line_answer_read(const char *head)
 {
-	unsigned int status;
-	return sscanf(head, "HTTP/1.1 %3u ", &status) == 1 && status >= 100 && status < 600
-		? (int)status
-		: -EBADMSG;
+	const char *digits = head + strlen("HTTP/1.1 ");
+	if (!text_starts(head, "HTTP/1.1 ") || strspn(digits, "0123456789") != 3 ||
+		digits[0] == '0' || digits[0] > '5')
+		return -EBADMSG;
+	return (digits[0] - '0') * 100 + (digits[1] - '0') * 10 + (digits[2] - '0');
 }

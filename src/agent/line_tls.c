@@ -123,7 +123,7 @@ void line_drop(SSL *ssl)
 }
 
 /* What OpenSSL waits for; 0 if the connection is over. */
-static short wanted(SSL *ssl, int r)
+static int wanted(SSL *ssl, int r)
 {
 	int why = SSL_get_error(ssl, r);
 	ERR_clear_error();
@@ -137,7 +137,7 @@ int line_wait(SSL *ssl)
 		int r = SSL_peek(ssl, &c, 1);
 		if (r > 0)
 			return 1;
-		struct pollfd poll_fd = { .fd = SSL_get_fd(ssl), .events = wanted(ssl, r) };
+		struct pollfd poll_fd = { .fd = SSL_get_fd(ssl), .events = (short)wanted(ssl, r) };
 		if (!poll_fd.events)
 			return 0;
 		if (poll(&poll_fd, 1, -1) < 0 && errno != EINTR)
@@ -154,7 +154,7 @@ struct pump {
 	SSL *ssl;
 	int agent;
 	struct block in, out;
-	short net_events, agent_events; /* what is waited for */
+	int net_events, agent_events; /* what is waited for */
 	bool is_net_over, is_agent_over;
 };
 
@@ -170,7 +170,7 @@ static int from_net(struct pump *pump)
 	struct block *in = &pump->in;
 	if (!has_rest(in) && !pump->is_net_over) {
 		int n = SSL_read(pump->ssl, in->bytes, sizeof(in->bytes));
-		short wants = n > 0 ? 0 : wanted(pump->ssl, n);
+		int wants = n > 0 ? 0 : wanted(pump->ssl, n);
 		pump->net_events |= wants;
 		if (n <= 0 && wants)
 			return 0;
@@ -200,7 +200,7 @@ static int from_agent(struct pump *pump)
 	struct block *out = &pump->out;
 	if (has_rest(out)) {
 		int n = SSL_write(pump->ssl, out->bytes + out->at, (int)(out->length - out->at));
-		short wants = n > 0 ? 0 : wanted(pump->ssl, n);
+		int wants = n > 0 ? 0 : wanted(pump->ssl, n);
 		pump->net_events |= wants;
 		if (n <= 0)
 			return wants ? 0 : -1;
@@ -253,9 +253,9 @@ void line_pump(SSL *ssl, int agent)
 		if (in || out)
 			continue;
 		/* One that is not waited for would be told of for ever once it hung up. */
-		struct pollfd fds[] = { { pump.net_events ? SSL_get_fd(ssl) : -1, pump.net_events,
-						0 },
-			{ pump.agent_events ? agent : -1, pump.agent_events, 0 } };
+		struct pollfd fds[] = { { pump.net_events ? SSL_get_fd(ssl) : -1,
+						(short)pump.net_events, 0 },
+			{ pump.agent_events ? agent : -1, (short)pump.agent_events, 0 } };
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			return;
 	}

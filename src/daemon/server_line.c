@@ -346,7 +346,7 @@ static void door_ready(void *data, int fd, uint32_t events)
 
 int server_line_open(struct instance *instance, int *ret, struct error *e)
 {
-	int ends[2];
+	int ends[2] = { -1, -1 };
 	int r = server_line_check(instance, e);
 	if (r == 0)
 		r = channel_pair(ends, e);

@@ -14,7 +14,7 @@ setup_file() {
 	provision_network
 	node_make 1
 	node_make 2 DISK_DEVICE=nvme MEMORY=512 FIRMWARE=uefi # the smaller one is given first
-	"$TOP/tests/images/tenant" "$KERNEL" "$BERTH_BASE/tenant.raw"
+	"$TOP/tests/images/tenant" "$KERNEL" "$BERTH_BASE/tenant.raw" "$BERTH_BUILD/src/agent"
 	qemu-img convert -O qcow2 "$BERTH_BASE/tenant.raw" "$BERTH_BASE/tenant.qcow2"
 	disk_metadata "$BERTH_BASE/metadata.tar.xz"
 	lxc image import "$BERTH_BASE/metadata.tar.xz" "$BERTH_BASE/tenant.qcow2" --alias small
@@ -49,7 +49,7 @@ answers() { eventually "$3" served "$1" "$2"; }
 @test "servers that nobody could reach or match are refused with the field" {
 	# On a busy host an emulated timer may look broken to the kernel.
 	api PATCH /1.0 "$(jq -n --arg kernel "$KERNEL" '{config: {"berth.metal.kernel": $kernel,
-		"berth.metal.interface": "prov0", "berth.metal.arguments": "console=ttyS0 panic=60 quiet no_timer_check"}}')"
+		"berth.metal.interface": "prov0", "core.https_address": "10.77.0.1:8443", "berth.metal.arguments": "console=ttyS0 panic=60 quiet no_timer_check"}}')"
 	eventually 20 grep -q 'network boot is on' "$BERTHD_LOG"
 	for body in '{"name":"x y"}' '{"name":"a","driver":"ipmi","address":"bmc","mac":"52:54:00:77:00:01"}' \
 		'{"name":"a","driver":"smoke","address":"1.2.3.4"}' '{"name":"a","driver":"ipmi","address":"1.2.3.4"}' \
@@ -126,6 +126,19 @@ neighbour() {
 	[ "$(served m1 keys)" = "$(cat "$BERTH_BASE/id.pub")" ]
 }
 
+@test "commands run in them and files go in and out, by the agent that calls" {
+	SECONDS=0
+	for n in 1 2; do eventually 60 eval '[ "$(lxc exec db'$n' -- /bin/busybox hostname)" = db'$n' ]'; done
+	run lxc exec db1 -- /bin/busybox sh -c 'exit 7'
+	[ "$status" -eq 7 ]
+	head -c 300000 /dev/urandom >"$BERTH_BASE/bytes"
+	lxc file push "$BERTH_BASE/bytes" db1/tmp/www/bytes
+	served m1 bytes | cmp - "$BERTH_BASE/bytes"
+	lxc file pull db1/tmp/www/bytes - | cmp - "$BERTH_BASE/bytes"
+	lxc exec db1 -- /bin/busybox rm /tmp/www/bytes
+	echo "# commands and files took $SECONDS s" >&3
+}
+
 @test "its console has a login, and a log" {
 	eventually 30 sh -c 'lxc console db1 --show-log | grep -q "db1 login:"'
 }
@@ -183,6 +196,8 @@ neighbour() {
 	# Meanwhile the other one is erased; its firmware loads over HTTP what it loaded over TFTP.
 	echo NETBOOT=http >>"$BERTH_BASE/node2/settings"
 	berth delete db2 --force
+	# Without a new key, for what is put back to be what was there.
+	lxc config set db1 berth.agent=false
 	SECONDS=0
 	cp --sparse=always "$BERTH_BASE/node1/disk" "$BERTH_BASE/disk.before"
 	lxc snapshot db1 s1
