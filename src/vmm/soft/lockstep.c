@@ -307,6 +307,7 @@ void lockstep_run(struct cpu *cpu, uint32_t block)
 	if (what)
 		differ(cpu, block, what, states);
 	cpu->native->checked++;
-	if (!goes_on)
+	/* HLT behind STI would sleep through every interrupt: step() ends the shadow first. */
+	if (!goes_on && !cpu->shadow)
 		fallback_one(cpu);
 }
