@@ -271,25 +271,25 @@ static void check_kvm(struct check *check, const char *dir)
 }
 
 /* Beside us: in the build tree and in an installation. */
-static void find_monitor(char ret[PATH_MAX])
+static void find_own_program(const char *folder, const char *name, char ret[PATH_MAX])
 {
-	static const char *const places[] = { "berth-vmm", "../vmm/berth-vmm",
-		"../libexec/berth/berth-vmm" };
+	const char *const before[] = { "", "../", "../libexec/berth/" };
+	const char *const folders[] = { "", folder, "" };
 	char self[PATH_MAX - 64];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	self[n < 0 ? 0 : n] = '\0';
 	char *slash = strrchr(self, '/');
 	if (slash)
 		*slash = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		snprintf(ret, PATH_MAX, "%s/%s", self, places[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
+		snprintf(ret, PATH_MAX, "%s/%s%s%s", self, before[i], folders[i], name);
 		if (access(ret, X_OK) == 0)
 			return;
 	}
 }
 
-/* The monitor measures, and says what it takes. */
-static void check_engine(struct check *check, const char *dir)
+/* The program measures, and says what it takes. */
+static void explain(struct check *check, const char *folder, const char *name, const char *noun)
 {
 	char program[PATH_MAX], said[sizeof(check->detail)] = "";
 	const char *const args[] = { program, "--explain-engine", NULL };
@@ -297,8 +297,7 @@ static void check_engine(struct check *check, const char *dir)
 	struct error e = {};
 	int ends[2], status = -1;
 	size_t length = 0;
-	(void)dir;
-	find_monitor(program);
+	find_own_program(folder, name, program);
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return;
 	int r = process_spawn(&(struct process_options){ .program = program,
@@ -318,9 +317,21 @@ static void check_engine(struct check *check, const char *dir)
 	}
 	said[strcspn(said, "\n")] = '\0';
 	if (r < 0 || status != 0)
-		say(check, MISSING, "", "machines have no engine: %s", r < 0 ? e.text : said);
+		say(check, MISSING, "", "%s have no engine: %s", noun, r < 0 ? e.text : said);
 	else
-		say(check, OK, "", "machines run on %s", said);
+		say(check, OK, "", "%s run on %s", noun, said);
+}
+
+static void check_engine(struct check *check, const char *dir)
+{
+	(void)dir;
+	explain(check, "vmm/", "berth-vmm", "machines");
+}
+
+static void check_unikernels(struct check *check, const char *dir)
+{
+	(void)dir;
+	explain(check, "tender/", "berth-tender-run", "unikernels");
 }
 
 static void check_tun(struct check *check, const char *dir)
@@ -432,6 +443,7 @@ static const struct {
 	{ "nftables", check_nftables, false },
 	{ "dnsmasq", check_dnsmasq, false },
 	{ "machine engine", check_engine, false },
+	{ "unikernel engine", check_unikernels, false },
 	{ "tun", check_tun, false },
 	{ "kvm", check_kvm, false },
 	{ "skopeo", check_skopeo, false },

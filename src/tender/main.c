@@ -31,6 +31,7 @@ static const char usage[] =
 	"  --build                        make an image of a directory and the static PROGRAM in it\n"
 	"  --root=IMAGE                   run the program of such an image; WORDs replace its own\n"
 	"  --engine=process|kvm           what runs it (process)\n"
+	"  --explain-engine               what costs less on this host, as it was measured\n"
 	"  --verbose                      say at the end which system calls the program missed\n" CARD_USAGE
 	"  --volume=FILE                  its storage: a file or device with ext2 (mke2fs -b 4096)\n"
 	"  --snapshot=FILE                write it there when it first waits, and end\n"
@@ -385,7 +386,8 @@ static void become(const char *name, char **words)
 
 static bool is_for_runner(const char *word)
 {
-	return text_equal(word, "run") || text_equal(word, "exec") || text_equal(word, "files");
+	return text_equal(word, "run") || text_equal(word, "exec") || text_equal(word, "files") ||
+		text_equal(word, "--explain-engine");
 }
 
 int main(int count, char **words)
