@@ -7,61 +7,19 @@
  * open again. A connection outlives its socket until lwIP has sent everything.
  */
 #include <lwip/priv/tcp_priv.h>
-#include <lwip/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 
 #include "unikernel/heap.h"
 #include "unikernel/net/card.h"
-#include "unikernel/net/inet.h"
 #include "unikernel/net/net.h"
-
-/* What <netinet/tcp.h> calls these; it and lwIP define other things alike. */
-#define OPTION_NODELAY      1
-#define OPTION_MAXSEG       2
-#define OPTION_CORK         3
-#define OPTION_KEEPIDLE     4
-#define OPTION_KEEPINTVL    5
-#define OPTION_KEEPCNT      6
-#define OPTION_SYNCNT       7
-#define OPTION_LINGER2      8
-#define OPTION_DEFER        9
-#define OPTION_INFO         11
-#define OPTION_QUICKACK     12
-#define OPTION_CONGESTION   13
-#define OPTION_USER_TIMEOUT 18
-#define OPTION_FASTOPEN     23
+#include "unikernel/net/tcp.h"
 
 #define WRITE_MOST  64240u /* 44 whole segments; lwIP counts in 16 bits */
 #define RECVED_MOST 0xffffu
 #define QUEUE_MOST  128
 
-enum state { FRESH, LISTENING, CONNECTING, CONNECTED, ENDED };
-
-struct tcp_socket {
-	struct socket socket;
-	enum state state;
-	struct tcp_pcb *pcb; /* NULL: it has ended, or an error took it */
-	struct pbuf *first, *last;
-	uint32_t offset; /* into the first */
-	uint64_t waiting_bytes;
-	bool has_end; /* the peer will send no more */
-	bool is_corked, is_nodelay;
-	/* Of a listener: connections that nobody has accepted. */
-	struct tcp_socket *accepted_first, *accepted_last, *next;
-	struct tcp_socket *listener;
-	uint32_t accepted_count, backlog;
-	struct address name, peer; /* kept when the pcb is gone */
-	ip_addr_t wanted_address;
-	uint16_t wanted_port;
-};
-
 static const struct socket_operations operations;
-
-static struct tcp_socket *self_of(struct socket *socket)
-{
-	return (struct tcp_socket *)socket;
-}
 
 static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *p, err_t error)
 {
@@ -221,7 +179,7 @@ static void widen(const struct socket *socket, ip_addr_t *address)
 
 static int64_t tcp_bind_socket(struct socket *socket, const struct address *address)
 {
-	struct tcp_socket *self = self_of(socket);
+	struct tcp_socket *self = tcp_self_of(socket);
 	ip_addr_t ip;
 	uint16_t port;
 	int r = inet_from(socket->domain, address, &ip, &port);
@@ -245,7 +203,7 @@ static int64_t tcp_bind_socket(struct socket *socket, const struct address *addr
 
 static int64_t tcp_connect_socket(struct socket *socket, const struct address *address)
 {
-	struct tcp_socket *self = self_of(socket);
+	struct tcp_socket *self = tcp_self_of(socket);
 	ip_addr_t ip;
 	uint16_t port;
 	if (self->state == CONNECTING)
@@ -279,7 +237,7 @@ static int64_t tcp_connect_socket(struct socket *socket, const struct address *a
 
 static int64_t tcp_listen_socket(struct socket *socket, int backlog)
 {
-	struct tcp_socket *self = self_of(socket);
+	struct tcp_socket *self = tcp_self_of(socket);
 	err_t error = ERR_OK;
 	self->backlog = (uint32_t)(backlog < 1 ? 1 : backlog > QUEUE_MOST ? QUEUE_MOST : backlog);
 	if (self->state == LISTENING)
@@ -308,7 +266,7 @@ static int64_t tcp_listen_socket(struct socket *socket, int backlog)
 
 static int64_t tcp_accept_socket(struct socket *socket, struct socket **ret)
 {
-	struct tcp_socket *self = self_of(socket);
+	struct tcp_socket *self = tcp_self_of(socket);
 	struct tcp_socket *first = self->accepted_first;
 	if (self->state != LISTENING)
 		return -EINVAL;
@@ -322,7 +280,7 @@ static int64_t tcp_accept_socket(struct socket *socket, struct socket **ret)
 static int64_t tcp_send(
 	struct socket *socket, const void *from, uint64_t size, struct transfer *how)
 {
-	struct tcp_socket *self = self_of(socket);
+	struct tcp_socket *self = tcp_self_of(socket);
 	if (socket->error)
 		return socket_take_error(socket);
 	if (self->state == CONNECTING)
@@ -379,7 +337,7 @@ static void open_window(struct tcp_socket *self, uint64_t bytes)
 static int64_t tcp_receive_bytes(
 	struct socket *socket, void *to, uint64_t size, struct transfer *how)
 {
-	struct tcp_socket *self = self_of(socket);
+	struct tcp_socket *self = tcp_self_of(socket);
 	bool looks = (how->flags & MSG_PEEK) != 0;
 	if (self->state == FRESH || self->state == LISTENING)
 		return -ENOTCONN;
@@ -417,7 +375,7 @@ static int64_t tcp_receive_bytes(
 
 static int64_t tcp_shutdown_socket(struct socket *socket, int how)
 {
-	struct tcp_socket *self = self_of(socket);
+	struct tcp_socket *self = tcp_self_of(socket);
 	if (self->state == LISTENING) { /* as Linux does: it listens no more */
 		socket->is_shut_read = true;
 		wait_notify(&socket->queue);
@@ -439,7 +397,7 @@ static int64_t tcp_shutdown_socket(struct socket *socket, int how)
 
 static int64_t tcp_name(struct socket *socket, bool is_peer, struct address *ret)
 {
-	const struct tcp_socket *self = self_of(socket);
+	const struct tcp_socket *self = tcp_self_of(socket);
 	static const ip_addr_t none = IPADDR4_INIT(0);
 	if (is_peer && (self->state != CONNECTED || !self->pcb))
 		return -ENOTCONN;
@@ -452,129 +410,14 @@ static int64_t tcp_name(struct socket *socket, bool is_peer, struct address *ret
 	return 0;
 }
 
-static int64_t tcp_get(struct socket *socket, int level, int name, int *ret)
-{
-	const struct tcp_socket *self = self_of(socket);
-	const struct tcp_pcb *pcb = self->pcb;
-	if (level != IPPROTO_TCP)
-		return socket_no_get_option(socket, level, name, ret);
-	bool is_full = pcb && self->state != LISTENING;
-	switch (name) {
-	case OPTION_NODELAY:
-		*ret = self->is_nodelay;
-		return 0;
-	case OPTION_MAXSEG:
-		*ret = is_full ? pcb->mss : TCP_MSS;
-		return 0;
-	case OPTION_CORK:
-		*ret = self->is_corked;
-		return 0;
-	case OPTION_KEEPIDLE:
-		*ret = is_full ? (int)(pcb->keep_idle / 1000) : 7200;
-		return 0;
-	case OPTION_KEEPINTVL:
-		*ret = is_full ? (int)(pcb->keep_intvl / 1000) : 75;
-		return 0;
-	case OPTION_KEEPCNT:
-		*ret = is_full ? (int)pcb->keep_cnt : 9;
-		return 0;
-	case OPTION_QUICKACK:
-	case OPTION_DEFER:
-	case OPTION_SYNCNT:
-	case OPTION_LINGER2:
-	case OPTION_USER_TIMEOUT:
-		*ret = 0;
-		return 0;
-	default:
-		return -ENOPROTOOPT;
-	}
-}
-
-static void set_cork(struct tcp_socket *self, bool is_corked)
-{
-	self->is_corked = is_corked;
-	if (!is_corked && self->pcb && self->state == CONNECTED) {
-		/* What stands half full is sent, as Linux does on uncorking. */
-		tcp_nagle_disable(self->pcb);
-		(void)tcp_output(self->pcb);
-		if (!self->is_nodelay)
-			tcp_nagle_enable(self->pcb);
-		card_flush();
-	}
-}
-
-/* A number of `unit` in a block that has it; a listener keeps none. */
-static int64_t set_positive(uint32_t *to, int value, uint32_t unit)
-{
-	if (value < 1)
-		return -EINVAL;
-	if (to)
-		*to = (uint32_t)value * unit;
-	return 0;
-}
-
-static int64_t set_tcp(struct tcp_socket *self, int name, int value)
-{
-	struct tcp_pcb *pcb = self->state == LISTENING ? NULL : self->pcb;
-	switch (name) {
-	case OPTION_NODELAY:
-		self->is_nodelay = value != 0;
-		if (pcb && value)
-			tcp_nagle_disable(pcb);
-		else if (pcb)
-			tcp_nagle_enable(pcb);
-		return 0;
-	case OPTION_CORK:
-		set_cork(self, value != 0);
-		return 0;
-	case OPTION_KEEPIDLE:
-		return set_positive(pcb ? &pcb->keep_idle : NULL, value, 1000);
-	case OPTION_KEEPINTVL:
-		return set_positive(pcb ? &pcb->keep_intvl : NULL, value, 1000);
-	case OPTION_KEEPCNT:
-		return set_positive(pcb ? &pcb->keep_cnt : NULL, value, 1);
-	case OPTION_MAXSEG:
-	case OPTION_QUICKACK:
-	case OPTION_DEFER:
-	case OPTION_SYNCNT:
-	case OPTION_LINGER2:
-	case OPTION_USER_TIMEOUT:
-		return 0;
-	default:
-		return -ENOPROTOOPT;
-	}
-}
-
-static int64_t tcp_set(
-	struct socket *socket, int level, int name, const void *value, uint32_t bytes)
-{
-	struct tcp_socket *self = self_of(socket);
-	int number;
-	if (level == SOL_SOCKET) {
-		if (name == SO_KEEPALIVE && self->pcb && self->state != LISTENING) {
-			if (socket->options & SOCKET_KEEPALIVE)
-				ip_set_option(self->pcb, SOF_KEEPALIVE);
-			else
-				ip_reset_option(self->pcb, SOF_KEEPALIVE);
-		}
-		return 0;
-	}
-	if (level != IPPROTO_TCP)
-		return socket_no_set_option(socket, level, name, value, bytes);
-	if (bytes < sizeof(number))
-		return -EINVAL;
-	memcpy(&number, value, sizeof(number));
-	return set_tcp(self, name, number);
-}
-
 static int64_t tcp_readable(struct socket *socket)
 {
-	return (int64_t)self_of(socket)->waiting_bytes;
+	return (int64_t)tcp_self_of(socket)->waiting_bytes;
 }
 
 static uint32_t tcp_poll_events(struct socket *socket)
 {
-	const struct tcp_socket *self = self_of(socket);
+	const struct tcp_socket *self = tcp_self_of(socket);
 	uint32_t events = socket->error ? POLLERR | POLLIN | POLLOUT : 0u;
 	switch (self->state) {
 	case FRESH:
@@ -628,7 +471,7 @@ static void let_go(struct tcp_socket *self)
 
 static void tcp_close_socket(struct socket *socket)
 {
-	struct tcp_socket *self = self_of(socket);
+	struct tcp_socket *self = tcp_self_of(socket);
 	while (self->accepted_first) {
 		struct tcp_socket *one = self->accepted_first;
 		take_from_listener(one);
@@ -648,8 +491,8 @@ static const struct socket_operations operations = {
 	.receive = tcp_receive_bytes,
 	.shutdown = tcp_shutdown_socket,
 	.name = tcp_name,
-	.get_option = tcp_get,
-	.set_option = tcp_set,
+	.get_option = tcp_get_option,
+	.set_option = tcp_set_option,
 	.readable = tcp_readable,
 	.poll = tcp_poll_events,
 	.close = tcp_close_socket,

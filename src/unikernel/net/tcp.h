@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tcp.h - what a stream socket over TCP is; for tcp.c and tcp_options.c.
+ */
+#pragma once
+
+#include <lwip/tcp.h>
+
+#include "unikernel/net/inet.h"
+
+enum tcp_socket_state { FRESH, LISTENING, CONNECTING, CONNECTED, ENDED };
+
+struct tcp_socket {
+	struct socket socket;
+	enum tcp_socket_state state;
+	struct tcp_pcb *pcb; /* NULL: it has ended, or an error took it */
+	struct pbuf *first, *last;
+	uint32_t offset; /* into the first */
+	uint64_t waiting_bytes;
+	bool has_end; /* the peer will send no more */
+	bool is_corked, is_nodelay;
+	/* Of a listener: connections that nobody has accepted. */
+	struct tcp_socket *accepted_first, *accepted_last, *next;
+	struct tcp_socket *listener;
+	uint32_t accepted_count, backlog;
+	struct address name, peer; /* kept when the pcb is gone */
+	ip_addr_t wanted_address;
+	uint16_t wanted_port;
+};
+
+static inline struct tcp_socket *tcp_self_of(struct socket *socket)
+{
+	return (struct tcp_socket *)socket;
+}
+
+/* SOL_SOCKET and IPPROTO_TCP. */
+int64_t tcp_get_option(struct socket *socket, int level, int name, int *ret);
+int64_t tcp_set_option(
+	struct socket *socket, int level, int name, const void *value, uint32_t bytes);
