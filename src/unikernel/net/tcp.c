@@ -13,7 +13,8 @@
 #include "unikernel/heap.h"
 #include "unikernel/net/card.h"
 #include "unikernel/net/net.h"
-#include "unikernel/net/tcp.h"
+#include "unikernel/net/tcp_options.h"
+#include "unikernel/net/tcp_socket.h"
 
 #define WRITE_MOST  64240u /* 44 whole segments; lwIP counts in 16 bits */
 #define RECVED_MOST 0xffffu

@@ -2,10 +2,12 @@
 /*
  * tcp_options.c - the options of a stream socket over TCP.
  */
+#include "unikernel/net/tcp_options.h"
+
 #include <netinet/in.h>
 
 #include "unikernel/net/card.h"
-#include "unikernel/net/tcp.h"
+#include "unikernel/net/tcp_socket.h"
 
 /* What <netinet/tcp.h> calls these; it and lwIP define other things alike. */
 #define OPTION_NODELAY      1

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tcp.h - what a stream socket over TCP is; for tcp.c and tcp_options.c.
+ * tcp_socket.h - what a stream socket over TCP is; for tcp.c and tcp_options.c.
  */
 #pragma once
 
@@ -32,8 +32,3 @@ static inline struct tcp_socket *tcp_self_of(struct socket *socket)
 {
 	return (struct tcp_socket *)socket;
 }
-
-/* SOL_SOCKET and IPPROTO_TCP. */
-int64_t tcp_get_option(struct socket *socket, int level, int name, int *ret);
-int64_t tcp_set_option(
-	struct socket *socket, int level, int name, const void *value, uint32_t bytes);
