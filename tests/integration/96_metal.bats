@@ -192,6 +192,12 @@ neighbour() {
 	berth metrics | grep -q 'berth_server_power{server="m1"} 0'
 }
 
+# key_on DISK: the agent's, of the tenant's root.
+key_on() {
+	tail -c +$((18432 * 512 + 1)) "$1" >"$BERTH_BASE/partition"
+	debugfs -R 'cat /var/lib/berth/line' "$BERTH_BASE/partition" 2>/dev/null | grep '^key '
+}
+
 @test "a snapshot is the disk; another image takes its place, and the snapshot comes back" {
 	# Meanwhile the other one is erased; its firmware loads over HTTP what it loaded over TFTP.
 	echo NETBOOT=http >>"$BERTH_BASE/node2/settings"
@@ -214,6 +220,12 @@ neighbour() {
 	lxc restore db1 s1
 	cmp "$BERTH_BASE/node1/disk" "$BERTH_BASE/disk.before"
 	echo "# restored after $SECONDS s" >&3
+	# With a key it is a new one.
+	lxc config set db1 berth.agent=true
+	lxc restore db1 s1
+	[[ $(key_on "$BERTH_BASE/node1/disk") =~ ^key\ [0-9a-f]{16}\. ]]
+	[ "$(key_on "$BERTH_BASE/node1/disk")" != "$(key_on "$BERTH_BASE/disk.before")" ]
+	echo "# restored with a new key after $SECONDS s" >&3
 }
 
 @test "deleted their disks are erased, and read as zeros, before they are anybody's again" {
