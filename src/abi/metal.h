@@ -4,7 +4,8 @@
  *
  * One SOCK_SEQPACKET socket, in BERTH_FDS as `channel`. A message is a header and `length` minus the header's
  * bytes of JSON, an object, maybe none. The daemon's first message is METAL_OPEN:
- *   {"driver": "ipmi", "address": "10.0.0.9", "port": 623, "system", "user", "password", "tls", "poll_ms": 30000}
+ *   {"driver": "ipmi", "address": "10.0.0.9", "port": 623, "system", "user", "password", "tls", "poll_ms": 30000,
+ *    "cipher": 17 or 3 (of IPMI; without it 17, or 3 if the BMC has not that)}
  * with the console's log as descriptor. Then METAL_ASK in any number, each answered once by METAL_ANSWER
  * with its serial, within its deadline:
  *   {"do": "state"}                                {"power": "on", "boot": {"device", "persistent", "uefi"}}

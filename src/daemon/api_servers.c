@@ -64,7 +64,8 @@ static int get_server(struct service *service, struct request *request, struct e
 static int check_config(const json_t *config, struct error *e)
 {
 	static const char *const keys[] = { "poll", "deadline", "boot.deadline", "bmc.deadline",
-		"bmc.system", "boot.how", "boot.from", "switch.driver", "switch.port" };
+		"bmc.system", "bmc.cipher", "boot.how", "boot.from", "switch.driver",
+		"switch.port" };
 	json_t *all = json_mutable(config);
 	for (void *at = json_object_iter(all); at; at = json_object_iter_next(all, at)) {
 		const char *key = json_object_iter_key(at);
@@ -82,6 +83,10 @@ static int check_config(const json_t *config, struct error *e)
 		if (text_equal(key, "boot.how") && !text_equal(value, "kexec") &&
 			!text_equal(value, "reboot"))
 			return error_set(e, -EINVAL, "config.boot.how: kexec or reboot is wanted");
+		if (text_equal(key, "bmc.cipher") && !text_equal(value, "17") &&
+			!text_equal(value, "3"))
+			return error_set(e, -EINVAL,
+				"config.bmc.cipher: a cipher suite of IPMI is wanted: 17 or 3");
 	}
 	return server_switch_check(config, e);
 }

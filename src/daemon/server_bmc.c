@@ -179,6 +179,7 @@ static int tell_address(struct server_bmc *bmc, struct error *e)
 	const char *poll = json_text(json_object_get(server->object, "config"), "poll");
 	const char *system = json_text(json_object_get(server->object, "config"), "bmc.system");
 	const char *deadline = json_text(json_object_get(server->object, "config"), "bmc.deadline");
+	const char *cipher = json_text(json_object_get(server->object, "config"), "bmc.cipher");
 	cleanup(free) char *password = NULL;
 	cleanup(json_decref) json_t *body = json_object();
 	uint64_t poll_ns = POLL_MS * NS_PER_MS, deadline_ns = 0;
@@ -197,6 +198,8 @@ static int tell_address(struct server_bmc *bmc, struct error *e)
 	json_object_set_new(body, "poll_ms", json_integer((json_int_t)(poll_ns / NS_PER_MS)));
 	json_object_set_new(
 		body, "deadline_ms", json_integer((json_int_t)(deadline_ns / NS_PER_MS)));
+	if (cipher)
+		json_object_set_new(body, "cipher", json_integer(text_equal(cipher, "3") ? 3 : 17));
 	cleanup(close) int log = open_log(server);
 	r = put(bmc, METAL_OPEN, body, log, opened, bmc, e);
 	if (password)

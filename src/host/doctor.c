@@ -424,6 +424,52 @@ static void check_time_namespace(struct check *check, const char *dir)
 			"instances see the host's uptime");
 }
 
+static bool has_files(const char *const *paths, size_t count, const char **ret_missing)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (access(paths[i], R_OK) == 0)
+			continue;
+		*ret_missing = paths[i];
+		return false;
+	}
+	return true;
+}
+
+static void check_server_network(struct check *check, const char *dir)
+{
+	static const char *const paths[] = { "/usr/lib/ipxe/undionly.kpxe",
+		"/usr/lib/ipxe/ipxe.efi" };
+	const char *missing = NULL;
+	(void)dir;
+	if (has_files(paths, ARRAY_SIZE(paths), &missing))
+		say(check, OK, "", "servers boot from the network by iPXE");
+	else
+		say(check, DEGRADED, "apt install ipxe", "%s: no servers boot from the network",
+			missing);
+}
+
+static void check_server_discs(struct check *check, const char *dir)
+{
+	static const char *const paths[] = { "/usr/lib/ISOLINUX/isolinux.bin",
+		"/usr/lib/syslinux/modules/bios/ldlinux.c32",
+		"/usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi" };
+	const char *missing = NULL;
+	(void)dir;
+	if (has_files(paths, ARRAY_SIZE(paths), &missing))
+		say(check, OK, "", "servers boot from discs in virtual drives");
+	else
+		say(check, DEGRADED, "apt install isolinux syslinux-common grub-efi-amd64-bin",
+			"%s: no servers boot from virtual drives", missing);
+}
+
+static void check_server_switch(struct check *check, const char *dir)
+{
+	(void)dir;
+	check_program(check, "ovs-vsctl", DEGRADED,
+		"servers' tenants share the provisioning network, unless a switch elsewhere parts them",
+		"apt install openvswitch-switch");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct check *check, const char *dir);
@@ -447,6 +493,9 @@ static const struct {
 	{ "tun", check_tun, false },
 	{ "kvm", check_kvm, false },
 	{ "skopeo", check_skopeo, false },
+	{ "servers' network", check_server_network, false },
+	{ "servers' discs", check_server_discs, false },
+	{ "servers' switch", check_server_switch, false },
 };
 
 json_t *doctor_json(const char *dir)

@@ -57,6 +57,8 @@ struct bmc_options {
 	const char *
 		tls; /* Redfish: "none", "sha256//BASE64" of the public key, or NULL: as the system trusts */
 	const char *authorities; /* PEM text; NULL with the first two */
+	unsigned int
+		cipher; /* IPMI: the cipher suite, 17 or 3; 0: 17, or 3 if the BMC has not that */
 };
 
 /* What came: 0 and the value, or a negative errno and why. */

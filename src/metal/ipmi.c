@@ -13,6 +13,7 @@
 #include "metal/ipmi_console.h"
 #include "metal/ipmi_read.h"
 #include "metal/ipmi_session.h"
+#include "metal/ipmi_suite.h"
 #include "metal/quirk.h"
 #include "model/json.h"
 
@@ -51,6 +52,10 @@ static int ipmi_open(const struct bmc_options *options, struct bmc **ret, struct
 	if (strlen(options->password) > PASSWORD_MAX)
 		return error_set(
 			e, -EINVAL, "password: IPMI has at most %d characters", PASSWORD_MAX);
+	if (options->cipher && options->cipher != IPMI_SUITE_SHA1 &&
+		options->cipher != IPMI_SUITE_SHA256)
+		return error_set(e, -EINVAL, "cipher: %u is none of %d, %d", options->cipher,
+			IPMI_SUITE_SHA256, IPMI_SUITE_SHA1);
 	struct ipmi *ipmi = alloc(struct ipmi);
 	*ipmi = (struct ipmi){
 		.bmc = { .driver = &ipmi_driver },
@@ -59,9 +64,12 @@ static int ipmi_open(const struct bmc_options *options, struct bmc **ret, struct
 		.port = alloc_printf("%u", options->port ? options->port : 623u),
 		.user = alloc_text(options->user),
 		.password = alloc_text(options->password),
+		.cipher = options->cipher,
+		.suite = options->cipher ?: IPMI_SUITE_SHA256,
 		.up = ipmi_console_up,
 		.down = ipmi_console_down,
 	};
+	ipmi->silence = loop_add_timer(options->loop, ipmi_suite_is_late, ipmi);
 	*ret = &ipmi->bmc;
 	return 0;
 }
@@ -71,6 +79,7 @@ static void ipmi_close(struct bmc *bmc)
 	struct ipmi *ipmi = ipmi_of(bmc);
 	ipmi->is_console_wanted = false;
 	ipmi_cancel(bmc);
+	source_free(ipmi->silence);
 	explicit_bzero(ipmi->password, strlen(ipmi->password));
 	free(ipmi->address);
 	free(ipmi->port);
@@ -218,8 +227,9 @@ static void identity_came(struct ipmi *ipmi, const struct ipmi_answer *answer)
 	snprintf(version, sizeof(version), "%u.%u", identity.ipmi_major, identity.ipmi_minor);
 	ipmi->bmc.quirks = quirk_find(manufacturer, product);
 	json_decref(ipmi->result);
-	ipmi->result = json_pack("{s:s, s:s, s:s, s:s}", "manufacturer", manufacturer, "product",
-		product, "firmware", firmware, "ipmi", version);
+	ipmi->result = json_pack("{s:s, s:s, s:s, s:s, s:i}", "manufacturer", manufacturer,
+		"product", product, "firmware", firmware, "ipmi", version, "cipher_suite",
+		(int)ipmi->suite);
 	ipmi_send(ipmi, APP, GET_GUID, NULL, 0, guid_came);
 }
 

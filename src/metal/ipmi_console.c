@@ -56,13 +56,14 @@ static void sol_free(void *data)
 void ipmi_console_down(struct ipmi *ipmi, const char *why)
 {
 	ipmi_sol_conn_t *sol = TAKE_PTR(ipmi->sol);
-	if (!sol)
-		return;
-	ipmi_sol_deregister_data_received_callback(sol, output, ipmi);
-	ipmi_sol_deregister_connection_state_callback(sol, changed, ipmi);
-	ipmi_sol_force_close(sol);
-	/* The library may be in the midst of calling it. */
-	loop_defer(ipmi->loop, sol_free, sol);
+	if (sol) {
+		ipmi_sol_deregister_data_received_callback(sol, output, ipmi);
+		ipmi_sol_deregister_connection_state_callback(sol, changed, ipmi);
+		ipmi_sol_force_close(sol);
+		/* The library may be in the midst of calling it. */
+		loop_defer(ipmi->loop, sol_free, sol);
+	}
+	/* Also if there never was a session to open it in: whoever wants it asks again. */
 	if (ipmi->is_console_wanted) {
 		ipmi->is_console_wanted = false;
 		ipmi->console.closed(ipmi->console.data, why);
@@ -72,12 +73,19 @@ void ipmi_console_down(struct ipmi *ipmi, const char *why)
 int ipmi_console_open(struct bmc *bmc, const struct bmc_console_calls *calls, struct error *e)
 {
 	struct ipmi *ipmi = container_of(bmc, struct ipmi, bmc);
-	(void)e;
 	ipmi->console = *calls;
 	ipmi->is_console_wanted = true;
-	if (ipmi->is_up)
+	if (ipmi->is_up) {
 		ipmi_console_up(ipmi);
-	return 0;
+		return 0;
+	}
+	/* Nobody may have a question for long. */
+	if (!ipmi->connection)
+		ipmi_connect(ipmi);
+	if (ipmi->connection)
+		return 0;
+	ipmi->is_console_wanted = false;
+	return error_set(e, -EIO, "there is no session with the BMC");
 }
 
 void ipmi_console_write(struct bmc *bmc, const void *bytes, size_t length)

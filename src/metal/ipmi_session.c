@@ -18,9 +18,11 @@
 
 #include "base/text.h"
 #include "metal/ipmi_loop.h"
+#include "metal/ipmi_suite.h"
 
 #define SESSION_COMMANDS 2
 #define COMMAND_US       1000000
+#define SUITE_NS         (3 * NS_PER_SEC) /* without a word to suite 17 */
 
 struct ipmi_call {
 	struct ipmi *ipmi; /* NULL: nobody waits any more */
@@ -30,11 +32,18 @@ struct ipmi_call {
 static int why_of(int code, bool is_opening, struct error *e)
 {
 	char text[128];
+	unsigned int refusal =
+		IPMI_IS_RMCPP_ERR((unsigned int)code) ? IPMI_GET_RMCPP_ERR((unsigned int)code) : 0;
+	if (is_opening &&
+		(refusal == IPMI_RMCPP_INSUFFICIENT_RESOURCES_FOR_SESSION ||
+			refusal == IPMI_RMCPP_INSUFFICIENT_RESOURCES_FOR_ROLE))
+		return error_set(e, -EBUSY, "the BMC has no session left");
 	/* What does not match the password is no valid argument to the library. */
 	if (is_opening && (code == EINVAL || IPMI_IS_RMCPP_ERR((unsigned int)code)))
 		return error_set(e, -EACCES,
 			"the BMC opens no session: are user, password and its right to log in so?");
-	if (code == ETIMEDOUT)
+	/* To the first question of all. */
+	if (code == ETIMEDOUT || (is_opening && code == ENOENT))
 		return error_set(e, -ETIMEDOUT, "the BMC does not answer");
 	ipmi_get_error_string((unsigned int)code, text, sizeof(text));
 	return error_set(e, -EIO, "the BMC: %s", text);
@@ -122,9 +131,19 @@ void ipmi_send(struct ipmi *ipmi, uint8_t network_function, uint8_t command, con
 	ipmi_end(ipmi, why_of(code, false, &e), &e);
 }
 
+/* Some say nothing to a suite that they do not have: after a silence the next session tries the other. */
+static void try_other_suite(struct ipmi *ipmi)
+{
+	if (!ipmi->cipher && !ipmi->is_suite_known)
+		ipmi->suite =
+			ipmi->suite == IPMI_SUITE_SHA256 ? IPMI_SUITE_SHA1 : IPMI_SUITE_SHA256;
+}
+
 void ipmi_cancel(struct bmc *bmc)
 {
 	struct ipmi *ipmi = container_of(bmc, struct ipmi, bmc);
+	if (ipmi->connection && !ipmi->is_up)
+		try_other_suite(ipmi);
 	if (ipmi->call)
 		ipmi->call->ipmi = NULL;
 	ipmi->call = NULL;
@@ -134,18 +153,48 @@ void ipmi_cancel(struct bmc *bmc)
 	ipmi_disconnect(ipmi);
 }
 
-void ipmi_disconnect(struct ipmi *ipmi)
+static void let_go(struct ipmi *ipmi)
 {
 	ipmi_con_t *connection = TAKE_PTR(ipmi->connection);
 	ipmi->is_up = false;
-	if (!connection)
-		return;
-	ipmi->down(ipmi, "the session ended");
 	if (ipmi->call)
 		ipmi->call->ipmi = NULL;
 	ipmi->call = NULL;
 	connection->user_data = NULL;
 	connection->close_connection(connection);
+}
+
+void ipmi_disconnect(struct ipmi *ipmi)
+{
+	ipmi->is_again = false;
+	if (!ipmi->connection) {
+		ipmi->is_up = false;
+		return;
+	}
+	ipmi->down(ipmi, "the session ended");
+	let_go(ipmi);
+}
+
+/* The library would wait twice as long: some drop what asks for a suite that they do not have. */
+void ipmi_suite_is_late(void *data)
+{
+	struct ipmi *ipmi = data;
+	if (!ipmi->connection || ipmi->is_up || ipmi->is_sha256 || ipmi->is_again ||
+		ipmi->suite != IPMI_SUITE_SHA256)
+		return;
+	ipmi->suite = IPMI_SUITE_SHA1;
+	let_go(ipmi);
+	ipmi_connect(ipmi);
+}
+
+static void again_now(void *data)
+{
+	struct ipmi *ipmi = data;
+	if (!ipmi->connection || !ipmi->is_again)
+		return;
+	ipmi->is_again = false;
+	let_go(ipmi);
+	ipmi_connect(ipmi);
 }
 
 static void lost_now(void *data)
@@ -165,8 +214,14 @@ static void changed(ipmi_con_t *connection, int code, unsigned int port, int is_
 	(void)port;
 	if (connection != ipmi->connection)
 		return;
-	if (code == 0 || is_any_up) {
+	if (ipmi->is_again)
+		return;
+	unsigned int in_use = ipmi->is_sha256 ? IPMI_SUITE_SHA256 : IPMI_SUITE_SHA1;
+	bool is_fit = !ipmi->cipher || ipmi->cipher == in_use;
+	if (is_fit && (code == 0 || is_any_up)) {
 		void (*begin)(struct ipmi *) = TAKE_PTR(ipmi->begin);
+		ipmi->suite = in_use;
+		ipmi->is_suite_known = true;
 		ipmi->is_up = true;
 		ipmi->was_refused = false;
 		ipmi->up(ipmi);
@@ -174,10 +229,26 @@ static void changed(ipmi_con_t *connection, int code, unsigned int port, int is_
 			begin(ipmi);
 		return;
 	}
-	int why = why_of(code, !ipmi->is_up, &e);
+	bool is_opening = !ipmi->is_up;
+	/* Without a word about the suite, too: EINVAL before anybody said who he is. */
+	bool is_refused = is_opening &&
+		(ipmi_suite_is_refused(code) ||
+			(code == EINVAL && ipmi->suite == IPMI_SUITE_SHA256 && !ipmi->is_sha256));
+	if (is_refused && !ipmi->cipher && ipmi->suite == IPMI_SUITE_SHA256) {
+		/* Not within the library's own call. */
+		ipmi->suite = IPMI_SUITE_SHA1;
+		ipmi->is_again = true;
+		loop_defer(ipmi->loop, again_now, ipmi);
+		return;
+	}
+	int why = is_refused || code == 0
+		? error_set(
+			  &e, -EACCES, "the BMC opens no session with cipher suite %u", ipmi->suite)
+		: why_of(code, is_opening, &e);
+	if (is_opening && why == -ETIMEDOUT)
+		try_other_suite(ipmi);
 	ipmi->is_up = false;
 	ipmi->was_refused = true;
-	/* Not within the library's own call. */
 	loop_defer(ipmi->loop, lost_now, ipmi);
 	if (ipmi->call)
 		ipmi->call->ipmi = NULL;
@@ -185,9 +256,16 @@ static void changed(ipmi_con_t *connection, int code, unsigned int port, int is_
 	ipmi_end(ipmi, why, &e);
 }
 
+static void has_begun(void *user_data)
+{
+	struct ipmi *ipmi = user_data;
+	ipmi->is_sha256 = true;
+}
+
 void ipmi_connect(struct ipmi *ipmi)
 {
 	char *addresses[] = { ipmi->address }, *ports[] = { ipmi->port };
+	const struct ipmi_suite suite = ipmi_suite_of(ipmi->suite);
 	ipmi_lanp_parm_t options[] = {
 		{ .parm_id = IPMI_LANP_PARMID_AUTHTYPE, .parm_val = IPMI_AUTHTYPE_RMCP_PLUS },
 		{ .parm_id = IPMI_LANP_PARMID_PRIVILEGE, .parm_val = IPMI_PRIVILEGE_ADMIN },
@@ -201,13 +279,19 @@ void ipmi_connect(struct ipmi *ipmi)
 			.parm_data_len = (unsigned int)strlen(ipmi->password) },
 		{ .parm_id = IPMI_LANP_MAX_OUTSTANDING_MSG_COUNT, .parm_val = SESSION_COMMANDS },
 		{ .parm_id = IPMI_LANP_DEFAULT_TIMEOUT, .parm_val = COMMAND_US },
+		{ .parm_id = IPMI_LANP_AUTHENTICATION_ALGORITHM, .parm_val = suite.authentication },
+		{ .parm_id = IPMI_LANP_INTEGRITY_ALGORITHM, .parm_val = suite.integrity },
+		{ .parm_id = IPMI_LANP_CONFIDENTIALITY_ALGORITHM,
+			.parm_val = suite.confidentiality },
 	};
 	static os_handler_t *handler;
 	struct error e = {};
 	if (!handler) {
 		handler = ipmi_loop_new(ipmi->loop);
 		ipmi_init(handler);
+		ipmi_suite_register(ipmi->cipher, has_begun);
 	}
+	ipmi->is_sha256 = false;
 	int code =
 		ipmi_lanp_setup_con(options, ARRAY_SIZE(options), handler, ipmi, &ipmi->connection);
 	if (code == 0) {
@@ -217,8 +301,11 @@ void ipmi_connect(struct ipmi *ipmi)
 	} else {
 		ipmi->connection = NULL;
 	}
-	if (code == 0)
+	if (code == 0) {
+		if (!ipmi->cipher && !ipmi->is_suite_known && ipmi->suite == IPMI_SUITE_SHA256)
+			timer_set_after(ipmi->silence, SUITE_NS);
 		return;
+	}
 	ipmi_disconnect(ipmi);
 	ipmi_end(ipmi, why_of(code, true, &e), &e);
 }

@@ -31,7 +31,13 @@ struct ipmi {
 	char *address, *port, *user, *password;
 	ipmi_con_t *connection; /* NULL: none */
 	bool is_up;
-	bool was_refused;       /* the last one came to nothing */
+	bool was_refused;    /* the last one came to nothing */
+	unsigned int cipher; /* the suite that is asked for; 0: 17, or 3 if the BMC has none such */
+	unsigned int suite;  /* that is tried, or is in use */
+	bool is_suite_known; /* it was in use once */
+	struct source *silence; /* while suite 17 is tried */
+	bool is_again;          /* a session with the other one is opened next */
+	bool is_sha256;         /* the BMC took suite 17 */
 	struct ipmi_call *call; /* whose answer is awaited */
 
 	/* The question that is being answered; `end` NULL: none. */
@@ -82,5 +88,6 @@ void ipmi_end_refused(struct ipmi *ipmi, const char *what, const struct ipmi_ans
 void ipmi_end_broken(struct ipmi *ipmi, const char *what);
 
 void ipmi_connect(struct ipmi *ipmi);
+void ipmi_suite_is_late(void *data);
 void ipmi_disconnect(struct ipmi *ipmi);
 void ipmi_cancel(struct bmc *bmc);

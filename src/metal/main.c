@@ -34,7 +34,8 @@
 #define NOBODY           65534
 #define AUTHORITIES_FILE "/etc/ssl/certs/ca-certificates.crt"
 #define AUTHORITIES_MAX  (4 * MIB)
-#define CONSOLE_AGAIN_NS (5 * NS_PER_SEC)
+#define CONSOLE_AGAIN_NS (2 * NS_PER_SEC)
+#define CONSOLE_LAST_NS  (30 * NS_PER_SEC)
 #define CONSOLE_LOG_MAX  (1 * MIB)
 #define EVENTS_EVERY     20 /* polls: a log is long, and grows slowly */
 
@@ -47,8 +48,9 @@ struct metal {
 	struct console *console;
 	struct source *poll, *console_again;
 	uint64_t poll_ns, polls;
-	json_t *events; /* how many there were; NULL: not known */
-	json_t *told;   /* the last event */
+	uint64_t again_ns; /* longer each time that the console does not open */
+	json_t *events;    /* how many there were; NULL: not known */
+	json_t *told;      /* the last event */
 	json_t *polled;
 	bool is_lost;
 };
@@ -149,14 +151,23 @@ static void attach(struct metal *metal, uint32_t serial, const json_t *request, 
 static void output(void *data, const void *bytes, size_t length)
 {
 	struct metal *metal = data;
+	metal->again_ns = CONSOLE_AGAIN_NS;
 	console_put(metal->console, bytes, length);
+}
+
+static void open_later(struct metal *metal)
+{
+	timer_set_after(metal->console_again, metal->again_ns);
+	metal->again_ns *= 2;
+	if (metal->again_ns > CONSOLE_LAST_NS)
+		metal->again_ns = CONSOLE_LAST_NS;
 }
 
 static void console_closed(void *data, const char *why)
 {
 	struct metal *metal = data;
 	log_debug("console closed: %s", why);
-	timer_set_after(metal->console_again, CONSOLE_AGAIN_NS);
+	open_later(metal);
 }
 
 static void open_console(void *data)
@@ -165,7 +176,7 @@ static void open_console(void *data)
 	struct error e = {};
 	struct bmc_console_calls calls = { output, console_closed, metal };
 	if (metal->bmc->driver->console_open(metal->bmc, &calls, &e) < 0)
-		timer_set_after(metal->console_again, CONSOLE_AGAIN_NS);
+		open_later(metal);
 }
 
 static void input(void *data, const uint8_t *bytes, size_t length)
@@ -244,7 +255,7 @@ static void poll_now(void *data)
 static int read_options(const json_t *body, struct bmc_options *options, const char **ret_driver,
 	uint64_t *ret_poll_ms, uint64_t *ret_deadline_ms, struct error *e)
 {
-	uint64_t port = 0;
+	uint64_t port = 0, cipher = 0;
 	int r = json_require_text(body, "", "driver", ret_driver, e);
 	if (r == 0)
 		r = json_require_text(body, "", "address", &options->address, e);
@@ -259,12 +270,15 @@ static int read_options(const json_t *body, struct bmc_options *options, const c
 	if (r == 0)
 		r = json_read_text(body, "", "tls", &options->tls, e);
 	if (r == 0)
+		r = json_read_u64(body, "", "cipher", &cipher, e);
+	if (r == 0)
 		r = json_read_u64(body, "", "poll_ms", ret_poll_ms, e);
 	if (r == 0)
 		r = json_read_u64(body, "", "deadline_ms", ret_deadline_ms, e);
 	if (r == 0 && port > UINT16_MAX)
 		r = error_set(e, -EINVAL, "port: at most %d", UINT16_MAX);
 	options->port = (uint16_t)port;
+	options->cipher = cipher > UINT16_MAX ? UINT16_MAX : (unsigned int)cipher;
 	options->system = options->system && options->system[0] ? options->system : NULL;
 	options->tls = options->tls && options->tls[0] ? options->tls : NULL;
 	return r;
@@ -307,6 +321,7 @@ static int open_bmc(struct metal *metal, const json_t *body, int log, struct err
 	if (r < 0)
 		return r;
 	console_set_input(metal->console, input, metal);
+	metal->again_ns = CONSOLE_AGAIN_NS;
 	timer_set_after(metal->console_again, 0);
 	return 0;
 }

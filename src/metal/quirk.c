@@ -17,7 +17,9 @@ static const struct {
 	{ "IANA 4753", NULL, QUIRK_BOOT_FLAG_INVALID }, /* ipmi_sim of OpenIPMI 2.0 */
 	{ "Sushy Emulator", NULL, QUIRK_ONCE_CONTINUOUS },
 	{ "IANA 10876", NULL, QUIRK_SLOW_POWER },
-	{ "Supermicro", NULL, QUIRK_BOOT_MODE_ALWAYS | QUIRK_ONCE_CONTINUOUS | QUIRK_STALE_MEDIA },
+	{ "Supermicro", NULL,
+		QUIRK_BOOT_MODE_ALWAYS | QUIRK_ONCE_CONTINUOUS | QUIRK_STALE_MEDIA |
+			QUIRK_ONCE_IGNORED },
 	{ "IANA 674", NULL, QUIRK_SLOW_POWER },
 	{ "Dell", NULL, QUIRK_SLOW_POWER },
 	{ "IANA 19046", NULL, QUIRK_SLOW_POWER },
@@ -27,7 +29,7 @@ static const struct {
 };
 
 static const char *const names[] = { "boot-flag-invalid", "boot-mode-always", "once-continuous",
-	"slow-power", "stale-media", "etag-refused" };
+	"slow-power", "stale-media", "etag-refused", "once-ignored" };
 
 /* A number is compared whole. */
 static bool begins(const char *text, const char *start)

@@ -11,6 +11,7 @@
 #define QUIRK_ONCE_CONTINUOUS   0x04u /* Redfish: "Once" reads back as "Continuous" */
 #define QUIRK_SLOW_POWER        0x08u /* a minute and more until the power follows */
 #define QUIRK_STALE_MEDIA       0x10u /* Redfish: an image is named after it was ejected */
+#define QUIRK_ONCE_IGNORED      0x40u /* Redfish: a boot override for once is taken, and not honoured */
 #define QUIRK_ETAG_REFUSED      0x20u /* Redfish: If-Match is answered with 412 whatever it says */
 
 /* `manufacturer` and `product` as identity() has them; either may be NULL. */

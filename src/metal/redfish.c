@@ -65,10 +65,31 @@ static void read_state(const json_t *system, struct bmc_state *ret)
 		ret->boot.device = BMC_BOOT_NETWORK;
 }
 
+/* Some keep what the next start boots at .../Settings and in no other place: the system says so. Else NULL. */
+static const char *settings_of(const json_t *system)
+{
+	if (json_object_get(json_object_get(system, "Boot"), "BootSourceOverrideTarget"))
+		return NULL;
+	return redfish_link(json_object_get(system, "@Redfish.Settings"), "SettingsObject");
+}
+
+static void settings_came(struct redfish *redfish, json_t *json)
+{
+	struct bmc_state pending;
+	read_state(json, &pending);
+	pending.power = redfish->state.power;
+	redfish->state = pending;
+	redfish_end(redfish, 0, NULL);
+}
+
 static void state_came(struct redfish *redfish, json_t *json)
 {
+	cleanup(free) char *settings = alloc_text(settings_of(json));
 	read_state(json, &redfish->state);
-	redfish_end(redfish, 0, NULL);
+	if (settings)
+		redfish_get(redfish, settings, settings_came);
+	else
+		redfish_end(redfish, 0, NULL);
 }
 
 static void state_begin(struct redfish *redfish)
@@ -132,23 +153,21 @@ static void redfish_power(struct bmc *bmc, enum bmc_action action, bmc_done *don
 	redfish_begin(redfish, power_begin, plain_end, data);
 }
 
-/* Some keep what is pending at .../Settings and take no other place: the object says so. */
 static void boot_known(struct redfish *redfish, json_t *json)
 {
 	const struct bmc_boot *boot = &redfish->boot;
-	const char *settings =
-		redfish_link(json_object_get(json, "@Redfish.Settings"), "SettingsObject");
-	bool is_there = json_object_get(json_object_get(json, "Boot"), "BootSourceOverrideTarget");
+	/* What is not honoured for once is set for good: each start says anew what it wants. */
+	bool is_persistent = boot->is_persistent || (redfish->bmc.quirks & QUIRK_ONCE_IGNORED);
 	json_t *body = json_pack("{s:s, s:s}", "BootSourceOverrideTarget", targets[boot->device],
 		"BootSourceOverrideEnabled",
 		boot->device == BMC_BOOT_NONE ? "Disabled"
-			: boot->is_persistent ? "Continuous"
+			: is_persistent       ? "Continuous"
 					      : "Once");
 	const char *mode = json_text(json_object_get(json, "Boot"), "BootSourceOverrideMode");
 	const char *wanted = boot->is_uefi ? "UEFI" : "Legacy";
 	if (mode && (!text_equal(mode, wanted) || (redfish->bmc.quirks & QUIRK_BOOT_MODE_ALWAYS)))
 		json_object_set_new(body, "BootSourceOverrideMode", json_string(wanted));
-	cleanup(free) char *path = alloc_text(settings && !is_there ? settings : redfish->system);
+	cleanup(free) char *path = alloc_text(settings_of(json) ?: redfish->system);
 	redfish_send(redfish, "PATCH", path, json_pack("{s:o}", "Boot", body), is_done);
 }
 

@@ -51,8 +51,9 @@ teardown_file() {
 
 teardown() { [ ! -f "$BASE/responder.pid" ] || { kill "$(cat "$BASE/responder.pid")" 2>/dev/null || true; rm "$BASE/responder.pid"; }; }
 
-ask() { timeout 60 ip netns exec "$NETNS" "$TOP/tests/integration/metal/ask.py" "$BUILD/src/metal/berth-metal" "$@"; }
-ipmi() { ask '{"driver":"ipmi","address":"127.0.0.1","user":"admin","password":"secret"}' "$@"; }
+ask() { timeout 150 ip netns exec "$NETNS" "$TOP/tests/integration/metal/ask.py" "$BUILD/src/metal/berth-metal" "$@"; }
+# The simulator says nothing to cipher suite 17: not each test waits for that.
+ipmi() { ask '{"driver":"ipmi","address":"127.0.0.1","user":"admin","password":"secret","cipher":3}' "$@"; }
 redfish() { ask '{"driver":"redfish","address":"http://127.0.0.1","port":9680,"user":"admin","password":"secret","deadline_ms":4000}' "$@"; }
 tool() { ip netns exec "$NETNS" timeout 20 ipmitool -I lanplus -C 3 -H 127.0.0.1 -U admin -P secret "$@"; }
 responder() {
@@ -85,7 +86,7 @@ responder() {
 
 @test "a wrong password is said to be one, soon" {
 	SECONDS=0
-	run ask '{"driver":"ipmi","address":"127.0.0.1","user":"admin","password":"wrong"}' '{"do":"state"}'
+	run ask '{"driver":"ipmi","address":"127.0.0.1","user":"admin","password":"wrong","cipher":3}' '{"do":"state"}'
 	[ "$(jq -r .code <<<"${lines[1]}")" = -13 ]
 	[[ ${lines[1]} == *"user, password"* ]]
 	[ $SECONDS -lt 10 ]
@@ -106,6 +107,79 @@ responder() {
 	[[ ${lines[0]} == *"redfish, ipmi"* ]]
 	run ask '{"driver":"ipmi","address":"bmc.example.org"}'
 	[[ ${lines[0]} == *"no IP address"* ]]
+}
+
+# bmc FAULT...: one of ours that speaks IPMI, at port 6231.
+bmc() {
+	ip netns exec "$NETNS" "$TOP/tests/integration/metal/bmc.py" 6231 "$@" >"$BASE/bmc.log" 2>&1 3>&- &
+	echo $! >"$BASE/responder.pid"
+	for _ in {1..200}; do
+		! ip netns exec "$NETNS" ss -lun | grep -q ':6231 ' || break
+		sleep 0.05
+	done
+}
+# suite CONFIG QUESTION...: asks it; CONFIG goes into what is opened.
+suite() {
+	local config=$1
+	shift
+	ask '{"driver":"ipmi","address":"127.0.0.1","port":6231,"user":"admin","password":"secret"'"$config}" "$@"
+}
+
+@test "over IPMI cipher suite 17 is taken, of which ipmitool is the judge, and 3 where the BMC has no other" {
+	bmc
+	ip netns exec "$NETNS" timeout 60 ipmitool -I lanplus -C 17 -H 127.0.0.1 -p 6231 -U admin -P secret chassis power on
+	run suite '' '{"do":"identity"}' '{"do":"state"}' '{"do":"boot","device":"disk"}' '{"do":"power","to":"off"}'
+	echo "$output"
+	[ "$(jq -s 'map(select(.code != 0)) | length' <<<"$output")" = 0 ]
+	[ "$(jq -r .cipher_suite <<<"${lines[1]}")" = 17 ]
+	[ "$(jq -r .power <<<"${lines[2]}")" = on ]
+	run suite ',"cipher":3' '{"do":"identity"}'
+	[ "$(jq -r .cipher_suite <<<"${lines[1]}")" = 3 ]
+	run ask '{"driver":"ipmi","address":"127.0.0.1","port":6231,"user":"admin","password":"wrong"}' '{"do":"state"}'
+	[[ ${lines[1]} == *"user, password"* ]]
+	teardown
+	bmc no17
+	run suite '' '{"do":"identity"}'
+	[ "$(jq -r .cipher_suite <<<"${lines[1]}")" = 3 ]
+	# The simulator that is not ours has no 17 either.
+	run ask '{"driver":"ipmi","address":"127.0.0.1","user":"admin","password":"secret"}' '{"do":"identity"}'
+	[ "$(jq -r .cipher_suite <<<"${lines[1]}")" = 3 ]
+	teardown
+	bmc deaf17
+	run suite ',"deadline_ms":1000' '{"do":"identity"}' '{"do":"identity"}'
+	[ "$(jq -r .code <<<"${lines[1]}")" = -110 ]
+	[ "$(jq -r .cipher_suite <<<"${lines[2]}")" = 3 ]
+}
+
+@test "where a cipher suite is asked for no other is taken" {
+	for fault in no17 downgrades; do
+		bmc $fault
+		run suite ',"cipher":17' '{"do":"state"}'
+		echo "$output"
+		[ "$(jq -r .code <<<"${lines[1]}")" = -13 ]
+		[[ ${lines[1]} == *"no session with cipher suite 17"* ]]
+		teardown
+	done
+	bmc only17
+	run suite ',"cipher":3' '{"do":"state"}'
+	[[ ${lines[1]} == *"no session with cipher suite 3"* ]]
+	run suite ',"cipher":5'
+	[[ ${lines[0]} == *"none of 17, 3"* ]]
+}
+
+@test "a console opens though the first session, or its first opening, is refused" {
+	for fault in refuses=1 busy=1; do
+		bmc $fault
+		run suite '' 'heard:line 1'
+		[ "${lines[1]}" = "heard line 1" ]
+		teardown
+	done
+}
+
+@test "a console whose session the BMC forgot is opened again, soon" {
+	bmc drops
+	run suite ',"poll_ms":1000' 'heard:line 1' 'heard:line 2'
+	[ "${lines[2]}" = "heard line 2" ]
 }
 
 @test "over Redfish: identity, power, boot, sensors, draw, events, media" {
@@ -134,7 +208,24 @@ responder() {
 	run redfish '{"do":"identity"}' '{"do":"boot","device":"network"}' '{"do":"boot","device":"network"}' \
 		'{"do":"media","url":"http://192.0.2.1/a.iso"}' '{"do":"media"}'
 	[ "$(jq -s 'map(select(.code != 0)) | length' <<<"$output")" = 0 ]
-	[ "$(jq -r .quirks <<<"${lines[1]}")" = "boot-mode-always once-continuous stale-media" ]
+	[ "$(jq -r .quirks <<<"${lines[1]}")" = "boot-mode-always once-continuous stale-media once-ignored" ]
+	# What it would not honour for once is set for good.
+	[ "$(jq -c .boot <<<"${lines[3]}")" = '{"device":"network","persistent":true,"uefi":false,"valid":true}' ]
+}
+
+@test "what a vendor keeps at another place is set and read there, and whose tags never match is asked without" {
+	responder idrac
+	run redfish '{"do":"identity"}' '{"do":"boot","device":"network"}' '{"do":"state"}' '{"do":"power","to":"on"}'
+	[ "$(jq -s 'map(select(.code != 0)) | length' <<<"$output")" = 0 ]
+	[ "$(jq -r .quirks <<<"${lines[1]}")" = slow-power ]
+	[ "$(jq -c .boot <<<"${lines[3]}")" = '{"device":"network","persistent":false,"uefi":false,"valid":true}' ]
+	[ "$(jq -r .power <<<"${lines[4]}")" = on ]
+	teardown
+	responder lenovo
+	run redfish '{"do":"identity"}' '{"do":"boot","device":"disk"}' '{"do":"power","to":"on"}'
+	[ "$(jq -s 'map(select(.code != 0)) | length' <<<"$output")" = 0 ]
+	[ "$(jq -r .quirks <<<"${lines[1]}")" = "slow-power etag-refused" ]
+	[ "$(jq -r .boot.device <<<"${lines[2]}")" = disk ]
 }
 
 @test "of the systems of a Redfish service the one that is named is meant" {

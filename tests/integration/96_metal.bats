@@ -29,7 +29,7 @@ teardown_file() {
 
 add() {
 	echo secret | berth server add "m$1" --driver ipmi --address 127.0.0.1 --port $((6230 + $1)) \
-		--user admin --password-file - --mac "52:54:00:77:00:0$1"
+		--user admin --password-file - --mac "52:54:00:77:00:0$1" "${@:2}"
 }
 
 # Whoever boots first has the first address.
@@ -54,7 +54,8 @@ answers() { eventually "$3" served "$1" "$2"; }
 	for body in '{"name":"x y"}' '{"name":"a","driver":"ipmi","address":"bmc","mac":"52:54:00:77:00:01"}' \
 		'{"name":"a","driver":"smoke","address":"1.2.3.4"}' '{"name":"a","driver":"ipmi","address":"1.2.3.4"}' \
 		'{"name":"a","driver":"ipmi","address":"1.2.3.4","mac":"1"}' '{"name":"a","color":"red"}' \
-		'{"name":"a","driver":"ipmi","address":"1.2.3.4","mac":"52:54:00:77:00:01","config":{"poll":"never"}}'; do
+		'{"name":"a","driver":"ipmi","address":"1.2.3.4","mac":"52:54:00:77:00:01","config":{"poll":"never"}}' \
+		'{"name":"a","driver":"ipmi","address":"1.2.3.4","mac":"52:54:00:77:00:01","config":{"bmc.cipher":"0"}}'; do
 		[ "$(api_status POST /1.0/berth/servers "$body")" = 400 ]
 	done
 	run berth launch small db1 --type bare-metal
@@ -63,7 +64,7 @@ answers() { eventually "$3" served "$1" "$2"; }
 
 @test "two servers at once boot the agent, are inspected, erased and available" {
 	SECONDS=0
-	add 1 &
+	add 1 bmc.cipher=3 & # the other one finds out that there is no 17
 	first=$!
 	add 2
 	wait $first
@@ -76,6 +77,7 @@ answers() { eventually "$3" served "$1" "$2"; }
 	[ "$(api GET /1.0/berth/servers/m1 | json '.metadata.inventory.firmware')" = bios ]
 	[ "$(api GET /1.0/berth/servers/m2 | json '.metadata.inventory.firmware')" = uefi ]
 	berth server list | grep m2 | grep -q 'available'
+	[ "$(api GET '/1.0/berth/servers?recursion=1' | json -c '[.metadata[].bmc.cipher_suite]')" = '[3,3]' ]
 }
 
 # neighbour: what m1's switch said, as the daemon has it.

@@ -3,7 +3,8 @@
 """Asks a berth-metal, as berthd does.
 
 usage: ask.py PROGRAM OPEN [ASK...]    each a JSON object; prints one answer a line
-       an ASK that is a number waits as many seconds and prints what comes by itself
+       an ASK that is a number waits as many seconds and prints what comes by itself; one that is heard:TEXT asks
+       what the console said until TEXT is in it, for a minute
 """
 import json
 import os
@@ -11,6 +12,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 HEADER = struct.Struct("<IHHIi")
 
@@ -25,8 +27,12 @@ def main():
     theirs.close()
     for serial, text in enumerate(sys.argv[2:], 1):
         if text.isdigit():
-            while select.select([ours], [], [], int(text))[0]:
+            end = time.monotonic() + int(text)
+            while select.select([ours], [], [], max(0, end - time.monotonic()))[0]:
                 print(receive(ours))
+            continue
+        if text.startswith("heard:"):
+            print(heard(ours, text[6:]), flush=True)
             continue
         body = text.encode()
         kind = 1 if serial == 1 else 2
@@ -41,6 +47,18 @@ def main():
                 break
     ours.close()
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) and 1)
+
+
+def heard(ours, text):
+    body = b'{"do":"log"}'
+    for serial in range(1000, 1300):
+        ours.send(HEADER.pack(HEADER.size + len(body), 1, 2, serial, 0) + body)
+        while (answer := receive(ours)) and answer["to"] != serial:
+            pass
+        if not answer or text in bytes.fromhex(answer["text"]).decode():
+            return f"heard {text}" if answer else "gone"
+        time.sleep(0.2)
+    return f"not heard {text}"
 
 
 def receive(ours):

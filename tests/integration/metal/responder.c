@@ -11,6 +11,8 @@
  *            late     power follows after two seconds     basic   there are no sessions
  *            strays   links lead to another host         discless discs are taken, not kept
  *            driveless there is no virtual media
+ *            idrac   what the next start boots stands at /Settings, and is changed there only
+ *            lenovo  whatever If-Match says, it does not match
  *            supermicro a mode must be said with each boot device, a disc's name stays after it was taken out
  */
 #include <arpa/inet.h>
@@ -111,17 +113,28 @@ static json_t *link_to(const struct responder *responder, const char *path)
 
 static json_t *system_json(const struct responder *responder)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:{s:[o], s:[o]},"
-			 "s:{s:{s:s, s:[s,s,s,s,s]}}}",
+	bool is_idrac = has(responder, "idrac");
+	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:{s:[o], s:[o]},"
+				 "s:{s:{s:s, s:[s,s,s,s,s]}}}",
 		"@odata.id", SYSTEM, "Manufacturer",
-		has(responder, "supermicro") ? "Supermicro" : "Berth", "Model", "Responder",
-		"SerialNumber", "R0001", "UUID", "00000000-0000-4000-8000-000000000001",
-		"BiosVersion", "1.0", "PowerState", responder->is_on ? "On" : "Off", "Boot",
-		responder->boot, "Links", "Chassis", link_to(responder, "/redfish/v1/Chassis/1"),
-		"ManagedBy", link_to(responder, "/redfish/v1/Managers/1"), "Actions",
-		"#ComputerSystem.Reset", "target", SYSTEM "/Actions/ComputerSystem.Reset",
+		has(responder, "supermicro")       ? "Supermicro"
+			: is_idrac                 ? "Dell Inc."
+			: has(responder, "lenovo") ? "Lenovo"
+						   : "Berth",
+		"Model", "Responder", "SerialNumber", "R0001", "UUID",
+		"00000000-0000-4000-8000-000000000001", "BiosVersion", "1.0", "PowerState",
+		responder->is_on ? "On" : "Off", "Boot", responder->boot, "Links", "Chassis",
+		link_to(responder, "/redfish/v1/Chassis/1"), "ManagedBy",
+		link_to(responder, "/redfish/v1/Managers/1"), "Actions", "#ComputerSystem.Reset",
+		"target", SYSTEM "/Actions/ComputerSystem.Reset",
 		"ResetType@Redfish.AllowableValues", "On", "ForceOff", "GracefulShutdown",
 		"ForceRestart", "PushPowerButton");
+	if (!is_idrac)
+		return json;
+	json_object_set_new(json, "Boot", json_pack("{s:[s]}", "BootOrder", "Boot0000"));
+	json_object_set_new(json, "@Redfish.Settings",
+		json_pack("{s:{s:s}}", "SettingsObject", "@odata.id", SYSTEM "/Settings"));
+	return json;
 }
 
 static json_t *get_json(const struct responder *responder, const char *path)
@@ -135,6 +148,9 @@ static json_t *get_json(const struct responder *responder, const char *path)
 		return json_pack("{s:[o]}", "Members", link_to(responder, SYSTEM));
 	if (text_equal(path, SYSTEM))
 		return system_json(responder);
+	if (text_equal(path, SYSTEM "/Settings") && has(responder, "idrac"))
+		return json_pack(
+			"{s:s, s:O}", "@odata.id", SYSTEM "/Settings", "Boot", responder->boot);
 	if (text_equal(path, "/redfish/v1/Managers/1"))
 		return json_pack("{s:s, s:o*, s:o}", "FirmwareVersion", "7.1", "VirtualMedia",
 			has(responder, "driveless")
@@ -263,7 +279,10 @@ static void change(struct responder *responder, struct http_request *request, co
 		loop_stop(responder->loop, 0);
 		return;
 	}
-	if (text_equal(path, SYSTEM)) {
+	const char *match = http_request_header(request, "If-Match");
+	if (has(responder, "lenovo") && match) {
+		fail(responder, request, 412, "it is another one by now");
+	} else if (text_equal(path, has(responder, "idrac") ? SYSTEM "/Settings" : SYSTEM)) {
 		patch(responder, request);
 	} else if (text_equal(path, SYSTEM "/Actions/ComputerSystem.Reset")) {
 		reset(responder, request);
