@@ -10,11 +10,14 @@
 #include "tender/ext2_make.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 #define BLOCK           4096u
 #define HEAD_AT         1024u
@@ -35,6 +38,8 @@
 #define RO_SPARSE_SUPER 1u
 #define RO_LARGE_FILE   2u
 #define EXTRA_BYTES     32u
+/* In block 0 until it is written, last of all. */
+#define BEGUN           "berth: an ext2 is being made here"
 #define DEFAULT_OPTIONS 0xcu /* user_xattr, acl */
 
 struct head {
@@ -295,15 +300,25 @@ static bool is_one_hole(int fd)
 		errno == ENXIO;
 }
 
+/* Somebody was killed here before block 0 was written: all is a hole again. */
+static bool is_left_begun(int fd, uint64_t bytes)
+{
+	char mark[sizeof(BEGUN)];
+	return file_read_at(fd, mark, sizeof(mark), 0) == 0 &&
+		memcmp(mark, BEGUN, sizeof(mark)) == 0 &&
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0;
+}
+
 int ext2_make(int fd, uint64_t bytes, struct error *e)
 {
 	struct layout layout = {};
-	if (bytes < BYTES_MIN || !is_one_hole(fd))
+	if (bytes < BYTES_MIN || !(is_one_hole(fd) || is_left_begun(fd, bytes)))
 		return 0;
 	int r = plan_layout(&layout, bytes, e);
 	if (r < 0)
 		return r;
 	cleanup(free) void *descriptors = layout.descriptors;
+	r = put(fd, BEGUN, sizeof(BEGUN), 0, e);
 	cleanup(free) uint8_t *one =
 		alloc_array((3 + (size_t)layout.descriptor_blocks) * BLOCK, uint8_t);
 	for (uint32_t group = layout.group_count; r == 0 && group-- > 0;)

@@ -99,6 +99,24 @@ static void leaves_what_is_written(void)
 	unlink(path);
 }
 
+/* What it leaves when it is killed: all but block 0, in which stands that it has begun. */
+static void makes_anew_what_was_left_half_made(void)
+{
+	uint64_t larger = 300 * MIB;
+	int fd = fresh(140 * MIB);
+	char begun[] = "berth: an ext2 is being made here";
+	expect_equal(ext2_make(fd, 140 * MIB, NULL), 1);
+	expect_equal(ext2_make(fd, 140 * MIB, NULL), 0);
+	char zeros[4096] = {};
+	expect_equal(pwrite(fd, zeros, sizeof(zeros), 0), sizeof(zeros));
+	expect_equal(pwrite(fd, begun, sizeof(begun), 0), sizeof(begun));
+	expect_equal(ftruncate(fd, (off_t)larger), 0);
+	expect_equal(ext2_make(fd, larger, NULL), 1);
+	expect_equal(run(TOOL "e2fsck -f -n $VOLUME >/dev/null 2>&1"), 0);
+	close(fd);
+	unlink(path);
+}
+
 static void says_that_it_cannot_write(void)
 {
 	struct error e = {};
@@ -115,6 +133,7 @@ static const struct test tests[] = {
 	{ "counts and features are those of mke2fs", counts_as_mke2fs },
 	{ "resize2fs makes it larger", grows },
 	{ "what was written on, or is too small, is left alone", leaves_what_is_written },
+	{ "what was left half made is made anew", makes_anew_what_was_left_half_made },
 	{ "a volume that cannot be written is an error", says_that_it_cannot_write },
 };
 
