@@ -118,7 +118,9 @@ static int spawn_shared(struct spawn *spawn, struct process *ret)
 	sigfillset(&all);
 	(void)sigprocmask(SIG_BLOCK, &all, &before);
 	pid_t pid = clone(run_child, stack + SPAWN_STACK_BYTES,
-		CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, spawn, &pidfd);
+		CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD |
+			(spawn->options->own_pids ? CLONE_NEWPID : 0),
+		spawn, &pidfd);
 	int code = pid < 0 ? -errno : 0;
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	munmap(stack, SPAWN_STACK_BYTES);
@@ -134,7 +136,8 @@ static int spawn_forked(struct spawn *spawn, struct process *ret)
 	if (pipe2(tell, O_CLOEXEC) < 0)
 		return -errno;
 	int pidfd = -1;
-	pid_t pid = process_clone(0, spawn->options->cgroup_fd, &pidfd);
+	pid_t pid = process_clone(
+		spawn->options->own_pids ? CLONE_NEWPID : 0, spawn->options->cgroup_fd, &pidfd);
 	if (pid == 0) {
 		/* The number may be one that is given out: keep the pipe away from them. */
 		int away = fcntl(tell[1], F_DUPFD_CLOEXEC, 3 * PROCESS_FDS_MAX);

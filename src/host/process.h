@@ -28,6 +28,7 @@ struct process_options {
 	size_t fd_count;
 	int cgroup_fd;       /* if > 0, a cgroup v2 directory in which the process is born */
 	bool new_session;    /* setsid() */
+	bool own_pids;       /* it is the first process of a PID namespace, and sees no other */
 	bool same_addresses; /* none of its addresses is random */
 	bool die_with_us;    /* SIGKILL when the thread that called ends */
 };

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -227,6 +228,15 @@ static int open_dir(struct attendant *a, struct error *e)
 	return 0;
 }
 
+/* The host's number of this process, which may be the first one of a PID namespace. */
+static int32_t pid_on_host(void)
+{
+	char text[16] = "";
+	uint64_t pid;
+	ssize_t length = readlink("/proc/self", text, sizeof(text) - 1);
+	return length > 0 && text_to_u64(text, &pid) == 0 ? (int32_t)pid : (int32_t)getpid();
+}
+
 int attendant_init(
 	struct attendant *attendant, struct loop *loop, uint64_t began_ns, struct error *e)
 {
@@ -236,6 +246,7 @@ int attendant_init(
 		.dir = -1,
 		.exit_file = -1,
 		.pidfd = process_open(getpid()),
+		.pid = pid_on_host(),
 		.state.status = RUNNER_STARTING,
 	};
 	int r = open_dir(attendant, e);
@@ -306,7 +317,7 @@ void attendant_status(struct attendant *attendant, enum runner_status status)
 	if (status == RUNNER_RUNNING && attendant->state.started_ns == 0) {
 		attendant->state.started_ns = loop_wall_clock();
 		attendant->state.start_took_ns = loop_now() - attendant->began_ns;
-		attendant->state.pid = (int32_t)getpid();
+		attendant->state.pid = attendant->pid;
 	}
 	attendant->state.status = status;
 	if (attendant->control)

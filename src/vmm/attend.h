@@ -21,6 +21,7 @@ struct attendant {
 	uint64_t began_ns;
 	int dir, exit_file; /* -1: by hand */
 	int pidfd;          /* of ourselves, for the daemon */
+	int32_t pid;        /* the host's number of it */
 
 	/* What was asked for and is the program's to do. */
 	void (*stop)(void *data, int signal);

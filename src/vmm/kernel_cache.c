@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/text.h"
 #include "host/process.h"
 
 #define NAME_SIZE 160
@@ -81,7 +82,7 @@ int kernel_cache_unpack(void *data, const struct image *kernel, uint64_t offset,
 	int *ret_fd, struct error *e)
 {
 	const struct kernel_cache *cache = data;
-	char name[NAME_SIZE], temporary[NAME_SIZE + 24];
+	char name[NAME_SIZE], temporary[NAME_SIZE + TEXT_UUID_SIZE + 1], unique[TEXT_UUID_SIZE];
 	int r = name_of(kernel, name, e);
 	if (r < 0)
 		return r;
@@ -92,7 +93,8 @@ int kernel_cache_unpack(void *data, const struct image *kernel, uint64_t offset,
 			return 0;
 		}
 	}
-	snprintf(temporary, sizeof(temporary), "%s.%d", name, (int)getpid());
+	text_random_uuid(unique);
+	snprintf(temporary, sizeof(temporary), "%s.%s", name, unique);
 	cleanup(close) int out = open_output(cache, temporary, e);
 	if (out < 0)
 		return out;

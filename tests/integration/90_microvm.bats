@@ -49,9 +49,10 @@ create() {
 	pid=$(api GET /1.0/instances/m1/state | json .metadata.pid)
 	[ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" -ge 1000 ]
 	[ "$(awk '/^CapEff:/ {print $2}' "/proc/$pid/status")" = 0000000000000000 ]
-	for namespace in net mnt ipc uts; do
+	for namespace in net mnt ipc uts pid; do
 		[ "$(readlink "/proc/$pid/ns/$namespace")" != "$(readlink "/proc/$(berthd_pid)/ns/$namespace")" ]
 	done
+	[ "$(awk '/^NSpid:/ {print $NF}' "/proc/$pid/status")" = 1 ]
 	[ -z "$(ls "/proc/$pid/root/")" ]
 	[ "$(nsenter --target "$pid" --net cat /proc/net/dev | wc -l)" = 3 ] # two lines of head, and lo
 }
