@@ -192,9 +192,10 @@ static void add_summary(struct text *text, const json_t *instance)
 	text_add(text, "\nLast used     ");
 	format_time(text, object_text(instance, "last_used_at"));
 	text_add_char(text, '\n');
-	if (object_number(instance, "state/pid") > 0) {
+	if (object_number(instance, "state/pid") > 0)
 		text_printf(text, "PID           %" JSON_INTEGER_FORMAT "\n",
 			object_number(instance, "state/pid"));
+	if (object_number(instance, "state/processes") > 0) {
 		text_printf(text, "Processes     %" JSON_INTEGER_FORMAT "\n",
 			object_number(instance, "state/processes"));
 		text_printf(text, "CPU used      %.2fs\n",

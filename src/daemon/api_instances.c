@@ -14,6 +14,7 @@
 #include "daemon/remove.h"
 #include "daemon/rename.h"
 #include "daemon/request_instance.h"
+#include "daemon/server_usage.h"
 #include "daemon/snapshots.h"
 #include "daemon/task.h"
 #include "model/json.h"
@@ -149,16 +150,22 @@ static int create_instance(struct service *service, struct request *request, str
 				json_sprintf("/1.0/containers/%s", name ?: "")) });
 }
 
+static int reply_instance(struct instance *instance, struct request *request)
+{
+	cleanup(json_decref) json_t *seen = instance_seen(instance);
+	json_t *object =
+		request_recursion(request) ? instance_full_json(instance) : instance_json(instance);
+	return reply_object_seen(request, object, seen);
+}
+
 static int get_instance(struct service *service, struct request *request, struct error *e)
 {
 	struct instance *instance = NULL;
 	int r = request_instance(service, request, &instance, e);
 	if (r < 0)
 		return r;
-	cleanup(json_decref) json_t *seen = instance_seen(instance);
-	json_t *object =
-		request_recursion(request) ? instance_full_json(instance) : instance_json(instance);
-	return reply_object_seen(request, object, seen);
+	return request_recursion(request) ? server_usage_reply(instance, request, reply_instance)
+					  : reply_instance(instance, request);
 }
 
 static int change_with(

@@ -12,6 +12,7 @@
 #include "daemon/lifecycle.h"
 #include "daemon/machine_state.h"
 #include "daemon/request_instance.h"
+#include "daemon/server_usage.h"
 #include "daemon/start_plan.h"
 #include "daemon/stateful.h"
 #include "daemon/task.h"
@@ -100,18 +101,21 @@ static const char *order_description(const struct order *order)
 	return "Changing state";
 }
 
-static int get_state(struct service *service, struct request *request, struct error *e)
+static int reply_state(struct instance *instance, struct request *request)
 {
-	struct instance *instance = NULL;
-	int r = request_instance(service, request, &instance, e);
-	if (r < 0)
-		return r;
 	cleanup(state_reader_done) struct state_reader reader = {};
 	struct text text = {};
 	state_reader_init(&reader);
 	instance_state_add(instance, &reader, true, &text);
 	size_t length = text.length;
 	return reply_text(request, text_take(&text), length);
+}
+
+static int get_state(struct service *service, struct request *request, struct error *e)
+{
+	struct instance *instance = NULL;
+	int r = request_instance(service, request, &instance, e);
+	return r < 0 ? r : server_usage_reply(instance, request, reply_state);
 }
 
 static int put_state(struct service *service, struct request *request, struct error *e)

@@ -13,6 +13,7 @@
 #include "daemon/instance_volume.h"
 #include "daemon/report.h"
 #include "daemon/server_instance.h"
+#include "daemon/server_usage.h"
 #include "daemon/storage.h"
 #include "daemon/supervisor.h"
 #include "host/cgroup_usage.h"
@@ -168,6 +169,33 @@ static void add_disks(struct text *text, struct instance *instance)
 	text_add_char(text, '}');
 }
 
+/* A server's disk as its system sees it. */
+static void add_server_disk(
+	struct text *text, struct instance *instance, const struct agent_usage *told)
+{
+	cleanup(spec_done) struct spec spec = {};
+	text_add_char(text, '{');
+	if (instance_spec(instance, &spec, NULL) == 0 && devices_root(&spec.devices)) {
+		add_quoted(text, devices_root(&spec.devices)->device);
+		text_printf(text, ":{\"usage\":%llu,\"total\":%llu}",
+			(unsigned long long)(told->disk_total - told->disk_free),
+			(unsigned long long)told->disk_total);
+	}
+	text_add_char(text, '}');
+}
+
+/* Says whether the agent in a server's system has told what is used there. */
+static bool is_told(struct instance *instance, struct agent_usage *ret, struct cgroup_usage *usage)
+{
+	if (!(instance->kind->can & KIND_IS_SERVER) || !instance_state_is_alive(instance->state) ||
+		!server_usage_last(instance, ret))
+		return false;
+	*usage = (struct cgroup_usage){ .cpu_ns = ret->cpu_ns,
+		.memory_bytes = ret->memory_total - ret->memory_available,
+		.processes = ret->processes };
+	return true;
+}
+
 void instance_state_add(struct instance *instance, const struct state_reader *reader, bool is_full,
 	struct text *text)
 {
@@ -176,20 +204,26 @@ void instance_state_add(struct instance *instance, const struct state_reader *re
 	struct cgroup_usage usage = {};
 	if (live && live->group && cgroup_usage(live->group, is_full, &usage, NULL) < 0)
 		usage = (struct cgroup_usage){};
+	struct agent_usage told;
+	bool has_told = is_told(instance, &told, &usage);
+	uint64_t memory_total = instance->service->instances->ledger.memory_bytes;
+	if (has_told)
+		memory_total = told.memory_total;
+	else if (live && live->promised.memory_bytes)
+		memory_total = live->promised.memory_bytes;
 	text_printf(text, "{\"status\":\"%s\",\"status_code\":%d,\"disk\":",
 		instance_state_name(instance->state), instance_state_code(instance->state));
 	if (is_full && !is_server)
 		add_disks(text, instance);
+	else if (is_full && has_told)
+		add_server_disk(text, instance, &told);
 	else
 		text_add(text, "null");
 	text_printf(text,
 		",\"memory\":{\"usage\":%llu,\"usage_peak\":%llu,\"total\":%llu,\"swap_usage\":%llu,"
 		"\"swap_usage_peak\":0},\"network\":",
 		(unsigned long long)usage.memory_bytes, (unsigned long long)usage.memory_peak_bytes,
-		(unsigned long long)(live && live->promised.memory_bytes
-				? live->promised.memory_bytes
-				: instance->service->instances->ledger.memory_bytes),
-		(unsigned long long)usage.swap_bytes);
+		(unsigned long long)memory_total, (unsigned long long)usage.swap_bytes);
 	if (live) {
 		add_networks(text, live, reader);
 	} else if (is_server && instance_state_is_alive(instance->state)) {
@@ -200,7 +234,7 @@ void instance_state_add(struct instance *instance, const struct state_reader *re
 		text_add(text, "null");
 	}
 	text_printf(text, ",\"pid\":%d,\"processes\":%lld,\"cpu\":{\"usage\":%llu}",
-		live ? live->pid : 0, live ? (long long)usage.processes : 0LL,
+		live ? live->pid : 0, live || has_told ? (long long)usage.processes : 0LL,
 		(unsigned long long)usage.cpu_ns);
 	if (live && live->started_ns) {
 		char started[TEXT_TIME_SIZE];

@@ -141,6 +141,8 @@ void server_line_forget(struct server *server)
 	server_line_drop(server);
 	if (server->work && server->work->line)
 		server->work->line->called_at = 0;
+	if (server->work)
+		server->work->usage_ns = 0;
 	json_object_del(server->object, "agent");
 }
 
@@ -317,6 +319,7 @@ static void want(struct door *door)
 		source_free(TAKE_PTR(line->watch));
 		answer(door, line->parked);
 		close(TAKE_FD(line->parked));
+		line->called_at = loop_wall_clock(); /* it was there until now */
 		return;
 	}
 	struct door **at = &line->waiting;
@@ -373,7 +376,10 @@ bool server_line_is_there(const struct instance *instance)
 {
 	const struct server *server =
 		server_of_instance(instance->service, instance->project, instance->name);
-	return server && server->work && server->work->line && server->work->line->parked >= 0;
+	const struct server_line *line = server && server->work ? server->work->line : NULL;
+	return line &&
+		(line->parked >= 0 ||
+			(line->called_at && loop_wall_clock() - line->called_at < WAIT_NS));
 }
 
 void server_line_free(struct server *server)

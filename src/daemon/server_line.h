@@ -35,5 +35,5 @@ int server_line_open(struct instance *instance, int *ret, struct error *e) must_
 /* Who waits is told so; before the server's work goes. */
 void server_line_free(struct server *server);
 
-/* Whether a connection waits now. */
+/* Whether a connection waits now, or did a moment ago: the agent makes the next one. */
 bool server_line_is_there(const struct instance *instance);

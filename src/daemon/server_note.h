@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "abi/agent.h"
 #include "daemon/servers.h"
 
 typedef void server_done(void *data, int code, const struct error *e);
@@ -29,6 +30,8 @@ struct server_work {
 	bool is_stopping;
 	bool is_cold;             /* it is started anew, whatever runs there */
 	int power;                /* as it was seen last; -1 */
+	struct agent_usage usage; /* server_usage.c */
+	uint64_t usage_ns;        /* when it was told; 0: never */
 	struct server_line *line; /* server_line.c; NULL: nobody has called or asked yet */
 };
 

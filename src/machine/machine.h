@@ -16,6 +16,8 @@ int run_main(const char *plan_path);
 int exec_main(void);
 int files_main(void);
 int stop_main(void);
+/* `berth-machine usage`: writes the agent's struct agent_usage to the descriptor `answer`. */
+int usage_main(void);
 /* `berth-machine tell`: descriptors `dir`, `pidfd`, `request`. */
 int tell_main(void);
 

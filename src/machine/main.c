@@ -20,6 +20,8 @@ int main(int argc, char **argv)
 		return files_main();
 	if (strcmp(verb, "stop") == 0 && argc == 2)
 		return stop_main();
+	if (strcmp(verb, "usage") == 0 && argc == 2)
+		return usage_main();
 	if (strcmp(verb, "tell") == 0 && argc == 2)
 		return tell_main();
 	(void)fprintf(stderr, "usage: berth-machine run plan.json\n");

@@ -157,7 +157,16 @@ UPGRADE=(-H 'Connection: Upgrade' -H 'Upgrade: berth-agent')
 	for n in 1 2 3 4; do wait "${pids[n]}" && [ "$(cat "$BERTH_BASE/out$n")" = "$n" ]; done
 }
 
-@test "files go in and out, one at a time and by SFTP" {
+@test "its state is what the system says that it uses" {
+	api GET /1.0/instances/db/state | jq -e --argjson total "$(($(awk '/^MemTotal/ {print $2}' /proc/meminfo) * 1024))" \
+		--argjson disk "$(df -B1 --output=size / | tail -n 1)" '.metadata | .memory.total == $total and
+		.memory.usage > 0 and .memory.usage < $total and .cpu.usage > 0 and .processes > 5 and
+		.disk.root.total == $disk and .disk.root.usage > 0'
+	[[ $(berth info db) == *"Memory used"*"Disk root"* ]]
+	api GET '/1.0/instances?recursion=2' | jq -e '.metadata[0].state.memory.usage > 0'
+}
+
+@test "files go in and out, and whole directories" {
 	mkdir "$BERTH_BASE/there"
 	lxc file push "$BERTH_BASE/bytes" "db$BERTH_BASE/there/bytes" --mode 0640
 	cmp "$BERTH_BASE/bytes" "$BERTH_BASE/there/bytes"
@@ -217,6 +226,10 @@ hostile() {
 	# Instead of a program's end, frames that are none.
 	hostile 2 '\377\377\377\377\001\000\102\000garbage'
 	eventually 5 eval 'run lxc exec db -- true; [ "$status" -ne 0 ] && [[ $output != *"is not there"* ]]'
+	# Who asks for the state is not kept waiting.
+	hostile 0.5 ''
+	sleep 0.3
+	api GET /1.0/instances/db/state | jq -e '.metadata.status == "Running"'
 	line_start
 	[ "$(lxc exec db -- echo well)" = well ]
 }
