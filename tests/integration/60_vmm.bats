@@ -44,11 +44,11 @@ setup_file() {
 	fallocate -l 8M "$BASE/mounted/filler"
 	ip netns add "$NETNS"
 	in_net ip link set lo up
-	in_net ip tuntap add dev vt0 mode tap vnet_hdr
+	in_net ip tuntap add dev vt0 mode tap vnet_hdr multi_queue
 	in_net ip addr add 10.9.8.1/24 dev vt0
 	in_net ip link set vt0 up
 	vm_start --memory 512MiB --cpus 2 --disk "$BASE/disk,id=one" --disk "$BASE/mounted/disk,id=full" \
-		--disk "$BASE/slow-bytes,bps=8MiB" --disk "$BASE/slow-operations,iops=100" --tap vt0,mac=02:00:00:00:00:05
+		--disk "$BASE/slow-bytes,bps=8MiB" --disk "$BASE/slow-operations,iops=100" --tap vt0,mac=02:00:00:00:00:05,queues=2
 }
 
 teardown_file() {
@@ -82,6 +82,16 @@ teardown_file() {
 		[ "$(readlink "/proc/$pid/ns/$namespace")" != "$(in_net readlink "/proc/self/ns/$namespace")" ]
 	done
 	[ -z "$(ls "/proc/$pid/root/")" ]
+}
+
+@test "disks and cards have a queue for each CPU, and both CPUs use theirs" {
+	[ "$(agent exec sh -c 'echo $(ls /sys/block/vda/mq)' </dev/null)" = "0 1" ]
+	[ "$(agent exec sh -c 'echo $(ls /sys/class/net/eth0/queues)' </dev/null)" = "rx-0 rx-1 tx-0 tx-1" ]
+	for cpu in 1 2; do
+		agent exec busybox taskset "$cpu" busybox dd if=/dev/vda of=/dev/null bs=4k count=64 iflag=direct </dev/null
+	done
+	agent exec cat /proc/interrupts </dev/null >"$BASE/interrupts"
+	awk '/-req\.[01]$/ && $2 + $3 >= 64 {n++} END {exit n < 2}' "$BASE/interrupts"
 }
 
 @test "exec passes output, input and the status on; a terminal is one" {
