@@ -355,7 +355,7 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 				  .fds = fds,
 				  .fd_count = fd_count,
 				  .new_session = true,
-				  .own_pids = live->instance->kind->can & KIND_IS_MACHINE,
+				  .own_pids = live->instance->kind->can & KIND_OWN_PIDS,
 				  .same_addresses = same_addresses },
 		&process, e);
 	if (r < 0) {

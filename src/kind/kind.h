@@ -15,13 +15,14 @@
 #define KIND_CAN_CONSOLE  0x04u
 #define KIND_CAN_FILES    0x08u
 #define KIND_CAN_SNAPSHOT 0x10u
-#define KIND_CAN_LIMITS   0x20u  /* change while it runs */
-#define KIND_HAS_AGENT    0x40u  /* which is asked to end it: the runner's helper `stop` */
-#define KIND_HAS_BUTTON   0x80u  /* a power button that ends it, too */
-#define KIND_IS_MACHINE   0x100u /* its root is a disk, and a monitor runs it */
-#define KIND_IS_SERVER    0x200u /* nothing of it is on this host: a server is taken for it */
-#define KIND_HAS_REPORT   0x400u /* of the system calls its program missed: abi/report.h */
-#define KIND_CAN_DEVICES  0x800u /* disks, nodes and proxies come and go while it runs */
+#define KIND_CAN_LIMITS   0x20u   /* change while it runs */
+#define KIND_HAS_AGENT    0x40u   /* which is asked to end it: the runner's helper `stop` */
+#define KIND_HAS_BUTTON   0x80u   /* a power button that ends it, too */
+#define KIND_IS_MACHINE   0x100u  /* its root is a disk, and a monitor runs it */
+#define KIND_IS_SERVER    0x200u  /* nothing of it is on this host: a server is taken for it */
+#define KIND_HAS_REPORT   0x400u  /* of the system calls its program missed: abi/report.h */
+#define KIND_CAN_DEVICES  0x800u  /* disks, nodes and proxies come and go while it runs */
+#define KIND_OWN_PIDS     0x1000u /* its runner is the first process of a PID namespace */
 
 /* What the host is, as far as a kind asks. */
 struct kind_host {

@@ -82,7 +82,7 @@ const struct kind kind_microvm = {
 	.runner = "berth-machine",
 	.image = "container",
 	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_CONSOLE | KIND_CAN_FILES |
-		KIND_CAN_SNAPSHOT | KIND_HAS_AGENT | KIND_IS_MACHINE,
+		KIND_CAN_SNAPSHOT | KIND_HAS_AGENT | KIND_IS_MACHINE | KIND_OWN_PIDS,
 	.check = microvm_check,
 	.limits = microvm_limits,
 	.plan = microvm_plan,

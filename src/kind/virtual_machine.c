@@ -120,7 +120,8 @@ const struct kind kind_virtual_machine = {
 	.runner = "berth-machine",
 	.image = "virtual-machine",
 	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_CONSOLE | KIND_CAN_FILES |
-		KIND_CAN_SNAPSHOT | KIND_HAS_AGENT | KIND_HAS_BUTTON | KIND_IS_MACHINE,
+		KIND_CAN_SNAPSHOT | KIND_HAS_AGENT | KIND_HAS_BUTTON | KIND_IS_MACHINE |
+		KIND_OWN_PIDS,
 	.check = vm_check,
 	.limits = vm_limits,
 	.plan = vm_plan,
