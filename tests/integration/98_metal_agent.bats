@@ -240,8 +240,8 @@ hostile() {
 	printf '%s\n' '#!/bin/sh' "od -An -tx1 -N16 >>'$BERTH_BASE/asked'" 'printf "\0\0\0\0\001\0\100\0" >&0' >"$BERTH_BASE/agent"
 	chmod 755 "$BERTH_BASE/agent"
 	line_start --agent "$BERTH_BASE/agent"
-	eventually 10 eval 'in_net ss -tn | grep -q "10.77.0.1:8443 "'
-	sleep 0.5
+	eventually 20 eval 'in_net ss -tnp state established | grep -q "pid=$(cat "$BERTH_BASE/line.pid"),"'
+	sleep 2 # for the two to shake hands
 	lxc stop db --timeout 20
 	eventually 10 grep -q '08 00 00 00 01 00 0a 00 00 00 00 00' "$BERTH_BASE/asked"
 	line_end
