@@ -344,7 +344,10 @@ static void slow_down(struct tlb_entry *entry)
 	entry->physical |= TLB_CODE;
 }
 
-/* Looks at all entries; finds out anew who has the page's hash. */
+/*
+ * Looks at all entries. Others with the page's hash are asked at their next write: most of them are not written any
+ * more, and would have each change of this page's code look at all again.
+ */
 static bool protect_all(struct cpu *cpu, guest_addr page)
 {
 	bool was_fast = false;
@@ -359,7 +362,7 @@ static bool protect_all(struct cpu *cpu, guest_addr page)
 				was_fast = true;
 				slow_down(entry);
 			} else if (is_writer(tlb, entry, page, SAME_HASH)) {
-				note_writer(cpu, entry);
+				entry->write = tag_none(slot);
 			}
 		}
 	}
