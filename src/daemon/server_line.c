@@ -35,6 +35,7 @@ struct door {
 	int fd;
 	struct source *source, *timer;
 	bool is_waiting;
+	bool is_ahead;      /* it was answered before it asked */
 	struct door *after; /* of those that wait for the same server */
 	struct server *server;
 };
@@ -343,8 +344,17 @@ static void door_ready(void *data, int fd, uint32_t events)
 		return;
 	if (length <= 0)
 		door_free(door);
+	else if (door->is_ahead)
+		door->is_ahead = false;
 	else if (!door->is_waiting)
 		want(door);
+}
+
+static bool is_parked(const struct instance *instance)
+{
+	const struct server *server =
+		server_of_instance(instance->service, instance->project, instance->name);
+	return server && server->work && server->work->line && server->work->line->parked >= 0;
 }
 
 int server_line_open(struct instance *instance, int *ret, struct error *e)
@@ -367,6 +377,11 @@ int server_line_open(struct instance *instance, int *ret, struct error *e)
 		close(ends[1]);
 		door_free(door);
 		return error_code(e, r, "watch the helper");
+	}
+	/* At once: when the helper runs, the system may be off, and the connection forgotten. */
+	if (is_parked(instance)) {
+		want(door);
+		door->is_ahead = true;
 	}
 	*ret = ends[1];
 	return 0;
