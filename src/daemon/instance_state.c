@@ -149,8 +149,8 @@ static void add_networks(
 	text_add_char(text, '}');
 }
 
-/* The root's usage and size; nothing where its pool can't say. */
-static void add_disks(struct text *text, struct instance *instance)
+/* The root's usage and size, as a server's agent has `told` or the pool says; nothing where that can't. */
+static void add_disks(struct text *text, struct instance *instance, const struct agent_usage *told)
 {
 	cleanup(spec_done) struct spec spec = {};
 	text_add_char(text, '{');
@@ -159,27 +159,17 @@ static void add_disks(struct text *text, struct instance *instance)
 		struct volume_ref ref;
 		instance_volume(instance, NULL, &ref);
 		uint64_t used, size;
-		if (storage_volume_usage(instance->service->storage, &ref, &used, &size, NULL) ==
-			0) {
+		if (told) {
+			used = told->disk_total - told->disk_free;
+			size = told->disk_total;
+		}
+		if (told ||
+			storage_volume_usage(
+				instance->service->storage, &ref, &used, &size, NULL) == 0) {
 			add_quoted(text, root->device);
 			text_printf(text, ":{\"usage\":%llu,\"total\":%llu}",
 				(unsigned long long)used, (unsigned long long)size);
 		}
-	}
-	text_add_char(text, '}');
-}
-
-/* A server's disk as its system sees it. */
-static void add_server_disk(
-	struct text *text, struct instance *instance, const struct agent_usage *told)
-{
-	cleanup(spec_done) struct spec spec = {};
-	text_add_char(text, '{');
-	if (instance_spec(instance, &spec, NULL) == 0 && devices_root(&spec.devices)) {
-		add_quoted(text, devices_root(&spec.devices)->device);
-		text_printf(text, ":{\"usage\":%llu,\"total\":%llu}",
-			(unsigned long long)(told->disk_total - told->disk_free),
-			(unsigned long long)told->disk_total);
 	}
 	text_add_char(text, '}');
 }
@@ -213,10 +203,8 @@ void instance_state_add(struct instance *instance, const struct state_reader *re
 		memory_total = live->promised.memory_bytes;
 	text_printf(text, "{\"status\":\"%s\",\"status_code\":%d,\"disk\":",
 		instance_state_name(instance->state), instance_state_code(instance->state));
-	if (is_full && !is_server)
-		add_disks(text, instance);
-	else if (is_full && has_told)
-		add_server_disk(text, instance, &told);
+	if (is_full && (has_told || !is_server))
+		add_disks(text, instance, has_told ? &told : NULL);
 	else
 		text_add(text, "null");
 	text_printf(text,
@@ -234,8 +222,7 @@ void instance_state_add(struct instance *instance, const struct state_reader *re
 		text_add(text, "null");
 	}
 	text_printf(text, ",\"pid\":%d,\"processes\":%lld,\"cpu\":{\"usage\":%llu}",
-		live ? live->pid : 0, live || has_told ? (long long)usage.processes : 0LL,
-		(unsigned long long)usage.cpu_ns);
+		live ? live->pid : 0, (long long)usage.processes, (unsigned long long)usage.cpu_ns);
 	if (live && live->started_ns) {
 		char started[TEXT_TIME_SIZE];
 		text_printf(text, ",\"started_at\":\"%s\"",

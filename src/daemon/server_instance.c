@@ -456,8 +456,6 @@ static int stop(struct instance *instance, bool is_forced, bool is_restart, uint
 	struct switching *switching = switching_new(instance, done, data);
 	switching->is_restart = is_restart;
 	switching->is_forced = is_forced;
-	if (!is_forced)
-		ask_agent(instance);
 	r = instance_move(instance, INSTANCE_STOP, e);
 	if (r == 0) {
 		r = server_power_off(server, is_forced, timeout_ns, stopped, switching, e);
@@ -467,6 +465,8 @@ static int stop(struct instance *instance, bool is_forced, bool is_restart, uint
 	if (r < 0) {
 		instance_release(instance);
 		switching_free(switching);
+	} else if (!is_forced) {
+		ask_agent(instance);
 	}
 	return r;
 }

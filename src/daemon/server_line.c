@@ -350,11 +350,12 @@ static void door_ready(void *data, int fd, uint32_t events)
 		want(door);
 }
 
-static bool is_parked(const struct instance *instance)
+/* NULL: nobody has called or asked yet. */
+static const struct server_line *line_to(const struct instance *instance)
 {
 	const struct server *server =
 		server_of_instance(instance->service, instance->project, instance->name);
-	return server && server->work && server->work->line && server->work->line->parked >= 0;
+	return server && server->work ? server->work->line : NULL;
 }
 
 int server_line_open(struct instance *instance, int *ret, struct error *e)
@@ -379,7 +380,8 @@ int server_line_open(struct instance *instance, int *ret, struct error *e)
 		return error_code(e, r, "watch the helper");
 	}
 	/* At once: when the helper runs, the system may be off, and the connection forgotten. */
-	if (is_parked(instance)) {
+	const struct server_line *line = line_to(instance);
+	if (line && line->parked >= 0) {
 		want(door);
 		door->is_ahead = true;
 	}
@@ -389,9 +391,7 @@ int server_line_open(struct instance *instance, int *ret, struct error *e)
 
 bool server_line_is_there(const struct instance *instance)
 {
-	const struct server *server =
-		server_of_instance(instance->service, instance->project, instance->name);
-	const struct server_line *line = server && server->work ? server->work->line : NULL;
+	const struct server_line *line = line_to(instance);
 	return line &&
 		(line->parked >= 0 ||
 			(line->called_at && loop_wall_clock() - line->called_at < WAIT_NS));
