@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/text.h"
 #include "disk/block.h"
@@ -41,6 +42,20 @@ char *pool_volume_path(const struct pool *pool, const char *name)
 {
 	const char *end = pool->driver->stands_as(pool, name) == VOLUME_IMAGE ? ".img" : "";
 	return alloc_printf("%s/%s%s", pool->volumes, name, end);
+}
+
+int pool_space_of_files(struct pool *pool, struct pool_space *ret, struct error *e)
+{
+	struct statvfs space;
+	if (fstatvfs(pool->dir, &space) < 0)
+		return error_errno(e, "measure %s", pool->volumes);
+	*ret = (struct pool_space){
+		.total_bytes = (uint64_t)space.f_blocks * space.f_frsize,
+		.used_bytes = (uint64_t)(space.f_blocks - space.f_bfree) * space.f_frsize,
+		.total_inodes = space.f_files,
+		.used_inodes = space.f_files - space.f_ffree,
+	};
+	return 0;
 }
 
 bool pool_has_volume(const struct pool *pool, const char *name)

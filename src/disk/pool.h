@@ -114,5 +114,8 @@ char *pool_block_path(const struct pool *pool, const char *name) must_use;
 /* Whether the volume is there. */
 bool pool_has_volume(const struct pool *pool, const char *name);
 
+/* pool_driver.space of a pool that has what the file system has that its volumes are on. */
+int pool_space_of_files(struct pool *pool, struct pool_space *ret, struct error *e);
+
 void pool_free(struct pool *pool); /* leaves the pool mounted */
 DEFINE_CLEANUP(struct pool *, pool_free);

@@ -449,9 +449,9 @@ static int btrfs_resize(struct pool *pool, const char *name, enum volume_use use
 	if (subvolume < 0)
 		return error_errno(e, "open the volume %s", name);
 	uint64_t id;
-	int r = use == VOLUME_BLOCK ? block_grow(subvolume, size_bytes, e) : 0;
-	if (r == 0)
-		r = subvolume_id(subvolume, &id, e);
+	int r = subvolume_id(subvolume, &id, e);
+	if (r == 0 && use == VOLUME_BLOCK)
+		r = block_grow(subvolume, size_bytes, e);
 	if (r < 0)
 		return r;
 	if (use == VOLUME_BLOCK)
@@ -496,18 +496,6 @@ static int btrfs_used(struct pool *pool, const char *name, uint64_t *ret, struct
 	if (r < 0)
 		return r;
 	return group_used(subvolume, has_group_above(subvolume, id) ? group_above(id) : id, ret, e);
-}
-
-static int btrfs_space(struct pool *pool, struct pool_space *ret, struct error *e)
-{
-	struct statvfs space;
-	if (fstatvfs(pool->dir, &space) < 0)
-		return error_errno(e, "measure %s", pool->volumes);
-	*ret = (struct pool_space){
-		.total_bytes = (uint64_t)space.f_blocks * space.f_frsize,
-		.used_bytes = (uint64_t)(space.f_blocks - space.f_bfree) * space.f_frsize,
-	};
-	return 0;
 }
 
 static int btrfs_grow(struct pool *pool, uint64_t size_bytes, struct error *e)
@@ -568,5 +556,5 @@ const struct pool_driver pool_btrfs = {
 	.rename = btrfs_rename,
 	.resize = btrfs_resize,
 	.used = btrfs_used,
-	.space = btrfs_space,
+	.space = pool_space_of_files,
 };

@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 #include "base/file.h"
@@ -303,20 +302,6 @@ static int dir_used(struct pool *pool, const char *name, uint64_t *ret, struct e
 	return 0;
 }
 
-static int dir_space(struct pool *pool, struct pool_space *ret, struct error *e)
-{
-	struct statvfs space;
-	if (fstatvfs(pool->dir, &space) < 0)
-		return error_errno(e, "measure %s", pool->home);
-	*ret = (struct pool_space){
-		.total_bytes = (uint64_t)space.f_blocks * space.f_frsize,
-		.used_bytes = (uint64_t)(space.f_blocks - space.f_bfree) * space.f_frsize,
-		.total_inodes = space.f_files,
-		.used_inodes = space.f_files - space.f_ffree,
-	};
-	return 0;
-}
-
 const struct pool_driver pool_dir = {
 	.name = "dir",
 	.probe = dir_probe,
@@ -331,5 +316,5 @@ const struct pool_driver pool_dir = {
 	.rename = dir_rename,
 	.resize = dir_resize,
 	.used = dir_used,
-	.space = dir_space,
+	.space = pool_space_of_files,
 };

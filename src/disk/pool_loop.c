@@ -342,20 +342,6 @@ static int loop_used(struct pool *pool, const char *name, uint64_t *ret, struct 
 	return 0;
 }
 
-static int loop_space(struct pool *pool, struct pool_space *ret, struct error *e)
-{
-	struct statvfs space;
-	if (fstatvfs(pool->dir, &space) < 0)
-		return error_errno(e, "measure %s", pool->home);
-	*ret = (struct pool_space){
-		.total_bytes = (uint64_t)space.f_blocks * space.f_frsize,
-		.used_bytes = (uint64_t)(space.f_blocks - space.f_bfree) * space.f_frsize,
-		.total_inodes = space.f_files,
-		.used_inodes = space.f_files - space.f_ffree,
-	};
-	return 0;
-}
-
 const struct pool_driver pool_loop = {
 	.name = "loop",
 	.probe = loop_probe,
@@ -370,5 +356,5 @@ const struct pool_driver pool_loop = {
 	.rename = loop_rename,
 	.resize = loop_resize,
 	.used = loop_used,
-	.space = loop_space,
+	.space = pool_space_of_files,
 };

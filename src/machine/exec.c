@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "abi/runner.h"
@@ -20,8 +19,7 @@
 #include "machine/machine.h"
 #include "model/json.h"
 
-#define REQUEST_MAX MIB
-#define CHUNK       32768
+#define CHUNK 32768
 
 struct exec {
 	int agent, channel;
@@ -208,17 +206,6 @@ static int pass_output(struct exec *exec, struct frame *frame, struct error *e)
 	}
 }
 
-static int read_request(json_t **ret, struct error *e)
-{
-	cleanup(close) int fd = process_named_fd("request");
-	struct stat status;
-	if (fd < 0 || fstat(fd, &status) < 0 || (uint64_t)status.st_size > REQUEST_MAX)
-		return error_set(e, -EINVAL, "the descriptor request");
-	cleanup(free) char *text = alloc_array((size_t)status.st_size + 1, char);
-	ssize_t got = pread(fd, text, (size_t)status.st_size, 0);
-	return got < 0 ? error_errno(e, "read the request") : json_parse(text, (size_t)got, ret, e);
-}
-
 static int start(struct exec *exec, struct error *e)
 {
 	cleanup(json_decref) json_t *request = NULL;
@@ -228,7 +215,7 @@ static int start(struct exec *exec, struct error *e)
 	exec->input = console >= 0 ? console : process_named_fd("stdin");
 	exec->output = console >= 0 ? console : process_named_fd("stdout");
 	exec->errors = console >= 0 ? console : process_named_fd("stderr");
-	int r = read_request(&request, e);
+	int r = request_read(&request, e);
 	if (r == 0)
 		r = guest_connect(dir, pidfd, &exec->agent, e);
 	if (r == 0)

@@ -22,10 +22,12 @@
 #include "base/text.h"
 #include "host/process.h"
 #include "machine/machine.h"
+#include "model/json.h"
 
-#define RETRY_MS 200
-#define BOOT_S   300 /* as long as a slow guest needs to come up: so long its agent is waited for */
-#define ANSWER_S 5   /* the agent of one that is up */
+#define REQUEST_MAX MIB
+#define RETRY_MS    200
+#define BOOT_S      300 /* as long as a slow guest needs to come up: so long its agent is waited for */
+#define ANSWER_S    5 /* the agent of one that is up */
 
 /* 0 and a stream; -EAGAIN while nobody listens in the guest. */
 static int try(int dir, int *ret)
@@ -127,6 +129,17 @@ int guest_error(const struct frame *frame, struct error *e)
 	memcpy(&error, frame->data, sizeof(error));
 	int code = error.code < 0 && error.code > -4096 ? error.code : -EIO;
 	return error_set(e, code, "%.400s", (const char *)frame->data + sizeof(error));
+}
+
+int request_read(json_t **ret, struct error *e)
+{
+	cleanup(close) int fd = process_named_fd("request");
+	struct stat status;
+	if (fd < 0 || fstat(fd, &status) < 0 || (uint64_t)status.st_size > REQUEST_MAX)
+		return error_set(e, -EINVAL, "the descriptor request");
+	cleanup(free) char *text = alloc_array((size_t)status.st_size + 1, char);
+	ssize_t got = pread(fd, text, (size_t)status.st_size, 0);
+	return got < 0 ? error_errno(e, "read the request") : json_parse(text, (size_t)got, ret, e);
 }
 
 int stop_main(void)

@@ -45,6 +45,9 @@ int command_program(const json_t *plan, char **ret, size_t *ret_length, struct e
  */
 int guest_connect(int dir, int pidfd, int *ret, struct error *e) must_use;
 
+/* What is asked of a helper: the JSON of the descriptor `request`; the caller releases it. */
+int request_read(json_t **ret, struct error *e) must_use;
+
 /* -EIO and so on with the agent's sentence, out of an ERROR frame. */
 struct frame;
 int guest_error(const struct frame *frame, struct error *e);

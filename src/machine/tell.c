@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/frame.h"
@@ -16,20 +15,8 @@
 #include "machine/machine.h"
 #include "model/json.h"
 
-#define REQUEST_MAX  (64 * KIB)
 #define CARD_TRIES   50 /* of CARD_WAIT_MS: a card that was plugged in just now */
 #define CARD_WAIT_MS 200
-
-static int read_request(json_t **ret, struct error *e)
-{
-	cleanup(close) int fd = process_named_fd("request");
-	struct stat status;
-	if (fd < 0 || fstat(fd, &status) < 0 || (uint64_t)status.st_size > REQUEST_MAX)
-		return error_set(e, -EINVAL, "the descriptor request");
-	cleanup(free) char *text = alloc_array((size_t)status.st_size + 1, char);
-	ssize_t got = pread(fd, text, (size_t)status.st_size, 0);
-	return got < 0 ? error_errno(e, "read the request") : json_parse(text, (size_t)got, ret, e);
-}
 
 static int ask(
 	int dir, int pidfd, enum agent_type type, const void *data, size_t bytes, struct error *e)
@@ -82,7 +69,7 @@ int tell_main(void)
 {
 	cleanup(json_decref) json_t *request = NULL;
 	struct error e = {};
-	int r = read_request(&request, &e);
+	int r = request_read(&request, &e);
 	if (r == 0)
 		r = tell(request, &e);
 	if (r < 0)

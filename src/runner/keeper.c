@@ -7,7 +7,6 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/landlock.h>
 #include <malloc.h>
 #include <signal.h>
@@ -21,12 +20,12 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/text.h"
 #include "host/cgroup_usage.h"
 #include "host/jail.h"
 #include "host/process.h"
 #include "runner/console.h"
 #include "runner/console_request.h"
+#include "runner/exit_file.h"
 
 #define GREETING_NS   (10 * NS_PER_SEC)
 #define OOM_LATER_NS  (50 * NS_PER_MS)
@@ -203,30 +202,6 @@ static void on_oom(void *data, int fd, uint32_t events)
 	timer_set_after(k->oom_timer, OOM_LATER_NS);
 }
 
-/* The file `exit` appears whole: written under another name, which was opened early. */
-static void write_exit(struct keeper *k, const char *why)
-{
-	if (k->exit_file < 0)
-		return;
-	cleanup(text_done) struct text text = {};
-	text_printf(&text,
-		"{\"wait_status\": %d, \"started_ns\": %" PRIu64 ", \"ended_ns\": %" PRIu64
-		", \"oom_kills\": %u",
-		k->state.wait_status, k->state.started_ns, k->state.ended_ns, k->state.oom_kills);
-	if (why) {
-		text_add(&text, ", \"error\": \"");
-		for (; *why; why++) {
-			if (*why == '"' || *why == '\\')
-				text_add_char(&text, '\\');
-			text_add_char(&text, (unsigned char)*why < ' ' ? ' ' : *why);
-		}
-		text_add(&text, "\"");
-	}
-	text_add(&text, "}\n");
-	if (file_write_all(k->exit_file, text_str(&text), text.length) == 0)
-		(void)renameat(k->dir, RUNNER_EXIT_FILE ".new", k->dir, RUNNER_EXIT_FILE);
-}
-
 static void end(void *data)
 {
 	struct keeper *k = data;
@@ -246,7 +221,7 @@ static void on_exit_of_child(void *data, pid_t pid, int wait_status)
 	k->state.status = RUNNER_EXITED;
 	k->state.wait_status = wait_status;
 	k->state.ended_ns = loop_wall_clock();
-	write_exit(k, NULL);
+	exit_file_write(k->exit_file, k->dir, &k->state, NULL);
 	/* The kernel tells so of an init that called reboot(2). */
 	if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGHUP)
 		control_tell_event(k->control, RUNNER_EVENT_REBOOT, 0);
@@ -267,11 +242,7 @@ static int open_files(struct keeper *k, struct error *e)
 		return 0; /* by hand: nothing is written */
 	if (k->dir < 0)
 		return error_code(e, k->dir, "the descriptor dir");
-	k->exit_file = openat(k->dir, RUNNER_EXIT_FILE ".new",
-		O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (k->exit_file < 0)
-		return error_errno(e, "open %s", RUNNER_EXIT_FILE ".new");
-	return 0;
+	return exit_file_open(k->dir, &k->exit_file, e);
 }
 
 static int open_control(struct keeper *k, struct error *e)
@@ -440,7 +411,7 @@ void keeper_fail(struct keeper *k, int code, const struct error *e)
 {
 	k->state.status = RUNNER_EXITED;
 	k->state.ended_ns = loop_wall_clock();
-	write_exit(k, e->text);
+	exit_file_write(k->exit_file, k->dir, &k->state, e->text);
 	if (k->control) {
 		control_tell_error(k->control, code, e->text);
 		control_set_state(k->control, &k->state, -1);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include "base/text.h"
 #include "host/process.h"
 #include "runner/console_request.h"
+#include "runner/exit_file.h"
 #include "vmm/plug.h"
 #include "vmm/suspend.h"
 #include "vmm/virtio/balloon.h"
@@ -221,11 +221,7 @@ static int open_dir(struct attendant *a, struct error *e)
 	if (dir < 0)
 		return error_code(e, dir, "the descriptor dir");
 	a->dir = dir;
-	a->exit_file = openat(dir, RUNNER_EXIT_FILE ".new",
-		O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (a->exit_file < 0)
-		return error_errno(e, "open %s", RUNNER_EXIT_FILE ".new");
-	return 0;
+	return exit_file_open(dir, &a->exit_file, e);
 }
 
 /* The host's number of this process, which may be the first one of a PID namespace. */
@@ -331,35 +327,11 @@ void attendant_event(struct attendant *attendant, enum runner_event_kind kind, u
 		control_tell_event(attendant->control, kind, value);
 }
 
-static void write_exit(struct attendant *attendant, const char *why)
-{
-	const struct runner_state *state = &attendant->state;
-	cleanup(text_done) struct text text = {};
-	text_printf(&text,
-		"{\"wait_status\": %d, \"started_ns\": %" PRIu64 ", \"ended_ns\": %" PRIu64
-		", \"oom_kills\": 0",
-		state->wait_status, state->started_ns, state->ended_ns);
-	if (why) {
-		text_add(&text, ", \"error\": \"");
-		for (; *why; why++) {
-			if (*why == '"' || *why == '\\')
-				text_add_char(&text, '\\');
-			text_add_char(&text, (unsigned char)*why < ' ' ? ' ' : *why);
-		}
-		text_add(&text, "\"");
-	}
-	text_add(&text, "}\n");
-	if (file_write_all(attendant->exit_file, text_str(&text), text.length) == 0)
-		(void)!renameat(
-			attendant->dir, RUNNER_EXIT_FILE ".new", attendant->dir, RUNNER_EXIT_FILE);
-}
-
 void attendant_end(struct attendant *attendant, int wait_status, int code, const char *why)
 {
 	attendant->state.wait_status = wait_status;
 	attendant->state.ended_ns = loop_wall_clock();
-	if (attendant->exit_file >= 0)
-		write_exit(attendant, why);
+	exit_file_write(attendant->exit_file, attendant->dir, &attendant->state, why);
 	if (why && attendant->control)
 		control_tell_error(attendant->control, code, why);
 	attendant_status(attendant, RUNNER_EXITED);
