@@ -3,9 +3,9 @@
  * ext2_make.c - an empty ext2 on a volume of which nothing was ever written.
  *
  * Theory of operation. Starting mke2fs in a jail takes longer than all the rest of a unikernel's first start. A volume
- * that is one hole reads as zero, so that only what is not zero is written: for each group its copy of the head, the
- * descriptors and its two maps, for the first one also the root and lost+found. Block 0, which says that there is a file
- * system, goes last.
+ * that is one hole reads as zero, so that only what is not zero is written: the head, the descriptors and their copies, the
+ * maps of the first group and of the last one, the root and lost+found. The other groups have no maps until they are
+ * used, as their descriptors say. Block 0, which says that there is a file system, goes last.
  */
 #include "tender/ext2_make.h"
 
@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/ext2.h"
 #include "base/file.h"
 
 #define BLOCK           4096u
@@ -67,12 +68,6 @@ static_assert(offsetof(struct head, uuid) == 104 && offsetof(struct head, defaul
 		offsetof(struct head, extra_least) == 348,
 	"on disk");
 
-struct descriptor {
-	uint32_t block_map, inode_map, inode_table;
-	uint16_t free_blocks, free_inodes, directories, reserved[7];
-};
-static_assert(sizeof(struct descriptor) == 32, "on disk");
-
 struct inode {
 	uint16_t mode, uid;
 	uint32_t size, access_time, change_time, write_time, end_time;
@@ -85,7 +80,7 @@ static_assert(sizeof(struct inode) == INODE_BYTES, "on disk");
 
 struct layout {
 	struct head head;
-	struct descriptor *descriptors;
+	struct ext2_group *descriptors;
 	uint32_t group_count, descriptor_blocks, table_blocks;
 };
 
@@ -132,14 +127,23 @@ static void count_groups(struct layout *layout)
 	head->inodes = (uint32_t)each * layout->group_count;
 	layout->table_blocks = (uint32_t)each / INODES_A_BLOCK;
 	layout->descriptor_blocks =
-		(uint32_t)(((uint64_t)layout->group_count * sizeof(struct descriptor) + BLOCK - 1) /
+		(uint32_t)(((uint64_t)layout->group_count * sizeof(struct ext2_group) + BLOCK - 1) /
 			BLOCK);
+}
+
+/* The last group is shorter than the others and has its map of blocks from the beginning. */
+static uint16_t flags_of(const struct layout *layout, uint32_t group)
+{
+	if (group == 0)
+		return EXT2_TABLE_ZERO;
+	return EXT2_TABLE_ZERO | EXT2_INODES_UNUSED |
+		(group < layout->group_count - 1 ? EXT2_BLOCKS_UNUSED : 0);
 }
 
 static void fill_descriptors(struct layout *layout)
 {
 	for (uint32_t i = 0; i < layout->group_count; i++) {
-		struct descriptor *one = &layout->descriptors[i];
+		struct ext2_group *one = &layout->descriptors[i];
 		uint32_t taken = taken_of(layout, i) + (i == 0 ? ROOT_BLOCKS : 0);
 		one->block_map = i * BLOCKS_A_GROUP + head_blocks(layout, i);
 		one->inode_map = one->block_map + 1;
@@ -148,6 +152,9 @@ static void fill_descriptors(struct layout *layout)
 		one->free_inodes =
 			(uint16_t)(layout->head.inodes_per_group - (i == 0 ? FIRST_INODE : 0));
 		one->directories = i == 0 ? 2 : 0;
+		one->flags = flags_of(layout, i);
+		one->unused_inodes = i == 0 ? 0 : one->free_inodes;
+		one->sum = ext2_group_sum(layout->head.uuid, i, one);
 		layout->head.free_blocks += one->free_blocks;
 		layout->head.free_inodes += one->free_inodes;
 	}
@@ -174,7 +181,7 @@ static int plan_layout(struct layout *layout, uint64_t bytes, struct error *e)
 		.inode_bytes = INODE_BYTES,
 		.compat = COMPAT_ATTR,
 		.incompat = INCOMPAT_TYPES,
-		.ro_compat = RO_SPARSE_SUPER | RO_LARGE_FILE,
+		.ro_compat = RO_SPARSE_SUPER | RO_LARGE_FILE | EXT2_RO_GROUP_SUMS,
 		.default_options = DEFAULT_OPTIONS,
 		.make_time = now,
 		.extra_least = EXTRA_BYTES,
@@ -229,17 +236,20 @@ static int put(int fd, const void *data, size_t size, uint64_t at, struct error 
 static int put_group(int fd, struct layout *layout, uint32_t group, uint8_t *bytes, struct error *e)
 {
 	uint32_t heads = head_blocks(layout, group);
+	uint32_t maps = layout->descriptors[group].flags & EXT2_BLOCKS_UNUSED ? 0 : 2;
+	if (heads + maps == 0)
+		return 0;
 	memset(bytes, 0, (heads + 2) * (size_t)BLOCK);
 	if (heads) {
 		layout->head.group = (uint16_t)group;
 		memcpy(bytes + (group == 0 ? HEAD_AT : 0), &layout->head, sizeof(layout->head));
 		memcpy(bytes + BLOCK, layout->descriptors,
-			layout->group_count * sizeof(struct descriptor));
+			layout->group_count * sizeof(struct ext2_group));
 	}
 	fill_maps(layout, group, bytes + heads * (size_t)BLOCK);
 	uint64_t at = (uint64_t)group * BLOCKS_A_GROUP * BLOCK;
 	uint32_t first = group == 0; /* block 0 goes last */
-	return put(fd, bytes + first * (size_t)BLOCK, (heads + 2 - first) * (size_t)BLOCK,
+	return put(fd, bytes + first * (size_t)BLOCK, (heads + maps - first) * (size_t)BLOCK,
 		at + first * BLOCK, e);
 }
 

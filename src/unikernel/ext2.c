@@ -11,12 +11,14 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "abi/ext2.h"
 #include "unikernel/heap.h"
 
 #define SUPER_OFFSET     1024u
 #define SUPER_MAGIC      0xef53u
 #define STATE_VALID      1u
 #define STATE_ERRORS     2u
+#define COMPAT_RESIZE    0x10u
 #define INCOMPAT_TYPES   2u /* entries of directories have types */
 #define RO_SPARSE_SUPER  1u
 #define RO_LARGE_FILE    2u
@@ -36,14 +38,9 @@ struct super {
 	uint32_t first_inode;
 	uint16_t inode_bytes, group;
 	uint32_t compat, incompat, ro_compat;
+	uint8_t uuid[16];
 };
-static_assert(sizeof(struct super) == 104, "on disk");
-
-struct group {
-	uint32_t block_bitmap, inode_bitmap, inode_table;
-	uint16_t free_blocks, free_inodes, directories, reserved[7];
-};
-static_assert(sizeof(struct group) == 32, "on disk");
+static_assert(sizeof(struct super) == 120, "on disk");
 
 struct buffer {
 	uint32_t block; /* 0: none, as no block of metadata is */
@@ -52,8 +49,9 @@ struct buffer {
 };
 
 static struct super super;
-static struct group *groups;
+static struct ext2_group *groups;
 static uint32_t group_count;
+static bool *is_group_changed;
 static bool has_changes;
 static struct buffer buffers[BUFFERS];
 static uint64_t buffer_clock;
@@ -110,16 +108,21 @@ int ext2_change(uint32_t block, uint32_t offset, const void *bytes, uint32_t siz
 	return write_volume((uint64_t)block * EXT2_BLOCK + offset, bytes, size);
 }
 
-int ext2_clear(uint32_t block)
+/* Zeroes that are not on the volume yet. */
+static uint8_t *fresh_block(uint32_t block)
 {
-	if (!ext2_is_block(block))
-		return -EIO;
-	struct buffer *buffer = buffer_of(block);
-	if (!buffer->bytes)
-		return -ENOMEM;
+	struct buffer *buffer = ext2_is_block(block) ? buffer_of(block) : NULL;
+	if (!buffer || !buffer->bytes)
+		return NULL;
 	memset(buffer->bytes, 0, EXT2_BLOCK);
 	buffer->block = block;
-	return write_volume((uint64_t)block * EXT2_BLOCK, buffer->bytes, EXT2_BLOCK);
+	return buffer->bytes;
+}
+
+int ext2_clear(uint32_t block)
+{
+	const uint8_t *bytes = fresh_block(block);
+	return bytes ? write_volume((uint64_t)block * EXT2_BLOCK, bytes, EXT2_BLOCK) : -EIO;
 }
 
 bool ext2_is_block(uint32_t block)
@@ -168,6 +171,147 @@ static int put_bit(uint32_t bitmap, uint32_t bit, bool value)
 	return r < 0 ? r : 1;
 }
 
+static void set_bits(uint8_t *map, uint32_t from, uint32_t to)
+{
+	for (; from < to; from++)
+		map[from / 8] |= (uint8_t)(1u << from % 8);
+}
+
+static void change_group(uint32_t index)
+{
+	is_group_changed[index] = has_changes = true;
+}
+
+static void sum_group(uint32_t index)
+{
+	if (super.ro_compat & EXT2_RO_GROUP_SUMS)
+		groups[index].sum = ext2_group_sum(super.uuid, index, &groups[index]);
+	is_group_changed[index] = false;
+}
+
+static uint16_t unused_of(uint32_t index)
+{
+	return super.ro_compat & EXT2_RO_GROUP_SUMS
+		? groups[index].flags & (EXT2_INODES_UNUSED | EXT2_BLOCKS_UNUSED)
+		: 0;
+}
+
+static int find_inode(uint32_t number, uint32_t *ret_block, uint32_t *ret_offset)
+{
+	if (number == 0 || number > super.inodes)
+		return -EIO;
+	uint32_t index = (number - 1) % super.inodes_per_group;
+	uint64_t at = (uint64_t)index * super.inode_bytes;
+	*ret_block = groups[(number - 1) / super.inodes_per_group].inode_table +
+		(uint32_t)(at / EXT2_BLOCK);
+	*ret_offset = (uint32_t)(at % EXT2_BLOCK);
+	return 0;
+}
+
+static uint32_t table_blocks(void)
+{
+	return super.inodes_per_group * super.inode_bytes / EXT2_BLOCK;
+}
+
+static bool is_power_of(uint32_t number, uint32_t base)
+{
+	while (number % base == 0)
+		number /= base;
+	return number == 1;
+}
+
+/* The blocks at its beginning that are a copy of the head and of the descriptors. */
+static uint32_t head_blocks(uint32_t index)
+{
+	bool has_head = index <= 1 || !(super.ro_compat & RO_SPARSE_SUPER) ||
+		is_power_of(index, 3) || is_power_of(index, 5) || is_power_of(index, 7);
+	return has_head ? 1 +
+			(group_count * (uint32_t)sizeof(struct ext2_group) + EXT2_BLOCK - 1) /
+				EXT2_BLOCK
+			: 0;
+}
+
+/* What of [block, end) is the group's own is taken. */
+static void take_own(uint8_t *map, uint32_t index, uint32_t block, uint32_t end)
+{
+	uint32_t start = super.first_block + index * super.blocks_per_group;
+	uint32_t last = start + blocks_of(index);
+	block = block > start ? block : start;
+	end = end < last ? end : last;
+	if (block < end)
+		set_bits(map, block - start, end - start);
+}
+
+static int write_block_map(uint32_t index)
+{
+	const struct ext2_group *group = &groups[index];
+	uint8_t *map = fresh_block(group->block_map);
+	if (!map)
+		return -EIO;
+	set_bits(map, 0, head_blocks(index) < blocks_of(index) ? head_blocks(index) : 0);
+	take_own(map, index, group->block_map, group->block_map + 1);
+	take_own(map, index, group->inode_map, group->inode_map + 1);
+	take_own(map, index, group->inode_table, group->inode_table + table_blocks());
+	set_bits(map, blocks_of(index), EXT2_BLOCK * 8);
+	return write_volume((uint64_t)group->block_map * EXT2_BLOCK, map, EXT2_BLOCK);
+}
+
+static int write_inode_map(uint32_t index)
+{
+	const struct ext2_group *group = &groups[index];
+	uint8_t *map = fresh_block(group->inode_map);
+	if (!map)
+		return -EIO;
+	set_bits(map, super.inodes_per_group, EXT2_BLOCK * 8);
+	return write_volume((uint64_t)group->inode_map * EXT2_BLOCK, map, EXT2_BLOCK);
+}
+
+/* The part of the table that nobody has written yet counts from now on. */
+static int clear_table(uint32_t index)
+{
+	static const uint8_t zero[256];
+	const struct ext2_group *group = &groups[index];
+	bool is_new = unused_of(index) & EXT2_INODES_UNUSED;
+	uint32_t unused = is_new ? super.inodes_per_group : group->unused_inodes, block, offset;
+	if (group->flags & EXT2_TABLE_ZERO)
+		return 0;
+	if (unused > super.inodes_per_group)
+		return -EIO;
+	for (uint32_t i = super.inodes_per_group - unused; i < super.inodes_per_group; i++) {
+		int r = find_inode(index * super.inodes_per_group + i + 1, &block, &offset);
+		if (r == 0)
+			r = offset ? ext2_change(block, offset, zero, super.inode_bytes)
+				   : ext2_clear(block);
+		if (r < 0)
+			return r;
+		if (offset == 0)
+			i += EXT2_BLOCK / super.inode_bytes - 1;
+	}
+	return 0;
+}
+
+/* The first use of a group: its maps, then its descriptor, which says that it has them. */
+static int use_group(uint32_t index)
+{
+	struct ext2_group *group = &groups[index];
+	uint16_t unused = unused_of(index);
+	if (!unused && !(super.ro_compat & EXT2_RO_GROUP_SUMS && group->unused_inodes))
+		return 0;
+	if (group->sum != ext2_group_sum(super.uuid, index, group) && !is_group_changed[index])
+		return -EIO;
+	int r = unused & EXT2_BLOCKS_UNUSED ? write_block_map(index) : 0;
+	if (r == 0 && (unused & EXT2_INODES_UNUSED))
+		r = write_inode_map(index);
+	if (r == 0)
+		r = clear_table(index);
+	if (r < 0)
+		return r;
+	group->flags = EXT2_TABLE_ZERO;
+	group->unused_inodes = 0;
+	sum_group(index);
+	return write_volume(EXT2_BLOCK + index * sizeof(*group), group, sizeof(*group));
+}
+
 int64_t ext2_take_block(uint32_t goal)
 {
 	uint32_t wanted =
@@ -175,23 +319,23 @@ int64_t ext2_take_block(uint32_t goal)
 	uint32_t first = wanted / super.blocks_per_group;
 	for (uint32_t i = 0; i <= group_count; i++) {
 		uint32_t index = (first + i) % group_count;
-		struct group *group = &groups[index];
+		struct ext2_group *group = &groups[index];
 		/* The first group once more at the end, from its start. */
 		uint32_t from = i == 0 ? wanted % super.blocks_per_group : 0;
 		if (group->free_blocks == 0)
 			continue;
-		const uint8_t *bitmap = ext2_block(group->block_bitmap);
+		const uint8_t *bitmap = use_group(index) < 0 ? NULL : ext2_block(group->block_map);
 		if (!bitmap)
 			return -EIO;
 		uint32_t bit = clear_bit(bitmap, from, blocks_of(index));
 		if (bit == blocks_of(index))
 			continue;
 		uint32_t block = super.first_block + index * super.blocks_per_group + bit;
-		if (!ext2_is_block(block) || put_bit(group->block_bitmap, bit, true) < 0)
+		if (!ext2_is_block(block) || put_bit(group->block_map, bit, true) < 0)
 			return -EIO;
 		group->free_blocks--;
 		super.free_blocks--;
-		has_changes = true;
+		change_group(index);
 		return block;
 	}
 	return -ENOSPC;
@@ -205,24 +349,13 @@ void ext2_free_block(uint32_t block)
 		if (buffers[i].block == block)
 			buffers[i].block = 0;
 	uint32_t index = (block - super.first_block) / super.blocks_per_group;
-	if (put_bit(groups[index].block_bitmap,
-		    (block - super.first_block) % super.blocks_per_group, false) != 1)
+	if ((unused_of(index) & EXT2_BLOCKS_UNUSED) ||
+		put_bit(groups[index].block_map,
+			(block - super.first_block) % super.blocks_per_group, false) != 1)
 		return;
 	groups[index].free_blocks++;
 	super.free_blocks++;
-	has_changes = true;
-}
-
-static int find_inode(uint32_t number, uint32_t *ret_block, uint32_t *ret_offset)
-{
-	if (number == 0 || number > super.inodes)
-		return -EIO;
-	uint32_t index = (number - 1) % super.inodes_per_group;
-	uint64_t at = (uint64_t)index * super.inode_bytes;
-	*ret_block = groups[(number - 1) / super.inodes_per_group].inode_table +
-		(uint32_t)(at / EXT2_BLOCK);
-	*ret_offset = (uint32_t)(at % EXT2_BLOCK);
-	return 0;
+	change_group(index);
 }
 
 static uint32_t inode_bytes(void)
@@ -265,10 +398,10 @@ int64_t ext2_new_inode(uint32_t directory, bool is_directory)
 	uint32_t first = best_group(directory, is_directory);
 	for (uint32_t i = 0; i < group_count; i++) {
 		uint32_t index = (first + i) % group_count, block, offset;
-		struct group *group = &groups[index];
-		const uint8_t *bitmap = group->free_inodes ? ext2_block(group->inode_bitmap) : NULL;
+		struct ext2_group *group = &groups[index];
 		if (!group->free_inodes)
 			continue;
+		const uint8_t *bitmap = use_group(index) < 0 ? NULL : ext2_block(group->inode_map);
 		if (!bitmap)
 			return -EIO;
 		uint32_t bit =
@@ -281,13 +414,13 @@ int64_t ext2_new_inode(uint32_t directory, bool is_directory)
 			super.inode_bytes < sizeof(zero) ? super.inode_bytes : sizeof(zero);
 		if (find_inode(number, &block, &offset) < 0 ||
 			ext2_change(block, offset, zero, bytes) < 0 ||
-			put_bit(group->inode_bitmap, bit, true) < 0)
+			put_bit(group->inode_map, bit, true) < 0)
 			return -EIO;
 		group->free_inodes--;
 		super.free_inodes--;
 		if (is_directory)
 			group->directories++;
-		has_changes = true;
+		change_group(index);
 		return number;
 	}
 	return -ENOSPC;
@@ -297,14 +430,16 @@ void ext2_free_inode(uint32_t number, bool is_directory)
 {
 	if (number < FIRST_INODE || number > super.inodes)
 		return;
-	struct group *group = &groups[(number - 1) / super.inodes_per_group];
-	if (put_bit(group->inode_bitmap, (number - 1) % super.inodes_per_group, false) != 1)
+	uint32_t index = (number - 1) / super.inodes_per_group;
+	struct ext2_group *group = &groups[index];
+	if ((unused_of(index) & EXT2_INODES_UNUSED) ||
+		put_bit(group->inode_map, (number - 1) % super.inodes_per_group, false) != 1)
 		return;
 	group->free_inodes++;
 	super.free_inodes++;
 	if (is_directory && group->directories)
 		group->directories--;
-	has_changes = true;
+	change_group(index);
 }
 
 /* trusted.overlay.opaque="y", as ext4 keeps it behind an inode. */
@@ -373,7 +508,9 @@ static bool is_known(uint64_t volume_bytes)
 {
 	return super.magic == SUPER_MAGIC && super.block_log == 2 && super.revision == 1 &&
 		(super.incompat & ~INCOMPAT_TYPES) == 0 && (super.incompat & INCOMPAT_TYPES) &&
-		(super.ro_compat & ~(RO_SPARSE_SUPER | RO_LARGE_FILE)) == 0 &&
+		(super.ro_compat & ~(RO_SPARSE_SUPER | RO_LARGE_FILE | EXT2_RO_GROUP_SUMS)) == 0 &&
+		/* With both, the blocks that a growth is to have are taken in groups without maps. */
+		!((super.ro_compat & EXT2_RO_GROUP_SUMS) && (super.compat & COMPAT_RESIZE)) &&
 		super.first_block == 0 && super.blocks > 8 &&
 		super.blocks <= volume_bytes / EXT2_BLOCK && super.blocks_per_group > 8 &&
 		super.blocks_per_group <= 8 * EXT2_BLOCK && super.inodes_per_group > FIRST_INODE &&
@@ -383,12 +520,10 @@ static bool is_known(uint64_t volume_bytes)
 
 static bool are_groups_good(void)
 {
-	uint32_t table = super.inodes_per_group * super.inode_bytes / EXT2_BLOCK;
 	for (uint32_t i = 0; i < group_count; i++)
-		if (!ext2_is_block(groups[i].block_bitmap) ||
-			!ext2_is_block(groups[i].inode_bitmap) ||
+		if (!ext2_is_block(groups[i].block_map) || !ext2_is_block(groups[i].inode_map) ||
 			!ext2_is_block(groups[i].inode_table) ||
-			table > super.blocks - groups[i].inode_table)
+			table_blocks() > super.blocks - groups[i].inode_table)
 			return false;
 	return true;
 }
@@ -406,13 +541,17 @@ static void count_anew(void)
 {
 	super.free_blocks = super.free_inodes = 0;
 	for (uint32_t i = 0; i < group_count; i++) {
-		groups[i].free_blocks = (uint16_t)count_clear(groups[i].block_bitmap, blocks_of(i));
-		groups[i].free_inodes =
-			(uint16_t)count_clear(groups[i].inode_bitmap, super.inodes_per_group);
+		/* Without a map nothing was taken since its descriptor was written. */
+		if (!(unused_of(i) & EXT2_BLOCKS_UNUSED))
+			groups[i].free_blocks =
+				(uint16_t)count_clear(groups[i].block_map, blocks_of(i));
+		if (!(unused_of(i) & EXT2_INODES_UNUSED))
+			groups[i].free_inodes =
+				(uint16_t)count_clear(groups[i].inode_map, super.inodes_per_group);
 		super.free_blocks += groups[i].free_blocks;
 		super.free_inodes += groups[i].free_inodes;
+		change_group(i);
 	}
-	has_changes = true;
 }
 
 static int write_super(void)
@@ -432,13 +571,16 @@ int ext2_open(uint64_t volume_bytes)
 	group_count = (super.blocks + super.blocks_per_group - 1) / super.blocks_per_group;
 	if (group_count > GROUPS_MOST ||
 		(uint64_t)group_count * super.inodes_per_group != super.inodes ||
-		(uint64_t)group_count * sizeof(struct group) > (super.blocks - 1) * UINT64_C(4096))
+		(uint64_t)group_count * sizeof(struct ext2_group) >
+			(super.blocks - 1) * UINT64_C(4096))
 		return -EINVAL;
 	heap_free(groups);
-	groups = heap_alloc(group_count * sizeof(struct group));
-	if (!groups)
+	heap_free(is_group_changed);
+	groups = heap_alloc(group_count * sizeof(struct ext2_group));
+	is_group_changed = heap_alloc(group_count * sizeof(bool));
+	if (!groups || !is_group_changed)
 		return -ENOMEM;
-	if (read_volume(EXT2_BLOCK, groups, group_count * sizeof(struct group)) < 0 ||
+	if (read_volume(EXT2_BLOCK, groups, group_count * sizeof(struct ext2_group)) < 0 ||
 		!are_groups_good())
 		return -EINVAL;
 	if (!(super.state & STATE_VALID))
@@ -452,7 +594,10 @@ int ext2_sync(void)
 {
 	int r = 0;
 	if (has_changes) {
-		r = write_volume(EXT2_BLOCK, groups, group_count * sizeof(struct group));
+		for (uint32_t i = 0; i < group_count; i++)
+			if (is_group_changed[i])
+				sum_group(i);
+		r = write_volume(EXT2_BLOCK, groups, group_count * sizeof(struct ext2_group));
 		if (r == 0)
 			r = write_super();
 		has_changes = r < 0;

@@ -63,7 +63,8 @@ static void counts_as_mke2fs(void)
 		expect_equal(ext2_make(fd, bytes, NULL), 1);
 		expect_equal(run(TOOL SAME " > /tmp/berth-test-make-ours"), 0);
 		expect_equal(run(TOOL "mke2fs -q -F -t ext2 -b 4096 -I 256 -i 16384 -m 0 -O "
-				      "none,filetype,sparse_super,large_file,ext_attr $VOLUME"),
+				      "none,filetype,sparse_super,large_file,ext_attr,uninit_bg "
+				      "$VOLUME"),
 			0);
 		expect_equal(run(TOOL SAME " | cmp -s - /tmp/berth-test-make-ours"), 0);
 		close(fd);

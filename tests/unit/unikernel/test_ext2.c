@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "abi/ext2.h"
 #include "test.h"
 #include "unikernel/ext2.h"
 #include "volume.h"
@@ -157,7 +158,7 @@ static void what_is_written_is_read_and_clean(void)
 
 static void power_may_go_at_any_write(void)
 {
-	for (int64_t left = 1; left < 900; left += 97) {
+	for (int64_t left = 1; left < 900; left += 41) {
 		fresh();
 		writes_left = left;
 		work(120, false);
@@ -252,11 +253,69 @@ static void what_is_no_ext2_of_ours_is_left_alone(void)
 	unlink(image);
 }
 
+/* What lies where a group's maps and inodes will be does not count before it is used. */
+static void a_group_gets_its_maps_when_it_is_first_used(void)
+{
+	struct ext2_group *groups = (struct ext2_group *)(void *)(volume + 4096);
+	int unused = 0;
+	fresh();
+	ext2_close();
+	for (uint32_t i = 0; i < 4; i++) {
+		uint32_t kept = i == 0 ? 1 : 0; /* the table's first block has the root */
+		if (groups[i].flags & EXT2_BLOCKS_UNUSED)
+			memset(volume + groups[i].block_map * 4096, 0xaa, 4096);
+		if (groups[i].flags & EXT2_INODES_UNUSED)
+			memset(volume + groups[i].inode_map * 4096, 0xaa, 4096);
+		memset(volume + (groups[i].inode_table + kept) * 4096, 0xaa, (8 - kept) * 4096);
+		unused += (groups[i].flags & EXT2_INODES_UNUSED) != 0;
+		expect(groups[i].unused_inodes > 0 && !(groups[i].flags & EXT2_TABLE_ZERO));
+	}
+	expect_equal(unused, 3);
+	expect_equal(judge("-n"), 0);
+	expect_equal(ext2_open(VOLUME_BYTES), 0);
+	work(1200, true);
+	ext2_close();
+	expect_equal(judge("-n"), 0);
+	expect_equal(groups[0].unused_inodes, 0);
+	expect_equal(groups[1].flags, EXT2_TABLE_ZERO);
+	unlink(image);
+}
+
+/* Its descriptor may say what is not so: it is not believed without its sum. */
+static void a_group_whose_sum_is_wrong_is_not_used(void)
+{
+	struct ext2_group *groups = (struct ext2_group *)(void *)(volume + 4096);
+	fresh();
+	ext2_close();
+	for (uint32_t i = 0; i < 4; i++) {
+		groups[i].flags |= EXT2_BLOCKS_UNUSED;
+		groups[i].free_inodes = 1;
+	}
+	expect_equal(ext2_open(VOLUME_BYTES), 0);
+	expect_equal(ext2_new_inode(EXT2_ROOT, false), -EIO);
+	expect_equal(ext2_take_block(100), -EIO);
+	unlink(image);
+}
+
+static void volumes_of_before_are_as_good(void)
+{
+	volume_has_sums = false;
+	what_is_written_is_read_and_clean();
+	power_may_go_at_any_write();
+	directories_hold_many_names();
+	volume_has_sums = true;
+}
+
 static const struct test tests[] = {
 	{ "what is written is read, and e2fsck finds it clean", what_is_written_is_read_and_clean },
 	{ "the power may go at any write: e2fsck repairs it by itself", power_may_go_at_any_write },
 	{ "directories hold many names", directories_hold_many_names },
 	{ "a link's text is no list of blocks", a_links_text_is_no_list_of_blocks },
+	{ "a group gets its maps when it is first used",
+		a_group_gets_its_maps_when_it_is_first_used },
+	{ "a group whose sum is wrong is not used", a_group_whose_sum_is_wrong_is_not_used },
+	{ "volumes of before, with maps in all groups, are as good",
+		volumes_of_before_are_as_good },
 	{ "what is no ext2 of ours is left alone", what_is_no_ext2_of_ours_is_left_alone },
 };
 TEST_MAIN(tests)

@@ -63,14 +63,17 @@ void heap_free(void *pointer)
 	free(pointer);
 }
 
+/* As a new volume has it: several groups, most of them without maps; or one group, as volumes of before have it. */
+static bool volume_has_sums = true;
+
 /* A fresh file system in the volume; false without mke2fs. */
 static bool volume_make(const char *path)
 {
 	char command[256];
 	snprintf(command, sizeof(command),
 		"PATH=$PATH:/sbin:/usr/sbin mke2fs -q -F -t ext2 -b 4096 -I 256 -i 16384 -m 0 -O "
-		"none,filetype,sparse_super,large_file,ext_attr %s %uk",
-		path, VOLUME_BYTES >> 10);
+		"none,filetype,sparse_super,large_file,ext_attr%s %s %uk",
+		volume_has_sums ? ",uninit_bg -g 512" : "", path, VOLUME_BYTES >> 10);
 	FILE *file = system(command) == 0 ? fopen(path, "r") : NULL;
 	if (!file)
 		return false;
