@@ -395,7 +395,7 @@ static int unikernel_change_check(const struct live *live, const struct spec *sp
 			"config.limits.memory: the running unikernel can have %s at most; stop it for more",
 			text_format_bytes(had, text));
 	if (live->group && cgroup_usage(live->group, false, &usage, NULL) == 0 &&
-		usage.memory_bytes > wanted + UNIKERNEL_BESIDE)
+		usage.memory_bytes > wanted + unikernel_beside(spec))
 		return error_set(e, -EBUSY,
 			"config.limits.memory: the running unikernel holds %s; stop it first",
 			text_format_bytes(usage.memory_bytes, text));

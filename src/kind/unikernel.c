@@ -19,12 +19,22 @@
 #define MEMORY_MIN   (4 * MIB) /* less does not hold the library OS and a program's stack */
 #define MEMORY_USUAL (128 * MIB)
 #define PAGE_BYTES   4096
+#define BESIDE       (16 * MIB)
+/* berth-vmm's own: what its software CPU translates. */
+#define MONITOR          (240 * MIB)
+#define SOFT_MEMORY_MOST (1536 * MIB) /* with its image and tables in one piece of 2 GiB */
 /* Another one is made anew: what stands in /.berth, and how programs are rewritten. */
 #define IMAGE_FORMAT "3"
 
 static int refuse(struct error *e, const char *field, const char *why)
 {
 	return error_set(e, -EINVAL, "%s: %s", field, why);
+}
+
+/* The instance's own word alone: the server's `soft` says that machines do without KVM, as a process does. */
+static bool is_soft(const struct spec *spec)
+{
+	return text_equal(spec->engine ?: "", "soft");
 }
 
 static int check_config(const struct spec *spec, struct error *e)
@@ -48,10 +58,12 @@ static int check_config(const struct spec *spec, struct error *e)
 		return refuse(e, "config.limits.kernel", "a unikernel takes none");
 	if (spec->sysctl_count)
 		return refuse(e, "config.linux.sysctl", "a unikernel takes none");
-	if (text_equal(spec->engine ?: "", "soft"))
+	if (is_soft(spec) && spec->memory_bytes > SOFT_MEMORY_MOST)
+		return refuse(
+			e, "config.limits.memory", "under soft a unikernel has 1536MiB at most");
+	if (is_soft(spec) && spec->is_stateful)
 		return refuse(e, "config.berth.engine",
-			"the daemon runs a unikernel as a process or under kvm; for soft see "
-			"berth-vmm(8)");
+			"under soft the memory of a unikernel cannot be kept; only as a process");
 	if (text_equal(spec->engine ?: "", "kvm") && spec->is_stateful)
 		return refuse(e, "config.berth.engine",
 			"under kvm the memory of a unikernel cannot be kept; only as a process");
@@ -157,11 +169,16 @@ uint64_t unikernel_memory(const struct spec *spec)
 	return whole ? whole : MEMORY_USUAL;
 }
 
+uint64_t unikernel_beside(const struct spec *spec)
+{
+	return BESIDE + (is_soft(spec) ? MONITOR : 0);
+}
+
 static void unikernel_limits(
 	const struct spec *spec, const struct cpu_set_mask *cpus, struct plan_cgroup *ret)
 {
 	container_limits(spec, cpus, ret);
-	ret->memory_bytes = unikernel_memory(spec) + UNIKERNEL_BESIDE;
+	ret->memory_bytes = unikernel_memory(spec) + unikernel_beside(spec);
 }
 
 static int unikernel_plan(const struct kind_input *input, struct plan *plan, struct error *e)
@@ -194,8 +211,8 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 		json_string_value(json_array_get(json_object_get(init, "args"), 0)), path_of(spec));
 	if (image)
 		json_set_text(document, "image", image);
-	if (text_equal(input->engine ?: "", "kvm"))
-		json_set_text(document, "engine", "kvm");
+	if (text_equal(input->engine ?: "", "kvm") || is_soft(spec))
+		json_set_text(document, "engine", input->engine);
 	if (spec->is_stateful || input->restore)
 		json_set_bool(document, "stateful", true);
 	if (input->restore)

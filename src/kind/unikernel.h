@@ -11,8 +11,8 @@ extern const struct kind kind_unikernel;
 /* Where a program without a slash is looked for, unless its environment says so. */
 #define UNIKERNEL_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* What the library OS hands out; the group's limit leaves room for the tender beside it. */
-#define UNIKERNEL_BESIDE (16 * MIB)
+/* What the library OS hands out; the group's limit leaves room for the tender, or the monitor, beside it. */
+uint64_t unikernel_beside(const struct spec *spec);
 uint64_t unikernel_memory(const struct spec *spec);
 
 /*

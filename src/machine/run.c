@@ -144,6 +144,11 @@ static bool is_microvm(const struct run *run)
 	return text_equal(json_text(run->plan, "kind"), "microvm");
 }
 
+static bool is_unikernel(const struct run *run)
+{
+	return text_equal(json_text(run->plan, "kind"), "unikernel");
+}
+
 static void add_disk(
 	struct run *run, const char *file, const char *id, bool is_readonly, const json_t *more)
 {
@@ -319,6 +324,32 @@ static int add_boot(struct run *run, struct error *e)
 	return text_equal(boot, "kernel") ? add_kernel(run, e) : add_firmware(run, boot, e);
 }
 
+/* The library OS is its kernel, and the image its initial file system; it has no agent, and ends when it resets. */
+static int add_library_os(struct run *run)
+{
+	static const char *const members[] = { "kernel", "initrd", "append", "exit_port" };
+	static const char *const flags[] = { "initrd_mapped", "exit_plain", "exit_on_reset" };
+	const char *volume =
+		json_text(json_object_get(json_object_get(run->plan, "root"), "volume"), "path");
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		json_object_set(run->machine, members[i], json_object_get(run->plan, members[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		json_object_set_new(run->machine, flags[i], json_true());
+	json_object_set_new(run->machine, "balloon", json_false());
+	if (volume)
+		add_disk(run, volume, "root", false, NULL);
+	return 0;
+}
+
+/* A system of its own, and how the host reaches it. */
+static int add_system(struct run *run, struct error *e)
+{
+	int r = add_disks(run, e);
+	if (r == 0)
+		r = add_boot(run, e);
+	return r == 0 ? add_vsock(run, e) : r;
+}
+
 static int join_groups(const struct run *run, struct error *e)
 {
 	size_t i;
@@ -375,9 +406,10 @@ static int machine_make(struct run *run, const char *plan_path, struct error *e)
 	cleanup(free) char *cache = alloc_printf("%s", plan_path);
 	char *instances = strstr(cache, "/instances/");
 	run->machine = json_pack("{s:i, s:s, s:O, s:O, s:O, s:[], s:[], s:b}", "version", 1, "kind",
-		is_microvm(run) ? "microvm" : "vm", "name", json_object_get(plan, "name"), "cpus",
-		json_object_get(plan, "cpus"), "memory_bytes",
-		json_object_get(plan, "memory_bytes"), "nics", "disks", "exit_on_reset", 0);
+		is_microvm(run) || is_unikernel(run) ? "microvm" : "vm", "name",
+		json_object_get(plan, "name"), "cpus", json_object_get(plan, "cpus"),
+		"memory_bytes", json_object_get(plan, "memory_bytes"), "nics", "disks",
+		"exit_on_reset", 0);
 	if (!run->machine)
 		return error_set(e, -EINVAL, "%s: a member is missing", plan_path);
 	if (json_object_get(plan, "memory_max_bytes"))
@@ -391,11 +423,7 @@ static int machine_make(struct run *run, const char *plan_path, struct error *e)
 		if (file_make_dirs(AT_FDCWD, dir, 0700) == 0)
 			json_object_set_new(run->machine, "cache", json_string(dir));
 	}
-	int r = add_disks(run, e);
-	if (r == 0)
-		r = add_boot(run, e);
-	if (r == 0)
-		r = add_vsock(run, e);
+	int r = is_unikernel(run) ? add_library_os(run) : add_system(run, e);
 	if (r == 0)
 		r = add_nics(run, e);
 	if (r == 0)

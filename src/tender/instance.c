@@ -35,6 +35,7 @@
 #include "tender/build.h"
 #include "tender/enter.h"
 #include "tender/machine.h"
+#include "tender/monitor.h"
 #include "tender/plan.h"
 #include "tender/plug.h"
 #include "tender/process.h"
@@ -344,6 +345,8 @@ int instance_main(char **words, const char *plan_path, uint64_t began_ns)
 		.restore = -1 };
 	struct error e = {}, plan_error = {};
 	int plan = read_plan(&instance, plan_path, &plan_error);
+	if (plan == 0 && instance.plan->is_soft)
+		plan = monitor_become(instance.plan, plan_path, &plan_error);
 	if (plan == 0 && (instance.plan->is_stateful || instance.plan->restore))
 		snapshot_same_addresses(words);
 	int r = keeper_open(&(struct keeper_options){ .what = "unikernel",

@@ -236,10 +236,12 @@ static int read_engine(struct tender_plan *plan, struct error *e)
 	const char *engine = "process";
 	int r = json_read_text(plan->document, "", "engine", &engine, e);
 	plan->is_machine = text_equal(engine, "kvm");
-	if (r == 0 && !plan->is_machine && !text_equal(engine, "process"))
-		r = error_set(e, -EINVAL, "engine: \"%.20s\" is none of process, kvm", engine);
-	if (r == 0 && plan->is_machine && (plan->is_stateful || plan->restore))
-		r = error_set(e, -EINVAL, "engine: kvm keeps no state");
+	plan->is_soft = text_equal(engine, "soft");
+	if (r == 0 && !plan->is_machine && !plan->is_soft && !text_equal(engine, "process"))
+		r = error_set(
+			e, -EINVAL, "engine: \"%.20s\" is none of process, kvm, soft", engine);
+	if (r == 0 && (plan->is_machine || plan->is_soft) && (plan->is_stateful || plan->restore))
+		r = error_set(e, -EINVAL, "engine: %s keeps no state", engine);
 	return r;
 }
 

@@ -37,6 +37,7 @@ struct tender_plan {
 	uint64_t memory_bytes;
 	bool is_stateful; /* its state can be kept: it has the addresses that others find it at */
 	bool is_machine;  /* the engine kvm, not a locked process */
+	bool is_soft;     /* the engine soft: under berth-vmm */
 	const char *restore; /* a file with the state that it goes on from, or NULL */
 	bool has_nic;
 	struct tender_nic nic;

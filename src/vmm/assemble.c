@@ -490,6 +490,7 @@ int assembly_boot(struct assembly *assembly, struct error *e)
 	const struct boot_options options = {
 		.kernel = assembly->kernel,
 		.initrd = assembly->initrd,
+		.is_initrd_mapped = assembly->plan.is_initrd_mapped,
 		.command_line = assembly->plan.append,
 		.map = &machine->map,
 		.rsdp_at = machine->rsdp_at,

@@ -113,6 +113,11 @@ static int suspend(struct attendant *a, int fd, struct error *e)
 {
 	struct machine *machine = a->assembly->machine;
 	bool was_paused = machine->is_paused;
+	if (a->assembly->plan.is_initrd_mapped) {
+		close(fd);
+		return error_set(e, -EOPNOTSUPP,
+			"keep its state: under berth-vmm a unikernel's state cannot be kept");
+	}
 	machine_pause(machine);
 	int r = suspend_write(machine, fd, e);
 	close(fd);

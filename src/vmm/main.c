@@ -81,7 +81,9 @@ static void ended(void *data, enum machine_end how, int code)
 		restart(monitor, "triple fault");
 		break;
 	case MACHINE_EXIT:
-		end(monitor, (code << 1 | 1) & 0xff, "exit port");
+		end(monitor,
+			monitor->assembly.plan.is_exit_plain ? code & 0xff : (code << 1 | 1) & 0xff,
+			"exit port");
 		break;
 	case MACHINE_BROKEN:
 		fail(monitor, "the CPU engine cannot go on");

@@ -40,7 +40,8 @@ struct plan {
 	uint64_t memory_bytes;
 	uint64_t memory_max_bytes;                       /* while it runs; 0: as at its start */
 	const char *kernel, *initrd, *append, *firmware; /* NULL: none */
-	const char *firmware_vars, *firmware_log;        /* NULL: none */
+	bool is_initrd_mapped; /* its pages are the file's, shared, until they are written to */
+	const char *firmware_vars, *firmware_log; /* NULL: none */
 	const char *restore; /* a file of suspend.h to go on from; NULL: it boots */
 	const char *cache;   /* a directory for unpacked kernels; NULL: none */
 	struct plan_disk disks[PLAN_DISKS_MAX];
@@ -52,6 +53,7 @@ struct plan {
 	bool has_rng, has_balloon;
 	enum plan_console console;
 	uint32_t exit_port; /* 0: none */
+	bool is_exit_plain; /* the byte written there is the status, not 2v+1 */
 	bool exit_on_reset;
 	bool has_test_device;
 	bool is_jailed;

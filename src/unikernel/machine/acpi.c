@@ -20,6 +20,14 @@
 #define MADT_ENTRIES 44u
 #define FADT_CODE    40u
 #define FADT_CODE_64 140u
+#define FADT_LINE    46u
+#define FADT_COMMAND 48u
+#define FADT_ENABLE  52u
+#define FADT_EVENT   56u
+#define FADT_CONTROL 64u
+#define FADT_LENGTH  88u
+#define FADT_FLAGS   112u
+#define NO_BUTTON    (1u << 4 | 1u << 20) /* it is no register, or none of these are there */
 #define IO_APIC      1
 #define SPACE        0x86 /* a window of memory, 32 bits */
 #define INTERRUPT    0x89
@@ -109,6 +117,29 @@ static void read_code(uint64_t physical, const struct acpi_takers *takers)
 	}
 }
 
+static void read_button(const uint8_t *table, uint32_t bytes, const struct acpi_takers *takers)
+{
+	if (bytes < FADT_FLAGS + 4 || (word_at(table + FADT_FLAGS) & NO_BUTTON))
+		return;
+	const struct acpi_button button = { .line = word_at(table + FADT_LINE) & 0xffff,
+		.event = (uint16_t)word_at(table + FADT_EVENT),
+		.event_bytes = table[FADT_LENGTH],
+		.control = (uint16_t)word_at(table + FADT_CONTROL),
+		.command = (uint16_t)word_at(table + FADT_COMMAND),
+		.enable = table[FADT_ENABLE] };
+	if (button.event && button.event_bytes >= 4)
+		takers->button(&button);
+}
+
+static void read_fixed(const uint8_t *table, uint32_t bytes, const struct acpi_takers *takers)
+{
+	read_button(table, bytes, takers);
+	read_code(bytes >= FADT_CODE_64 + 8 && long_at(table + FADT_CODE_64)
+			? long_at(table + FADT_CODE_64)
+			: word_at(table + FADT_CODE),
+		takers);
+}
+
 static void read_table(uint64_t physical, const struct acpi_takers *takers)
 {
 	uint32_t bytes;
@@ -120,10 +151,7 @@ static void read_table(uint64_t physical, const struct acpi_takers *takers)
 	else if (memcmp(table, "SSDT", 4) == 0)
 		read_code(physical, takers);
 	else if (memcmp(table, "FACP", 4) == 0 && bytes >= FADT_CODE + 4)
-		read_code(bytes >= FADT_CODE_64 + 8 && long_at(table + FADT_CODE_64)
-				? long_at(table + FADT_CODE_64)
-				: word_at(table + FADT_CODE),
-			takers);
+		read_fixed(table, bytes, takers);
 }
 
 static const uint8_t *root_at(uint64_t physical)

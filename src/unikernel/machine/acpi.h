@@ -5,11 +5,21 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/* The fixed registers of the power button, and how a PC is told that a system listens. */
+struct acpi_button {
+	uint32_t line; /* of interrupts */
+	uint16_t event, event_bytes, control;
+	uint16_t command; /* a port, or 0: a system is taken for granted */
+	uint8_t enable;
+};
 
 struct acpi_takers {
 	void (*controller)(uint64_t physical, uint32_t first_line);
 	void (*window)(uint64_t physical, uint32_t line);
+	void (*button)(const struct acpi_button *button);
 };
 
 /* The root pointer is at `rsdp`, or where a PC's firmware has it if that is 0; memory is seen up to `seen_end`. */

@@ -20,7 +20,9 @@ static char *take_word(char **line)
 	char *word = from, *to = from;
 	bool is_quoted = false;
 	for (; *from && (is_quoted || *from != ' '); from++) {
-		if (*from == '"')
+		if (is_quoted && *from == '\\' && (from[1] == '"' || from[1] == '\\'))
+			*to++ = *++from;
+		else if (*from == '"')
 			is_quoted = !is_quoted;
 		else
 			*to++ = *from;
@@ -96,6 +98,33 @@ static const char *take_exit(const char *text, struct command *ret)
 	return NULL;
 }
 
+static const char *take_memory(const char *text, struct command *ret)
+{
+	ret->memory_bytes = read_number(text);
+	return ret->memory_bytes == UINT64_MAX ? "berth.memory is no number of bytes" : NULL;
+}
+
+/* How many of the last words are the program's environment. */
+static const char *take_environment(const char *text, struct command *ret)
+{
+	uint64_t number = read_number(text);
+	ret->environment_count = (uint32_t)number;
+	return number > COMMAND_BYTES ? "berth.environment is no number of words" : NULL;
+}
+
+static const char *take_directory(const char *text, struct command *ret)
+{
+	ret->directory = (char *)(uintptr_t)text; /* of the line, which is ours */
+	return *text == '/' ? NULL : "berth.directory is no absolute path";
+}
+
+static const char *take_stop_signal(const char *text, struct command *ret)
+{
+	uint64_t number = read_number(text);
+	ret->stop_signal = (uint8_t)number;
+	return number > 0 && number < 64 ? NULL : "berth.stop-signal is no number of a signal";
+}
+
 static const char *take_start(const char *text, struct command *ret)
 {
 	ret->start_at = read_number(text);
@@ -164,6 +193,10 @@ static const char *take_option(const char *word, struct command *ret)
 		{ "berth.gateway=", take_gateway },
 		{ "berth.dns=", take_dns },
 		{ "berth.host-name=", take_host_name },
+		{ "berth.memory=", take_memory },
+		{ "berth.environment=", take_environment },
+		{ "berth.directory=", take_directory },
+		{ "berth.stop-signal=", take_stop_signal },
 		{ MACHINE_WORD, take_start },
 		{ WINDOW, take_window },
 	};
@@ -179,8 +212,8 @@ static const char *take_option(const char *word, struct command *ret)
 	else if (text_is(word, "berth.no-ip6"))
 		ret->net.flags |= BOOT_NET_NO_IP6;
 	else if (starts(word, "berth."))
-		return "of words with berth. its command line takes address, dns, exit, gateway, host-name, "
-		       "no-ip4, no-ip6, plain and verbose";
+		return "of words with berth. its command line takes address, directory, dns, environment, exit, "
+		       "gateway, host-name, memory, no-ip4, no-ip6, plain, stop-signal and verbose";
 	return NULL;
 }
 
@@ -188,7 +221,8 @@ static const char *take_option(const char *word, struct command *ret)
 static const char *take_trailing(char *line, struct command *ret)
 {
 	const char *wrong = NULL;
-	while (!wrong) {
+	size_t length = strlen(line);
+	while (!wrong && (length == 0 || line[length - 1] != '"')) {
 		char *word = line + strlen(line);
 		while (word > line && word[-1] == ' ')
 			*--word = '\0';
@@ -219,5 +253,9 @@ const char *command_read(char *line, struct command *ret)
 		ret->argument_count++;
 	}
 	ret->words_bytes = (uint32_t)(end - ret->words);
+	if (!wrong && ret->environment_count && ret->environment_count >= ret->argument_count)
+		wrong = "berth.environment: there are not so many words behind the program's name";
+	else
+		ret->argument_count -= ret->environment_count;
 	return wrong;
 }

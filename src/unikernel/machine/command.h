@@ -4,13 +4,14 @@
  *
  * Words before "--" that begin with "berth." are for the library OS; others are for nobody. Those behind it are the
  * program's, in place of those of the image, but those at the very end that name devices: some monitors put them there.
- * A word may stand in double quotes.
+ * A word may stand in double quotes, and in these a
+ * backslash takes the meaning from a quote or a backslash.
  */
 #pragma once
 
 #include "unikernel/kernel.h"
 
-#define COMMAND_BYTES   8192u
+#define COMMAND_BYTES   65536u
 #define COMMAND_WINDOWS 32u
 
 /* virtio_mmio.device=SIZE@AT:LINE */
@@ -22,8 +23,11 @@ struct command_window {
 struct command {
 	bool is_verbose, is_plain; /* plain: the console is no terminal */
 	uint16_t exit_port;
-	uint64_t start_at; /* of struct machine_start; 0: there is no tender */
-	char *words;       /* arguments, then the environment, each with its NUL */
+	uint64_t start_at;     /* of struct machine_start; 0: there is no tender */
+	uint64_t memory_bytes; /* what the program shall have at most; 0: all that there is */
+	uint8_t stop_signal;   /* what the power button is; 0: SIGTERM */
+	char *directory;       /* where the program begins, or NULL */
+	char *words;           /* arguments, then the environment, each with its NUL */
 	uint32_t words_bytes, argument_count, environment_count;
 	struct command_window windows[COMMAND_WINDOWS];
 	uint32_t window_count;

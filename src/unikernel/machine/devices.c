@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include "unikernel/kernel.h"
+#include "unikernel/machine/button.h"
 #include "unikernel/machine/card.h"
 #include "unikernel/machine/console.h"
 #include "unikernel/machine/gate.h"
@@ -71,12 +72,13 @@ uint32_t platform_wait(uint64_t until_ns, bool wants_console)
 {
 	if (host_is_there)
 		return wait_for_host(until_ns, wants_console);
+	button_release();
 	uint32_t ready = what_is_ready(wants_console);
 	uint64_t now = platform_clock_monotonic();
-	if (ready || until_ns <= now)
+	if (ready || until_ns <= now || platform_signals)
 		return ready;
 	parts_listen(true);
-	if (!what_is_ready(wants_console)) {
+	if (!what_is_ready(wants_console) && !platform_signals) {
 		bool is_short = !parts_wake() && until_ns - now > LOOK_AGAIN;
 		wait_until(is_short ? now + LOOK_AGAIN : until_ns);
 	}

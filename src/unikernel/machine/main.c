@@ -153,6 +153,8 @@ static struct boot boot_of_command(const struct command *command)
 		.words_address = address_of(command->words),
 		.words_bytes = command->words_bytes,
 		.argument_count = command->argument_count,
+		.environment_count = command->environment_count,
+		.directory_address = address_of(command->directory),
 		.flags = (command->is_plain ? 0 : BOOT_IN_TERMINAL | BOOT_OUT_TERMINAL) |
 			(command->is_verbose ? BOOT_VERBOSE : 0),
 		.net = command->net,
@@ -255,8 +257,9 @@ void machine_main(uint32_t start_info)
 		boot.flags |= BOOT_FSGSBASE;
 	boot.memory_address = MACHINE_BASE + region.start;
 	boot.memory_bytes = region.bytes;
-	if (start && start->memory_bytes < region.bytes)
-		boot.memory_bytes = start->memory_bytes;
+	uint64_t most = start ? start->memory_bytes : command.memory_bytes;
+	if ((start || most) && most < region.bytes)
+		boot.memory_bytes = most & ~(uint64_t)(KERNEL_PAGE - 1);
 	boot.root_address = MACHINE_BASE + machine.image.at;
 	boot.root_bytes = machine.image.bytes;
 	if (boot.flags & BOOT_VERBOSE)

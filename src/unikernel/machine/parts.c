@@ -7,8 +7,10 @@
  */
 #include "unikernel/machine/parts.h"
 
+#include <signal.h>
+
 #include "unikernel/exit.h"
-#include "unikernel/machine/acpi.h"
+#include "unikernel/machine/button.h"
 #include "unikernel/machine/card.h"
 #include "unikernel/machine/entropy.h"
 #include "unikernel/machine/virtio_mmio.h"
@@ -29,6 +31,7 @@ static struct {
 	struct virtio *all[1 + DISKS_MOST];
 	uint32_t count;
 	bool has_card, has_entropy, is_deaf;
+	struct acpi_button button;
 } parts;
 
 static bool has_image(struct disk *disk)
@@ -94,15 +97,22 @@ static void take_window(uint64_t physical, uint32_t line)
 	take_device(&device);
 }
 
+static void take_button(const struct acpi_button *button)
+{
+	parts.button = *button;
+}
+
 void parts_find(
 	const struct command *command, const struct parts_place *place, struct pages_range *region)
 {
-	const struct acpi_takers takers = { wait_add_controller, take_window };
+	const struct acpi_takers takers = { wait_add_controller, take_window, take_button };
 	virtio_memory(region);
 	acpi_read(place->rsdp, place->seen_end, &takers);
 	for (uint32_t i = 0; i < command->window_count; i++)
 		take_window(command->windows[i].at, command->windows[i].line);
 	virtio_pci_find(take_device);
+	if (parts.button.event) /* after the controllers, whatever table comes first */
+		button_start(&parts.button, command->stop_signal ?: SIGTERM);
 }
 
 bool parts_read_image(struct pages_range *region, struct pages_range *ret)

@@ -8,6 +8,8 @@
 #include "unikernel/registers_offsets.h"
 
 #define RED_ZONE     128
+#define APIC_SEND    0x300
+#define APIC_TO_SELF 0x44000
 #define KERNEL_STACK 32768 /* kernel.h; trap.c holds it against that */
 
 /* The registers as struct registers has them, below the number of the call. */
@@ -129,6 +131,14 @@ trap_\number:
 /* Somebody outside wants something (NMI): of the program, or at its next call, which sees it by itself. */
 trap_2:
 	push %rax
+	mov machine_button_signals(%rip), %rax
+	test %rax, %rax
+	jz 2f
+	or %rax, platform_signals(%rip)
+	movl $1, machine_button_pressed(%rip)
+	movabs $(MACHINE_BASE + MACHINE_APIC + APIC_SEND), %rax
+	movl $(APIC_TO_SELF | VECTOR_WAKE), (%rax) /* ends the sleep that is about to begin */
+2:
 	lea machine_image(%rip), %rax
 	cmp %rax, 8(%rsp)
 	jb 1f
@@ -218,6 +228,11 @@ machine_trap_entries:
 program_stack:
 	.quad 0
 vector:
+	.long 0, 0
+	.globl machine_button_signals, machine_button_pressed
+machine_button_signals:
+	.quad 0
+machine_button_pressed:
 	.long 0, 0
 	.globl machine_traps
 machine_traps:

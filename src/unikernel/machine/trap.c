@@ -7,6 +7,7 @@
 #include <signal.h>
 
 #include "unikernel/exit.h"
+#include "unikernel/machine/button.h"
 #include "unikernel/machine/layout.h"
 #include "unikernel/machine/pages.h"
 #include "unikernel/thread.h"
@@ -107,6 +108,7 @@ void machine_trap(struct trap *trap)
 	if (trap->vector == OUTSIDE) {
 		struct registers *r = at(current_thread->kernel_sp - sizeof(*r));
 		*r = trap->registers;
+		button_release();
 		unikernel_interrupt(r);
 	}
 	if (trap->vector == PAGE_FAULT && (trap->registers.number & ERROR_IS_WRITE) &&

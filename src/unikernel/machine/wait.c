@@ -24,6 +24,7 @@
 #define HAS_DEADLINE  (1u << 24)
 #define SLEEP_LONGEST 4000000000u /* ns, and ticks of a timer of 1 GHz, as all hypervisors have */
 
+#define AS_NMI           0x400u
 #define IO_APIC_VERSION  1
 #define LINE_ENTRY(line) (0x10 + 2 * (line))
 
@@ -62,7 +63,7 @@ void wait_add_controller(uint64_t physical, uint32_t first)
 }
 
 /* As edges, whatever the line is: a line that stays raised would never let the processor sleep. */
-bool wait_add_line(uint32_t line)
+static bool add_line(uint32_t line, uint32_t delivery)
 {
 	if (!controller_count)
 		wait_add_controller(MACHINE_IO_APIC, 0);
@@ -75,10 +76,20 @@ bool wait_add_line(uint32_t line)
 		*select = LINE_ENTRY(entry) + 1;
 		*data = device_word(MACHINE_APIC)[APIC_ID / 4] & 0xff000000;
 		*select = LINE_ENTRY(entry);
-		*data = VECTOR_WAKE;
+		*data = delivery;
 		return true;
 	}
 	return false;
+}
+
+bool wait_add_line(uint32_t line)
+{
+	return add_line(line, VECTOR_WAKE);
+}
+
+bool wait_add_outside(uint32_t line)
+{
+	return add_line(line, AS_NMI);
 }
 
 uint32_t wait_message_address(void)

@@ -14,6 +14,8 @@ void wait_add_controller(uint64_t physical, uint32_t first);
 
 /* What the line reports wakes, too. False: no controller has it. */
 bool wait_add_line(uint32_t line);
+/* What it reports is told at once, asleep or not: an NMI. */
+bool wait_add_outside(uint32_t line);
 
 /* Where a device writes VECTOR_WAKE to wake the processor. */
 uint32_t wait_message_address(void);

@@ -9,7 +9,8 @@
 
 struct boot_options {
 	struct image kernel;
-	struct image initrd;      /* fd < 0: none */
+	struct image initrd; /* fd < 0: none */
+	bool is_initrd_mapped;
 	const char *command_line; /* "" if none */
 	const struct memory_map *map;
 	uint64_t rsdp_at;

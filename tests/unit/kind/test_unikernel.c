@@ -128,8 +128,11 @@ static void refuses(void)
 			"config.limits.processes: a unikernel is one process" },
 		{ "{\"oci.entrypoint\":\"a\",\"security.privileged\":\"true\"}", "{" ROOT "}",
 			"config.security.privileged: a unikernel is locked in" },
-		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"soft\"}", "{" ROOT "}",
-			"config.berth.engine: the daemon runs a unikernel as a process" },
+		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"soft\",\"limits.memory\":\"2GiB\"}",
+			"{" ROOT "}", "config.limits.memory: under soft a unikernel has 1536MiB" },
+		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"soft\","
+		  "\"migration.stateful\":\"true\"}",
+			"{" ROOT "}", "config.berth.engine: under soft the memory" },
 		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"kvm\","
 		  "\"migration.stateful\":\"true\"}",
 			"{" ROOT "}", "config.berth.engine: under kvm the memory" },

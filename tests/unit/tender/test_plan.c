@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tender/plan.h"
+#include "tender/monitor.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -67,6 +67,9 @@ static void refuses(void)
 		{ "{" HEAD ROOT INIT "\"memory_bytes\":8388608}", "uid" },
 		{ "{" HEAD ROOT INIT "\"uid\":0,\"memory_bytes\":8388608}", "uid" },
 		{ "{" HEAD ROOT INIT "\"uid\":1,\"memory_bytes\":4096}", "memory_bytes" },
+		{ "{" HEAD ROOT INIT REST ",\"engine\":\"x\"}", "none of process, kvm, soft" },
+		{ "{" HEAD ROOT INIT REST ",\"engine\":\"soft\",\"stateful\":true}",
+			"soft keeps no state" },
 		{ "{" HEAD ROOT INIT REST ",\"nics\":[{},{}]}", "one network card" },
 		{ "{" HEAD ROOT INIT REST ",\"nics\":[1]}", "an object is wanted" },
 		{ "{" HEAD ROOT INIT REST ",\"nics\":[{\"mac\":\"x\"}]}", "nics.host" },
@@ -80,8 +83,33 @@ static void refuses(void)
 	}
 }
 
+static void tells_the_kernel(void)
+{
+	static const char text[] =
+		"{" HEAD ROOT "\"init\":{\"args\":[\"a\",\"b c\",\"\\\"\\\\\"],"
+		"\"environment\":[\"A=1\"],\"cwd\":\"/w x\",\"stop_signal\":\"INT\"},"
+		"\"engine\":\"soft\","
+		"\"nics\":[{\"mac\":\"00:16:3e:00:00:01\",\"host\":{\"name\":\"t1\"},"
+		"\"addresses\":[\"10.0.0.2/24\"],\"gateways\":[\"10.0.0.1\"]}],"
+		"\"resolver\":{\"nameservers\":[\"1.1.1.1\",\"2.2.2.2\",\"3.3.3.3\"]}," REST "}";
+	cleanup(tender_plan_free) struct tender_plan *plan = NULL;
+	cleanup(free) char *line = NULL;
+	struct error e = {};
+	if (tender_plan_read(text, strlen(text), &plan, &e) < 0)
+		test_fail("%s", e.text);
+	expect(plan->is_soft && !plan->is_machine);
+	expect_equal(monitor_command(plan, &line, &e), 0);
+	expect_text(line,
+		"berth.exit=244 berth.memory=8388608 berth.stop-signal=2 berth.environment=1 "
+		"berth.host-name=u berth.address=10.0.0.2/24 berth.gateway=10.0.0.1 "
+		"berth.dns=1.1.1.1 berth.dns=2.2.2.2 \"berth.directory=/w x\" -- \"a\" \"b c\" "
+		"\"\\\"\\\\\" \"A=1\"");
+	expect_equal(monitor_memory(plan, 0), 18 * MIB);
+}
+
 static const struct test tests[] = {
 	{ "a plan is read to the last member", reads },
+	{ "under soft the kernel's command line has it all", tells_the_kernel },
 	{ "what is wrong or unknown is refused by its path", refuses },
 };
 TEST_MAIN(tests)
