@@ -229,9 +229,11 @@ struct walk_table {
 #define WALK_TABLES 64
 #define WALK_NONE   UINT64_MAX
 
-#define FETCH_SIZE 128 /* for each half of the addresses */
-#define FETCH_BITS 16384
-#define JUMP_SIZE  4096
+#define FETCH_USER \
+	128 /* for the user's half of the addresses: all of it is forgotten with each CR3 load */
+#define FETCH_KERNEL 1024
+#define FETCH_BITS   16384
+#define JUMP_SIZE    4096
 
 struct jump_entry {
 	uint64_t rip;
@@ -250,13 +252,24 @@ enum native_mode { NATIVE_KERNEL, NATIVE_SMAP, NATIVE_USER, NATIVE_KERNEL_AC, NA
 #define LIVE_FP  0x4u /* MXCSR, with all exceptions masked */
 #define LIVE_X87 0x8u /* likewise */
 
-#define NATIVE_JUMPS 16384
+/*
+ * Slots of the tables of jumps by address. A kernel jumps to more places than a program, and keeps what it knows of
+ * them; the user's is forgotten with each CR3 load.
+ */
+#define NATIVE_JUMPS      65536
+#define NATIVE_JUMPS_USER 16384
 
-/* Where translated code goes on at rip; code is NULL if nobody knows. */
+/* Where translated code goes on at rip. An entry that holds nothing has the address of another slot. */
 struct native_jump {
 	uint64_t rip;
 	const uint8_t *code;
 };
+
+/* The bits of an address that are the slot. */
+static inline uint32_t native_jump_mask(uint32_t mode)
+{
+	return (mode == NATIVE_USER ? NATIVE_JUMPS_USER : NATIVE_JUMPS) - 1;
+}
 
 #define KEPT_JUMPS 16384
 
@@ -402,7 +415,7 @@ struct cpu {
 	struct kept_jump kept_jumps[KEPT_JUMPS];
 
 	struct walk_table walk_tables[WALK_TABLES];
-	struct fetch_entry fetch[2][FETCH_SIZE];
+	struct fetch_entry fetch_user[FETCH_USER], fetch_kernel[FETCH_KERNEL];
 	struct jump_entry jumps[JUMP_SIZE];
 	uint32_t writers[WRITERS];
 	struct tlb tlbs[TLB_KINDS];

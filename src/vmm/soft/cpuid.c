@@ -5,6 +5,7 @@
 #include "vmm/soft/cpuid.h"
 
 #include <cpuid.h>
+#include <pthread.h>
 #include <string.h>
 #include <x86intrin.h>
 
@@ -35,12 +36,37 @@ struct leaf {
 	uint32_t a, b, c, d;
 };
 
+/* The leaves that are made of the host's, by leaf and subleaf. */
+static const struct {
+	uint32_t leaf, sub;
+} asked[] = { { 0, 0 }, { 1, 0 }, { 7, 0 }, { 7, 1 }, { 0x15, 0 }, { 0x80000000, 0 },
+	{ 0x80000001, 0 }, { 0x80000002, 0 }, { 0x80000003, 0 }, { 0x80000004, 0 },
+	{ 0x80000005, 0 }, { 0x80000006, 0 } };
+
+static struct leaf host_leaves[ARRAY_SIZE(asked)];
+
+static void ask_host(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+		struct leaf *ret = &host_leaves[i];
+		uint32_t leaf = asked[i].leaf;
+		if ((uint32_t)__get_cpuid_max(leaf & 0x80000000, NULL) >= leaf)
+			__cpuid_count(leaf, asked[i].sub, ret->a, ret->b, ret->c, ret->d);
+	}
+}
+
+/*
+ * CPUID leaves for the hypervisor where this host is a guest, and each program of a guest asks dozens of times when it
+ * starts; so the host is asked once.
+ */
 static struct leaf host(uint32_t leaf, uint32_t sub)
 {
-	struct leaf ret = {};
-	if ((uint32_t)__get_cpuid_max(leaf & 0x80000000, NULL) >= leaf)
-		__cpuid_count(leaf, sub, ret.a, ret.b, ret.c, ret.d);
-	return ret;
+	static pthread_once_t is_asked = PTHREAD_ONCE_INIT;
+	pthread_once(&is_asked, ask_host);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++)
+		if (asked[i].leaf == leaf && asked[i].sub == sub)
+			return host_leaves[i];
+	return (struct leaf){};
 }
 
 static uint32_t host_xcr0(void)
@@ -83,7 +109,6 @@ static uint64_t host_features(void)
 	return has;
 }
 
-/* CPUID leaves for the hypervisor where this host is a guest, so it is asked once. */
 bool cpuid_host_has(uint64_t features)
 {
 	static _Atomic uint64_t known;

@@ -47,7 +47,7 @@ void crossing_update(struct cpu *cpu)
 		(!has_smap || (mask & FLAG_AC));
 	to->jumps = cpu->native_jumps[has_smap ? NATIVE_SMAP : NATIVE_KERNEL];
 	to->tlb = &cpu->tlbs[has_smap ? TLB_SMAP : TLB_KERNEL];
-	to->entry = is_ready ? &to->jumps[cpu->lstar & (NATIVE_JUMPS - 1)] : NULL;
+	to->entry = is_ready ? &to->jumps[cpu->lstar & native_jump_mask(NATIVE_SMAP)] : NULL;
 	to->in_cs = segment_half(in, CODE_64, 0);
 	to->in_ss = segment_half(in + 8, DATA_32, 0);
 	to->out_cs = segment_half(out + 16, CODE_64, 3);
@@ -116,7 +116,7 @@ static void look_up(const struct piece *p, bool is_user)
 		.disp = (int32_t)(AT(native_jumps) +
 			NATIVE_USER * sizeof(((struct cpu *)NULL)->native_jumps[0])) };
 	emit_op_reg(p->to, 0, 0x8b, HOST_T2, HOST_T1);
-	and_reg(p, HOST_T2, NATIVE_JUMPS - 1);
+	and_reg(p, HOST_T2, native_jump_mask(is_user ? NATIVE_USER : NATIVE_SMAP));
 	shift_reg(p, true, HOST_T2, 4);
 	if (is_user)
 		emit_lea(p->to, HOST_T2, &table);

@@ -266,7 +266,7 @@ static void find_entry(struct writing *w)
 	block_callout_if(w, 5);
 	emit_op_reg(&w->to, 0, 0x8b, HOST_T2, HOST_T1);
 	emit_op_reg(&w->to, 0, 0x81, 4, HOST_T2); /* and */
-	emit_32(&w->to, NATIVE_JUMPS - 1);
+	emit_32(&w->to, native_jump_mask(w->mode));
 	emit_op_reg(&w->to, 0, 0xc1, 4, HOST_T2); /* shl */
 	EMIT(&w->to, 4);
 	emit_op(&w->to, EMIT_WIDE, 0x3b, HOST_T1, &at);

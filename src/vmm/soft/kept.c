@@ -4,7 +4,7 @@
  *
  * A CR3 load forgets which pages the user's code is in. Most often the next address space has the same programs,
  * at the same addresses or others. So a link between pages remembers the physical page that it led to, and holds
- * again where the target's page is known to be the same (cpu->fetch); a jump by address finds by the physical one
+ * again where the target's page is known to be the same (cpu->fetch_user); a jump by address finds by the physical one
  * where it goes on. The first jump to a page after a CR3 load leaves for C, which walks the page tables.
  */
 #include "vmm/soft/kept.h"
@@ -39,10 +39,12 @@ static void and_t2(struct emitter *to, uint32_t mask)
 static uint8_t *find_page(struct emitter *to)
 {
 	static_assert(sizeof(struct fetch_entry) == 32, "rotated by 12 - 5");
-	struct host_operand linear = in_table(AT(fetch) + offsetof(struct fetch_entry, linear));
-	struct host_operand physical = in_table(AT(fetch) + offsetof(struct fetch_entry, physical));
+	struct host_operand linear =
+		in_table(AT(fetch_user) + offsetof(struct fetch_entry, linear));
+	struct host_operand physical =
+		in_table(AT(fetch_user) + offsetof(struct fetch_entry, physical));
 	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, 0x07); /* rorx r11d, r14d, 7 */
-	and_t2(to, (FETCH_SIZE - 1) * sizeof(struct fetch_entry));
+	and_t2(to, (FETCH_USER - 1) * sizeof(struct fetch_entry));
 	emit_op(to, EMIT_WIDE, 0x3b, HOST_T1, &linear); /* cmp */
 	uint8_t *unknown = emit_jcc(to, 5);
 	emit_op(to, EMIT_WIDE, 0x8b, HOST_T1, &physical);
@@ -108,7 +110,7 @@ static void write_jump(struct emitter *to)
 	emit_store(to, AT(native_seen), HOST_T1);
 	emit_load(to, HOST_T1, AT(native_linear));
 	emit_op_reg(to, 0, 0x8b, HOST_T2, HOST_T1);
-	and_t2(to, NATIVE_JUMPS - 1);
+	and_t2(to, native_jump_mask(NATIVE_USER));
 	in_cpu(to, EMIT_0F | EMIT_WIDE, 0xab, HOST_T2, AT(native_used[NATIVE_USER])); /* bts */
 	emit_op_reg(to, 0, 0xc1, 4, HOST_T2);                                         /* shl */
 	EMIT(to, 4);

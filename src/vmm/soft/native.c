@@ -147,7 +147,7 @@ static void remember(struct cpu *cpu, uint32_t number)
 {
 	struct native *native = cpu->native;
 	enum native_mode mode = native->blocks[number].mode;
-	uint32_t at = cpu->rip & (NATIVE_JUMPS - 1);
+	uint32_t at = cpu->rip & native_jump_mask(mode);
 	uint32_t entry =
 		native->is_checked ? native->pieces.arrive : native->blocks[number].entry_told;
 	struct native_jump *jumps = cpu->native_jumps[mode];
@@ -160,8 +160,6 @@ static void remember(struct cpu *cpu, uint32_t number)
 	}
 	cpu->native_used[mode][at / 64] |= UINT64_C(3) << (at & 62);
 	jumps[at ^ 1] = jumps[at];
-	if (jumps[at].rip == ~(uint64_t)at)
-		jumps[at ^ 1].rip = ~(uint64_t)(at ^ 1);
 	jumps[at] = (struct native_jump){ .rip = cpu->rip, .code = code };
 }
 
@@ -191,8 +189,9 @@ static struct next go_on(struct cpu *cpu, uint32_t cpl)
 	if (wants_attention(cpu) || native->is_checked || cpu->event_is_pending || cpu->trap_dr6 ||
 		cpu->activity != CPU_ACTIVE || cpu_must_step(cpu) || !native_can(cpu))
 		return (struct next){};
-	const struct native_jump *jumps = cpu->native_jumps[mode_of(cpu)];
-	uint32_t at = cpu->rip & (NATIVE_JUMPS - 1);
+	enum native_mode mode = mode_of(cpu);
+	const struct native_jump *jumps = cpu->native_jumps[mode];
+	uint32_t at = cpu->rip & native_jump_mask(mode);
 	at = jumps[at].rip == cpu->rip ? at : at ^ 1;
 	uint32_t live = cpl == 3 && cpu->cpl == 3 ? (uint8_t)~cpu->lacked : 0;
 	if (live & ~fallback_available(cpu))

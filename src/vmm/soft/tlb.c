@@ -224,13 +224,13 @@ void tlb_slow_writes(struct cpu *cpu)
 static void forget_jumps(struct cpu *cpu, enum native_mode mode)
 {
 	struct native_jump *jumps = cpu->native_jumps[mode];
-	for (uint64_t word = 0; word < NATIVE_JUMPS / 64; word++) {
+	for (uint64_t word = 0; word <= native_jump_mask(mode) / 64; word++) {
 		uint64_t bits = cpu->native_used[mode][word];
 		cpu->native_used[mode][word] = 0;
 		for (; bits; bits &= bits - 1) {
-			/* An address of ~at is no entry's own. */
+			/* Neither is an address of this slot or of the one beside. */
 			uint64_t at = word * 64 + (uint64_t)__builtin_ctzll(bits);
-			jumps[at] = (struct native_jump){ .rip = ~at };
+			jumps[at] = (struct native_jump){ .rip = at < 2 ? ~at : 0 };
 		}
 	}
 }
@@ -247,11 +247,11 @@ static void forget_kernel(struct cpu *cpu)
 /* Forgets where code was found: in the user's half and through entries that are not global, or all. */
 static void forget_fetches(struct cpu *cpu, bool with_global)
 {
-	for (int i = 0; i < FETCH_SIZE; i++)
-		cpu->fetch[0][i].linear = FETCH_NONE;
-	for (int i = 0; i < FETCH_SIZE && (with_global || cpu->has_local_kernel); i++)
-		if (with_global || !cpu->fetch[1][i].is_global)
-			cpu->fetch[1][i].linear = FETCH_NONE;
+	for (int i = 0; i < FETCH_USER; i++)
+		cpu->fetch_user[i].linear = FETCH_NONE;
+	for (int i = 0; i < FETCH_KERNEL && (with_global || cpu->has_local_kernel); i++)
+		if (with_global || !cpu->fetch_kernel[i].is_global)
+			cpu->fetch_kernel[i].linear = FETCH_NONE;
 	cpu->generation++;
 	cpu->native_links[1]++;
 	forget_jumps(cpu, NATIVE_USER);
@@ -269,7 +269,9 @@ void tlb_init(struct cpu *cpu)
 		for (uint32_t i = 0; i < TLB_SIZE; i++)
 			drop_entry(&cpu->tlbs[kind], i);
 	}
-	memset(cpu->native_used, 0xff, sizeof(cpu->native_used));
+	for (int mode = 0; mode < NATIVE_MODES; mode++)
+		cpu->native_used[mode][0] =
+			3; /* zeroes hold nothing but in the slots of address 0 */
 	cpu->tlb = &cpu->tlbs[TLB_KERNEL];
 	walk_forget(cpu);
 	forget_fetches(cpu, true);
@@ -388,7 +390,8 @@ uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
 	uint64_t page = linear & PAGE_MASK;
 	bool is_user = cpu->cpl == 3;
 	uint32_t half = half_of(page), bit = page_bit(page);
-	struct fetch_entry *entry = &cpu->fetch[half][linear >> 12 & (FETCH_SIZE - 1)];
+	struct fetch_entry *entry = half ? &cpu->fetch_kernel[linear >> 12 & (FETCH_KERNEL - 1)]
+					 : &cpu->fetch_user[linear >> 12 & (FETCH_USER - 1)];
 	if (entry->linear != (page | is_user)) {
 		if (!is_canonical(linear))
 			cpu_fault(cpu, NULL, FAULT_GP, 0);
