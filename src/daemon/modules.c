@@ -6,6 +6,7 @@
 
 #include "daemon/config.h"
 #include "daemon/container_change.h"
+#include "daemon/engine.h"
 #include "daemon/events.h"
 #include "daemon/fleet.h"
 #include "daemon/guest.h"
@@ -90,6 +91,7 @@ static const struct {
 	{ "operations", start_operations, stop_operations },
 	{ "metrics", start_metrics, stop_metrics },
 	{ "config", config_start, config_stop },
+	{ "engine", engine_start, engine_stop },
 	{ "trust", trust_start, trust_stop },
 	{ "projects", projects_start, projects_stop },
 	{ "profiles", profiles_start, profiles_stop },

@@ -36,6 +36,7 @@ struct service {
 	struct metrics *metrics;
 	struct used_by *used_by;
 	struct config *config;
+	struct engine *engine;
 	struct projects *projects;
 	struct profiles *profiles;
 	struct instances *instances;

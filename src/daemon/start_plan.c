@@ -14,6 +14,7 @@
 
 #include "base/text.h"
 #include "daemon/config.h"
+#include "daemon/engine.h"
 #include "daemon/instance_volume.h"
 #include "daemon/machine_state.h"
 #include "daemon/projects.h"
@@ -22,6 +23,7 @@
 #include "daemon/volumes.h"
 #include "host/match.h"
 #include "kind/container.h"
+#include "kind/unikernel.h"
 #include "model/json.h"
 
 static int check_kernel(const char *value, struct error *e)
@@ -242,6 +244,20 @@ static int root_plan(
 	return storage_root_plan(instance->service->storage, &ref, ret, e);
 }
 
+/* Kept with what else changes when it starts. */
+static void tell_engine(struct instance *instance, const struct kind_input *input)
+{
+	const char *asked = input->engine ?: "auto";
+	const char *engine = unikernel_engine(input), *why = engine_why(instance->service);
+	if (!text_equal(asked, "auto"))
+		why = input->spec->engine ? "berth.engine of the instance"
+					  : "berth.engine of the server";
+	else if (!text_equal(engine, engine_measured(instance->service)))
+		why = "its state can be kept only so";
+	instance_set(instance, "volatile.engine", engine);
+	instance_set(instance, "volatile.engine.why", why);
+}
+
 static int plan_gathered(struct instance *instance, const struct spec *spec,
 	const struct cpu_set_mask *cpus, const struct kind_host *host, bool is_trial,
 	struct start_plan *to, struct error *e)
@@ -283,10 +299,13 @@ static int plan_gathered(struct instance *instance, const struct spec *spec,
 			.host_memory_bytes = host->memory_bytes,
 			.kernel = host->kernel,
 			.engine = spec->engine ?: config_get(instance->service, "berth.engine"),
+			.measured = engine_measured(instance->service),
 			.restore = restore,
 			.instance_id =
 				instance_config(instance, "volatile.cloud-init.instance-id") };
 		r = instance->kind->plan(&input, &to->plan, e);
+		if (r == 0 && !is_trial && (instance->kind->can & KIND_HAS_REPORT))
+			tell_engine(instance, &input);
 	}
 	for (size_t i = 0; i < DEVICES_MAX; i++)
 		json_decref(volumes[i]);

@@ -28,8 +28,9 @@
 #include "host/process.h"
 #include "model/json.h"
 
-#define KERNEL_MAJOR 5
-#define KERNEL_MINOR 19 /* overlay over idmapped mounts */
+#define ENGINE_BYTES_MAX 4096
+#define KERNEL_MAJOR     5
+#define KERNEL_MINOR     19 /* overlay over idmapped mounts */
 
 enum status { OK, DEGRADED, MISSING };
 
@@ -330,8 +331,17 @@ static void check_engine(struct check *check, const char *dir)
 
 static void check_unikernels(struct check *check, const char *dir)
 {
-	(void)dir;
-	explain(check, "tender/", "berth-tender-run", "unikernels");
+	/* What the daemon has measured is what it goes by. */
+	cleanup(json_decref) json_t *kept = NULL;
+	cleanup(free) char *text = NULL;
+	cleanup(free) char *path = alloc_printf("%s/" ENGINE_FILE, dir ?: "");
+	size_t length;
+	if (file_read(AT_FDCWD, path, ENGINE_BYTES_MAX, &text, &length, NULL) == 0 &&
+		json_parse(text, length, &kept, NULL) == 0 && json_text(kept, "why"))
+		say(check, OK, "", "unikernels run on %s, because %s", json_text(kept, "engine"),
+			json_text(kept, "why"));
+	else
+		explain(check, "tender/", "berth-tender-run", "unikernels");
 }
 
 static void check_tun(struct check *check, const char *dir)

@@ -8,6 +8,9 @@
 
 #include "base/base.h"
 
+/* In the daemon's directory: what it measured. {engine, why, ...} */
+#define ENGINE_FILE "engine.json"
+
 /*
  * Runs all checks, each a moment long, none leaving a trace. `dir` is the daemon's directory; checks that
  * need one are left out if it is NULL. An array of {name, status, detail, remedy}: status is "ok", "degraded"

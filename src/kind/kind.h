@@ -53,6 +53,7 @@ struct kind_input {
 	uint64_t host_memory_bytes;
 	const char *kernel;      /* for machines: a directory with boot/ and lib/modules/ */
 	const char *engine;      /* for machines, or NULL: measured */
+	const char *measured;    /* which engine costs unikernels less: "process", "kvm"; or NULL */
 	const char *restore;     /* for machines: a file with the state to go on from, or NULL */
 	const char *instance_id; /* for cloud-init: new when all is to be done again */
 };

@@ -181,12 +181,25 @@ static void unikernel_limits(
 	ret->memory_bytes = unikernel_memory(spec) + unikernel_beside(spec);
 }
 
+const char *unikernel_engine(const struct kind_input *input)
+{
+	const char *asked = input->engine ?: "auto";
+	if (is_soft(input->spec))
+		return "soft";
+	if (text_equal(asked, "kvm") || text_equal(asked, "process"))
+		return asked;
+	/* The server's `soft` is no KVM; what can keep its state is where that can be kept. */
+	if (text_equal(asked, "soft") || input->spec->is_stateful || input->restore)
+		return "process";
+	return input->measured ?: "process";
+}
+
 static int unikernel_plan(const struct kind_input *input, struct plan *plan, struct error *e)
 {
 	const struct spec *spec = input->spec;
 	const struct disk_device *root = devices_root(&spec->devices);
-	/* In a locked process, unless the wall shall be a machine's. */
-	if (text_equal(input->engine ?: "", "kvm") && (spec->is_stateful || input->restore))
+	const char *engine = unikernel_engine(input);
+	if (text_equal(engine, "kvm") && (spec->is_stateful || input->restore))
 		return error_set(e, -EINVAL,
 			"berth.engine: under kvm the memory of a unikernel cannot be kept; only as a "
 			"process");
@@ -211,8 +224,8 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 		json_string_value(json_array_get(json_object_get(init, "args"), 0)), path_of(spec));
 	if (image)
 		json_set_text(document, "image", image);
-	if (text_equal(input->engine ?: "", "kvm") || is_soft(spec))
-		json_set_text(document, "engine", input->engine);
+	if (!text_equal(engine, "process"))
+		json_set_text(document, "engine", engine);
 	if (spec->is_stateful || input->restore)
 		json_set_bool(document, "stateful", true);
 	if (input->restore)

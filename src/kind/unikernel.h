@@ -15,6 +15,9 @@ extern const struct kind kind_unikernel;
 uint64_t unikernel_beside(const struct spec *spec);
 uint64_t unikernel_memory(const struct spec *spec);
 
+/* "process", "kvm" or "soft": what the instance's key says, else the server's, else what was measured. */
+const char *unikernel_engine(const struct kind_input *input);
+
 /*
  * The path of the image that `program` starts from, beside the top one of `layers` (paths); NULL without layers or
  * a program. `path` is its environment's PATH or NULL. The caller owns it.

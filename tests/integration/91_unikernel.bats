@@ -143,6 +143,36 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	[[ $output == *"none of auto, kvm, soft, process"* ]]
 }
 
+@test "the daemon chooses the engine by what it measured, says so, and asks anew on another host" {
+	local kept=$BERTH_DIR/engine.json
+	engine_of() { api GET /1.0/instances/e1 | json '.metadata.expanded_config | .["volatile.engine"] + ": " + .["volatile.engine.why"]'; }
+	eventually 10 test -s "$kept"
+	jq -e '.process_ns > 0 and (.why | length) > 10' "$kept"
+	berth doctor | grep -F "$(jq -r '"unikernels run on \(.engine), because \(.why)"' "$kept")"
+	create e1 cat
+	[ "$(engine_of)" = "$(jq -r '.engine + ": " + .why' "$kept")" ]
+	lxc stop -f e1
+	if [ -c /dev/kvm ]; then
+		# What is kept is not measured again, and decides; the presence of KVM does not.
+		jq -c '.engine = "kvm" | .why = "a test says so"' "$kept" >"$BERTH_BASE/engine" && cp "$BERTH_BASE/engine" "$kept"
+		berthd_restart
+		lxc start e1
+		[ "$(engine_of)" = "kvm: a test says so" ]
+		ls -l "/proc/$(api GET /1.0/instances/e1/state | json .metadata.pid)/fd" | grep kvm-vcpu
+		lxc stop -f e1
+	fi
+	lxc config set e1 berth.engine=process
+	lxc start e1
+	[ "$(engine_of)" = "process: berth.engine of the instance" ]
+	lxc delete -f e1
+	jq -c '.host.cpu = "another one"' "$kept" >"$BERTH_BASE/engine" && cp "$BERTH_BASE/engine" "$kept"
+	berthd_restart
+	eventually 10 jq -e '.host.cpu != "another one" and .why != "a test says so"' "$kept"
+	echo '{"engine": "vmware"' >"$kept"
+	berthd_restart
+	eventually 10 jq -e '.engine == "process" or .engine == "kvm"' "$kept"
+}
+
 @test "its storage is as large as was asked for and keeps what is written; snapshots and copies have it" {
 	create10() { jq -n --arg program "$1" '{name: "u10", type: "unikernel", profiles: ["plain"],
 		devices: {root: {type: "disk", path: "/", pool: "default", size: "64MiB"}},

@@ -87,6 +87,31 @@ static void plans(void)
 	json_decref(root);
 }
 
+static void chooses(void)
+{
+	static const struct {
+		const char *config, *asked, *measured, *wanted;
+	} cases[] = {
+		{ "{}", NULL, NULL, "process" },
+		{ "{}", NULL, "process", "process" },
+		{ "{}", NULL, "kvm", "kvm" },
+		{ "{}", "auto", "kvm", "kvm" },
+		{ "{}", "process", "kvm", "process" },
+		{ "{}", "kvm", "process", "kvm" },
+		{ "{}", "soft", "kvm", "process" },
+		{ "{\"berth.engine\":\"soft\"}", "soft", "kvm", "soft" },
+		{ "{\"migration.stateful\":\"true\"}", NULL, "kvm", "process" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup(spec_done) struct spec spec = {};
+		ask(&spec, cases[i].config, "{" ROOT "}");
+		const struct kind_input input = {
+			.spec = &spec, .engine = cases[i].asked, .measured = cases[i].measured
+		};
+		expect_text(unikernel_engine(&input), cases[i].wanted);
+	}
+}
+
 static void images_differ(void)
 {
 	static const char *const cases[][3] = {
@@ -162,6 +187,7 @@ static void refuses(void)
 
 static const struct test tests[] = {
 	{ "a program with its card is planned", plans },
+	{ "the engine is the key's, else what was measured", chooses },
 	{ "other layers, another program or another way to find it is another image",
 		images_differ },
 	{ "what a unikernel cannot have is refused by name", refuses },
