@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "abi/ext2.h"
 #include "base/channel.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -16,10 +17,7 @@
 #include "model/json.h"
 #include "tender/ext2_make.h"
 
-#define EXT2_HEAD_AT     1024
-#define EXT2_MAGIC       0xef53
-#define EXT2_BLOCK_BYTES 4096
-#define EXT2_BYTES_MIN   MIB /* a smaller one is bytes only */
+#define EXT2_BYTES_MIN MIB /* a smaller one is bytes only */
 
 char *build_beside(const char *name, const char *built)
 {
@@ -124,13 +122,10 @@ int build_image(const struct tender_plan *plan, struct error *e)
 /* Whether a berth-job has anything to do: it is not made, not closed, or smaller than its volume. */
 static bool is_ready(int fd, uint64_t bytes)
 {
-	struct {
-		uint32_t inodes, blocks, other[12];
-		uint16_t magic, state;
-	} head;
-	return file_read_at(fd, &head, sizeof(head), EXT2_HEAD_AT) == 0 &&
-		head.magic == EXT2_MAGIC && (head.state & 1) &&
-		head.blocks >= bytes / EXT2_BLOCK_BYTES;
+	struct ext2_super super;
+	return file_read_at(fd, &super, sizeof(super), EXT2_SUPER_AT) == 0 &&
+		super.magic == EXT2_SUPER_MAGIC && (super.state & EXT2_STATE_VALID) &&
+		super.blocks >= bytes / EXT2_BLOCK;
 }
 
 int build_volume(int fd, uint64_t bytes, struct error *e)

@@ -20,66 +20,29 @@
 #include "abi/ext2.h"
 #include "base/file.h"
 
-#define BLOCK           4096u
-#define HEAD_AT         1024u
-#define BLOCKS_A_GROUP  32768u
-#define INODE_BYTES     256u
-#define BYTES_AN_INODE  16384u
-#define INODES_A_BLOCK  (BLOCK / INODE_BYTES)
-#define FIRST_INODE     11u /* lost+found */
-#define ROOT_INODE      2u
-#define LOST_BLOCKS     4u
-#define ROOT_BLOCKS     (1 + LOST_BLOCKS)
-#define GROUP_LEAST     50u /* blocks for data, without which a last group is not worth having */
-#define BYTES_MIN       MIB
-#define BLOCKS_MAX      UINT32_MAX
-#define TYPE_DIRECTORY  2u
-#define COMPAT_ATTR     8u
-#define INCOMPAT_TYPES  2u
-#define RO_SPARSE_SUPER 1u
-#define RO_LARGE_FILE   2u
-#define EXTRA_BYTES     32u
+#define BLOCK          EXT2_BLOCK
+#define BLOCKS_A_GROUP 32768u
+#define BYTES_AN_INODE 16384u
+#define INODES_A_BLOCK (BLOCK / EXT2_INODE_BYTES)
+#define LOST_FOUND     EXT2_FIRST_INODE
+#define LOST_BLOCKS    4u
+#define ROOT_BLOCKS    (1 + LOST_BLOCKS)
+#define GROUP_LEAST    50u /* blocks for data, without which a last group is not worth having */
+#define BYTES_MIN      MIB
+#define BLOCKS_MAX     UINT32_MAX
+#define EXTRA_BYTES    32u
 /* In block 0 until it is written, last of all. */
 #define BEGUN           "berth: an ext2 is being made here"
 #define DEFAULT_OPTIONS 0xcu /* user_xattr, acl */
 
-struct head {
-	uint32_t inodes, blocks, reserved_blocks, free_blocks, free_inodes, first_block, block_log,
-		fragment_log, blocks_per_group, fragments_per_group, inodes_per_group, mount_time,
-		write_time;
-	uint16_t mounts, mounts_most, magic, state, errors, minor;
-	uint32_t check_time, check_interval, creator, revision;
-	uint16_t reserved_uid, reserved_gid;
-	uint32_t first_inode;
-	uint16_t inode_bytes, group;
-	uint32_t compat, incompat, ro_compat;
-	uint8_t uuid[16], names[80];
-	uint32_t bitmap_use;
-	uint8_t preallocate[2];
-	uint16_t reserved_descriptors;
-	uint8_t journal_uuid[16];
-	uint32_t journal[3], hash_seed[4];
-	uint8_t hash_version, journal_kind;
-	uint16_t descriptor_bytes;
-	uint32_t default_options, first_meta_group, make_time, journal_blocks[17], high[3];
-	uint16_t extra_least, extra_wanted;
-};
-static_assert(offsetof(struct head, uuid) == 104 && offsetof(struct head, default_options) == 256 &&
-		offsetof(struct head, extra_least) == 348,
-	"on disk");
-
+/* As large as it is made. */
 struct inode {
-	uint16_t mode, uid;
-	uint32_t size, access_time, change_time, write_time, end_time;
-	uint16_t gid, links;
-	uint32_t sectors, flags, other, block[15], more[7];
-	uint16_t extra_bytes;
-	uint8_t rest[126];
+	struct ext2_inode known;
+	uint8_t rest[EXT2_INODE_BYTES - sizeof(struct ext2_inode)];
 };
-static_assert(sizeof(struct inode) == INODE_BYTES, "on disk");
 
 struct layout {
-	struct head head;
+	struct ext2_super head;
 	struct ext2_group *descriptors;
 	uint32_t group_count, descriptor_blocks, table_blocks;
 };
@@ -117,7 +80,7 @@ static uint32_t blocks_of(const struct layout *layout, uint32_t group)
 
 static void count_groups(struct layout *layout)
 {
-	struct head *head = &layout->head;
+	struct ext2_super *head = &layout->head;
 	uint64_t inodes = (uint64_t)head->blocks * BLOCK / BYTES_AN_INODE;
 	layout->group_count =
 		(uint32_t)(((uint64_t)head->blocks + BLOCKS_A_GROUP - 1) / BLOCKS_A_GROUP);
@@ -150,7 +113,7 @@ static void fill_descriptors(struct layout *layout)
 		one->inode_table = one->block_map + 2;
 		one->free_blocks = (uint16_t)(blocks_of(layout, i) - taken);
 		one->free_inodes =
-			(uint16_t)(layout->head.inodes_per_group - (i == 0 ? FIRST_INODE : 0));
+			(uint16_t)(layout->head.inodes_per_group - (i == 0 ? EXT2_FIRST_INODE : 0));
 		one->directories = i == 0 ? 2 : 0;
 		one->flags = flags_of(layout, i);
 		one->unused_inodes = i == 0 ? 0 : one->free_inodes;
@@ -162,26 +125,27 @@ static void fill_descriptors(struct layout *layout)
 
 static int plan_layout(struct layout *layout, uint64_t bytes, struct error *e)
 {
-	struct head *head = &layout->head;
+	struct ext2_super *head = &layout->head;
 	uint64_t blocks = bytes / BLOCK;
 	uint32_t now = (uint32_t)time(NULL);
-	*head = (struct head){ .blocks = (uint32_t)(blocks < BLOCKS_MAX ? blocks : BLOCKS_MAX),
-		.block_log = 2,
-		.fragment_log = 2,
+	*head = (struct ext2_super){ .blocks =
+					     (uint32_t)(blocks < BLOCKS_MAX ? blocks : BLOCKS_MAX),
+		.block_log = EXT2_BLOCK_LOG,
+		.fragment_log = EXT2_BLOCK_LOG,
 		.blocks_per_group = BLOCKS_A_GROUP,
 		.fragments_per_group = BLOCKS_A_GROUP,
 		.write_time = now,
 		.mounts_most = UINT16_MAX,
-		.magic = 0xef53,
-		.state = 1,
+		.magic = EXT2_SUPER_MAGIC,
+		.state = EXT2_STATE_VALID,
 		.errors = 1,
 		.check_time = now,
 		.revision = 1,
-		.first_inode = FIRST_INODE,
-		.inode_bytes = INODE_BYTES,
-		.compat = COMPAT_ATTR,
-		.incompat = INCOMPAT_TYPES,
-		.ro_compat = RO_SPARSE_SUPER | RO_LARGE_FILE | EXT2_RO_GROUP_SUMS,
+		.first_inode = EXT2_FIRST_INODE,
+		.inode_bytes = EXT2_INODE_BYTES,
+		.compat = EXT2_COMPAT_ATTR,
+		.incompat = EXT2_INCOMPAT_TYPES,
+		.ro_compat = EXT2_RO_SPARSE_SUPER | EXT2_RO_LARGE_FILE | EXT2_RO_GROUP_SUMS,
 		.default_options = DEFAULT_OPTIONS,
 		.make_time = now,
 		.extra_least = EXTRA_BYTES,
@@ -219,7 +183,7 @@ static void fill_maps(const struct layout *layout, uint32_t group, uint8_t *maps
 	uint32_t taken = taken_of(layout, group) + (group == 0 ? ROOT_BLOCKS : 0);
 	set_bits(maps, 0, taken);
 	set_bits(maps, blocks_of(layout, group), BLOCK * 8);
-	set_bits(maps + BLOCK, 0, group == 0 ? FIRST_INODE : 0);
+	set_bits(maps + BLOCK, 0, group == 0 ? EXT2_FIRST_INODE : 0);
 	set_bits(maps + BLOCK, layout->head.inodes_per_group, BLOCK * 8);
 }
 
@@ -242,7 +206,8 @@ static int put_group(int fd, struct layout *layout, uint32_t group, uint8_t *byt
 	memset(bytes, 0, (heads + 2) * (size_t)BLOCK);
 	if (heads) {
 		layout->head.group = (uint16_t)group;
-		memcpy(bytes + (group == 0 ? HEAD_AT : 0), &layout->head, sizeof(layout->head));
+		memcpy(bytes + (group == 0 ? EXT2_SUPER_AT : 0), &layout->head,
+			sizeof(layout->head));
 		memcpy(bytes + BLOCK, layout->descriptors,
 			layout->group_count * sizeof(struct ext2_group));
 	}
@@ -269,16 +234,16 @@ static struct inode directory(
 	const struct layout *layout, uint16_t mode, uint16_t links, uint32_t block, uint32_t count)
 {
 	uint32_t now = layout->head.make_time;
-	struct inode inode = { .mode = (uint16_t)(S_IFDIR | mode),
-		.size = count * BLOCK,
-		.access_time = now,
-		.change_time = now,
-		.write_time = now,
-		.links = links,
-		.sectors = count * (BLOCK / 512),
-		.extra_bytes = EXTRA_BYTES };
+	struct inode inode = { .known.mode = (uint16_t)(S_IFDIR | mode),
+		.known.size = count * BLOCK,
+		.known.atime = now,
+		.known.ctime = now,
+		.known.mtime = now,
+		.known.links = links,
+		.known.sectors = count * (BLOCK / 512),
+		.known.extra_size = EXTRA_BYTES };
 	for (uint32_t i = 0; i < count; i++)
-		inode.block[i] = block + i;
+		inode.known.block[i] = block + i;
 	return inode;
 }
 
@@ -290,15 +255,15 @@ static int put_root(int fd, const struct layout *layout, struct error *e)
 	uint8_t *at = blocks;
 	uint32_t table = layout->descriptors[0].inode_table;
 	uint32_t root = table + layout->table_blocks;
-	at = put_entry(at, ROOT_INODE, 12, ".", TYPE_DIRECTORY);
-	at = put_entry(at, ROOT_INODE, 12, "..", TYPE_DIRECTORY);
-	at = put_entry(at, FIRST_INODE, BLOCK - 24, "lost+found", TYPE_DIRECTORY);
-	at = put_entry(at, FIRST_INODE, 12, ".", TYPE_DIRECTORY);
-	at = put_entry(at, ROOT_INODE, BLOCK - 12, "..", TYPE_DIRECTORY);
+	at = put_entry(at, EXT2_ROOT, 12, ".", EXT2_TYPE_DIRECTORY);
+	at = put_entry(at, EXT2_ROOT, 12, "..", EXT2_TYPE_DIRECTORY);
+	at = put_entry(at, LOST_FOUND, BLOCK - 24, "lost+found", EXT2_TYPE_DIRECTORY);
+	at = put_entry(at, LOST_FOUND, 12, ".", EXT2_TYPE_DIRECTORY);
+	at = put_entry(at, EXT2_ROOT, BLOCK - 12, "..", EXT2_TYPE_DIRECTORY);
 	for (uint32_t i = 1; i < LOST_BLOCKS; i++)
 		at = put_entry(at, 0, BLOCK, "", 0);
-	inodes[ROOT_INODE - 1] = directory(layout, 0755, 3, root, 1);
-	inodes[FIRST_INODE - 1] = directory(layout, 0700, 2, root + 1, LOST_BLOCKS);
+	inodes[EXT2_ROOT - 1] = directory(layout, 0755, 3, root, 1);
+	inodes[LOST_FOUND - 1] = directory(layout, 0700, 2, root + 1, LOST_BLOCKS);
 	int r = put(fd, blocks, ROOT_BLOCKS * BLOCK, (uint64_t)root * BLOCK, e);
 	return r < 0 ? r : put(fd, inodes, BLOCK, (uint64_t)table * BLOCK, e);
 }

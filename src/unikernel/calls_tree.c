@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <utime.h>
 
+#include "abi/ext2.h"
 #include "unikernel/call.h"
 #include "unikernel/descriptors.h"
 #include "unikernel/events.h"
@@ -17,7 +18,6 @@
 #include "unikernel/path.h"
 
 #define TMPFS_MAGIC 0x01021994
-#define EXT2_MAGIC  0xef53
 
 /* Where a relative path starts. */
 static int start_of(uint64_t directory, const char *path, struct node **ret)
@@ -658,7 +658,7 @@ static void fill_statfs(const struct node *node, struct statfs *ret)
 		memory_left() / KERNEL_PAGE };
 	bool is_kept = node && kept_room(node, &room);
 	*ret = (struct statfs){
-		.f_type = is_kept ? EXT2_MAGIC : TMPFS_MAGIC,
+		.f_type = is_kept ? EXT2_SUPER_MAGIC : TMPFS_MAGIC,
 		.f_bsize = (long)room.block_bytes,
 		.f_blocks = room.blocks,
 		.f_bfree = room.blocks_free,

@@ -11,36 +11,11 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "abi/ext2.h"
 #include "unikernel/heap.h"
 
-#define SUPER_OFFSET     1024u
-#define SUPER_MAGIC      0xef53u
-#define STATE_VALID      1u
-#define STATE_ERRORS     2u
-#define COMPAT_RESIZE    0x10u
-#define INCOMPAT_TYPES   2u /* entries of directories have types */
-#define RO_SPARSE_SUPER  1u
-#define RO_LARGE_FILE    2u
-#define INODE_BYTES_LESS 128u
 #define BUFFERS          48u
-#define FIRST_INODE      11u
 #define GROUPS_MOST      (1u << 16) /* 8 TiB */
 #define ATTRIBUTES_MAGIC 0xea020000u
-
-struct super {
-	uint32_t inodes, blocks, reserved_blocks, free_blocks, free_inodes, first_block, block_log,
-		fragment_log, blocks_per_group, fragments_per_group, inodes_per_group, mount_time,
-		write_time;
-	uint16_t mounts, mounts_most, magic, state, errors, minor;
-	uint32_t check_time, check_interval, creator, revision;
-	uint16_t reserved_uid, reserved_gid;
-	uint32_t first_inode;
-	uint16_t inode_bytes, group;
-	uint32_t compat, incompat, ro_compat;
-	uint8_t uuid[16];
-};
-static_assert(sizeof(struct super) == 120, "on disk");
 
 struct buffer {
 	uint32_t block; /* 0: none, as no block of metadata is */
@@ -48,7 +23,7 @@ struct buffer {
 	uint8_t *bytes;
 };
 
-static struct super super;
+static struct ext2_super super;
 static struct ext2_group *groups;
 static uint32_t group_count;
 static bool *is_group_changed;
@@ -223,7 +198,7 @@ static bool is_power_of(uint32_t number, uint32_t base)
 /* The blocks at its beginning that are a copy of the head and of the descriptors. */
 static uint32_t head_blocks(uint32_t index)
 {
-	bool has_head = index <= 1 || !(super.ro_compat & RO_SPARSE_SUPER) ||
+	bool has_head = index <= 1 || !(super.ro_compat & EXT2_RO_SPARSE_SUPER) ||
 		is_power_of(index, 3) || is_power_of(index, 5) || is_power_of(index, 7);
 	return has_head ? 1 +
 			(group_count * (uint32_t)sizeof(struct ext2_group) + EXT2_BLOCK - 1) /
@@ -361,7 +336,7 @@ void ext2_free_block(uint32_t block)
 static uint32_t inode_bytes(void)
 {
 	return super.inode_bytes >= sizeof(struct ext2_inode) ? sizeof(struct ext2_inode)
-							      : INODE_BYTES_LESS;
+							      : EXT2_INODE_BYTES_LESS;
 }
 
 int ext2_read_inode(uint32_t number, struct ext2_inode *ret)
@@ -404,8 +379,8 @@ int64_t ext2_new_inode(uint32_t directory, bool is_directory)
 		const uint8_t *bitmap = use_group(index) < 0 ? NULL : ext2_block(group->inode_map);
 		if (!bitmap)
 			return -EIO;
-		uint32_t bit =
-			clear_bit(bitmap, index == 0 ? FIRST_INODE - 1 : 0, super.inodes_per_group);
+		uint32_t bit = clear_bit(
+			bitmap, index == 0 ? EXT2_FIRST_INODE - 1 : 0, super.inodes_per_group);
 		if (bit == super.inodes_per_group)
 			continue;
 		uint32_t number = index * super.inodes_per_group + bit + 1;
@@ -428,7 +403,7 @@ int64_t ext2_new_inode(uint32_t directory, bool is_directory)
 
 void ext2_free_inode(uint32_t number, bool is_directory)
 {
-	if (number < FIRST_INODE || number > super.inodes)
+	if (number < EXT2_FIRST_INODE || number > super.inodes)
 		return;
 	uint32_t index = (number - 1) / super.inodes_per_group;
 	struct ext2_group *group = &groups[index];
@@ -506,14 +481,17 @@ uint64_t ext2_inodes_free(void)
 
 static bool is_known(uint64_t volume_bytes)
 {
-	return super.magic == SUPER_MAGIC && super.block_log == 2 && super.revision == 1 &&
-		(super.incompat & ~INCOMPAT_TYPES) == 0 && (super.incompat & INCOMPAT_TYPES) &&
-		(super.ro_compat & ~(RO_SPARSE_SUPER | RO_LARGE_FILE | EXT2_RO_GROUP_SUMS)) == 0 &&
+	return super.magic == EXT2_SUPER_MAGIC && super.block_log == EXT2_BLOCK_LOG &&
+		super.revision == 1 && (super.incompat & ~EXT2_INCOMPAT_TYPES) == 0 &&
+		(super.incompat & EXT2_INCOMPAT_TYPES) &&
+		(super.ro_compat &
+			~(EXT2_RO_SPARSE_SUPER | EXT2_RO_LARGE_FILE | EXT2_RO_GROUP_SUMS)) == 0 &&
 		/* With both, the blocks that a growth is to have are taken in groups without maps. */
-		!((super.ro_compat & EXT2_RO_GROUP_SUMS) && (super.compat & COMPAT_RESIZE)) &&
+		!((super.ro_compat & EXT2_RO_GROUP_SUMS) && (super.compat & EXT2_COMPAT_RESIZE)) &&
 		super.first_block == 0 && super.blocks > 8 &&
 		super.blocks <= volume_bytes / EXT2_BLOCK && super.blocks_per_group > 8 &&
-		super.blocks_per_group <= 8 * EXT2_BLOCK && super.inodes_per_group > FIRST_INODE &&
+		super.blocks_per_group <= 8 * EXT2_BLOCK &&
+		super.inodes_per_group > EXT2_FIRST_INODE &&
 		super.inodes_per_group <= 8 * EXT2_BLOCK &&
 		(super.inode_bytes == 128 || super.inode_bytes == 256);
 }
@@ -557,7 +535,7 @@ static void count_anew(void)
 static int write_super(void)
 {
 	super.write_time = (uint32_t)(platform_clock_realtime() / 1000000000);
-	return write_volume(SUPER_OFFSET, &super, sizeof(super));
+	return write_volume(EXT2_SUPER_AT, &super, sizeof(super));
 }
 
 int ext2_open(uint64_t volume_bytes)
@@ -565,8 +543,8 @@ int ext2_open(uint64_t volume_bytes)
 	for (uint32_t i = 0; i < BUFFERS; i++)
 		buffers[i].block = 0;
 	has_changes = false;
-	if (volume_bytes < 2 * SUPER_OFFSET ||
-		read_volume(SUPER_OFFSET, &super, sizeof(super)) < 0 || !is_known(volume_bytes))
+	if (volume_bytes < 2 * EXT2_SUPER_AT ||
+		read_volume(EXT2_SUPER_AT, &super, sizeof(super)) < 0 || !is_known(volume_bytes))
 		return -EINVAL;
 	group_count = (super.blocks + super.blocks_per_group - 1) / super.blocks_per_group;
 	if (group_count > GROUPS_MOST ||
@@ -583,9 +561,9 @@ int ext2_open(uint64_t volume_bytes)
 	if (read_volume(EXT2_BLOCK, groups, group_count * sizeof(struct ext2_group)) < 0 ||
 		!are_groups_good())
 		return -EINVAL;
-	if (!(super.state & STATE_VALID))
+	if (!(super.state & EXT2_STATE_VALID))
 		count_anew();
-	super.state &= (uint16_t)~STATE_VALID;
+	super.state &= (uint16_t)~EXT2_STATE_VALID;
 	super.mount_time = (uint32_t)(platform_clock_realtime() / 1000000000);
 	return write_super();
 }
@@ -611,8 +589,8 @@ void ext2_close(void)
 {
 	if (ext2_sync() < 0)
 		return;
-	if (!(super.state & STATE_ERRORS))
-		super.state |= STATE_VALID;
+	if (!(super.state & EXT2_STATE_ERRORS))
+		super.state |= EXT2_STATE_VALID;
 	(void)write_super();
 	(void)platform_volume_flush();
 }

@@ -8,31 +8,11 @@
  */
 #pragma once
 
+#include "abi/ext2.h"
 #include "unikernel/kernel.h"
 
-#define EXT2_ROOT         2u
-#define EXT2_BLOCK        4096u
-#define EXT2_DIRECT       12u
 #define EXT2_NAME_LONGEST 255u
 #define EXT2_LINKS_MOST   32000u
-
-/* As on the volume. */
-struct ext2_inode {
-	uint16_t mode, uid;
-	uint32_t size;
-	uint32_t atime, ctime, mtime, dtime;
-	uint16_t gid, links;
-	uint32_t sectors; /* of 512 bytes, with indirect blocks */
-	uint32_t flags, reserved1;
-	uint32_t block[15];
-	uint32_t generation, file_acl, size_high, reserved2;
-	uint16_t reserved3[2];
-	uint16_t uid_high, gid_high;
-	uint32_t reserved4;
-	uint16_t extra_size, reserved5;
-	uint32_t ctime_extra, mtime_extra, atime_extra, born, born_extra, version_high, project;
-};
-_Static_assert(sizeof(struct ext2_inode) == 160, "on disk");
 
 /* Reads the volume's head; from here on it is in use. -EINVAL if it is no ext2 of a kind that is known here. */
 int ext2_open(uint64_t volume_bytes);

@@ -93,6 +93,17 @@ static int64_t end_read(struct file *file, void *to, uint64_t size, uint64_t *po
 	return got;
 }
 
+/* Only its parent could read, which goes on when this child has ended: waiting would be for ever. */
+static bool waits_for_parent(const struct file *file)
+{
+	if (!thread_group() || (file->flags & O_NONBLOCK))
+		return false;
+	for (const struct thread *other = all_threads; other; other = other->next)
+		if (other != current_thread && other->group == thread_group())
+			return false;
+	return true;
+}
+
 static int64_t end_write(struct file *file, const void *from, uint64_t size, uint64_t *position)
 {
 	struct end *end = file->object;
@@ -109,7 +120,7 @@ static int64_t end_write(struct file *file, const void *from, uint64_t size, uin
 	while (thread_group() && room < size && grow(flow))
 		room = flow->size - (flow->head - flow->tail);
 	if (room == 0 || (size <= PIPE_BUF && room < size))
-		return -EAGAIN;
+		return waits_for_parent(file) ? -ENOSPC : -EAGAIN;
 	int64_t put = flow_put(flow, from, size);
 	wait_notify(&end->channel->queue);
 	return put;

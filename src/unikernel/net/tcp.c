@@ -127,6 +127,7 @@ static struct tcp_socket *new_socket(int domain)
 		.send_bytes = TCP_SND_BUF,
 		.receive_bytes = TCP_WND,
 	};
+	tcp_first_options(self);
 	return self;
 }
 

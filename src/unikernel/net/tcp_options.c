@@ -25,10 +25,36 @@
 #define OPTION_USER_TIMEOUT 18
 #define OPTION_FASTOPEN     23
 
+/* What is remembered and changes nothing here, with Linux's first value. */
+static const struct {
+	int name, first;
+} remembered[TCP_REMEMBERED] = {
+	{ OPTION_SYNCNT, 6 },
+	{ OPTION_LINGER2, 60 },
+	{ OPTION_DEFER, 0 },
+	{ OPTION_QUICKACK, 1 },
+	{ OPTION_USER_TIMEOUT, 0 },
+};
+
+static int *remembered_of(struct tcp_socket *self, int name)
+{
+	for (size_t i = 0; i < COUNT(remembered); i++)
+		if (remembered[i].name == name)
+			return &self->remembered[i];
+	return NULL;
+}
+
+void tcp_first_options(struct tcp_socket *self)
+{
+	for (size_t i = 0; i < COUNT(remembered); i++)
+		self->remembered[i] = remembered[i].first;
+}
+
 int64_t tcp_get_option(struct socket *socket, int level, int name, int *ret)
 {
-	const struct tcp_socket *self = tcp_self_of(socket);
+	struct tcp_socket *self = tcp_self_of(socket);
 	const struct tcp_pcb *pcb = self->pcb;
+	const int *kept = remembered_of(self, name);
 	if (level != IPPROTO_TCP)
 		return socket_no_get_option(socket, level, name, ret);
 	bool is_full = pcb && self->state != LISTENING;
@@ -51,15 +77,11 @@ int64_t tcp_get_option(struct socket *socket, int level, int name, int *ret)
 	case OPTION_KEEPCNT:
 		*ret = is_full ? (int)pcb->keep_cnt : 9;
 		return 0;
-	case OPTION_QUICKACK:
-	case OPTION_DEFER:
-	case OPTION_SYNCNT:
-	case OPTION_LINGER2:
-	case OPTION_USER_TIMEOUT:
-		*ret = 0;
-		return 0;
 	default:
-		return -ENOPROTOOPT;
+		if (!kept)
+			return -ENOPROTOOPT;
+		*ret = *kept;
+		return 0;
 	}
 }
 
@@ -89,6 +111,7 @@ static int64_t set_positive(uint32_t *to, int value, uint32_t unit)
 static int64_t set_tcp(struct tcp_socket *self, int name, int value)
 {
 	struct tcp_pcb *pcb = self->state == LISTENING ? NULL : self->pcb;
+	int *kept = remembered_of(self, name);
 	switch (name) {
 	case OPTION_NODELAY:
 		self->is_nodelay = value != 0;
@@ -107,14 +130,12 @@ static int64_t set_tcp(struct tcp_socket *self, int name, int value)
 	case OPTION_KEEPCNT:
 		return set_positive(pcb ? &pcb->keep_cnt : NULL, value, 1);
 	case OPTION_MAXSEG:
-	case OPTION_QUICKACK:
-	case OPTION_DEFER:
-	case OPTION_SYNCNT:
-	case OPTION_LINGER2:
-	case OPTION_USER_TIMEOUT:
 		return 0;
 	default:
-		return -ENOPROTOOPT;
+		if (!kept)
+			return -ENOPROTOOPT;
+		*kept = value;
+		return 0;
 	}
 }
 

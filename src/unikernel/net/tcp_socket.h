@@ -8,6 +8,8 @@
 
 #include "unikernel/net/inet.h"
 
+#define TCP_REMEMBERED 5
+
 enum tcp_socket_state { FRESH, LISTENING, CONNECTING, CONNECTED, ENDED };
 
 struct tcp_socket {
@@ -23,9 +25,8 @@ struct tcp_socket {
 	struct tcp_socket *accepted_first, *accepted_last, *next;
 	struct tcp_socket *listener;
 	uint32_t accepted_count, backlog;
-	struct address name, peer; /* kept when the pcb is gone */
-	ip_addr_t wanted_address;
-	uint16_t wanted_port;
+	struct address name, peer;      /* kept when the pcb is gone */
+	int remembered[TCP_REMEMBERED]; /* options that change nothing here */
 };
 
 static inline struct tcp_socket *tcp_self_of(struct socket *socket)
