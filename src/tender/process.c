@@ -451,16 +451,16 @@ int platform_lock(void)
 {
 	static struct filter filter;
 	filter_begin_trapping(&filter, number_of(platform_syscall_after));
+	if (has_card) { /* first what is called most */
+		ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, CARD_FD });
+		ONLY(&filter, SYS_writev, { 0, FILTER_EQUAL, CARD_FD });
+	}
+	ONLY(&filter, SYS_ppoll, { 1, FILTER_AT_MOST, 2 });
 	ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, STDOUT_FILENO });
 	ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, STDERR_FILENO });
 	ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, STDIN_FILENO });
 	ONLY(&filter, SYS_clock_gettime, { 0, FILTER_EQUAL, CLOCK_MONOTONIC });
 	ONLY(&filter, SYS_clock_gettime, { 0, FILTER_EQUAL, CLOCK_REALTIME });
-	ONLY(&filter, SYS_ppoll, { 1, FILTER_AT_MOST, 2 });
-	if (has_card) {
-		ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, CARD_FD });
-		ONLY(&filter, SYS_writev, { 0, FILTER_EQUAL, CARD_FD });
-	}
 	if (has_volume) {
 		ONLY(&filter, SYS_pread64, { 0, FILTER_EQUAL, VOLUME_FD });
 		ONLY(&filter, SYS_pwrite64, { 0, FILTER_EQUAL, VOLUME_FD });

@@ -423,11 +423,11 @@ static int64_t serve_epoll_wait(struct registers *r)
 static int64_t copy_bytes(struct file *from, uint64_t *from_position, struct file *to,
 	uint64_t *to_position, uint64_t size)
 {
-	uint8_t *buffer = heap_alloc(COPY_BYTES);
-	uint64_t done = 0;
+	uint64_t most = size < COPY_BYTES ? size : COPY_BYTES, done = 0;
+	uint8_t *buffer = heap_alloc_raw(most ? most : 1);
 	int64_t e = buffer ? 0 : -ENOMEM;
 	while (e == 0 && done < size) {
-		uint64_t want = size - done < COPY_BYTES ? size - done : COPY_BYTES;
+		uint64_t want = size - done < most ? size - done : most;
 		int64_t got = file_take(from, buffer, want, from_position);
 		if (got <= 0) {
 			e = got;
@@ -453,18 +453,28 @@ static int64_t copy_bytes(struct file *from, uint64_t *from_position, struct fil
 static int64_t send_from_image(
 	struct file *from, uint64_t *position, struct file *to, uint64_t size)
 {
-	uint64_t offset = position ? *position : from->position;
+	uint64_t *place = position ? position : &from->position, done = 0;
 	const struct node *node = from->node;
+	const struct image_bytes *image = &node->regular.image;
 	if (!S_ISREG(node->mode) || node->regular.pages || node->generate ||
-		node->size != node->regular.image.first_bytes)
+		node->size != image->first_bytes + image->second_bytes)
 		return -EOPNOTSUPP;
-	if (offset >= node->size)
-		return 0;
-	size = size < node->size - offset ? size : node->size - offset;
-	int64_t sent = socket_send_constant(to, node->regular.image.first + offset, size, false);
-	if (sent > 0)
-		*(position ? position : &from->position) = offset + (uint64_t)sent;
-	return sent;
+	while (done < size && *place < node->size) {
+		bool is_first = *place < image->first_bytes;
+		uint64_t offset = is_first ? *place : *place - image->first_bytes;
+		uint64_t left = (is_first ? image->first_bytes : image->second_bytes) - offset;
+		uint64_t part = size - done < left ? size - done : left;
+		bool has_more = done + part < size && *place + part < node->size;
+		int64_t sent = socket_send_constant(
+			to, (is_first ? image->first : image->second) + offset, part, has_more);
+		if (sent <= 0)
+			return done ? (int64_t)done : sent;
+		*place += (uint64_t)sent;
+		done += (uint64_t)sent;
+		if ((uint64_t)sent < part)
+			break;
+	}
+	return (int64_t)done;
 }
 
 static int64_t serve_sendfile(struct registers *r)

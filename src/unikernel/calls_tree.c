@@ -72,7 +72,7 @@ static void name_place(const struct place *place, char *to, uint64_t size)
 
 static int64_t open_place(struct place *place, uint64_t flags, uint64_t mode)
 {
-	char name[PATH_LONGEST];
+	static char name[PATH_LONGEST]; /* opened_new() copies it */
 	struct file *file = NULL;
 	bool is_new = !place->node;
 	if (is_new) {

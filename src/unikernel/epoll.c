@@ -136,8 +136,10 @@ int64_t epoll_wait_for(
 		return -EINVAL;
 	for (;;) {
 		int64_t found = collect(epoll, events, count);
-		if (found)
+		if (found) {
+			thread_look_at_times();
 			return found;
+		}
 		if (deadline_ns == 0) {
 			thread_look();
 			return collect(epoll, events, count);

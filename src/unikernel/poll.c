@@ -39,8 +39,10 @@ int64_t poll_wait(struct pollfd *list, uint64_t count, uint64_t deadline_ns)
 	if (count > DESCRIPTORS_MAX)
 		return -EINVAL;
 	int64_t found = look(list, count);
-	if (found)
+	if (found) {
+		thread_look_at_times();
 		return found;
+	}
 	if (deadline_ns == 0) {
 		thread_look();
 		return look(list, count);

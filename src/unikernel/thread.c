@@ -19,7 +19,7 @@ static struct thread first_thread;
 static struct thread *ready_first, *ready_last;
 static struct thread *dead; /* ended; its stack can be freed once another one runs */
 static struct timer *timers;
-static void (*device_poll)(void);
+static void (*device_poll)(bool takes_frames);
 static bool (*wants_console)(void);
 static void (*has_console)(void);
 static uint64_t last_look;
@@ -32,8 +32,10 @@ static uint32_t vector_low, vector_high; /* the components of it */
 void thread_switch(uint64_t *save_sp, uint64_t sp);
 
 #define VECTOR_ALIGN 64u
-#define VECTOR_LEAST 576u    /* what was there before there were components, and the header */
-#define LOOK_CYCLES  200000u /* some ten microseconds */
+#define VECTOR_LEAST 576u   /* what was there before there were components, and the header */
+#define LOOK_CYCLES  30000u /* some ten microseconds */
+#define LOOK_OTHERS  200000u
+#define LOOK_SELDOM  2000000u
 
 static void ask_cpuid(uint32_t part, uint32_t *a, uint32_t *b, uint32_t *d)
 {
@@ -113,7 +115,7 @@ void thread_init(void *kernel_stack, bool has_fsgsbase)
 	uses_fsgsbase = has_fsgsbase;
 }
 
-void thread_set_device_poll(void (*poll)(void))
+void thread_set_device_poll(void (*poll)(bool takes_frames))
 {
 	device_poll = poll;
 }
@@ -277,29 +279,42 @@ void thread_set_outside(void (*take)(void))
 	take_outside = take;
 }
 
-static void look(void)
+static void look(bool takes_frames)
 {
 	if (device_poll)
-		device_poll();
-	last_look = cycles();
+		device_poll(takes_frames);
+	if (takes_frames)
+		last_look = cycles();
+}
+
+static bool is_look_old(uint64_t most)
+{
+	return cycles() - last_look > most;
 }
 
 void thread_look(void)
 {
-	look();
+	look(is_look_old(LOOK_CYCLES));
 	timer_run();
+}
+
+void thread_look_at_times(void)
+{
+	if (is_look_old(LOOK_SELDOM))
+		thread_look();
 }
 
 static struct thread *next_thread(void)
 {
 	timer_run();
-	/* Threads that never stop must not keep the network from moving. */
-	if (cycles() - last_look > LOOK_CYCLES)
-		look();
 	struct thread *next = take_ready();
-	if (next)
+	if (next) {
+		/* Threads that never stop must not keep the network from moving. */
+		if (is_look_old(LOOK_OTHERS))
+			look(true);
 		return next;
-	look();
+	}
+	look(false); /* the wait says whether there are frames */
 	for (;;) {
 		next = take_ready();
 		if (next)
@@ -311,7 +326,7 @@ static struct thread *next_thread(void)
 		if (wants && (ready & PLATFORM_CONSOLE))
 			has_console();
 		timer_run();
-		look();
+		look((ready & PLATFORM_NET) != 0);
 	}
 }
 

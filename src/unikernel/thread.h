@@ -118,11 +118,14 @@ void timer_run(void);
  * What looks whether devices have something: the network's function whenever a thread waits and now and then while
  * others run, the console's when the platform says that there is something and `wants_console` said yes.
  */
-void thread_set_device_poll(void (*poll)(void));
+void thread_set_device_poll(void (*poll)(bool takes_frames));
 void thread_set_console(bool (*wants_console)(void), void (*has_console)(void));
 
-/* Lets devices be looked at without waiting, for calls that only look. */
+/* Lets devices be looked at without waiting, for calls that only look; the card each ten microseconds at most. */
 void thread_look(void);
+
+/* For calls that found what they wanted at once: so that who always does keeps the network moving, too. */
+void thread_look_at_times(void);
 
 /* The function that hands on signals from outside, called when a wait ended by one. */
 void thread_set_outside(void (*take)(void));

@@ -79,6 +79,27 @@ alone() { in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev/
 	[ "$(cat "$WORK/got")" = said ]
 }
 
+@test "what a server takes goes through a pipeline; what no pipe holds is refused" {
+	local pid i
+	for size in 3000000 80000000; do
+		ip netns exec "$NS" timeout 30 "$TENDER" --root="$WORK/image" --mem=256 --net=tap0 --address=10.9.0.2/24 -- \
+			busybox sh -c 'busybox nc -l -p 80 | busybox md5sum' </dev/null >"$WORK/got" 2>"$WORK/said" 3>&- &
+		pid=$!
+		for i in $(seq 100); do
+			head -c "$size" /dev/zero | in_ns timeout 20 busybox nc 10.9.0.2 80 >/dev/null 2>&1 && break
+			[ -d "/proc/$pid" ] || break
+			sleep 0.05
+		done
+		wait "$pid"
+		# A reader that waits for its writer's end has 64 MiB of room.
+		if [ "$size" -lt 67108864 ]; then
+			[ "$(cut -d ' ' -f 1 <"$WORK/got")" = "$(head -c "$size" /dev/zero | md5sum | cut -d ' ' -f 1)" ]
+		else
+			grep -q 'No space left on device' "$WORK/said"
+		fi
+	done
+}
+
 @test "DHCP gives an address and a name server" {
 	run in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap1 --net-mac=02:00:00:00:00:07 --host-name=seven -- \
 		busybox wget -q -O - http://some.example:8000/data </dev/null

@@ -222,10 +222,11 @@ static void join(const struct pbuf *p, const struct layout *layout)
 static err_t send_frame(struct netif *netif, struct pbuf *p)
 {
 	struct virtio_net_hdr_v1 header = {};
-	struct iovec parts[PARTS] = { { &header, HEADER } };
+	static struct iovec parts[PARTS];
 	struct layout layout;
 	int count = 1;
 	(void)netif;
+	parts[0] = (struct iovec){ &header, HEADER };
 	if (card.takes_segments && find_tcp(p->payload, p->len, &layout)) {
 		const uint8_t *frame = p->payload;
 		if ((frame[layout.tcp + 13] & ~PUSH) == ACK && p->tot_len > layout.data) {

@@ -58,7 +58,7 @@ static int64_t read_socket(struct file *file, void *to, uint64_t size, uint64_t 
 	(void)position;
 	int64_t got = socket->operations->receive(socket, to, size, &how);
 	if (got == -EAGAIN && (file->flags & O_NONBLOCK)) {
-		net_poll();
+		thread_look();
 		got = socket->operations->receive(socket, to, size, &how);
 	}
 	return got;
@@ -165,7 +165,7 @@ int64_t wait_receive(struct file *file, void *to, uint64_t size, struct transfer
 			continue;
 		if (!has_looked) { /* something may have come that nobody has waited for */
 			has_looked = true;
-			net_poll();
+			thread_look();
 			continue;
 		}
 		got = wait_more(file, how->flags, deadline);
@@ -201,7 +201,7 @@ int64_t wait_accept(struct file *file, struct socket **ret)
 	uint64_t deadline = deadline_after(socket->receive_timeout_ns);
 	int64_t r = socket->operations->accept(socket, ret);
 	if (r == -EAGAIN) {
-		net_poll();
+		thread_look();
 		r = socket->operations->accept(socket, ret);
 	}
 	while (r == -EAGAIN) {

@@ -113,10 +113,7 @@ static int start_card(const struct boot *boot)
 	return !takes_servers || wants_dhcp ? interfaces_make_resolver(net_wait_address) : 0;
 }
 
-static void poll_devices(void)
-{
-	net_poll();
-}
+static void move(bool takes_frames);
 
 int net_init(const struct boot *boot)
 {
@@ -125,7 +122,7 @@ int net_init(const struct boot *boot)
 	NETIF_FOREACH(loop)
 	loop->chksum_flags = NETIF_CHECKSUM_DISABLE_ALL;
 	int r = boot->flags & BOOT_NET ? start_card(boot) : 0;
-	thread_set_device_poll(poll_devices);
+	thread_set_device_poll(move);
 	return r;
 }
 
@@ -192,10 +189,10 @@ static void take_servers(void)
 	interfaces_set_servers(known_servers, BOOT_DNS);
 }
 
-void net_poll(void)
+static void move(bool takes_frames)
 {
 	struct netif *netif;
-	bool has_received = net_has_card && card_receive();
+	bool has_received = takes_frames && net_has_card && card_receive();
 	/* What an interface sends to itself was never on a wire: nothing of it is checked. */
 	net_card.chksum_flags &= 0xff;
 	NETIF_FOREACH(netif)
@@ -209,6 +206,11 @@ void net_poll(void)
 		wants_dhcp = false;
 	if (takes_servers)
 		take_servers();
+}
+
+void net_poll(void)
+{
+	move(true);
 }
 
 static void expire_nothing(struct timer *timer)

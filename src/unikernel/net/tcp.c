@@ -134,7 +134,7 @@ static struct tcp_socket *new_socket(int domain)
 static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
 {
 	struct tcp_socket *listener = argument;
-	if (error != ERR_OK || !pcb || !listener || listener->accepted_count >= listener->backlog)
+	if (error != ERR_OK || !pcb || !listener)
 		return ERR_MEM; /* lwIP drops it */
 	struct tcp_socket *self = new_socket(listener->socket.domain);
 	if (!self)
@@ -147,6 +147,7 @@ static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
 	inet_to(self->socket.domain, &pcb->local_ip, pcb->local_port, &self->name);
 	inet_to(self->socket.domain, &pcb->remote_ip, pcb->remote_port, &self->peer);
 	self->listener = listener;
+	tcp_backlog_delayed(pcb);
 	if (listener->accepted_last)
 		listener->accepted_last->next = self;
 	else
@@ -155,6 +156,13 @@ static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
 	listener->accepted_count++;
 	wait_notify(&listener->socket.queue);
 	return ERR_OK;
+}
+
+/* While as many wait as the program allows others are not answered, and try again; who has an answer is taken. */
+signed char net_takes_packet(const struct tcp_pcb *pcb)
+{
+	const struct tcp_socket *listener = pcb->callback_arg;
+	return listener && listener->accepted_count > listener->backlog ? ERR_MEM : ERR_OK;
 }
 
 int64_t tcp_socket_new(int domain, struct socket **ret)
@@ -241,7 +249,7 @@ static int64_t tcp_listen_socket(struct socket *socket, int backlog)
 {
 	struct tcp_socket *self = tcp_self_of(socket);
 	err_t error = ERR_OK;
-	self->backlog = (uint32_t)(backlog < 1 ? 1 : backlog > QUEUE_MOST ? QUEUE_MOST : backlog);
+	self->backlog = (uint32_t)backlog < QUEUE_MOST ? (uint32_t)backlog : QUEUE_MOST;
 	if (self->state == LISTENING)
 		return 0;
 	if (self->state != FRESH || !self->pcb)
@@ -256,7 +264,7 @@ static int64_t tcp_listen_socket(struct socket *socket, int backlog)
 			return r;
 		inet_to(socket->domain, &any, self->pcb->local_port, &self->name);
 	}
-	struct tcp_pcb *listening = tcp_listen_with_backlog_and_err(self->pcb, 255, &error);
+	struct tcp_pcb *listening = tcp_listen_with_backlog_and_err(self->pcb, UINT8_MAX, &error);
 	if (!listening)
 		return inet_error(error);
 	self->pcb = listening;
@@ -275,6 +283,8 @@ static int64_t tcp_accept_socket(struct socket *socket, struct socket **ret)
 	if (!first)
 		return -EAGAIN;
 	take_from_listener(first);
+	if (first->pcb)
+		tcp_backlog_accepted(first->pcb);
 	*ret = &first->socket;
 	return 0;
 }

@@ -104,5 +104,10 @@ struct ip6_addr;
 const struct ip6_addr *net_gateway6(struct netif *netif, const struct ip6_addr *to);
 #define LWIP_HOOK_ND6_GET_GW(netif, to) net_gateway6(netif, to)
 
+struct tcp_pcb;
+signed char net_takes_packet(const struct tcp_pcb *pcb);
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, length, first, second, packet) \
+	((pcb)->state == LISTEN ? net_takes_packet(pcb) : ERR_OK)
+
 unsigned int net_first_sequence(void);
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_first_sequence()
