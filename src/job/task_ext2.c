@@ -10,23 +10,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "abi/ext2.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "disk/program.h"
 #include "job/jail.h"
 #include "job/tasks.h"
 
-#define SUPER_AT    1024
-#define SUPER_MAGIC 0xef53
-#define BLOCK_BYTES 4096
-#define HEAD_BYTES  (64 * 1024)
-
-/* Of the super block what matters here. */
-struct head {
-	uint32_t inodes, blocks;
-	uint32_t other[12];
-	uint16_t magic, state;
-};
+#define HEAD_BYTES (64 * 1024)
 
 static bool is_zero(const char *bytes, size_t size)
 {
@@ -61,7 +52,7 @@ static int grow(char *path, struct error *e)
 
 int task_ext2(struct task *task, json_t **ret, struct error *e)
 {
-	struct head head;
+	struct ext2_super super;
 	int fd = task_fd(task, 0, e);
 	if (fd < 0)
 		return fd;
@@ -73,14 +64,14 @@ int task_ext2(struct task *task, json_t **ret, struct error *e)
 	int r = file_read_at(fd, start, HEAD_BYTES, 0);
 	if (r < 0)
 		return error_code(e, r, "read the volume");
-	memcpy(&head, start + SUPER_AT, sizeof(head));
+	memcpy(&super, start + EXT2_SUPER_AT, sizeof(super));
 	*ret = json_object();
 	task->stage = "ext2";
 	r = jail_program(&fd, 1, false, e);
 	if (r < 0)
 		return r;
-	if (head.magic != SUPER_MAGIC)
+	if (super.magic != EXT2_SUPER_MAGIC)
 		/* What has other bytes is somebody's; the unikernel has it as they stand. */
 		return is_zero(start, HEAD_BYTES) ? make(path, e) : 0;
-	return (uint64_t)bytes / BLOCK_BYTES > head.blocks ? grow(path, e) : check(path, e);
+	return (uint64_t)bytes / EXT2_BLOCK > super.blocks ? grow(path, e) : check(path, e);
 }

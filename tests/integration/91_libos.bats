@@ -80,16 +80,24 @@ alone() { in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev/
 }
 
 @test "what a server takes goes through a pipeline; what no pipe holds is refused" {
-	local pid i
+	local pid size
 	for size in 3000000 80000000; do
 		ip netns exec "$NS" timeout 30 "$TENDER" --root="$WORK/image" --mem=256 --net=tap0 --address=10.9.0.2/24 -- \
 			busybox sh -c 'busybox nc -l -p 80 | busybox md5sum' </dev/null >"$WORK/got" 2>"$WORK/said" 3>&- &
 		pid=$!
-		for i in $(seq 100); do
-			head -c "$size" /dev/zero | in_ns timeout 20 busybox nc 10.9.0.2 80 >/dev/null 2>&1 && break
-			[ -d "/proc/$pid" ] || break
-			sleep 0.05
-		done
+		in_ns timeout 20 python3 - "$size" <<-'PY' || true
+			import socket, sys, time
+			for _ in range(50):
+			    try:
+			        s = socket.create_connection(("10.9.0.2", 80), 2)
+			        break
+			    except OSError:
+			        time.sleep(0.05)
+			s.sendall(bytes(int(sys.argv[1])))
+			s.shutdown(socket.SHUT_WR)
+			while s.recv(65536):
+			    pass
+		PY
 		wait "$pid"
 		# A reader that waits for its writer's end has 64 MiB of room.
 		if [ "$size" -lt 67108864 ]; then
