@@ -15,9 +15,11 @@
 #include "vmm/soft/arithmetic.h"
 #include "vmm/soft/bits.h"
 #include "vmm/soft/control.h"
+#include "vmm/soft/evex.h"
 #include "vmm/soft/fpu.h"
 #include "vmm/soft/integer.h"
 #include "vmm/soft/memory.h"
+#include "vmm/soft/opmask.h"
 #include "vmm/soft/ports.h"
 #include "vmm/soft/segment.h"
 #include "vmm/soft/shared.h"
@@ -112,9 +114,13 @@ static void build(struct stubs *stubs, const struct insn *insn, uint32_t offset,
 		op->run = op_undefined();
 		return;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(rooms) && !op->run; i++)
+	if (insn->has_evex)
+		op->run = evex_bind(stubs, insn, op);
+	for (size_t i = 0; i < ARRAY_SIZE(rooms) && !op->run && !insn->has_evex; i++)
 		op->run = rooms[i](insn, op);
 	if (!op->run)
+		op->run = opmask_bind(stubs, insn, op);
+	if (!op->run && !insn->has_evex)
 		op->run = x87_bind(stubs, insn, op);
 	if (!op->run)
 		op->run = vector_bind(stubs, insn, op);

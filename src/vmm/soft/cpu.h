@@ -119,6 +119,9 @@ enum {
 #define CR4_SMEP       (UINT64_C(1) << 20)
 #define CR4_SMAP       (UINT64_C(1) << 21)
 
+#define XCR0_AVX UINT64_C(0x06)
+#define XCR0_512 UINT64_C(0xe6) /* what AVX-512 needs */
+
 #define EFER_SCE   (UINT64_C(1) << 0)
 #define EFER_LME   (UINT64_C(1) << 8)
 #define EFER_LMA   (UINT64_C(1) << 10)
@@ -251,6 +254,7 @@ enum native_mode { NATIVE_KERNEL, NATIVE_SMAP, NATIVE_USER, NATIVE_KERNEL_AC, NA
 #define LIVE_AVX 0x2u
 #define LIVE_FP  0x4u /* MXCSR, with all exceptions masked */
 #define LIVE_X87 0x8u /* likewise */
+#define LIVE_512 0x10u /* all 64 bytes of all 32 vectors, and opmasks */
 
 /*
  * Slots of the tables of jumps by address. A kernel jumps to more places than a program, and keeps what it knows of
@@ -293,7 +297,8 @@ struct crossing {
 #define NOTICE_MAX   64
 #define IO_MAX       64
 #define BREAKPOINTS  4
-#define VECTOR_BYTES 32
+#define VECTOR_BYTES 64
+#define VECTORS      32
 
 struct io_done {
 	uint64_t at, value;
@@ -372,7 +377,10 @@ struct cpu {
 	jmp_buf loop;
 
 	/* The vector state; the x87 part is an FXSAVE image. */
-	_Alignas(64) uint8_t vector[16][VECTOR_BYTES];
+	_Alignas(64) uint8_t vector[VECTORS][VECTOR_BYTES];
+	uint64_t opmask[8];
+	/* False: what only AVX-512 has is all 0: opmasks, vectors from 16 on, the upper halves of the others. */
+	bool is_wide;
 	_Alignas(64) uint8_t fx[512];
 	_Alignas(64) uint8_t scratch[256]; /* memory operands of stubs and of split accesses */
 	uint32_t mxcsr;

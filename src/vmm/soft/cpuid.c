@@ -9,6 +9,7 @@
 #include <string.h>
 #include <x86intrin.h>
 
+#include "vmm/soft/evex_table.h"
 #include "vmm/soft/memory.h"
 
 /* Leaf 1: SSE3 PCLMUL SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND. */
@@ -20,7 +21,9 @@
 #define LEAF1_EDX 0x078bfbfdu
 /* FSGSBASE TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */
 #define LEAF7_EBX 0x219c03abu
+#define LEAF7_EBX_512 0xd0230000u /* F DQ IFMA CD BW VL */
 #define LEAF7_ECX 0x00400704u /* UMIP GFNI VAES VPCLMULQDQ RDPID */
+#define LEAF7_ECX_512 0x00005842u /* VBMI VBMI2 VNNI BITALG VPOPCNTDQ */
 #define LEAF7_EDX 0x00000010u /* FSRM */
 /* SPEC_CTRL and ARCH_CAPABILITIES, which says that a guest needs no workaround for its host's CPU. */
 #define LEAF7_EDX_OURS 0x24000000u
@@ -81,6 +84,23 @@ bool cpuid_host_is_amd(void)
 	return host(0, 0).b == 0x68747541; /* "Auth" */
 }
 
+struct cpuid_layout cpuid_layout(bool is_intel)
+{
+	if (is_intel)
+		return (struct cpuid_layout){ 1088, 1152, 1664, 2688 };
+	return (struct cpuid_layout){ 832, 896, 1408, 2432 };
+}
+
+/* All five, which no CPU of a server lacks one of, where the state is kept as we do. */
+static bool host_has_512(const struct leaf *seven)
+{
+	const uint32_t all = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;
+	struct cpuid_layout layout = cpuid_layout(!cpuid_host_is_amd());
+	return (seven->b & all) == all && (host_xcr0() & XCR0_512) == XCR0_512 &&
+		host(0xd, 5).b == layout.opmask && host(0xd, 6).b == layout.upper &&
+		host(0xd, 7).b == layout.more;
+}
+
 static uint64_t host_features(void)
 {
 	struct leaf one = host(1, 0), seven = host(7, 0), ext = host(0x80000001, 0);
@@ -102,6 +122,13 @@ static uint64_t host_features(void)
 			(seven.c >> 9 & 1 ? HOST_HAS_VAES : 0) |
 			(seven.c >> 10 & 1 ? HOST_HAS_VPCLMUL : 0);
 	has |= seven.c >> 8 & 1 ? HOST_HAS_GFNI : 0;
+	if (has_avx && host_has_512(&seven))
+		has |= HOST_HAS_AVX512 | (seven.b >> 21 & 1 ? HOST_HAS_IFMA : 0) |
+			(seven.c >> 1 & 1 ? HOST_HAS_VBMI : 0) |
+			(seven.c >> 6 & 1 ? HOST_HAS_VBMI2 : 0) |
+			(seven.c >> 11 & 1 ? HOST_HAS_VNNI : 0) |
+			(seven.c >> 12 & 1 ? HOST_HAS_BITALG : 0) |
+			(seven.c >> 14 & 1 ? HOST_HAS_VPOPCNT : 0);
 	/* SSE4.2, CX16, POPCNT, MOVBE; BMI1, BMI2; LAHF, LZCNT. */
 	bool has_base = (one.c & 0x00d82000) == 0x00d82000 && (seven.b & 0x108) == 0x108 &&
 		(ext.c & 0x21) == 0x21;
@@ -118,6 +145,31 @@ bool cpuid_host_has(uint64_t features)
 		atomic_store_explicit(&known, has, memory_order_relaxed);
 	}
 	return (has & features) == features;
+}
+
+bool cpuid_is_good_xcr0(uint64_t value)
+{
+	uint64_t in_512 = value & 0xe0;
+	if (!(value & 1) || (value & ~UINT64_C(0xe7)) || (value & 6) == 4)
+		return false;
+	if ((value & 4) && !cpuid_host_has(HOST_HAS_AVX))
+		return false;
+	return !in_512 || (in_512 == 0xe0 && (value & 4) && cpuid_host_has(HOST_HAS_AVX512));
+}
+
+bool cpuid_host_has_evex(uint32_t features)
+{
+	static const struct {
+		uint32_t evex;
+		uint64_t host;
+	} all[] = { { X_BASE, HOST_HAS_AVX512 }, { X_IFMA, HOST_HAS_IFMA }, { X_VBMI, HOST_HAS_VBMI },
+		{ X_VBMI2, HOST_HAS_VBMI2 }, { X_VNNI, HOST_HAS_VNNI }, { X_BITALG, HOST_HAS_BITALG },
+		{ X_VPOPCNTDQ, HOST_HAS_VPOPCNT }, { X_GFNI, HOST_HAS_GFNI },
+		{ X_VAES, HOST_HAS_VAES }, { X_VPCLMUL, HOST_HAS_VPCLMUL } };
+	uint64_t wanted = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		wanted |= features & all[i].evex ? all[i].host : 0;
+	return cpuid_host_has(wanted);
 }
 
 uint64_t cpuid_tsc_khz(void)
@@ -137,12 +189,21 @@ uint64_t cpuid_tsc_khz(void)
  * Compilers and libraries conclude from the model what a CPU has (GCC's `arch=rocketlake` clones do not ask for AVX-512):
  * a host that has what this engine has not is no model to show. Intel's becomes one that nobody knows, AMD's a Zen 3.
  */
+uint32_t cpuid_signature(uint32_t host_signature, bool is_amd, const uint32_t features[3])
+{
+	bool has_avx512 = features[0] >> 16 & 1;
+	/* VP2INTERSECT, AMX and FP16; AVX-VNNI and BF16. */
+	bool has_more = (features[1] & 0x03c00100u) || (features[2] & 0x30u);
+	if (!has_more && (!has_avx512 || cpuid_host_has(HOST_HAS_AVX512)))
+		return host_signature;
+	return is_amd ? 0x00a00f11 : 0x000606f0;
+}
+
 static uint32_t signature(uint32_t host_signature)
 {
-	bool has_avx512 = host(7, 0).b >> 16 & 1, has_avx_vnni = host(7, 1).a >> 4 & 1;
-	if (!has_avx512 && !has_avx_vnni)
-		return host_signature;
-	return cpuid_host_is_amd() ? 0x00a00f11 : 0x000606f0;
+	struct leaf seven = host(7, 0);
+	uint32_t features[3] = { seven.b, seven.d, host(7, 1).a };
+	return cpuid_signature(host_signature, cpuid_host_is_amd(), features);
 }
 
 static struct leaf leaf_1(const struct cpu *cpu)
@@ -166,11 +227,13 @@ static struct leaf leaf_7(uint32_t sub)
 	struct leaf ret = host(7, 0);
 	if (sub != 0)
 		return (struct leaf){};
-	bool has_avx = cpuid_host_has(HOST_HAS_AVX);
+	bool has_avx = cpuid_host_has(HOST_HAS_AVX), has_512 = cpuid_host_has(HOST_HAS_AVX512);
+	uint32_t in_b = LEAF7_EBX | (has_512 ? LEAF7_EBX_512 : 0);
+	uint32_t in_c = LEAF7_ECX | (has_512 ? LEAF7_ECX_512 : 0);
 	/* These four are done in software on any host. */
 	uint32_t ours = 0x00100283u | 1u << 19;
-	return (struct leaf){ .b = (ret.b & LEAF7_EBX & (has_avx ? ~0u : ~0x20u)) | ours,
-		.c = (ret.c & LEAF7_ECX & (has_avx ? ~0u : ~0x600u)) | 4,
+	return (struct leaf){ .b = (ret.b & in_b & (has_avx ? ~0u : ~0x20u)) | ours,
+		.c = (ret.c & in_c & (has_avx ? ~0u : ~0x600u)) | 4,
 		.d = (ret.d & LEAF7_EDX) | LEAF7_EDX_OURS };
 }
 
@@ -188,14 +251,24 @@ static struct leaf leaf_topology(const struct cpu *cpu, uint32_t sub)
 
 static struct leaf leaf_xsave(const struct cpu *cpu, uint32_t sub)
 {
-	bool has_avx = cpuid_host_has(HOST_HAS_AVX);
-	if (sub == 0)
-		return (struct leaf){ has_avx ? 7 : 3, cpu->xcr0 & 4 ? XSAVE_ALL : XSAVE_LEGACY,
-			has_avx ? XSAVE_ALL : XSAVE_LEGACY, 0 };
+	bool has_avx = cpuid_host_has(HOST_HAS_AVX), has_512 = cpuid_host_has(HOST_HAS_AVX512);
+	struct cpuid_layout layout = cpuid_layout(cpu->is_intel);
+	uint32_t all = has_512 ? layout.bytes : has_avx ? XSAVE_ALL : XSAVE_LEGACY;
+	if (sub == 0) {
+		uint32_t now = cpu->xcr0 & 4 ? XSAVE_ALL : XSAVE_LEGACY;
+		return (struct leaf){ has_512 ? 0xe7 : has_avx ? 7 : 3,
+			cpu->xcr0 & 0xe0 ? layout.bytes : now, all, 0 };
+	}
 	if (sub == 1)
 		return (struct leaf){ .a = 1 }; /* XSAVEOPT */
 	if (sub == 2 && has_avx)
 		return (struct leaf){ 256, XSAVE_LEGACY, 0, 0 };
+	if (sub == 5 && has_512)
+		return (struct leaf){ 64, layout.opmask, 0, 0 };
+	if (sub == 6 && has_512)
+		return (struct leaf){ 512, layout.upper, 0, 0 };
+	if (sub == 7 && has_512)
+		return (struct leaf){ 1024, layout.more, 0, 0 };
 	return (struct leaf){};
 }
 

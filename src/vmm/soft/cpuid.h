@@ -20,12 +20,36 @@
 #define HOST_HAS_VPCLMUL UINT64_C(0x800)
 #define HOST_HAS_BASE    UINT64_C(0x1000) /* all that the engine's own code is made of */
 #define HOST_IS_KNOWN    UINT64_C(0x2000)
+#define HOST_HAS_AVX512  UINT64_C(0x4000) /* F, CD, BW, DQ and VL */
+#define HOST_HAS_IFMA    UINT64_C(0x8000)
+#define HOST_HAS_VBMI    UINT64_C(0x10000)
+#define HOST_HAS_VBMI2   UINT64_C(0x20000)
+#define HOST_HAS_VNNI    UINT64_C(0x40000)
+#define HOST_HAS_BITALG  UINT64_C(0x80000)
+#define HOST_HAS_VPOPCNT UINT64_C(0x100000)
 
 /* For the few places where AMD's CPUs differ from the others'. */
 bool cpuid_host_is_amd(void);
 
 /* Whether the host has all of these. */
 bool cpuid_host_has(uint64_t features);
+
+/* Likewise, of X_... of evex_table.h. */
+bool cpuid_host_has_evex(uint32_t features);
+
+/* Whether XCR0 may hold this, on this host. */
+bool cpuid_is_good_xcr0(uint64_t value);
+
+/* Where an XSAVE image has components 5 to 7: opmasks, the upper halves of 16 vectors, 16 vectors more. */
+struct cpuid_layout {
+	uint32_t opmask, upper, more, bytes;
+};
+struct cpuid_layout cpuid_layout(bool is_intel);
+
+/*
+ * The signature of leaf 1 that a guest is shown, from the host's and EBX of its leaf 7, EDX of that and EAX of leaf 7.1.
+ */
+uint32_t cpuid_signature(uint32_t host, bool is_amd, const uint32_t features[3]);
 
 /* EAX, EBX, ECX, EDX of a leaf. */
 void cpuid_query(const struct cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t regs[4]);

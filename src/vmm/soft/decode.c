@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "vmm/cpu/state.h"
+#include "vmm/soft/evex_table.h"
 
 static const char one_byte[] = "mmmmbz..mmmmbz.p"
 			       "mmmmbz..mmmmbz.."
@@ -164,6 +165,34 @@ static int take_vex(struct reader *reader, struct insn *insn, bool is_short, uin
 	return DECODE_OK;
 }
 
+/* Outside of 64-bit code there are registers 0 to 7 only, and the bits for more are ignored. */
+static int take_evex(struct reader *reader, struct insn *insn, uint8_t *rex)
+{
+	if (insn->has_lock || insn->has_66 || insn->has_rep || insn->has_repne || *rex)
+		return DECODE_INVALID;
+	uint8_t first = next(reader), second = next(reader), third = next(reader);
+	insn->opcode = next(reader);
+	if (reader->is_short)
+		return DECODE_SHORT;
+	bool is_long = insn->code_bytes == 8;
+	insn->map = first & 7;
+	if ((first & 8) || !(second & 4) || insn->map < MAP_0F || insn->map > MAP_0F3A)
+		return DECODE_INVALID;
+	static const uint8_t prefix[4] = { PP_NONE, PP_66, PP_F3, PP_F2 };
+	*rex = is_long ? (uint8_t)(~first >> 5 & 7) : 0;
+	insn->reg_high = is_long ? (uint8_t)(~first >> 4 & 1) : 0;
+	insn->w = second >> 7;
+	insn->pp = prefix[second & 3];
+	insn->high = (uint8_t)(~third >> 3 & 1);
+	insn->vvvv = (uint8_t)((~second >> 3 & (is_long ? 15 : 7)) | insn->high << 4);
+	insn->zeroes = third >> 7;
+	insn->l = third >> 5 & 3;
+	insn->extra = third >> 4 & 1;
+	insn->opmask = third & 7;
+	insn->has_vex = insn->has_evex = true;
+	return is_long || !insn->high ? DECODE_OK : DECODE_INVALID;
+}
+
 static int take_opcode(struct reader *reader, struct insn *insn, uint8_t *rex)
 {
 	uint8_t byte = take_prefixes(reader, insn, rex);
@@ -174,6 +203,12 @@ static int take_opcode(struct reader *reader, struct insn *insn, uint8_t *rex)
 			return DECODE_SHORT;
 		if (insn->code_bytes == 8 || reader->bytes[reader->at] >= 0xc0)
 			return take_vex(reader, insn, byte == 0xc5, rex);
+	}
+	if (byte == 0x62) {
+		if (reader->at >= reader->count)
+			return DECODE_SHORT;
+		if (insn->code_bytes == 8 || reader->bytes[reader->at] >= 0xc0)
+			return take_evex(reader, insn, rex);
 	}
 	if (byte == 0x0f) {
 		byte = next(reader);
@@ -236,6 +271,7 @@ static void take_address16(struct reader *reader, struct insn *insn)
 		insn->disp = take_signed(reader, 2);
 	} else if (mod == 1) {
 		insn->disp = take_signed(reader, 1);
+		insn->disp_unit = 1;
 	} else if (mod == 2) {
 		insn->disp = take_signed(reader, 2);
 	}
@@ -249,7 +285,7 @@ static void take_address(struct reader *reader, struct insn *insn, uint8_t rex)
 	if (rm == 4) {
 		uint8_t sib = next(reader);
 		insn->scale = sib >> 6;
-		insn->index = (uint8_t)((sib >> 3 & 7) | (rex & 2) << 2);
+		insn->index = insn->vector_index = (uint8_t)((sib >> 3 & 7) | (rex & 2) << 2);
 		if (insn->index == CPU_RSP)
 			insn->index = INSN_NONE;
 		insn->base = (uint8_t)((sib & 7) | (rex & 1) << 3);
@@ -262,10 +298,32 @@ static void take_address(struct reader *reader, struct insn *insn, uint8_t rex)
 		insn->base = insn->code_bytes == 8 ? INSN_RIP : INSN_NONE;
 		insn->disp = take_signed(reader, 4);
 	}
+	insn->disp_unit = mod == 1;
 	if (mod == 1)
 		insn->disp = take_signed(reader, 1);
 	else if (mod == 2)
 		insn->disp = take_signed(reader, 4);
+}
+
+/* What is known once the operands are: wider register numbers, and what a displacement of one byte means. */
+static void finish_evex(struct insn *insn, uint8_t rex)
+{
+	uint8_t reg = insn->reg;
+	insn->reg_high = (uint8_t)(insn->reg_high << 1 | (rex >> 2 & 1));
+	insn->reg = (uint8_t)(reg | (insn->reg_high & 2) << 3);
+	const struct evex_row *row = evex_row(insn);
+	if (!row)
+		return;
+	if (!insn->is_memory && !(row->flags & (X_RM_GPR | X_OF_MASK)))
+		insn->rm |= (uint8_t)((rex & 2) << 3);
+	if (row->flags & X_OF_MASK)
+		insn->rm &= 7;
+	if (row->flags & (X_GATHER | X_SCATTER))
+		insn->index = INSN_NONE;
+	uint8_t unit = (uint8_t)evex_memory_bytes(row, insn);
+	if (insn->disp_unit)
+		insn->disp *= unit;
+	insn->disp_unit = unit;
 }
 
 static void take_modrm(struct reader *reader, struct insn *insn, uint8_t rex)
@@ -333,6 +391,11 @@ static void take_immediate(struct reader *reader, struct insn *insn, char form)
 	}
 }
 
+static bool is_evex_immediate(uint8_t opcode)
+{
+	return (opcode & 0xfc) == 0x70 || opcode == 0xc2 || (opcode >= 0xc4 && opcode <= 0xc6);
+}
+
 static char form_of(const struct insn *insn)
 {
 	switch (insn->map) {
@@ -341,6 +404,8 @@ static char form_of(const struct insn *insn)
 			return 'x';
 		return one_byte[insn->opcode];
 	case MAP_0F:
+		if (insn->has_evex)
+			return is_evex_immediate(insn->opcode) ? 'B' : 'm';
 		return two_byte[insn->opcode];
 	case MAP_0F38:
 		return 'm';
@@ -375,6 +440,8 @@ int decode(const uint8_t *bytes, size_t count, uint32_t code_bytes, struct insn 
 		insn.rm = (uint8_t)((insn.opcode & 7) | (rex & 1) << 3); /* push, mov, bswap */
 	if (insn.map == MAP_ONE_BYTE && insn.opcode == 0xff && code_bytes == 8)
 		widen_group5(&insn);
+	if (insn.has_evex)
+		finish_evex(&insn, rex);
 	insn.immediate_at = (uint8_t)reader.at;
 	take_immediate(&reader, &insn, form);
 	if (reader.is_short)

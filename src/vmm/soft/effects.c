@@ -6,6 +6,8 @@
 
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/cpuid.h"
+#include "vmm/soft/evex.h"
+#include "vmm/soft/opmask.h"
 #include "vmm/soft/vector_table.h"
 #include "vmm/soft/x87_table.h"
 
@@ -581,11 +583,52 @@ static void x87(const struct insn *insn, struct effect *effect)
 	}
 }
 
+#define LIVE_ALL (LIVE_SSE | LIVE_AVX | LIVE_512)
+
+/* Which elements of memory compress, expand, gather and scatter touch is the interpreter's to find out. */
+static void evex(const struct insn *insn, struct effect *effect)
+{
+	const struct evex_row *row = evex_row_here(insn);
+	if (!row || (row->flags & (X_GATHER | X_SCATTER)) || ((row->flags & X_PACK) && insn->is_memory))
+		return;
+	uint32_t flags = row->flags;
+	effect->class = EFFECT_VECTOR;
+	effect->needs = LIVE_ALL | (flags & X_FP ? LIVE_FP : 0);
+	effect->memory_bytes = (uint8_t)evex_memory_bytes(row, insn);
+	effect->memory_is_written = flags & X_STORE;
+	effect->is_aligned = flags & X_ALIGNED;
+	effect->reg_is_gpr = effect->reg_is_written = flags & X_REG_GPR;
+	effect->rm_is_gpr = flags & X_RM_GPR;
+	effect->rm_is_written = (flags & X_RM_GPR) && (flags & X_STORE);
+	if (flags & X_FLAGS)
+		set_flags(effect, 0, ALL, ALL);
+}
+
+static bool opmask(const struct insn *insn, struct effect *effect)
+{
+	struct opmask of;
+	if (!opmask_of(insn, &of))
+		return false;
+	effect->class = EFFECT_VECTOR;
+	effect->needs = LIVE_ALL;
+	effect->memory_bytes = of.bytes;
+	effect->memory_is_written = of.is_store;
+	effect->reg_is_gpr = effect->reg_is_written = of.reg_is_gpr;
+	effect->rm_is_gpr = of.rm_is_gpr;
+	if (of.sets_flags)
+		set_flags(effect, 0, ALL, ALL);
+	return true;
+}
+
 struct effect effect_of(const struct insn *insn)
 {
 	struct effect effect = {};
+	if (insn->has_evex) {
+		evex(insn, &effect);
+		return effect;
+	}
 	if (insn->has_vex) {
-		if (!vex_integer(insn, &effect))
+		if (!vex_integer(insn, &effect) && !opmask(insn, &effect))
 			vector(insn, &effect);
 		return effect;
 	}

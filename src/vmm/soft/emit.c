@@ -26,12 +26,13 @@ static bool is_byte(int32_t value)
 	return value >= -128 && value <= 127;
 }
 
-static void put_rm(struct emitter *to, uint32_t reg, const struct host_operand *rm)
+/* `unit`: what a displacement of one byte counts. */
+static void put_rm(struct emitter *to, uint32_t reg, const struct host_operand *rm, int32_t unit)
 {
 	uint32_t mod = 2, low = rm->base & 7;
 	if (rm->disp == 0 && low != 5)
 		mod = 0;
-	else if (is_byte(rm->disp))
+	else if (rm->disp % unit == 0 && is_byte(rm->disp / unit))
 		mod = 1;
 	uint32_t top = mod << 6 | (reg & 7) << 3;
 	if (rm->base == HOST_NONE) { /* index alone: always 32 bits of displacement */
@@ -47,7 +48,7 @@ static void put_rm(struct emitter *to, uint32_t reg, const struct host_operand *
 		EMIT(to, (uint8_t)(top | low));
 	}
 	if (mod == 1)
-		EMIT(to, (uint8_t)rm->disp);
+		EMIT(to, (uint8_t)(rm->disp / unit));
 	else if (mod == 2)
 		emit_32(to, (uint32_t)rm->disp);
 }
@@ -87,7 +88,7 @@ void emit_op(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t reg,
 {
 	to->spoils |= is_free(reg);
 	put_opcode(to, how, rex_of(how, reg, rm->index, rm->base), opcode);
-	put_rm(to, reg, rm);
+	put_rm(to, reg, rm, 1);
 }
 
 void emit_op_reg(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t reg, uint32_t rm)
@@ -182,6 +183,31 @@ static void put_vex(struct emitter *to, const struct insn *insn, const struct em
 		insn->opcode);
 }
 
+void emit_evex(
+	uint8_t bytes[5], const struct insn *insn, uint32_t reg, uint32_t rm_high, uint32_t vvvv)
+{
+	static const uint8_t prefix[4] = { 0, 1, 2, 3 };
+	bytes[0] = 0x62;
+	bytes[1] = (uint8_t)((reg & 8 ? 0 : 0x80) | (rm_high & 2 ? 0 : 0x40) |
+		(rm_high & 1 ? 0 : 0x20) | (reg & 16 ? 0 : 0x10) | insn->map);
+	bytes[2] = (uint8_t)(insn->w << 7 | (~vvvv & 15) << 3 | 4 | prefix[insn->pp]);
+	bytes[3] = (uint8_t)(insn->zeroes << 7 | insn->l << 5 | insn->extra << 4 |
+		(vvvv & 16 ? 0 : 8) | insn->opmask);
+	bytes[4] = insn->opcode;
+}
+
+static void put_evex(struct emitter *to, const struct insn *insn, const struct emit_operands *o)
+{
+	uint8_t bytes[5];
+	uint32_t base = insn->is_memory ? o->rm.base : o->rm_reg;
+	uint32_t high = insn->is_memory ? (o->rm.index != HOST_NONE ? o->rm.index & 8 : 0) >> 2
+					: o->rm_reg >> 3 & 2;
+	if (base != HOST_NONE)
+		high |= base >> 3 & 1;
+	emit_evex(bytes, insn, o->reg, high, o->vvvv);
+	emit_bytes(to, bytes, sizeof(bytes));
+}
+
 static void put_legacy(struct emitter *to, const struct insn *insn, const struct emit_operands *o)
 {
 	uint32_t base = insn->is_memory ? o->rm.base : o->rm_reg;
@@ -210,12 +236,14 @@ void emit_insn(struct emitter *to, const struct insn *insn, const uint8_t *bytes
 {
 	to->spoils |= is_free(operands->reg) || is_free(operands->vvvv) ||
 		(!insn->is_memory && is_free(operands->rm_reg));
-	if (insn->has_vex)
+	if (insn->has_evex)
+		put_evex(to, insn, operands);
+	else if (insn->has_vex)
 		put_vex(to, insn, operands);
 	else
 		put_legacy(to, insn, operands);
 	if (insn->is_memory)
-		put_rm(to, operands->reg, &operands->rm);
+		put_rm(to, operands->reg, &operands->rm, insn->has_evex ? insn->disp_unit : 1);
 	else
 		EMIT(to, (uint8_t)(0xc0 | (operands->reg & 7) << 3 | (operands->rm_reg & 7)));
 	emit_bytes(to, bytes + insn->immediate_at, insn->length - insn->immediate_at);

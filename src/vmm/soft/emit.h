@@ -81,5 +81,9 @@ struct emit_operands {
 	struct host_operand rm;
 	uint32_t how; /* EMIT_REX, EMIT_NO_REX */
 };
+/* The EVEX prefix and the opcode; rm_high: bits 4 and 3 of rm, or of index and base. */
+void emit_evex(
+	uint8_t bytes[5], const struct insn *insn, uint32_t reg, uint32_t rm_high, uint32_t vvvv);
+
 void emit_insn(struct emitter *to, const struct insn *insn, const uint8_t *bytes,
 	const struct emit_operands *operands);

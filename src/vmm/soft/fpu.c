@@ -21,6 +21,11 @@
 #define PART_X87 1u
 #define PART_SSE 2u
 #define PART_AVX 4u
+#define PART_OPMASK 0x20u
+#define PART_UPPER  0x40u
+#define PART_MORE   0x80u
+#define PARTS_512   0xe0u
+#define IMAGE_MAX   2688u
 
 static void put(uint8_t *at, uint64_t value, size_t bytes)
 {
@@ -113,22 +118,98 @@ static bool is_init_avx(const struct cpu *cpu)
 	return true;
 }
 
+static bool is_zero(const void *at, size_t bytes)
+{
+	static const uint8_t zero[1024];
+	return memcmp(at, zero, bytes) == 0;
+}
+
+/* Which parts of AVX-512 are not all 0. */
+static uint64_t in_use_512(const struct cpu *cpu)
+{
+	uint64_t parts = 0;
+	if (!cpu->is_wide)
+		return 0;
+	if (!is_zero(cpu->opmask, sizeof(cpu->opmask)))
+		parts |= PART_OPMASK;
+	for (uint32_t i = 0; i < 16; i++)
+		if (!is_zero(cpu->vector[i] + 32, 32))
+			parts |= PART_UPPER;
+	if (!is_zero(cpu->vector[16], sizeof(cpu->vector) / 2))
+		parts |= PART_MORE;
+	return parts;
+}
+
+/* Outside of 64-bit code only the first eight vectors are saved and loaded. */
+static void save_512(const struct cpu *cpu, uint8_t *image, uint64_t parts, uint32_t count)
+{
+	struct cpuid_layout at = cpuid_layout(cpu->is_intel);
+	if (parts & PART_OPMASK)
+		memcpy(image + at.opmask, cpu->opmask, sizeof(cpu->opmask));
+	for (uint32_t i = 0; (parts & PART_UPPER) && i < count; i++)
+		memcpy(image + at.upper + 32 * i, cpu->vector[i] + 32, 32);
+	if ((parts & PART_MORE) && count == 16)
+		memcpy(image + at.more, cpu->vector[16], sizeof(cpu->vector) / 2);
+}
+
+/* `parts` from the image where it has them, else 0. */
+static void load_512(
+	struct cpu *cpu, const uint8_t *image, uint64_t parts, uint64_t has, uint32_t count)
+{
+	struct cpuid_layout at = cpuid_layout(cpu->is_intel);
+	if (!cpu->is_wide && !(parts & has & PARTS_512))
+		return;
+	if (parts & PART_OPMASK) {
+		memset(cpu->opmask, 0, sizeof(cpu->opmask));
+		if (has & PART_OPMASK)
+			memcpy(cpu->opmask, image + at.opmask, sizeof(cpu->opmask));
+	}
+	for (uint32_t i = 0; (parts & PART_UPPER) && i < count; i++) {
+		memset(cpu->vector[i] + 32, 0, 32);
+		if (has & PART_UPPER)
+			memcpy(cpu->vector[i] + 32, image + at.upper + 32 * i, 32);
+	}
+	if ((parts & PART_MORE) && count == 16) {
+		memset(cpu->vector[16], 0, sizeof(cpu->vector) / 2);
+		if (has & PART_MORE)
+			memcpy(cpu->vector[16], image + at.more, sizeof(cpu->vector) / 2);
+	}
+	cpu->is_wide = true;
+	cpu->is_wide = in_use_512(cpu) != 0;
+}
+
+/* How long an image with these parts is. */
+static uint32_t image_bytes(const struct cpu *cpu, uint64_t parts)
+{
+	struct cpuid_layout at = cpuid_layout(cpu->is_intel);
+	uint32_t bytes = parts & PART_AVX ? IMAGE_BYTES : IMAGE_LEGACY + IMAGE_HEADER;
+	if (parts & PART_OPMASK)
+		bytes = at.opmask + 64;
+	if (parts & PART_UPPER)
+		bytes = at.upper + 512;
+	return parts & PART_MORE ? at.bytes : bytes;
+}
+
 void fpu_save(const struct cpu *cpu, uint8_t *image)
 {
-	memset(image, 0, IMAGE_BYTES);
+	memset(image, 0, IMAGE_MAX);
 	save_x87(cpu, image, true);
 	put(image + 24, cpu->mxcsr, 4);
 	put(image + 28, MXCSR_MASK, 4);
 	save_xmm(cpu, image, 16);
 	for (uint32_t i = 0; i < 16; i++)
 		memcpy(image + IMAGE_UPPER + 16 * i, cpu->vector[i] + 16, 16);
-	put(image + IMAGE_LEGACY, PART_X87 | PART_SSE | PART_AVX, 8);
+	uint64_t more = in_use_512(cpu);
+	save_512(cpu, image, more, 16);
+	put(image + IMAGE_LEGACY, PART_X87 | PART_SSE | PART_AVX | more, 8);
 }
 
 void fpu_load(struct cpu *cpu, const uint8_t *image)
 {
 	uint64_t parts = get(image + IMAGE_LEGACY, 8);
 	memset(cpu->vector, 0, sizeof(cpu->vector));
+	memset(cpu->opmask, 0, sizeof(cpu->opmask));
+	cpu->is_wide = false;
 	init_x87(cpu);
 	if (parts & PART_X87)
 		load_x87(cpu, image, true);
@@ -136,6 +217,8 @@ void fpu_load(struct cpu *cpu, const uint8_t *image)
 		load_xmm(cpu, image, 16);
 	for (uint32_t i = 0; (parts & PART_AVX) && i < 16; i++)
 		memcpy(cpu->vector[i] + 16, image + IMAGE_UPPER + 16 * i, 16);
+	if (cpuid_host_has(HOST_HAS_AVX512))
+		load_512(cpu, image, PARTS_512, parts, 16);
 	cpu->mxcsr = (uint32_t)get(image + 24, 4) & MXCSR_MASK;
 	fix_image(cpu);
 }
@@ -209,11 +292,12 @@ HANDLER(xsave)
 {
 	check_xsave(cpu, op);
 	uint64_t linear = image_at(cpu, op, 64), parts = requested(cpu);
-	uint64_t in_use =
-		(is_init_x87(cpu) ? 0 : PART_X87) | PART_SSE | (is_init_avx(cpu) ? 0 : PART_AVX);
+	uint64_t in_use = (is_init_x87(cpu) ? 0 : PART_X87) | PART_SSE |
+		(is_init_avx(cpu) ? 0 : PART_AVX) | in_use_512(cpu);
 	bool is_optimised = op->extra & 2;
-	uint32_t bytes = parts & PART_AVX ? IMAGE_BYTES : IMAGE_LEGACY + IMAGE_HEADER;
-	uint8_t image[IMAGE_BYTES];
+	/* What is not in use is not written there, so that it need not be touched. */
+	uint32_t bytes = image_bytes(cpu, is_optimised ? parts & (in_use | PART_AVX) : parts);
+	uint8_t image[IMAGE_MAX];
 	memory_probe(cpu, op, linear, bytes, ACCESS_WRITE);
 	memory_read(cpu, op, linear, image, bytes);
 	uint64_t write = is_optimised ? parts & in_use : parts;
@@ -227,6 +311,7 @@ HANDLER(xsave)
 		save_xmm(cpu, image, register_count(cpu));
 	for (uint32_t i = 0; (write & PART_AVX) && i < register_count(cpu); i++)
 		memcpy(image + IMAGE_UPPER + 16 * i, cpu->vector[i] + 16, 16);
+	save_512(cpu, image, write, register_count(cpu));
 	uint64_t header = get(image + IMAGE_LEGACY, 8);
 	put(image + IMAGE_LEGACY, (header & ~parts) | (parts & in_use), 8);
 	memory_write(cpu, op, linear, image, bytes);
@@ -238,7 +323,7 @@ HANDLER(xrstor)
 	static const uint8_t zero[IMAGE_HEADER];
 	check_xsave(cpu, op);
 	uint64_t linear = image_at(cpu, op, 64), parts = requested(cpu);
-	uint8_t image[IMAGE_BYTES];
+	uint8_t image[IMAGE_MAX];
 	memory_read(cpu, op, linear, image, IMAGE_LEGACY + IMAGE_HEADER);
 	uint64_t header = get(image + IMAGE_LEGACY, 8);
 	if ((header & ~cpu->xcr0) || memcmp(image + IMAGE_LEGACY + 8, zero, 16) != 0)
@@ -246,9 +331,9 @@ HANDLER(xrstor)
 	uint32_t mxcsr = (uint32_t)get(image + 24, 4);
 	if ((parts & (PART_SSE | PART_AVX)) && (mxcsr & ~MXCSR_MASK))
 		fault_gp(cpu, op);
-	if (parts & header & PART_AVX)
-		memory_read(cpu, op, linear + IMAGE_UPPER, image + IMAGE_UPPER,
-			IMAGE_BYTES - IMAGE_UPPER);
+	uint32_t bytes = image_bytes(cpu, parts & header);
+	if (bytes > IMAGE_UPPER)
+		memory_read(cpu, op, linear + IMAGE_UPPER, image + IMAGE_UPPER, bytes - IMAGE_UPPER);
 	if (parts & (PART_SSE | PART_AVX))
 		cpu->mxcsr = mxcsr;
 	if (parts & header & PART_X87)
@@ -269,6 +354,7 @@ HANDLER(xrstor)
 		else
 			memset(cpu->vector[i] + 16, 0, 16);
 	}
+	load_512(cpu, image, parts, header, count);
 	return op + 1;
 }
 
@@ -309,9 +395,8 @@ HANDLER(xsetbv)
 	uint64_t value = cpu->r[CPU_RDX] << 32 | (uint32_t)cpu->r[CPU_RAX];
 	if (!(cpu->cr4 & CR4_OSXSAVE))
 		fault_ud(cpu, op);
-	bool is_good = cpu->cpl == 0 && (uint32_t)cpu->r[CPU_RCX] == 0 && (value & 1) &&
-		!(value & ~UINT64_C(7)) && (value & 6) != 4 &&
-		(!(value & 4) || cpuid_host_has(HOST_HAS_AVX));
+	bool is_good = cpu->cpl == 0 && (uint32_t)cpu->r[CPU_RCX] == 0 &&
+		cpuid_is_good_xcr0(value);
 	if (!is_good)
 		fault_gp(cpu, op);
 	cpu->xcr0 = value;

@@ -38,7 +38,9 @@ struct state {
 	struct cpu_segment segments[8];
 	uint64_t kernel_gs_base;
 	uint8_t cpl;
-	uint8_t vector[16][VECTOR_BYTES];
+	uint8_t vector[VECTORS][VECTOR_BYTES];
+	uint64_t opmask[8];
+	bool is_wide;
 	uint8_t fx[512];
 };
 
@@ -51,6 +53,8 @@ static void take(const struct cpu *cpu, struct state *to)
 {
 	memcpy(to->r, cpu->r, sizeof(to->r));
 	memcpy(to->vector, cpu->vector, sizeof(to->vector));
+	memcpy(to->opmask, cpu->opmask, sizeof(to->opmask));
+	to->is_wide = cpu->is_wide;
 	memcpy(to->fx, cpu->fx, sizeof(to->fx));
 	to->rip = cpu->rip;
 	to->flags = cpu->flags;
@@ -66,6 +70,8 @@ static void put(struct cpu *cpu, const struct state *from)
 {
 	memcpy(cpu->r, from->r, sizeof(from->r));
 	memcpy(cpu->vector, from->vector, sizeof(from->vector));
+	memcpy(cpu->opmask, from->opmask, sizeof(from->opmask));
+	cpu->is_wide = from->is_wide;
 	memcpy(cpu->fx, from->fx, sizeof(from->fx));
 	cpu->rip = from->rip;
 	cpu->flags = from->flags;
@@ -98,10 +104,10 @@ static void print_state(const char *name, const struct cpu *cpu, const struct st
 
 static void print_vectors(const struct state *a, const struct state *b)
 {
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < VECTORS; i++) {
 		if (memcmp(a->vector[i], b->vector[i], VECTOR_BYTES) == 0)
 			continue;
-		fprintf(stderr, "  ymm%d\n", i);
+		fprintf(stderr, "  zmm%d\n", i);
 		for (int k = 0; k < 2; k++) {
 			fprintf(stderr, "    %s ", k ? "interpreted" : "translated ");
 			for (int j = VECTOR_BYTES - 1; j >= 0; j--)
@@ -188,7 +194,7 @@ static uint32_t run_translated(
 	uint32_t offset = native->blocks[number].entry, live = 0;
 	for (uint32_t twice = 0;;) {
 		cpu->native_site = UINT32_MAX;
-		native->pieces.enter(cpu, code_at(native, offset), live);
+		pieces_enter(&native->pieces, cpu, code_at(native, offset), live);
 		const struct site *site = &native->sites[cpu->native_site];
 		*dead = cpu->native_site ? site->dead : native->blocks[number].undefined;
 		*goes_on = true;
@@ -268,6 +274,8 @@ static const char *compare(
 		return "GS";
 	if (memcmp(a->vector, b->vector, sizeof(a->vector)) != 0 || a->mxcsr != b->mxcsr)
 		return "a vector";
+	if (memcmp(a->opmask, b->opmask, sizeof(a->opmask)) != 0)
+		return "an opmask";
 	if (memcmp(a->fx, b->fx, 4) != 0 || memcmp(a->fx + 32, b->fx + 32, 128) != 0)
 		return "the x87";
 	for (uint32_t i = 0; i < all->count; i++)

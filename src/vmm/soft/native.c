@@ -312,7 +312,7 @@ void native_run(struct cpu *cpu)
 	}
 	struct next next = at_offset(cpu, native->blocks[block].entry, 0);
 	while (next.code) {
-		native->pieces.enter(cpu, next.code, next.live);
+		pieces_enter(&native->pieces, cpu, next.code, next.live);
 		next = look(cpu);
 	}
 }

@@ -72,6 +72,73 @@ static uint8_t *jump_if_lacks(struct emitter *to, uint8_t bit)
 	return emit_jcc(to, 5);
 }
 
+/* VMOVUPS of all 64 bytes of some. */
+static void move_wide(struct emitter *to, uint32_t first, uint32_t behind, uint8_t opcode)
+{
+	for (uint32_t n = first; n < behind; n++) {
+		EMIT(to, 0x62, (uint8_t)(0x61 | (n & 8 ? 0 : 0x80) | (n & 16 ? 0 : 0x10)), 0x7c,
+			0x48, opcode, (uint8_t)(0x84 | (n & 7) << 3), 0x24);
+		emit_32(to, (uint32_t)(AT(vector) + n * VECTOR_BYTES));
+	}
+}
+
+/* KMOVQ; opcode 90 loads, 91 stores. */
+static void move_opmasks(struct emitter *to, uint8_t opcode)
+{
+	for (uint32_t n = 0; n < 8; n++) {
+		EMIT(to, 0xc4, 0xe1, 0xf8, opcode, (uint8_t)(0x84 | n << 3), 0x24);
+		emit_32(to, (uint32_t)(AT(opmask) + 8 * n));
+	}
+}
+
+/* Likewise: what only AVX-512 has. Vectors from 16 on are not what an SSE instruction waits for. */
+static void load_wide(struct emitter *to)
+{
+	move_wide(to, 16, VECTORS, 0x10);
+	move_opmasks(to, 0x90);
+	for (uint32_t n = 0; n < 16; n++)
+		with_vex(to, true, n == 0 ? 0x10 : 0x56, 0, AT(vector) + n * VECTOR_BYTES + 16);
+	for (uint32_t n = 0; n < 16; n++)
+		with_vex(to, true, 0x56, 0, AT(vector) + n * VECTOR_BYTES + 32);
+	EMIT(to, 0xc4, 0xe2, 0x7d, 0x17, 0xc0); /* vptest ymm0, ymm0 */
+	uint8_t *is_used = emit_jcc(to, 5);
+	EMIT(to, 0xc5, 0xf8, 0x77); /* vzeroupper */
+	move_vectors(to, false, 0x10);
+	uint8_t *done = emit_jump(to);
+	here(to, is_used);
+	move_wide(to, 0, 16, 0x10);
+	here(to, done);
+}
+
+static void load_live(struct emitter *to)
+{
+	if (!cpuid_host_has(HOST_HAS_AVX512)) {
+		load_vectors(to);
+		return;
+	}
+	uint8_t *narrow = jump_if_lacks(to, LIVE_512);
+	load_wide(to);
+	uint8_t *done = emit_jump(to);
+	here(to, narrow);
+	load_vectors(to);
+	here(to, done);
+}
+
+static void save_live(struct emitter *to)
+{
+	if (!cpuid_host_has(HOST_HAS_AVX512)) {
+		move_vectors(to, true, 0x11);
+		return;
+	}
+	uint8_t *narrow = jump_if_lacks(to, LIVE_512);
+	move_wide(to, 0, VECTORS, 0x11);
+	move_opmasks(to, 0x91);
+	uint8_t *done = emit_jump(to);
+	here(to, narrow);
+	move_vectors(to, true, 0x11);
+	here(to, done);
+}
+
 static void write_enter(struct emitter *to)
 {
 	EMIT(to, 0xf3, 0x0f, 0x1e, 0xfa);                                     /* endbr64 */
@@ -89,7 +156,7 @@ static void write_enter(struct emitter *to)
 	in_cpu(to, EMIT_0F, 0xae, 2, AT(host_mxcsr));
 	here(to, no_x87);
 	uint8_t *no_vectors = jump_if_lacks(to, LIVE_SSE);
-	load_vectors(to);
+	load_live(to);
 	here(to, no_vectors);
 	uint8_t *no_fp = jump_if_lacks(to, LIVE_FP);
 	in_cpu(to, EMIT_0F, 0xae, 2, AT(mxcsr)); /* ldmxcsr */
@@ -108,7 +175,7 @@ static void write_leave(struct emitter *to)
 		if (host_register(n) != HOST_NONE)
 			emit_store(to, AT(r) + 8 * n, host_register(n));
 	uint8_t *no_vectors = jump_if_lacks(to, LIVE_SSE);
-	move_vectors(to, true, 0x11);
+	save_live(to);
 	if (cpuid_host_has(HOST_HAS_AVX))
 		EMIT(to, 0xc5, 0xf8, 0x77); /* vzeroupper */
 	here(to, no_vectors);

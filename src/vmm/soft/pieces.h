@@ -17,6 +17,16 @@ struct pieces {
 	struct kept_pieces kept;
 };
 
+/* Runs code. If what AVX-512 has is not all 0, it is live with the other vectors. */
+static inline void pieces_enter(
+	const struct pieces *pieces, struct cpu *cpu, const void *code, uint32_t live)
+{
+	cpu->is_wide |= (live & LIVE_512) != 0;
+	if (cpu->is_wide && (live & LIVE_SSE))
+		live |= LIVE_512;
+	pieces->enter(cpu, code, live);
+}
+
 /* Writes them; `base` is where the memory is written, `executable` where it runs. */
 void pieces_write(
 	struct pieces *pieces, struct emitter *to, const uint8_t *base, const uint8_t *executable);

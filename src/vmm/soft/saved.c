@@ -86,9 +86,7 @@ static bool is_possible(const struct cpu_state *state)
 		return false;
 	if ((is_long && !(state->cr4 & CR4_PAE)) || state->cr3 >> PHYSICAL_BITS)
 		return false;
-	if (!(state->xcr0 & 1) || (state->xcr0 & ~UINT64_C(7)))
-		return false;
-	return !(state->xcr0 & 4) || cpuid_host_has(HOST_HAS_AVX);
+	return cpuid_is_good_xcr0(state->xcr0);
 }
 
 static uint32_t level_of(const struct cpu_state *state)

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "vmm/soft/cpuid.h"
+
 #define CODE_BYTES (4 * MIB)
 #define STUBS_MAX  (16u << 10)
 #define STUB_BYTES 512u /* more than the longest */
@@ -87,7 +89,10 @@ static void put_offset(struct writer *writer, size_t offset)
 static void put_vector(struct writer *writer, uint32_t n, uint8_t opcode, bool is_wide)
 {
 	uint8_t modrm = (uint8_t)(0x87 | (n & 7) << 3);
-	if (is_wide)
+	if (is_wide && cpuid_host_has(HOST_HAS_AVX512))
+		PUT(writer, 0x62, (uint8_t)(0x61 | (n & 8 ? 0 : 0x80) | (n & 16 ? 0 : 0x10)), 0x7c,
+			0x48, opcode, modrm);
+	else if (is_wide)
 		PUT(writer, 0xc5, n >= 8 ? 0x7c : 0xfc, opcode, modrm);
 	else if (n >= 8)
 		PUT(writer, 0x44, 0x0f, opcode, modrm);
@@ -98,9 +103,20 @@ static void put_vector(struct writer *writer, uint32_t n, uint8_t opcode, bool i
 
 static void put_vectors(struct writer *writer, const struct stub_recipe *recipe, uint8_t opcode)
 {
-	for (uint32_t n = 0; n < 16; n++)
+	for (uint32_t n = 0; n < VECTORS; n++)
 		if (recipe->vectors >> n & 1)
 			put_vector(writer, n, opcode, recipe->flags & STUB_WIDE);
+}
+
+/* KMOVQ; opcode 90 loads, 91 stores. */
+static void put_opmasks(struct writer *writer, const struct stub_recipe *recipe, uint8_t opcode)
+{
+	for (uint32_t n = 0; n < 8; n++) {
+		if (!(recipe->opmasks >> n & 1))
+			continue;
+		PUT(writer, 0xc4, 0xe1, 0xf8, opcode, (uint8_t)(0x87 | n << 3));
+		put_offset(writer, offsetof(struct cpu, opmask) + 8 * n);
+	}
 }
 
 static void put_before(struct writer *writer, const struct stub_recipe *recipe)
@@ -115,6 +131,7 @@ static void put_before(struct writer *writer, const struct stub_recipe *recipe)
 		put_offset(writer, offsetof(struct cpu, stub_mxcsr));
 	}
 	put_vectors(writer, recipe, 0x10);
+	put_opmasks(writer, recipe, 0x90);
 	if (recipe->flags & STUB_RAX_RDX) {
 		PUT(writer, 0x48, 0x8b, 0x87); /* mov rax, [rdi + ] */
 		put_offset(writer, offsetof(struct cpu, r) + 8 * CPU_RAX);
@@ -147,6 +164,7 @@ static void put_after(struct writer *writer, const struct stub_recipe *recipe)
 		put_offset(writer, offsetof(struct cpu, flags));
 	}
 	put_vectors(writer, recipe, 0x11);
+	put_opmasks(writer, recipe, 0x91);
 	if (recipe->flags & STUB_FP) {
 		PUT(writer, 0x0f, 0xae, 0x9f); /* stmxcsr */
 		put_offset(writer, offsetof(struct cpu, stub_mxcsr));

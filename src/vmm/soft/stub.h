@@ -15,7 +15,7 @@ struct stub {
 
 #define STUB_X87       0x01u /* the x87 and MMX state is loaded and saved */
 #define STUB_FP        0x02u /* MXCSR comes from cpu->stub_mxcsr and goes back there */
-#define STUB_WIDE      0x04u /* 256-bit registers */
+#define STUB_WIDE      0x04u /* as wide as there are */
 #define STUB_FLAGS_OUT 0x08u
 #define STUB_FLAGS_IN  0x10u
 #define STUB_RCX_OUT   0x20u
@@ -23,9 +23,10 @@ struct stub {
 
 struct stub_recipe {
 	uint32_t flags;
-	uint16_t vectors; /* bit n: register n is loaded and stored */
+	uint32_t vectors; /* bit n: register n is loaded and stored */
+	uint8_t opmasks;  /* likewise */
 	uint8_t gpr;      /* byte offset of the register that stands in for RAX, 0xff: none */
-	uint8_t length;
+	uint8_t length, unused;
 	uint8_t bytes[16]; /* the instruction; a memory operand is [rsi] */
 };
 

@@ -55,7 +55,7 @@ static void on_memory(struct cpu *cpu, const struct op *op)
 	memory_write(cpu, op, linear, cpu->scratch + 128, op->memory_bytes);
 }
 
-static inline void run_stub(struct cpu *cpu, const struct op *op)
+static void run_stub(struct cpu *cpu, const struct op *op)
 {
 	if (op->flags & OP_MEMORY)
 		on_memory(cpu, op);
@@ -77,36 +77,45 @@ static uint32_t reported(uint32_t found, uint32_t unmasked)
 	return found & unmasked & before ? found & before : found;
 }
 
-HANDLER(floating)
+void vector_floating(struct cpu *cpu, const struct op *op,
+	void (*run)(struct cpu *cpu, const struct op *op), bool is_quiet)
 {
 	uint32_t unmasked = ~(cpu->mxcsr >> 7) & MXCSR_FLAGS;
 	uint8_t was[sizeof(cpu->vector)];
 	uint64_t was_r[16];
+	uint64_t was_opmask[8];
 	uint8_t was_fx[sizeof(cpu->fx)];
-	vector_check(cpu, op, op->reg);
 	cpu->stub_mxcsr = (cpu->mxcsr | MXCSR_MASKS) & ~MXCSR_FLAGS;
-	if (likely(!unmasked)) {
-		run_stub(cpu, op);
+	if (likely(!unmasked || is_quiet)) {
+		run(cpu, op);
 		cpu->mxcsr |= cpu->stub_mxcsr & MXCSR_FLAGS;
-		return op + 1;
+		return;
 	}
 	memcpy(was, cpu->vector, sizeof(was));
 	memcpy(was_r, cpu->r, sizeof(was_r));
+	memcpy(was_opmask, cpu->opmask, sizeof(was_opmask));
 	memcpy(was_fx, cpu->fx, sizeof(was_fx));
 	uint16_t was_flags = cpu->flags;
 	/* Unmasked, a tiny result that is exact underflows, too; masked, it does with flush-to-zero only. */
 	if (unmasked & MXCSR_UE)
 		cpu->stub_mxcsr |= MXCSR_FTZ;
-	run_stub(cpu, op);
+	run(cpu, op);
 	uint32_t found = cpu->stub_mxcsr & MXCSR_FLAGS;
 	cpu->mxcsr |= reported(found, unmasked);
 	if (found & unmasked) {
 		memcpy(cpu->vector, was, sizeof(was));
 		memcpy(cpu->r, was_r, sizeof(was_r));
+		memcpy(cpu->opmask, was_opmask, sizeof(was_opmask));
 		memcpy(cpu->fx, was_fx, sizeof(was_fx));
 		cpu->flags = was_flags;
 		cpu_fault(cpu, op, cpu->cr4 & CR4_OSXMMEXCPT ? FAULT_XM : FAULT_UD, 0);
 	}
+}
+
+HANDLER(floating)
+{
+	vector_check(cpu, op, op->reg);
+	vector_floating(cpu, op, run_stub, false);
 	return op + 1;
 }
 
@@ -251,7 +260,7 @@ static op_run *bind_empty(struct stubs *stubs, const struct insn *insn, struct o
 
 op_run *vector_bind(struct stubs *stubs, const struct insn *insn, struct op *op)
 {
-	if (insn->map == MAP_ONE_BYTE || insn->has_lock)
+	if (insn->map == MAP_ONE_BYTE || insn->has_lock || insn->has_evex)
 		return NULL;
 	if (insn->map == MAP_0F && insn->opcode == 0x77)
 		return bind_empty(stubs, insn, op);

@@ -8,14 +8,16 @@
 
 void vector_check(struct cpu *cpu, const struct op *op, enum vector_class class)
 {
-	if (class == CLASS_AVX) {
-		if (!(cpu->cr4 & CR4_OSXSAVE) || (cpu->xcr0 & 6) != 6 || !is_protected(cpu))
+	uint64_t parts = class == CLASS_512 ? XCR0_512 : XCR0_AVX;
+	if (class == CLASS_AVX || class == CLASS_512) {
+		if (!(cpu->cr4 & CR4_OSXSAVE) || (cpu->xcr0 & parts) != parts || !is_protected(cpu))
 			fault_ud(cpu, op);
 	} else if ((cpu->cr0 & CR0_EM) || (class == CLASS_SSE && !(cpu->cr4 & CR4_OSFXSR))) {
 		fault_ud(cpu, op);
 	}
 	if (cpu->cr0 & CR0_TS)
 		cpu_fault(cpu, op, FAULT_NM, 0);
+	cpu->is_wide |= class == CLASS_512;
 	if (class == CLASS_MMX && (cpu->fx[2] & FSW_ES))
 		cpu_fault(cpu, op, FAULT_MF, 0);
 }
