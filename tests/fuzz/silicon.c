@@ -158,7 +158,8 @@ static uint32_t put_evex(uint8_t *code)
 	/* X stays set in most, so that there is no index. */
 	code[1] = (uint8_t)((r & 0xb0) | (below(4) ? 0x40 : 0) | maps[below(5)]);
 	code[2] = (uint8_t)((r >> 8 & 0xf8) | 4 | (below(2) ? 1 : r >> 16 & 3));
-	code[3] = (uint8_t)(below(2) ? r >> 24 : (r >> 24 & 0x68) | 8 | (below(2) ? r >> 32 & 7 : 0));
+	code[3] =
+		(uint8_t)(below(2) ? r >> 24 : (r >> 24 & 0x68) | 8 | (below(2) ? r >> 32 & 7 : 0));
 	if (below(2))
 		code[2] |= 0x78;
 	return 4;

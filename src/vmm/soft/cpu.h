@@ -252,8 +252,8 @@ enum native_mode { NATIVE_KERNEL, NATIVE_SMAP, NATIVE_USER, NATIVE_KERNEL_AC, NA
 /* Not in cpu->lacks: the host's registers hold the guest's. */
 #define LIVE_SSE 0x1u
 #define LIVE_AVX 0x2u
-#define LIVE_FP  0x4u /* MXCSR, with all exceptions masked */
-#define LIVE_X87 0x8u /* likewise */
+#define LIVE_FP  0x4u  /* MXCSR, with all exceptions masked */
+#define LIVE_X87 0x8u  /* likewise */
 #define LIVE_512 0x10u /* all 64 bytes of all 32 vectors, and opmasks */
 
 /*

@@ -20,11 +20,11 @@
 /* FPU DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 */
 #define LEAF1_EDX 0x078bfbfdu
 /* FSGSBASE TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */
-#define LEAF7_EBX 0x219c03abu
+#define LEAF7_EBX     0x219c03abu
 #define LEAF7_EBX_512 0xd0230000u /* F DQ IFMA CD BW VL */
-#define LEAF7_ECX 0x00400704u /* UMIP GFNI VAES VPCLMULQDQ RDPID */
+#define LEAF7_ECX     0x00400704u /* UMIP GFNI VAES VPCLMULQDQ RDPID */
 #define LEAF7_ECX_512 0x00005842u /* VBMI VBMI2 VNNI BITALG VPOPCNTDQ */
-#define LEAF7_EDX 0x00000010u /* FSRM */
+#define LEAF7_EDX     0x00000010u /* FSRM */
 /* SPEC_CTRL and ARCH_CAPABILITIES, which says that a guest needs no workaround for its host's CPU. */
 #define LEAF7_EDX_OURS 0x24000000u
 /* LAHF ABM 3DNOWPREFETCH; SYSCALL NX PDPE1GB RDTSCP LM and, on AMD, the copy of leaf 1. */
@@ -162,10 +162,11 @@ bool cpuid_host_has_evex(uint32_t features)
 	static const struct {
 		uint32_t evex;
 		uint64_t host;
-	} all[] = { { X_BASE, HOST_HAS_AVX512 }, { X_IFMA, HOST_HAS_IFMA }, { X_VBMI, HOST_HAS_VBMI },
-		{ X_VBMI2, HOST_HAS_VBMI2 }, { X_VNNI, HOST_HAS_VNNI }, { X_BITALG, HOST_HAS_BITALG },
-		{ X_VPOPCNTDQ, HOST_HAS_VPOPCNT }, { X_GFNI, HOST_HAS_GFNI },
-		{ X_VAES, HOST_HAS_VAES }, { X_VPCLMUL, HOST_HAS_VPCLMUL } };
+	} all[] = { { X_BASE, HOST_HAS_AVX512 }, { X_IFMA, HOST_HAS_IFMA },
+		{ X_VBMI, HOST_HAS_VBMI }, { X_VBMI2, HOST_HAS_VBMI2 }, { X_VNNI, HOST_HAS_VNNI },
+		{ X_BITALG, HOST_HAS_BITALG }, { X_VPOPCNTDQ, HOST_HAS_VPOPCNT },
+		{ X_GFNI, HOST_HAS_GFNI }, { X_VAES, HOST_HAS_VAES },
+		{ X_VPCLMUL, HOST_HAS_VPCLMUL } };
 	uint64_t wanted = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		wanted |= features & all[i].evex ? all[i].host : 0;
@@ -256,7 +257,9 @@ static struct leaf leaf_xsave(const struct cpu *cpu, uint32_t sub)
 	uint32_t all = has_512 ? layout.bytes : has_avx ? XSAVE_ALL : XSAVE_LEGACY;
 	if (sub == 0) {
 		uint32_t now = cpu->xcr0 & 4 ? XSAVE_ALL : XSAVE_LEGACY;
-		return (struct leaf){ has_512 ? 0xe7 : has_avx ? 7 : 3,
+		return (struct leaf){ has_512 ? 0xe7
+				: has_avx     ? 7
+					      : 3,
 			cpu->xcr0 & 0xe0 ? layout.bytes : now, all, 0 };
 	}
 	if (sub == 1)

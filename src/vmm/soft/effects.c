@@ -589,7 +589,8 @@ static void x87(const struct insn *insn, struct effect *effect)
 static void evex(const struct insn *insn, struct effect *effect)
 {
 	const struct evex_row *row = evex_row_here(insn);
-	if (!row || (row->flags & (X_GATHER | X_SCATTER)) || ((row->flags & X_PACK) && insn->is_memory))
+	if (!row || (row->flags & (X_GATHER | X_SCATTER)) ||
+		((row->flags & X_PACK) && insn->is_memory))
 		return;
 	uint32_t flags = row->flags;
 	effect->class = EFFECT_VECTOR;

@@ -76,7 +76,9 @@ static void run(struct cpu *cpu, const struct op *op)
 		return;
 	}
 	uint64_t linear = op_linear(cpu, op);
-	if ((op->extra & EXTRA_ALIGNED) && (linear & (op->memory_bytes - 1u)))
+	uint64_t bits = mask_bits(cpu, op->reg, op->rm);
+	/* Nobody minds where nothing is. */
+	if ((op->extra & EXTRA_ALIGNED) && bits && (linear & (op->memory_bytes - 1u)))
 		fault_gp(cpu, op);
 	uint32_t access = op->extra & EXTRA_STORE ? ACCESS_WRITE : ACCESS_READ;
 	void *direct = memory_direct(cpu, linear, op->memory_bytes, access);
@@ -84,8 +86,8 @@ static void run(struct cpu *cpu, const struct op *op)
 		op->stub->run(cpu, direct);
 		return;
 	}
-	uint64_t bits = mask_bits(cpu, op->reg, op->rm);
-	bool is_whole = op->reg == 0 || (op->extra & EXTRA_WHOLE) || ((op->extra & EXTRA_ONE) && bits);
+	bool is_whole =
+		op->reg == 0 || (op->extra & EXTRA_WHOLE) || ((op->extra & EXTRA_ONE) && bits);
 	if (is_whole)
 		on_whole(cpu, op, linear);
 	else
@@ -139,7 +141,8 @@ static struct indexed indexed_of(const struct op *op)
 	return of;
 }
 
-static uint64_t indexed_at(struct cpu *cpu, const struct op *op, const struct indexed *of, uint32_t i)
+static uint64_t indexed_at(
+	struct cpu *cpu, const struct op *op, const struct indexed *of, uint32_t i)
 {
 	uint64_t index = 0;
 	memcpy(&index, cpu->vector[of->index] + i * of->index_bytes, of->index_bytes);
@@ -223,7 +226,8 @@ static struct stub_recipe recipe_of(const struct evex_row *row, const struct ins
 		recipe.vectors |= 1u << insn.vvvv;
 	if (insn.opmask)
 		recipe.opmasks |= (uint8_t)(1u << insn.opmask);
-	recipe.flags = STUB_WIDE | (flags & X_FP ? STUB_FP : 0) | (flags & X_FLAGS ? STUB_FLAGS_OUT : 0);
+	recipe.flags =
+		STUB_WIDE | (flags & X_FP ? STUB_FP : 0) | (flags & X_FLAGS ? STUB_FLAGS_OUT : 0);
 	emit_evex(recipe.bytes, &insn, reg, rm >> 3 & 3, insn.vvvv);
 	recipe.bytes[5] = (uint8_t)((insn.is_memory ? 6 : 0xc0 | (rm & 7)) | (reg & 7) << 3);
 	recipe.length = 6;

@@ -31,7 +31,16 @@
 #define MOVES X_SCALAR | X_SCALAR_V
 
 /* Memory: all of the vector's length, or of what a broadcast takes; a part of it. */
-enum { TUPLE_FULL = 128, TUPLE_HALF, TUPLE_MEM, TUPLE_MEM_2, TUPLE_MEM_4, TUPLE_MEM_8, TUPLE_DUP, TUPLE_W };
+enum {
+	TUPLE_FULL = 128,
+	TUPLE_HALF,
+	TUPLE_MEM,
+	TUPLE_MEM_2,
+	TUPLE_MEM_4,
+	TUPLE_MEM_8,
+	TUPLE_DUP,
+	TUPLE_W
+};
 #define FV  TUPLE_FULL
 #define HV  TUPLE_HALF
 #define FM  TUPLE_MEM
@@ -47,14 +56,16 @@ enum { TUPLE_FULL = 128, TUPLE_HALF, TUPLE_MEM, TUPLE_MEM_2, TUPLE_MEM_4, TUPLE_
 	}
 #define H(map, first, last, prefixes, widths, tuple, element, lengths, flags, feature) \
 	{ \
-		map, first, last, prefixes, widths, tuple, element, lengths, flags, X_BASE | (feature) \
+		map, first, last, prefixes, widths, tuple, element, lengths, flags, \
+			X_BASE | (feature) \
 	}
 
 /* Of PS without prefix and PD with 66; of SS and SD. */
 #define PS_PD(op, tuple, flags) \
 	R(1, op, op, N, W0, tuple, 4, ALL, flags), R(1, op, op, P66, W1, tuple, 8, ALL, flags)
 #define SS_SD(op, flags) \
-	R(1, op, op, PF3, W0, 4, 4, ALL, SC | (flags)), R(1, op, op, PF2, W1, 8, 8, ALL, SC | (flags))
+	R(1, op, op, PF3, W0, 4, 4, ALL, SC | (flags)), \
+		R(1, op, op, PF2, W1, 8, 8, ALL, SC | (flags))
 
 static const struct evex_row table[] = {
 	/* Moves */
@@ -93,9 +104,9 @@ static const struct evex_row table[] = {
 	R(1, 0xe7, 0xe7, P66, W0, FM, 4, ALL, NV | NM | X_ALIGNED | ST | X_MEMORY),
 	/* Conversions */
 	R(1, 0x2a, 0x2a, PF3, WW, TW, 4, ALL, SC | NM | X_RM_GPR | RC),
-	R(1, 0x2a, 0x2a, PF2, WW, TW, 8, ALL, SC | NM | X_RM_GPR | RC | X_WIDE_RC),
+	R(1, 0x2a, 0x2a, PF2, WW, TW, 8, ALL, SC | NM | X_RM_GPR | RC),
 	R(1, 0x7b, 0x7b, PF3, WW, TW, 4, ALL, SC | NM | X_RM_GPR | RC),
-	R(1, 0x7b, 0x7b, PF2, WW, TW, 8, ALL, SC | NM | X_RM_GPR | RC | X_WIDE_RC),
+	R(1, 0x7b, 0x7b, PF2, WW, TW, 8, ALL, SC | NM | X_RM_GPR | RC),
 	R(1, 0x2c, 0x2c, PF3, WW, 4, 4, ALL, SC | NV | NM | X_REG_GPR | SAE),
 	R(1, 0x2c, 0x2c, PF2, WW, 8, 8, ALL, SC | NV | NM | X_REG_GPR | SAE),
 	R(1, 0x78, 0x78, PF3, WW, 4, 4, ALL, SC | NV | NM | X_REG_GPR | SAE),
@@ -121,13 +132,13 @@ static const struct evex_row table[] = {
 	R(1, 0x79, 0x79, P66, W1, FV, 8, ALL, NV | RC),
 	R(1, 0x7a, 0x7a, P66, W0, HV, 8, ALL, NV | SAE),
 	R(1, 0x7a, 0x7a, P66, W1, FV, 8, ALL, NV | SAE),
-	R(1, 0x7a, 0x7a, PF3, W0, HV, 8, ALL, NV | FP),
+	R(1, 0x7a, 0x7a, PF3, W0, HV, 8, ALL, NV | RC),
 	R(1, 0x7a, 0x7a, PF3, W1, FV, 8, ALL, NV | RC),
 	R(1, 0x7a, 0x7a, PF2, WW, FV, 0, ALL, NV | RC),
 	R(1, 0x7b, 0x7b, P66, W0, HV, 8, ALL, NV | RC),
 	R(1, 0x7b, 0x7b, P66, W1, FV, 8, ALL, NV | RC),
 	R(1, 0xe6, 0xe6, P66, W1, FV, 8, ALL, NV | SAE),
-	R(1, 0xe6, 0xe6, PF3, W0, HV, 8, ALL, NV | FP),
+	R(1, 0xe6, 0xe6, PF3, W0, HV, 8, ALL, NV | RC),
 	R(1, 0xe6, 0xe6, PF3, W1, FV, 8, ALL, NV | RC),
 	R(1, 0xe6, 0xe6, PF2, W1, FV, 8, ALL, NV | RC),
 	/* Arithmetic */
@@ -435,7 +446,7 @@ static bool has_rounding(const struct evex_row *row, const struct insn *insn)
 {
 	if (insn->is_memory || !insn->extra)
 		return false;
-	return (row->flags & X_SAE) || ((row->flags & X_RC) && (insn->w || !(row->flags & X_WIDE_RC)));
+	return row->flags & (X_SAE | X_RC);
 }
 
 static bool is_good_length(const struct evex_row *row, const struct insn *insn)
@@ -453,8 +464,7 @@ static bool is_good_extra(const struct evex_row *row, const struct insn *insn)
 		return true;
 	if (insn->is_memory)
 		return row->tuple == TUPLE_FULL || row->tuple == TUPLE_HALF;
-	/* 32 bits to a double are exact: the bit is ignored. */
-	return has_rounding(row, insn) || (row->flags & X_WIDE_RC);
+	return has_rounding(row, insn);
 }
 
 static bool is_good_mask(const struct evex_row *row, const struct insn *insn)

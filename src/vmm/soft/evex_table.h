@@ -20,7 +20,7 @@
 #define X_NV       0x000800u /* no vvvv */
 #define X_SCALAR_V 0x001000u /* vvvv in the register form only */
 #define X_GROUP    0x002000u /* modrm.reg is part of the opcode, vvvv the destination */
-#define X_RC       0x004000u /* embedded rounding */
+#define X_RC       0x004000u /* embedded rounding; without effect where nothing is rounded */
 #define X_SAE      0x008000u
 #define X_IMM      0x010000u
 #define X_ALIGNED  0x020000u
@@ -29,7 +29,6 @@
 #define X_GATHER   0x100000u
 #define X_SCATTER  0x200000u
 #define X_ONE      0x400000u /* memory is one for all elements */
-#define X_WIDE_RC  0x800000u /* embedded rounding with W only */
 
 /* Bits of evex_row.feature; a host has X_BASE or nothing. */
 #define X_BASE      0x01u /* F, CD, BW, DQ, VL */

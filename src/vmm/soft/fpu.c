@@ -18,9 +18,9 @@
 #define MXCSR_MASK    0xffffu
 #define MXCSR_DEFAULT 0x1f80u
 
-#define PART_X87 1u
-#define PART_SSE 2u
-#define PART_AVX 4u
+#define PART_X87    1u
+#define PART_SSE    2u
+#define PART_AVX    4u
 #define PART_OPMASK 0x20u
 #define PART_UPPER  0x40u
 #define PART_MORE   0x80u
@@ -333,7 +333,8 @@ HANDLER(xrstor)
 		fault_gp(cpu, op);
 	uint32_t bytes = image_bytes(cpu, parts & header);
 	if (bytes > IMAGE_UPPER)
-		memory_read(cpu, op, linear + IMAGE_UPPER, image + IMAGE_UPPER, bytes - IMAGE_UPPER);
+		memory_read(
+			cpu, op, linear + IMAGE_UPPER, image + IMAGE_UPPER, bytes - IMAGE_UPPER);
 	if (parts & (PART_SSE | PART_AVX))
 		cpu->mxcsr = mxcsr;
 	if (parts & header & PART_X87)
@@ -395,8 +396,7 @@ HANDLER(xsetbv)
 	uint64_t value = cpu->r[CPU_RDX] << 32 | (uint32_t)cpu->r[CPU_RAX];
 	if (!(cpu->cr4 & CR4_OSXSAVE))
 		fault_ud(cpu, op);
-	bool is_good = cpu->cpl == 0 && (uint32_t)cpu->r[CPU_RCX] == 0 &&
-		cpuid_is_good_xcr0(value);
+	bool is_good = cpu->cpl == 0 && (uint32_t)cpu->r[CPU_RCX] == 0 && cpuid_is_good_xcr0(value);
 	if (!is_good)
 		fault_gp(cpu, op);
 	cpu->xcr0 = value;

@@ -37,7 +37,7 @@ struct insn {
 	/* EVEX: mask, zeroing, broadcast or rounding; bit 4 of vvvv or of a vector index; bits 4 and 3 of reg. */
 	uint8_t opmask, zeroes, extra, high, reg_high;
 	uint8_t vector_index; /* SIB's index, if it is one of vectors; 0 to 15 */
-	uint8_t disp_unit;    /* EVEX: what a displacement of one byte counts; the displacement is in bytes */
+	uint8_t disp_unit; /* EVEX: what a displacement of one byte counts; the displacement is in bytes */
 	int64_t disp;
 	uint64_t imm;  /* sign-extended; relative to the next instruction for branches */
 	uint32_t imm2; /* selector of a far pointer, nesting of ENTER */
