@@ -80,6 +80,13 @@ static uint64_t interesting(void)
 	return below(3) ? random64() : values[below(ARRAY_SIZE(values))];
 }
 
+/* Gathers and scatters. */
+static bool is_indexed(const struct insn *insn)
+{
+	return insn->has_evex && insn->map == MAP_0F38 && insn->is_memory &&
+		((insn->opcode & 0xfc) == 0x90 || (insn->opcode & 0xfc) == 0xa0);
+}
+
 /* Not what the engine does not offer - BF16, FP16, VP2INTERSECT - nor what goes anywhere. */
 static bool is_wanted_evex(const struct insn *insn)
 {
@@ -89,8 +96,8 @@ static bool is_wanted_evex(const struct insn *insn)
 	if (insn->map == MAP_0F38 && insn->pp != PP_66 &&
 		(opcode == 0x52 || opcode == 0x53 || opcode == 0x68 || opcode == 0x72))
 		return false;
-	if (insn->map == MAP_0F38 && ((opcode & 0xfc) == 0x90 || (opcode & 0xfc) == 0xa0))
-		return false;
+	if (is_indexed(insn)) /* at random they go anywhere */
+		return insn->opmask && insn->base < 16;
 	return evex_row(insn) || below(8) == 0;
 }
 
@@ -162,7 +169,14 @@ static uint32_t put_evex(uint8_t *code)
 		(uint8_t)(below(2) ? r >> 24 : (r >> 24 & 0x68) | 8 | (below(2) ? r >> 32 & 7 : 0));
 	if (below(2))
 		code[2] |= 0x78;
-	return 4;
+	if (below(12) > 0)
+		return 4;
+	code[1] = (uint8_t)((code[1] & 0xf0) | 2);
+	code[2] = (uint8_t)((code[2] & 0x80) | 0x7d);
+	code[3] = (uint8_t)((code[3] & 0x68) | 1 | below(7));
+	code[4] = (uint8_t)((below(2) ? 0x90 : 0xa0) | below(4));
+	code[5] = (uint8_t)(0x44 | below(8) << 3);
+	return 6;
 }
 
 static uint32_t put_prefixes(uint8_t *code, bool *has_vex)
@@ -272,6 +286,19 @@ static void make_sequence(struct test_case *test, struct insn *insn)
 	test->is_sequence = true;
 }
 
+/* Elements near each other, some the same; seldom one is behind the page. */
+static void make_indexes(struct machine_state *state, const struct insn *insn)
+{
+	uint32_t bytes = insn->opcode & 1 ? 8 : 4;
+	uint8_t *vector = state->vector[insn->vector_index | insn->high << 4];
+	for (uint32_t i = 0; i < 64; i += bytes) {
+		int64_t value = (int64_t)below(64) - 32;
+		if (below(64) == 0)
+			value = 4096;
+		memcpy(vector + i, &value, bytes);
+	}
+}
+
 static void make_state(struct test_case *test, const struct insn *insn)
 {
 	struct machine_state *state = &test->before;
@@ -300,6 +327,8 @@ static void make_state(struct test_case *test, const struct insn *insn)
 		}
 	for (int i = 0; has_512 && i < 8; i++)
 		state->opmask[i] = below(2) ? random64() : interesting();
+	if (is_indexed(insn))
+		make_indexes(state, insn);
 	for (uint32_t i = 0; i < WINDOW; i += 8) {
 		uint64_t value = interesting();
 		memcpy(&state->data[i], &value, 8);
