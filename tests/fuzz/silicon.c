@@ -608,7 +608,8 @@ static bool report(
 	const struct test_case *test, const char *what, uint64_t engine, uint64_t silicon)
 {
 	print_bytes("instruction", test->code, test->length);
-	printf("# %s: engine 0x%jx, silicon 0x%jx\n", what, (uintmax_t)engine, (uintmax_t)silicon);
+	printf("# %s: engine 0x%jx, silicon 0x%jx; ends by %u\n", what, (uintmax_t)engine,
+		(uintmax_t)silicon, test->vector);
 	return false;
 }
 
@@ -638,7 +639,9 @@ static bool is_same(const struct test_case *test, const struct insn *insn, int v
 			return report(test, "opmask", engine->opmask[i], silicon->opmask[i]);
 	/* Beside an unmasked overflow or underflow CPUs do not agree on what is inexact or tiny. */
 	uint32_t inexact = vector == 19 ? 0x38 : 0;
-	if ((engine->mxcsr ^ silicon->mxcsr) & ~inexact)
+	/* VCVTPS2PH may have set its flags before its store faults. */
+	bool is_early = vector == 14 && insn->map == MAP_0F3A && insn->opcode == 0x1d;
+	if (!is_early && ((engine->mxcsr ^ silicon->mxcsr) & ~inexact))
 		return report(test, "MXCSR", engine->mxcsr, silicon->mxcsr);
 	/* Nor on whether a conversion from or to MMX has made the registers MMX's before it faults. */
 	bool is_maybe_mmx = vector == 19 && insn->map == MAP_0F &&

@@ -250,11 +250,12 @@ struct jump_entry {
 enum native_mode { NATIVE_KERNEL, NATIVE_SMAP, NATIVE_USER, NATIVE_KERNEL_AC, NATIVE_MODES };
 
 /* Not in cpu->lacks: the host's registers hold the guest's. */
-#define LIVE_SSE 0x1u
-#define LIVE_AVX 0x2u
-#define LIVE_FP  0x4u  /* MXCSR, with all exceptions masked */
-#define LIVE_X87 0x8u  /* likewise */
-#define LIVE_512 0x10u /* all 64 bytes of all 32 vectors, and opmasks */
+#define LIVE_SSE   0x1u
+#define LIVE_AVX   0x2u
+#define LIVE_FP    0x4u  /* MXCSR, with all exceptions masked */
+#define LIVE_X87   0x8u  /* likewise */
+#define LIVE_HIGH  0x10u /* vectors from 16 on, and opmasks */
+#define LIVE_UPPER 0x20u /* the upper halves of vectors 0 to 15 */
 
 /*
  * Slots of the tables of jumps by address. A kernel jumps to more places than a program, and keeps what it knows of
@@ -379,8 +380,8 @@ struct cpu {
 	/* The vector state; the x87 part is an FXSAVE image. */
 	_Alignas(64) uint8_t vector[VECTORS][VECTOR_BYTES];
 	uint64_t opmask[8];
-	/* False: what only AVX-512 has is all 0: opmasks, vectors from 16 on, the upper halves of the others. */
-	bool is_wide;
+	/* False: all 0 are opmasks and vectors from 16 on; the upper halves of the others. */
+	bool has_high, has_upper;
 	_Alignas(64) uint8_t fx[512];
 	_Alignas(64) uint8_t scratch[256]; /* memory operands of stubs and of split accesses */
 	uint32_t mxcsr;

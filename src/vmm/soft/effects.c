@@ -583,7 +583,16 @@ static void x87(const struct insn *insn, struct effect *effect)
 	}
 }
 
-#define LIVE_ALL (LIVE_SSE | LIVE_AVX | LIVE_512)
+/* Whether there is an opmask or a vector from 16 on. */
+static bool has_high(const struct evex_row *row, const struct insn *insn)
+{
+	uint32_t flags = row->flags;
+	if (insn->opmask || (flags & (X_TO_MASK | X_OF_MASK)) || insn->vvvv > 15)
+		return true;
+	bool rm_is_vector = !insn->is_memory && !(flags & X_RM_GPR);
+	return (!(flags & (X_REG_GPR | X_GROUP)) && insn->reg > 15) ||
+		(rm_is_vector && insn->rm > 15);
+}
 
 /* Which elements of memory compress, expand, gather and scatter touch is the interpreter's to find out. */
 static void evex(const struct insn *insn, struct effect *effect)
@@ -594,7 +603,9 @@ static void evex(const struct insn *insn, struct effect *effect)
 		return;
 	uint32_t flags = row->flags;
 	effect->class = EFFECT_VECTOR;
-	effect->needs = LIVE_ALL | (flags & X_FP ? LIVE_FP : 0);
+	effect->needs = LIVE_SSE | LIVE_AVX | (flags & X_FP ? LIVE_FP : 0) |
+		(has_high(row, insn) ? LIVE_HIGH : 0) |
+		(evex_bytes(row, insn) == VECTOR_BYTES ? LIVE_UPPER : 0);
 	effect->memory_bytes = (uint8_t)evex_memory_bytes(row, insn);
 	effect->memory_is_written = flags & X_STORE;
 	effect->is_aligned = flags & X_ALIGNED;
@@ -611,7 +622,7 @@ static bool opmask(const struct insn *insn, struct effect *effect)
 	if (!opmask_of(insn, &of))
 		return false;
 	effect->class = EFFECT_VECTOR;
-	effect->needs = LIVE_ALL;
+	effect->needs = LIVE_AVX | LIVE_HIGH;
 	effect->memory_bytes = of.bytes;
 	effect->memory_is_written = of.is_store;
 	effect->reg_is_gpr = effect->reg_is_written = of.reg_is_gpr;

@@ -152,19 +152,25 @@ static uint64_t indexed_at(
 	return (at & mask_of(op->address_bytes)) + cpu->base[op->segment];
 }
 
-/* Bits of the mask go as elements are done, so that a fault finds how far it got. */
+/*
+ * Bits of the mask go as elements are done, so that a fault finds how far it got. What is behind the longer of indexes and
+ * data is 0 from the first element on, what is behind the data at the end.
+ */
 HANDLER(gather)
 {
 	struct indexed of = indexed_of(op);
 	vector_check(cpu, op, CLASS_512);
 	uint8_t *to = cpu->vector[of.vector];
+	uint32_t length = op->rm * op->bytes, partial = op->rm * of.index_bytes;
+	partial = partial > length ? partial : length;
 	for (uint64_t left = mask_bits(cpu, of.opmask, op->rm); left; left &= left - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(left);
 		uint64_t value = load_any(cpu, op, indexed_at(cpu, op, &of, i), op->bytes);
 		memcpy(to + i * op->bytes, &value, op->bytes);
+		memset(to + partial, 0, VECTOR_BYTES - partial);
 		cpu->opmask[of.opmask] &= ~(UINT64_C(1) << i);
 	}
-	memset(to + op->rm * op->bytes, 0, VECTOR_BYTES - op->rm * op->bytes);
+	memset(to + length, 0, VECTOR_BYTES - length);
 	cpu->opmask[of.opmask] = 0;
 	return op + 1;
 }

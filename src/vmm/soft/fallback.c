@@ -49,8 +49,8 @@ uint32_t fallback_available(const struct cpu *cpu)
 	if ((cpu->cr4 & CR4_OSXSAVE) && (cpu->xcr0 & 6) == 6)
 		live |= LIVE_AVX;
 	if ((live & LIVE_AVX) && (cpu->xcr0 & XCR0_512) == XCR0_512)
-		live |= LIVE_512;
-	else if (cpu->is_wide) /* in the host's registers it could be used */
+		live |= LIVE_HIGH | LIVE_UPPER;
+	else if (cpu->has_upper) /* in the host's registers it could be used */
 		return 0;
 	if ((cpu->mxcsr & 0x1f80) == 0x1f80)
 		live |= LIVE_FP;

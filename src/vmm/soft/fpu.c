@@ -109,33 +109,32 @@ static bool is_init_x87(const struct cpu *cpu)
 	return get(cpu->fx, 6) == 0x37f && memcmp(cpu->fx + 32, zero, sizeof(zero)) == 0;
 }
 
-static bool is_init_avx(const struct cpu *cpu)
-{
-	static const uint8_t zero[16];
-	for (uint32_t i = 0; i < 16; i++)
-		if (memcmp(cpu->vector[i] + 16, zero, sizeof(zero)) != 0)
-			return false;
-	return true;
-}
-
 static bool is_zero(const void *at, size_t bytes)
 {
-	static const uint8_t zero[1024];
-	return memcmp(at, zero, bytes) == 0;
+	uint64_t any = 0;
+	for (size_t i = 0; i < bytes; i += sizeof(any))
+		any |= get((const uint8_t *)at + i, sizeof(any));
+	return any == 0;
+}
+
+static bool is_init_avx(const struct cpu *cpu)
+{
+	uint64_t any = 0;
+	for (uint32_t i = 0; i < 16; i++)
+		any |= get(cpu->vector[i] + 16, 8) | get(cpu->vector[i] + 24, 8);
+	return any == 0;
 }
 
 /* Which parts of AVX-512 are not all 0. */
 static uint64_t in_use_512(const struct cpu *cpu)
 {
 	uint64_t parts = 0;
-	if (!cpu->is_wide)
-		return 0;
-	if (!is_zero(cpu->opmask, sizeof(cpu->opmask)))
+	if (cpu->has_high && !is_zero(cpu->opmask, sizeof(cpu->opmask)))
 		parts |= PART_OPMASK;
-	for (uint32_t i = 0; i < 16; i++)
+	for (uint32_t i = 0; cpu->has_upper && i < 16; i++)
 		if (!is_zero(cpu->vector[i] + 32, 32))
 			parts |= PART_UPPER;
-	if (!is_zero(cpu->vector[16], sizeof(cpu->vector) / 2))
+	if (cpu->has_high && !is_zero(cpu->vector[16], sizeof(cpu->vector) / 2))
 		parts |= PART_MORE;
 	return parts;
 }
@@ -157,7 +156,7 @@ static void load_512(
 	struct cpu *cpu, const uint8_t *image, uint64_t parts, uint64_t has, uint32_t count)
 {
 	struct cpuid_layout at = cpuid_layout(cpu->is_intel);
-	if (!cpu->is_wide && !(parts & has & PARTS_512))
+	if (!cpu->has_high && !cpu->has_upper && !(parts & has & PARTS_512))
 		return;
 	if (parts & PART_OPMASK) {
 		memset(cpu->opmask, 0, sizeof(cpu->opmask));
@@ -174,8 +173,10 @@ static void load_512(
 		if (has & PART_MORE)
 			memcpy(cpu->vector[16], image + at.more, sizeof(cpu->vector) / 2);
 	}
-	cpu->is_wide = true;
-	cpu->is_wide = in_use_512(cpu) != 0;
+	cpu->has_high = cpu->has_upper = true;
+	uint64_t in_use = in_use_512(cpu);
+	cpu->has_high = in_use & (PART_OPMASK | PART_MORE);
+	cpu->has_upper = in_use & PART_UPPER;
 }
 
 /* How long an image with these parts is. */
@@ -209,7 +210,7 @@ void fpu_load(struct cpu *cpu, const uint8_t *image)
 	uint64_t parts = get(image + IMAGE_LEGACY, 8);
 	memset(cpu->vector, 0, sizeof(cpu->vector));
 	memset(cpu->opmask, 0, sizeof(cpu->opmask));
-	cpu->is_wide = false;
+	cpu->has_high = cpu->has_upper = false;
 	init_x87(cpu);
 	if (parts & PART_X87)
 		load_x87(cpu, image, true);
@@ -288,33 +289,52 @@ static void check_xsave(struct cpu *cpu, const struct op *op)
 		cpu_fault(cpu, op, FAULT_NM, 0);
 }
 
+/* What the components of an image stand at; not the header, nor MXCSR. */
+static void move_parts(struct cpu *cpu, const struct op *op, uint64_t linear, uint8_t *image,
+	uint64_t parts, uint32_t access)
+{
+	struct cpuid_layout at = cpuid_layout(cpu->is_intel);
+	uint32_t count = register_count(cpu);
+	const struct {
+		uint64_t part;
+		uint32_t at, bytes;
+	} all[] = { { PART_X87, 0, 24 }, { PART_X87, 32, 128 }, { PART_SSE, 160, 16 * count },
+		{ PART_AVX, IMAGE_UPPER, 16 * count }, { PART_OPMASK, at.opmask, 64 },
+		{ PART_UPPER, at.upper, 32 * count },
+		{ PART_MORE, at.more, count == 16 ? 1024 : 0 } };
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		if (!(parts & all[i].part) || all[i].bytes == 0)
+			continue;
+		if (access == ACCESS_WRITE)
+			memory_write(cpu, op, linear + all[i].at, image + all[i].at, all[i].bytes);
+		else
+			memory_read(cpu, op, linear + all[i].at, image + all[i].at, all[i].bytes);
+	}
+}
+
+/* What is not in use is neither copied nor touched by XSAVEOPT. */
 HANDLER(xsave)
 {
 	check_xsave(cpu, op);
-	uint64_t linear = image_at(cpu, op, 64), parts = requested(cpu);
+	uint64_t linear = image_at(cpu, op, 64), parts = requested(cpu), header = 0;
 	uint64_t in_use = (is_init_x87(cpu) ? 0 : PART_X87) | PART_SSE |
 		(is_init_avx(cpu) ? 0 : PART_AVX) | in_use_512(cpu);
 	bool is_optimised = op->extra & 2;
-	/* What is not in use is not written there, so that it need not be touched. */
-	uint32_t bytes = image_bytes(cpu, is_optimised ? parts & (in_use | PART_AVX) : parts);
-	uint8_t image[IMAGE_MAX];
-	memory_probe(cpu, op, linear, bytes, ACCESS_WRITE);
-	memory_read(cpu, op, linear, image, bytes);
 	uint64_t write = is_optimised ? parts & in_use : parts;
+	uint8_t image[IMAGE_MAX];
+	memory_probe(cpu, op, linear, image_bytes(cpu, write), ACCESS_WRITE);
 	if (write & PART_X87)
 		save_x87(cpu, image, op->extra & 1);
-	if (parts & (PART_SSE | PART_AVX)) {
-		put(image + 24, cpu->mxcsr, 4);
-		put(image + 28, MXCSR_MASK, 4);
-	}
 	if (write & PART_SSE)
 		save_xmm(cpu, image, register_count(cpu));
 	for (uint32_t i = 0; (write & PART_AVX) && i < register_count(cpu); i++)
 		memcpy(image + IMAGE_UPPER + 16 * i, cpu->vector[i] + 16, 16);
 	save_512(cpu, image, write, register_count(cpu));
-	uint64_t header = get(image + IMAGE_LEGACY, 8);
-	put(image + IMAGE_LEGACY, (header & ~parts) | (parts & in_use), 8);
-	memory_write(cpu, op, linear, image, bytes);
+	move_parts(cpu, op, linear, image, write, ACCESS_WRITE);
+	if (parts & (PART_SSE | PART_AVX))
+		memory_store(cpu, op, linear + 24, 8, cpu->mxcsr | (uint64_t)MXCSR_MASK << 32);
+	memory_read(cpu, op, linear + IMAGE_LEGACY, &header, 8);
+	memory_store(cpu, op, linear + IMAGE_LEGACY, 8, (header & ~parts) | (parts & in_use));
 	return op + 1;
 }
 
@@ -324,17 +344,15 @@ HANDLER(xrstor)
 	check_xsave(cpu, op);
 	uint64_t linear = image_at(cpu, op, 64), parts = requested(cpu);
 	uint8_t image[IMAGE_MAX];
-	memory_read(cpu, op, linear, image, IMAGE_LEGACY + IMAGE_HEADER);
+	memory_read(cpu, op, linear + IMAGE_LEGACY, image + IMAGE_LEGACY, IMAGE_HEADER);
 	uint64_t header = get(image + IMAGE_LEGACY, 8);
 	if ((header & ~cpu->xcr0) || memcmp(image + IMAGE_LEGACY + 8, zero, 16) != 0)
 		fault_gp(cpu, op);
-	uint32_t mxcsr = (uint32_t)get(image + 24, 4);
+	uint32_t mxcsr = (uint32_t)memory_load(cpu, op, linear + 24, 4);
 	if ((parts & (PART_SSE | PART_AVX)) && (mxcsr & ~MXCSR_MASK))
 		fault_gp(cpu, op);
-	uint32_t bytes = image_bytes(cpu, parts & header);
-	if (bytes > IMAGE_UPPER)
-		memory_read(
-			cpu, op, linear + IMAGE_UPPER, image + IMAGE_UPPER, bytes - IMAGE_UPPER);
+	memory_probe(cpu, op, linear, image_bytes(cpu, parts & header), ACCESS_READ);
+	move_parts(cpu, op, linear, image, parts & header, ACCESS_READ);
 	if (parts & (PART_SSE | PART_AVX))
 		cpu->mxcsr = mxcsr;
 	if (parts & header & PART_X87)

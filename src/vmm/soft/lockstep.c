@@ -40,7 +40,7 @@ struct state {
 	uint8_t cpl;
 	uint8_t vector[VECTORS][VECTOR_BYTES];
 	uint64_t opmask[8];
-	bool is_wide;
+	bool has_high, has_upper;
 	uint8_t fx[512];
 };
 
@@ -54,7 +54,8 @@ static void take(const struct cpu *cpu, struct state *to)
 	memcpy(to->r, cpu->r, sizeof(to->r));
 	memcpy(to->vector, cpu->vector, sizeof(to->vector));
 	memcpy(to->opmask, cpu->opmask, sizeof(to->opmask));
-	to->is_wide = cpu->is_wide;
+	to->has_high = cpu->has_high;
+	to->has_upper = cpu->has_upper;
 	memcpy(to->fx, cpu->fx, sizeof(to->fx));
 	to->rip = cpu->rip;
 	to->flags = cpu->flags;
@@ -71,7 +72,8 @@ static void put(struct cpu *cpu, const struct state *from)
 	memcpy(cpu->r, from->r, sizeof(from->r));
 	memcpy(cpu->vector, from->vector, sizeof(from->vector));
 	memcpy(cpu->opmask, from->opmask, sizeof(from->opmask));
-	cpu->is_wide = from->is_wide;
+	cpu->has_high = from->has_high;
+	cpu->has_upper = from->has_upper;
 	memcpy(cpu->fx, from->fx, sizeof(from->fx));
 	cpu->rip = from->rip;
 	cpu->flags = from->flags;

@@ -198,6 +198,18 @@ void memory_probe(
 		translate(cpu, op, cpu->tlb, memory_wrap(cpu, linear + done), access);
 }
 
+/* Of what is left: the page's, or as much of it as is one access where memory is not at hand. */
+static uint32_t part_of(uint64_t linear, uint32_t left, bool is_direct)
+{
+	uint32_t part = left < bytes_left(linear) ? left : bytes_left(linear);
+	if (is_direct)
+		return part;
+	part = part < 8 ? part : 8;
+	while (part & (part - 1))
+		part &= part - 1;
+	return part;
+}
+
 void memory_read(struct cpu *cpu, const struct op *op, uint64_t linear, void *to, uint32_t bytes)
 {
 	const void *direct = memory_direct(cpu, linear, bytes, ACCESS_READ);
@@ -206,13 +218,16 @@ void memory_read(struct cpu *cpu, const struct op *op, uint64_t linear, void *to
 		return;
 	}
 	memory_probe(cpu, op, linear, bytes, ACCESS_READ);
-	for (uint32_t done = 0; done < bytes;) {
-		uint32_t part = bytes - done < 8 ? bytes - done : 8;
-		while (part & (part - 1))
-			part &= part - 1;
+	for (uint32_t done = 0, part; done < bytes; done += part) {
+		part = part_of(linear + done, bytes - done, true);
+		direct = memory_direct(cpu, linear + done, part, ACCESS_READ);
+		if (direct) {
+			memcpy((uint8_t *)to + done, direct, part);
+			continue;
+		}
+		part = part_of(linear + done, bytes - done, false);
 		uint64_t value = memory_load(cpu, op, linear + done, part);
 		memcpy((uint8_t *)to + done, &value, part);
-		done += part;
 	}
 }
 
@@ -225,14 +240,17 @@ void memory_write(
 		return;
 	}
 	memory_probe(cpu, op, linear, bytes, ACCESS_WRITE);
-	for (uint32_t done = 0; done < bytes;) {
-		uint32_t part = bytes - done < 8 ? bytes - done : 8;
-		while (part & (part - 1))
-			part &= part - 1;
+	for (uint32_t done = 0, part; done < bytes; done += part) {
+		part = part_of(linear + done, bytes - done, true);
+		direct = memory_direct(cpu, linear + done, part, ACCESS_WRITE);
+		if (direct) {
+			memcpy(direct, (const uint8_t *)from + done, part);
+			continue;
+		}
+		part = part_of(linear + done, bytes - done, false);
 		uint64_t value = 0;
 		memcpy(&value, (const uint8_t *)from + done, part);
 		memory_store(cpu, op, linear + done, part, value);
-		done += part;
 	}
 }
 

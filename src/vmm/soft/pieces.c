@@ -91,11 +91,9 @@ static void move_opmasks(struct emitter *to, uint8_t opcode)
 	}
 }
 
-/* Likewise: what only AVX-512 has. Vectors from 16 on are not what an SSE instruction waits for. */
-static void load_wide(struct emitter *to)
+/* Likewise. */
+static void load_upper(struct emitter *to)
 {
-	move_wide(to, 16, VECTORS, 0x10);
-	move_opmasks(to, 0x90);
 	for (uint32_t n = 0; n < 16; n++)
 		with_vex(to, true, n == 0 ? 0x10 : 0x56, 0, AT(vector) + n * VECTOR_BYTES + 16);
 	for (uint32_t n = 0; n < 16; n++)
@@ -110,14 +108,25 @@ static void load_wide(struct emitter *to)
 	here(to, done);
 }
 
+/* Vectors from 16 on are not what an SSE instruction waits for. */
+static void move_high(struct emitter *to, bool is_store)
+{
+	if (!cpuid_host_has(HOST_HAS_AVX512))
+		return;
+	uint8_t *none = jump_if_lacks(to, LIVE_HIGH);
+	move_wide(to, 16, VECTORS, is_store ? 0x11 : 0x10);
+	move_opmasks(to, is_store ? 0x91 : 0x90);
+	here(to, none);
+}
+
 static void load_live(struct emitter *to)
 {
 	if (!cpuid_host_has(HOST_HAS_AVX512)) {
 		load_vectors(to);
 		return;
 	}
-	uint8_t *narrow = jump_if_lacks(to, LIVE_512);
-	load_wide(to);
+	uint8_t *narrow = jump_if_lacks(to, LIVE_UPPER);
+	load_upper(to);
 	uint8_t *done = emit_jump(to);
 	here(to, narrow);
 	load_vectors(to);
@@ -130,9 +139,8 @@ static void save_live(struct emitter *to)
 		move_vectors(to, true, 0x11);
 		return;
 	}
-	uint8_t *narrow = jump_if_lacks(to, LIVE_512);
-	move_wide(to, 0, VECTORS, 0x11);
-	move_opmasks(to, 0x91);
+	uint8_t *narrow = jump_if_lacks(to, LIVE_UPPER);
+	move_wide(to, 0, 16, 0x11);
 	uint8_t *done = emit_jump(to);
 	here(to, narrow);
 	move_vectors(to, true, 0x11);
@@ -158,6 +166,7 @@ static void write_enter(struct emitter *to)
 	uint8_t *no_vectors = jump_if_lacks(to, LIVE_SSE);
 	load_live(to);
 	here(to, no_vectors);
+	move_high(to, false);
 	uint8_t *no_fp = jump_if_lacks(to, LIVE_FP);
 	in_cpu(to, EMIT_0F, 0xae, 2, AT(mxcsr)); /* ldmxcsr */
 	here(to, no_fp);
@@ -174,6 +183,7 @@ static void write_leave(struct emitter *to)
 	for (uint32_t n = 0; n < 16; n++)
 		if (host_register(n) != HOST_NONE)
 			emit_store(to, AT(r) + 8 * n, host_register(n));
+	move_high(to, true);
 	uint8_t *no_vectors = jump_if_lacks(to, LIVE_SSE);
 	save_live(to);
 	if (cpuid_host_has(HOST_HAS_AVX))

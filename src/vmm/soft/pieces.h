@@ -17,13 +17,14 @@ struct pieces {
 	struct kept_pieces kept;
 };
 
-/* Runs code. If what AVX-512 has is not all 0, it is live with the other vectors. */
+/* Runs code. Upper halves that are not all 0 are live with the lower ones, as a VEX instruction clears them. */
 static inline void pieces_enter(
 	const struct pieces *pieces, struct cpu *cpu, const void *code, uint32_t live)
 {
-	cpu->is_wide |= (live & LIVE_512) != 0;
-	if (cpu->is_wide && (live & LIVE_SSE))
-		live |= LIVE_512;
+	cpu->has_high |= (live & LIVE_HIGH) != 0;
+	cpu->has_upper |= (live & LIVE_UPPER) != 0;
+	if (cpu->has_upper && (live & LIVE_SSE))
+		live |= LIVE_UPPER;
 	pieces->enter(cpu, code, live);
 }
 

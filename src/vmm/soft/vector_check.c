@@ -17,7 +17,8 @@ void vector_check(struct cpu *cpu, const struct op *op, enum vector_class class)
 	}
 	if (cpu->cr0 & CR0_TS)
 		cpu_fault(cpu, op, FAULT_NM, 0);
-	cpu->is_wide |= class == CLASS_512;
+	cpu->has_high |= class == CLASS_512;
+	cpu->has_upper |= class == CLASS_512;
 	if (class == CLASS_MMX && (cpu->fx[2] & FSW_ES))
 		cpu_fault(cpu, op, FAULT_MF, 0);
 }
