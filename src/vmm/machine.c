@@ -646,6 +646,11 @@ static int load_cpus(struct machine *machine, const struct state *state, struct 
 		if (r < 0)
 			return r;
 		r = engine->load(machine->cpus, i, cpu);
+		if (r == -ENOTSUP)
+			return error_set(e, r,
+				"%s: CPU %u uses %s (XCR0 0x%jx), which this host has not: restore it on one that has",
+				engine->name, i, cpu->xcr0 & 0xe0 ? "AVX-512" : "AVX",
+				(uintmax_t)cpu->xcr0);
 		if (r < 0)
 			return error_code(e, r, "%s: set the state of CPU %u", engine->name, i);
 	}

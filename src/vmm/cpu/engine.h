@@ -86,7 +86,7 @@ struct engine {
 
 	/*
 	 * For boot, snapshots and tests. The CPU is not running. load() refuses with -EINVAL what is
-	 * not of this version or that the engine cannot hold.
+	 * not of this version or that the engine cannot hold, with -ENOTSUP vectors (XCR0) that the host lacks.
 	 */
 	int (*load)(struct cpus *cpus, uint32_t cpu, const struct cpu_state *state);
 	int (*save)(struct cpus *cpus, uint32_t cpu, struct cpu_state *state);

@@ -224,7 +224,7 @@ static int load_extended(int fd, const struct cpu_state *state)
 	struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = state->xcr0 } } };
 	struct kvm_xsave xsave;
 	if (state->xcr0 && ioctl(fd, KVM_SET_XCRS, &xcrs) < 0)
-		return -errno;
+		return errno == EINVAL ? -ENOTSUP : -errno;
 	static_assert(sizeof(xsave) == CPU_XSAVE_BYTES, "layout");
 	memcpy(&xsave, state->xsave, sizeof(xsave));
 	return ioctl(fd, KVM_SET_XSAVE, &xsave) < 0 ? -errno : 0;

@@ -147,14 +147,18 @@ bool cpuid_host_has(uint64_t features)
 	return (has & features) == features;
 }
 
-bool cpuid_is_good_xcr0(uint64_t value)
+bool cpuid_is_xcr0(uint64_t value)
 {
 	uint64_t in_512 = value & 0xe0;
 	if (!(value & 1) || (value & ~UINT64_C(0xe7)) || (value & 6) == 4)
 		return false;
-	if ((value & 4) && !cpuid_host_has(HOST_HAS_AVX))
-		return false;
-	return !in_512 || (in_512 == 0xe0 && (value & 4) && cpuid_host_has(HOST_HAS_AVX512));
+	return !in_512 || (in_512 == 0xe0 && (value & 4));
+}
+
+bool cpuid_host_has_xcr0(uint64_t value)
+{
+	return (!(value & 4) || cpuid_host_has(HOST_HAS_AVX)) &&
+		(!(value & 0xe0) || cpuid_host_has(HOST_HAS_AVX512));
 }
 
 bool cpuid_host_has_evex(uint32_t features)

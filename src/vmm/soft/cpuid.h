@@ -37,8 +37,9 @@ bool cpuid_host_has(uint64_t features);
 /* Likewise, of X_... of evex_table.h. */
 bool cpuid_host_has_evex(uint32_t features);
 
-/* Whether XCR0 may hold this, on this host. */
-bool cpuid_is_good_xcr0(uint64_t value);
+/* Whether XCR0 may hold this; whether it may on this host. */
+bool cpuid_is_xcr0(uint64_t value);
+bool cpuid_host_has_xcr0(uint64_t value);
 
 /* Where an XSAVE image has components 5 to 7: opmasks, the upper halves of 16 vectors, 16 vectors more. */
 struct cpuid_layout {

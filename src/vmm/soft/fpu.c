@@ -414,7 +414,8 @@ HANDLER(xsetbv)
 	uint64_t value = cpu->r[CPU_RDX] << 32 | (uint32_t)cpu->r[CPU_RAX];
 	if (!(cpu->cr4 & CR4_OSXSAVE))
 		fault_ud(cpu, op);
-	bool is_good = cpu->cpl == 0 && (uint32_t)cpu->r[CPU_RCX] == 0 && cpuid_is_good_xcr0(value);
+	bool is_good = cpu->cpl == 0 && (uint32_t)cpu->r[CPU_RCX] == 0 && cpuid_is_xcr0(value) &&
+		cpuid_host_has_xcr0(value);
 	if (!is_good)
 		fault_gp(cpu, op);
 	cpu->xcr0 = value;

@@ -86,7 +86,7 @@ static bool is_possible(const struct cpu_state *state)
 		return false;
 	if ((is_long && !(state->cr4 & CR4_PAE)) || state->cr3 >> PHYSICAL_BITS)
 		return false;
-	return cpuid_is_good_xcr0(state->xcr0);
+	return cpuid_is_xcr0(state->xcr0);
 }
 
 static uint32_t level_of(const struct cpu_state *state)
@@ -116,6 +116,8 @@ int saved_to(struct cpu *cpu, const struct cpu_state *state)
 {
 	if (!is_possible(state))
 		return -EINVAL;
+	if (!cpuid_host_has_xcr0(state->xcr0))
+		return -ENOTSUP;
 	SAME(LOAD)
 	memcpy(cpu->r, state->gpr, sizeof(state->gpr));
 	memcpy(cpu->segments, state->segments, sizeof(state->segments));

@@ -22,7 +22,13 @@ static const struct sample samples[] = {
 	{ "\xea\x01\x02\x03\x04", 5, 8, DECODE_INVALID, 0 },
 	{ "\xc5\xfc\x77", 3, 8, DECODE_OK, 3 },
 	{ "\x66\xc5\xfc\x77", 4, 8, DECODE_INVALID, 0 },
-	{ "\x62\xf1\x7c\x48\x10\x00", 6, 8, DECODE_INVALID, 0 },
+	{ "\x62\xf1\x7c\x48\x10\x00", 6, 8, DECODE_OK, 6 },
+	{ "\x62\xf3\x7d\x48\x1d\x44\x24\x01\x07", 9, 8, DECODE_OK, 9 },
+	{ "\x62\xf1\x7c\x48\x10\x00", 6, 4, DECODE_OK, 6 },
+	{ "\x62\x01\x7c\x48\x10\x00", 6, 4, DECODE_OK, 2 }, /* BOUND */
+	{ "\x66\x62\xf1\x7c\x48\x10\x00", 7, 8, DECODE_INVALID, 0 },
+	{ "\x62\xf1\x78\x48\x10\x00", 6, 8, DECODE_INVALID, 0 },
+	{ "\x62\xf0\x7c\x48\x10\x00", 6, 8, DECODE_INVALID, 0 },
 	{ "\xf6\x05\x00\x00\x00\x00\x01", 7, 8, DECODE_OK, 7 },
 	{ "\xf6\x15\x00\x00\x00\x00", 6, 8, DECODE_OK, 6 },
 	{ "\x0f\x20\x00", 3, 8, DECODE_OK, 3 },
@@ -68,9 +74,28 @@ static void finds_operands(void)
 	expect_equal(insn.operand_bytes, 8);
 }
 
+static void knows_wide_operands(void)
+{
+	struct insn insn = {};
+	/* vpaddd zmm17{k3}{z}, zmm30, dword [r10+4]{1to16}: the displacement counts elements */
+	expect_equal(
+		decode((const uint8_t *)"\x62\xc1\x0d\xd3\xfe\x4a\x01", 7, 8, &insn), DECODE_OK);
+	expect(insn.has_evex && insn.zeroes && insn.extra);
+	expect_equal(insn.reg, 17);
+	expect_equal(insn.vvvv, 30);
+	expect_equal(insn.base, 10);
+	expect_equal(insn.opmask, 3);
+	expect_equal(insn.disp, 4);
+	/* vmovups zmm0, [rax+64] */
+	expect_equal(
+		decode((const uint8_t *)"\x62\xf1\x7c\x48\x10\x40\x01", 7, 8, &insn), DECODE_OK);
+	expect_equal(insn.disp, 64);
+}
+
 static const struct test tests[] = {
 	{ "each form of instruction has its length", knows_lengths },
 	{ "an instruction that is cut short asks for more", asks_for_more },
 	{ "operands are found", finds_operands },
+	{ "vectors to 31, opmasks and short displacements of EVEX are found", knows_wide_operands },
 };
 TEST_MAIN(tests)
