@@ -42,9 +42,9 @@ struct leaf {
 /* The leaves that are made of the host's, by leaf and subleaf. */
 static const struct {
 	uint32_t leaf, sub;
-} asked[] = { { 0, 0 }, { 1, 0 }, { 7, 0 }, { 7, 1 }, { 0x15, 0 }, { 0x80000000, 0 },
-	{ 0x80000001, 0 }, { 0x80000002, 0 }, { 0x80000003, 0 }, { 0x80000004, 0 },
-	{ 0x80000005, 0 }, { 0x80000006, 0 } };
+} asked[] = { { 0, 0 }, { 1, 0 }, { 7, 0 }, { 7, 1 }, { 0xd, 5 }, { 0xd, 6 }, { 0xd, 7 },
+	{ 0x15, 0 }, { 0x80000000, 0 }, { 0x80000001, 0 }, { 0x80000002, 0 }, { 0x80000003, 0 },
+	{ 0x80000004, 0 }, { 0x80000005, 0 }, { 0x80000006, 0 } };
 
 static struct leaf host_leaves[ARRAY_SIZE(asked)];
 

@@ -158,7 +158,11 @@ static struct cpu_exit run(struct side *side, const uint8_t *code, size_t bytes)
 
 static void need_host(void)
 {
-	if (!cpuid_host_has(HOST_HAS_AVX512))
+	bool has_it = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+		__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+		__builtin_cpu_supports("avx512cd");
+	expect_equal(cpuid_host_has(HOST_HAS_AVX512), has_it);
+	if (!has_it)
 		test_skip("this processor has no AVX-512");
 }
 
