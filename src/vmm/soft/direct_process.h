@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * direct_process.h - a process whose memory is nothing but a guest's user half, run until it needs somebody.
+ *
+ * Made by one thread before the monitor locks itself in; from its first run on it belongs to the thread that
+ * ran it. Only direct_process_kick() may be called by others.
+ */
+#pragma once
+
+#include <sys/user.h>
+
+#include "base/base.h"
+#include "base/error.h"
+
+/* What can be mapped, and what the bases of FS and GS can be, is below. */
+#define DIRECT_END UINT64_C(0x7ffffffff000)
+
+/* What the registers are afterwards: as they were before the instruction at rip, unless it says otherwise. */
+enum direct_exit {
+	DIRECT_FAULT, /* the instruction wants `address`, of which it has no such access */
+	/*
+	 * At a SYSCALL or INT 0x80. RCX and R11 are what SYSCALL makes of them, so that it can be done (again);
+	 * of RAX an INT 0x80 has lost the upper half.
+	 */
+	DIRECT_SYSCALL,
+	DIRECT_SYSENTER, /* it has lost RIP, RSP and what of RAX and RBP is not in EAX: there is no way back */
+	DIRECT_INT3, /* behind it: the bytes may be others by now */
+	DIRECT_STEP, /* behind an instruction that was done with TF set: its trap is due */
+	DIRECT_TRAP, /* at one with an exception or one that cannot run there */
+	DIRECT_KICKED,
+	DIRECT_GONE, /* the process is dead, the registers are as given */
+	DIRECT_LOST, /* it died with the registers */
+};
+
+struct direct_process;
+
+/*
+ * A locked process that stands still, in which nothing is mapped. It can map parts of `memfd` and nothing else.
+ * Calling thread's user and rights are its own. A sentence where that is not allowed.
+ */
+int direct_process_new(int memfd, struct direct_process **ret, struct error *e) must_use;
+
+/* Ends it. The thread to which it belongs, or any if that has ended or it never ran. */
+void direct_process_free(struct direct_process *process);
+DEFINE_CLEANUP(struct direct_process *, direct_process_free);
+
+/* CPUID ends with DIRECT_TRAP there. If not: where the host's CPU cannot do that. */
+bool direct_process_traps_cpuid(const struct direct_process *process);
+
+/*
+ * Shows bytes of the memfd at `linear`, in place of whatever was there. Multiples of a page; PROT_*. -EINVAL beyond
+ * DIRECT_END, -EPERM (the first 64 KiB), -ENOMEM (too many pieces), -ESRCH if it is dead.
+ */
+int direct_process_map(struct direct_process *process, uint64_t linear, uint64_t bytes,
+	uint64_t file_offset, int prot) must_use;
+int direct_process_protect(
+	struct direct_process *process, uint64_t linear, uint64_t bytes, int prot) must_use;
+int direct_process_unmap(struct direct_process *process, uint64_t linear, uint64_t bytes) must_use;
+int direct_process_unmap_all(struct direct_process *process) must_use;
+
+/*
+ * The vectors: an XSAVE image in standard format, of which x87, SSE, AVX and AVX-512 count. `bytes` may be less than
+ * the host's image has, 576 at least. They stay in the process from run to run.
+ */
+int direct_process_load_vectors(
+	struct direct_process *process, const void *xsave, size_t bytes) must_use;
+int direct_process_save_vectors(struct direct_process *process, void *xsave, size_t bytes) must_use;
+
+/* These registers can be taken there: flat 64-bit code of ring 3, interrupts on, no TF. */
+bool direct_process_can(const struct user_regs_struct *regs);
+
+/*
+ * Runs guest code natively until something happens. DIRECT_TRAP at once if the registers are none that can be
+ * taken. Selectors may have changed: code there can load those of the host.
+ */
+enum direct_exit direct_process_run(
+	struct direct_process *process, struct user_regs_struct *regs, uint64_t *address);
+
+/* Ends the present run, or else the next one at once. */
+void direct_process_kick(struct direct_process *process);
+
+/* Of the process: for affinity and accounts. */
+int direct_process_id(const struct direct_process *process);
