@@ -34,35 +34,91 @@
 #define GUEST_MAP          (MAP_SHARED | MAP_FIXED)
 #define ALL_RIGHTS         (PROT_READ | PROT_WRITE | PROT_EXEC)
 
-/* Position-independent; the page before it stays. */
-static const uint8_t empty_code[] = {
-	0x31, 0xff,                                     /* xor edi, edi */
-	0x48, 0x8d, 0x35, 0xf7, 0xef, 0xff, 0xff,       /* lea rsi, [the first page] */
-	0xb8, 0x0b, 0x00, 0x00, 0x00,                   /* mov eax, munmap */
-	0x0f, 0x05,                                     /* syscall */
-	0x48, 0x85, 0xc0,                               /* test rax, rax */
-	0x75, 0x1b,                                     /* jnz to the end */
-	0x48, 0x8d, 0x3d, 0xe4, 0x0f, 0x00, 0x00,       /* lea rdi, [the page behind] */
-	0x48, 0xbe, 0x00, 0xf0, 0xff, 0xff, 0xff, 0x7f, /* mov rsi, DIRECT_END */
-	0x00, 0x00,                                     /* */
-	0x48, 0x29, 0xfe,                               /* sub rsi, rdi */
-	0xb8, 0x0b, 0x00, 0x00, 0x00,                   /* mov eax, munmap */
-	0x0f, 0x05,                                     /* syscall */
-	0xcc,                                           /* int3: RAX tells */
-};
+extern const uint8_t direct_code_call[], direct_code[], direct_code_many[], direct_code_sysenter[],
+	direct_code_end[];
 
-int direct_child_pages(struct error *e)
+/*
+ * direct_code_call ends the first page, direct_code begins the second. Calls leave their flags of failure in R15;
+ * after the last the second page and the list are unmapped, by the first's SYSCALL, and it stops there at its beginning.
+ */
+__asm__(".pushsection .rodata\n"
+	"direct_code_call:\n\t"
+	"syscall\n\t"
+	"jmp *%r12\n"
+	"direct_code:\n\t"
+	"xor %edi, %edi\n\t"
+	"lea direct_code - 4096(%rip), %rsi\n\t"
+	"mov $11, %eax\n\t" /* munmap */
+	"syscall\n\t"
+	"test %rax, %rax\n\t"
+	"jnz 1f\n\t"
+	"lea direct_code + 4096(%rip), %rdi\n\t"
+	"movabs $0x7ffffffff000, %rsi\n\t"
+	"sub %rdi, %rsi\n\t"
+	"mov $11, %eax\n\t"
+	"syscall\n"
+	"1:\n\t"
+	"int3\n" /* RAX tells */
+	"direct_code_many:\n\t"
+	"xor %r15d, %r15d\n\t"
+	"lea direct_code + 4096(%rip), %rbx\n"
+	"2:\n\t"
+	"mov (%rbx), %rax\n\t"
+	"mov 8(%rbx), %rdi\n\t"
+	"mov 16(%rbx), %rsi\n\t"
+	"mov 24(%rbx), %rdx\n\t"
+	"mov 32(%rbx), %r10\n\t"
+	"mov 40(%rbx), %r8\n\t"
+	"mov 48(%rbx), %r9\n\t"
+	"test %rax, %rax\n\t"
+	"js 3f\n\t"
+	"syscall\n\t"
+	"or %rax, %r15\n\t"
+	"add $56, %rbx\n\t"
+	"jmp 2b\n"
+	"3:\n\t"
+	"lea direct_code - 4096(%rip), %r12\n\t"
+	"lea direct_code(%rip), %rdi\n\t"
+	"mov $3 * 4096, %esi\n\t"
+	"mov $11, %eax\n\t"
+	"jmp direct_code - 5\n"
+	"direct_code_sysenter:\n\t"
+	"sysenter\n"
+	"direct_code_end:\n\t"
+	".popsection\n");
+
+uint64_t direct_child_many(void)
 {
+	return DIRECT_PAGE + (uint64_t)(direct_code_many - direct_code);
+}
+
+uint64_t direct_child_sysenter(void)
+{
+	return DIRECT_PAGE + (uint64_t)(direct_code_sysenter - direct_code);
+}
+
+int direct_child_pages(struct direct_call **ret, struct error *e)
+{
+	static_assert(sizeof(struct direct_call) == 56, "as the code has it");
+	static const size_t list_bytes = 2 * DIRECT_PAGE;
 	uint8_t pages[2 * DIRECT_PAGE];
 	memset(pages, HALT, sizeof(pages));
-	memcpy(pages + DIRECT_CALL_AT, (const uint8_t[]){ 0x0f, 0x05 }, 2);
-	memcpy(pages + DIRECT_PAGE, empty_code, sizeof(empty_code));
-	memcpy(pages + DIRECT_PAGE + DIRECT_SYSENTER_AT, (const uint8_t[]){ 0x0f, 0x34 }, 2);
+	memcpy(pages + DIRECT_CALL_AT, direct_code_call, DIRECT_PAGE - DIRECT_CALL_AT);
+	memcpy(pages + DIRECT_PAGE, direct_code, (size_t)(direct_code_end - direct_code));
 	cleanup(close) int fd = memfd_create("direct", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0 || write(fd, pages, sizeof(pages)) != sizeof(pages) ||
-		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) <
-			0)
+		ftruncate(fd, DIRECT_PAGES * DIRECT_PAGE) < 0)
 		return error_errno(e, "memory for direct execution");
+	/* What is mapped now can still be written. */
+	void *list = mmap(NULL, list_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, DIRECT_LIST_AT);
+	if (list == MAP_FAILED)
+		return error_errno(e, "memory for direct execution");
+	if (fcntl(fd, F_ADD_SEALS,
+		    F_SEAL_FUTURE_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
+		munmap(list, list_bytes);
+		return error_errno(e, "memory for direct execution");
+	}
+	*ret = list;
 	return TAKE_FD(fd);
 }
 
@@ -76,26 +132,26 @@ static const struct sock_filter filter[] = {
 	/* 0 */ LOAD(arch),
 	/* 1 */ IS(AUDIT_ARCH_X86_64, 0, 23),
 	/* 2 */ LOAD(nr),
-	/* 3 */ IS(SYS_mmap, 7, 0),
-	/* 4 */ IS(SYS_mprotect, 16, 0),
-	/* 5 */ IS(SYS_munmap, 17, 0),
-	/* 6 */ IS(SYS_pause, 16, 0),
-	/* 7 */ IS(SYS_gettimeofday, 16, 0),
-	/* 8 */ IS(SYS_time, 15, 0),
-	/* 9 */ IS(SYS_getcpu, 14, 0),
-	/* 10 */ RETURN(SECCOMP_RET_KILL_PROCESS),
-	/* 11: mmap */ LOAD(args[4]),
-	/* 12 */ IS(DIRECT_PAGES_FD, 4, 0),
-	/* 13 */ IS(DIRECT_GUEST_FD, 0, 11),
-	/* 14 */ LOAD(args[3]),
-	/* 15 */ IS(GUEST_MAP, 5, 0),
-	/* 16 */ IS(GUEST_MAP | MAP_POPULATE, 4, 8),
-	/* 17: our own pages */ LOAD(args[3]),
+	/* 3 */ IS(SYS_mmap, 6, 0),
+	/* 4 */ IS(SYS_munmap, 18, 0),
+	/* 5 */ IS(SYS_pause, 17, 0),
+	/* 6 */ IS(SYS_gettimeofday, 17, 0),
+	/* 7 */ IS(SYS_time, 16, 0),
+	/* 8 */ IS(SYS_getcpu, 15, 0),
+	/* 9 */ RETURN(SECCOMP_RET_KILL_PROCESS),
+	/* 10: mmap */ LOAD(args[4]),
+	/* 11 */ IS(DIRECT_PAGES_FD, 4, 0),
+	/* 12 */ IS(DIRECT_GUEST_FD, 0, 12),
+	/* 13 */ LOAD(args[3]),
+	/* 14 */ IS(MAP_SHARED | MAP_FIXED, 6, 0),
+	/* 15 */ IS(MAP_SHARED | MAP_FIXED | MAP_POPULATE, 5, 9),
+	/* 16: our own pages */ LOAD(args[3]),
+	/* 17 */ IS(MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, 1, 0),
 	/* 18 */ IS(MAP_PRIVATE | MAP_FIXED_NOREPLACE, 0, 6),
 	/* 19 */ LOAD(args[2]),
-	/* 20 */ IS(PROT_EXEC, 2, 4),
+	/* 20 */ ANY(~(uint32_t)(PROT_READ | PROT_EXEC), 4, 2),
 	/* 21: mmap of the guest's, mprotect */ LOAD(args[2]),
-	/* 22 */ ANY(~(uint32_t)ALL_RIGHTS, 2, 0),
+	/* 22 */ ANY(~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 2, 0),
 	/* 23 */ RETURN(SECCOMP_RET_ALLOW),
 	/* 24 */ RETURN(SECCOMP_RET_TRAP),
 	/* 25 */ RETURN(SECCOMP_RET_KILL_PROCESS),
@@ -152,7 +208,7 @@ static int forget_rseq(void)
 
 static int map_pages(const struct direct_child *child)
 {
-	static const uint64_t bytes = 2 * DIRECT_PAGE;
+	static const uint64_t bytes = 2 * DIRECT_PAGE; /* without the list */
 	void *at = (void *)(uintptr_t)child->pages_at;
 	void *got =
 		mmap(at, bytes, PROT_EXEC, MAP_PRIVATE | MAP_FIXED_NOREPLACE, DIRECT_PAGES_FD, 0);

@@ -8,13 +8,26 @@
 #include "base/error.h"
 
 /*
- * One page holds the only instruction of ours that stays in the process, a SYSCALL; all else there faults when it
- * is executed. The page behind it empties the process and ends with an INT3.
+ * Four pages are the monitor's there. In the first, which is all that stays mapped while a guest runs, everything faults
+ * when it is executed but the last instructions: a SYSCALL and a jump to R12. The second has what empties the
+ * process in the beginning, and what makes the calls that are listed in the third and fourth.
  */
-#define DIRECT_PAGE UINT64_C(4096)
-#define DIRECT_CALL_AT \
-	4094u /* in the first page: at its end, so that its second byte begins nothing whole */
-#define DIRECT_SYSENTER_AT 1024u /* in the second: for finding out where it comes out */
+#define DIRECT_PAGE    UINT64_C(4096)
+#define DIRECT_PAGES   4u
+#define DIRECT_CALL_AT (DIRECT_PAGE - 5)
+#define DIRECT_LIST_AT (2 * DIRECT_PAGE)
+
+/* What is in the second page: from where the first begins. */
+uint64_t direct_child_many(void);
+uint64_t direct_child_sysenter(void);
+
+/* The number first, then the arguments. */
+struct direct_call {
+	uint64_t number, arguments[6];
+};
+
+/* With the one behind the last, whose number is UINT64_MAX. */
+#define DIRECT_CALLS (2 * DIRECT_PAGE / sizeof(struct direct_call))
 
 /* The descriptors there. */
 #define DIRECT_GUEST_FD 0
@@ -42,8 +55,8 @@ struct direct_said {
 	bool traps_cpuid;
 };
 
-/* A memfd with both pages. */
-int direct_child_pages(struct error *e) must_use;
+/* A memfd with these pages, and the list as the caller can write it. */
+int direct_child_pages(struct direct_call **ret, struct error *e) must_use;
 
 /* In the child. */
 void direct_child_run(const struct direct_child *child) __attribute__((__noreturn__));

@@ -1,23 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * direct_process.c - the tracer's side.
+ * direct_process.c - what it maps, runs and stops for.
  *
- * Theory of operation. The process is resumed by PTRACE_SYSEMU only, so that a system call of guest code is a stop
- * and nothing else. What the monitor wants to have done there - map, unmap - it does by one PTRACE_SINGLESTEP over
- * the SYSCALL of our page. Registers are written before every resume, always with orig_rax = -1, for the kernel must not
- * take a guest's RAX for a call that is to be begun again.
+ * Theory of operation. Guest code is resumed by PTRACE_SYSEMU only, so that a system call of its is a stop and
+ * nothing else. Mappings are calls that the monitor makes there (direct_trace.c).
  */
 #include "vmm/soft/direct_process.h"
 
 #include <cpuid.h>
 #include <errno.h>
 #include <linux/elf.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -25,26 +20,24 @@
 #include <sys/wait.h>
 
 #include "host/process.h"
-#include "vmm/soft/direct_child.h"
+#include "vmm/soft/direct_trace.h"
 
 #define KICK         SIGUSR1
-#define SYSCALL_STOP (SIGTRAP | 0x80)
-#define OPTIONS      (PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD)
+#define SECCOMP_CODE 1 /* of a SIGSYS that a filter sent */
 
-/* Where programs put little: our page moves if one wants its place. */
-#define PAGES_FIRST UINT64_C(0x300000000000)
-#define PAGES_SPAN  UINT64_C(0x200000000000)
+/* Where programs put little: our pages move if one wants their place. */
+#define PLACES_FIRST UINT64_C(0x300000000000)
+#define PLACES_SPAN  UINT64_C(0x200000000000)
+#define PLACES_TRIED 64
+#define PLACE_BYTES  (DIRECT_PAGES * DIRECT_PAGE)
 
-#define USER_CS   0x33u
-#define USER_SS   0x2bu
-#define USER_CS32 0x23u
+/* Of what is mapped at once all is there before it is touched. */
+#define POPULATE_MAX (2 * MIB)
 
-#define FLAGS_FIXED   0x202u /* IF, and the bit that is always set */
 #define FLAG_TF       0x100u
 #define FLAG_IF       0x200u
 #define FLAGS_IOPL    0x3000u
-#define FLAGS_VIRTUAL (7u << 17 & ~(1u << 18)) /* VM, VIF */
-#define FLAG_VIP      (1u << 20)
+#define FLAGS_VIRTUAL (1u << 17 | 1u << 19 | 1u << 20) /* VM, VIF, VIP */
 #define FLAG_ID       (1u << 21)
 
 #define XSAVE_HEADER_AT 512u
@@ -54,233 +47,141 @@
 #define XSAVE_KEYS_BIT  9
 #define XSAVE_KEYS      (UINT64_C(1) << XSAVE_KEYS_BIT)
 #define XSAVE_SOFTWARE  464u /* the kernel's, up to the header's */
-#define STEPS_MAX       64
-
-struct direct_process {
-	pid_t pid;
-	uint64_t page_at;
-	uint32_t sysenter_at; /* where a SYSENTER comes out; 0: it is an invalid instruction */
-	uint64_t native_id;   /* FLAG_ID as it is there */
-	bool traps_cpuid;
-	bool is_mine; /* traced by the thread that runs it */
-	bool is_dead, is_reaped;
-	atomic_bool runs, is_kicked;
-	uint8_t *vectors; /* the image of the process as last seen or set */
-	size_t vectors_bytes;
-	uint64_t vectors_kept;  /* components that are not the guest's */
-	uint32_t keys_at, keys; /* PKRU in there, and as it was in the beginning */
-};
-
-static long trace(struct direct_process *process, int request, void *address, void *data)
-{
-	return syscall(SYS_ptrace, request, process->pid, address, data);
-}
-
-static void send_signal(const struct direct_process *process, int signal)
-{
-	(void)syscall(SYS_tgkill, process->pid, process->pid, signal);
-}
-
-/* The next stop of it; false when it is dead. */
-static bool wait_for_stop(struct direct_process *process, int *ret)
-{
-	pid_t got;
-	do
-		got = (pid_t)syscall(SYS_wait4, process->pid, ret, __WALL, NULL);
-	while (got < 0 && errno == EINTR);
-	if (got == process->pid && WIFSTOPPED(*ret))
-		return true;
-	process->is_dead = process->is_reaped = true;
-	return false;
-}
-
-static int attach(struct direct_process *process)
-{
-	if (trace(process, PTRACE_SEIZE, NULL, (void *)(uintptr_t)OPTIONS) < 0)
-		return -errno;
-	return 0;
-}
-
-static int stop(struct direct_process *process)
-{
-	int status;
-	if (trace(process, PTRACE_INTERRUPT, NULL, NULL) < 0)
-		return -errno;
-	return wait_for_stop(process, &status) ? 0 : -ESRCH;
-}
-
-/* The thread that calls becomes its tracer. */
-static bool is_ours(struct direct_process *process)
-{
-	if (!process->is_mine && !process->is_dead) {
-		process->is_dead = attach(process) < 0 || stop(process) < 0;
-		process->is_mine = !process->is_dead;
-	}
-	return !process->is_dead;
-}
-
-static int get_registers(struct direct_process *process, struct user_regs_struct *regs)
-{
-	return trace(process, PTRACE_GETREGS, NULL, regs) < 0 ? -errno : 0;
-}
-
-static int set_registers(struct direct_process *process, const struct user_regs_struct *regs)
-{
-	return trace(process, PTRACE_SETREGS, NULL, (void *)(uintptr_t)regs) < 0 ? -errno : 0;
-}
-
-static struct user_regs_struct registers_at(uint64_t rip)
-{
-	return (struct user_regs_struct){
-		.rip = rip,
-		.cs = USER_CS,
-		.ss = USER_SS,
-		.eflags = FLAGS_FIXED,
-		.orig_rax = UINT64_MAX,
-	};
-}
-
-/* A call of the host's, made there: what it returns, or -ESRCH and it is dead. */
-static int64_t call(struct direct_process *process, long number, const uint64_t arguments[6])
-{
-	uint64_t at = process->page_at + DIRECT_CALL_AT;
-	struct user_regs_struct regs = registers_at(at);
-	regs.rax = (uint64_t)number;
-	regs.rdi = arguments[0];
-	regs.rsi = arguments[1];
-	regs.rdx = arguments[2];
-	regs.r10 = arguments[3];
-	regs.r8 = arguments[4];
-	regs.r9 = arguments[5];
-	if (!is_ours(process) || set_registers(process, &regs) < 0)
-		goto dead;
-	/* It may stop before for a kick that came late, or at the end of a call that was a stop. */
-	for (int i = 0; i < STEPS_MAX; i++) {
-		int status;
-		if (trace(process, PTRACE_SINGLESTEP, NULL, NULL) < 0 ||
-			!wait_for_stop(process, &status))
-			goto dead;
-		if (WSTOPSIG(status) != SIGTRAP)
-			continue;
-		if (get_registers(process, &regs) < 0)
-			goto dead;
-		if (regs.rip == at + 2)
-			return (int64_t)regs.rax;
-	}
-	send_signal(process, SIGKILL);
-dead:
-	process->is_dead = true;
-	return -ESRCH;
-}
-
-static int new_page(struct direct_process *process, uint64_t at)
-{
-	const uint64_t arguments[6] = { at, DIRECT_PAGE, PROT_EXEC,
-		MAP_PRIVATE | MAP_FIXED_NOREPLACE, DIRECT_PAGES_FD, 0 };
-	int64_t got = call(process, SYS_mmap, arguments);
-	return got < 0 ? (int)got : 0;
-}
 
 static uint64_t some_place(void)
 {
 	uint64_t number = 0;
 	(void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
-	return PAGES_FIRST + number % (PAGES_SPAN / DIRECT_PAGE) * DIRECT_PAGE;
+	return PLACES_FIRST + number % (PLACES_SPAN / DIRECT_PAGE) * DIRECT_PAGE;
 }
 
-static bool overlaps(uint64_t at, uint64_t bytes, uint64_t page)
+static bool overlaps(uint64_t at, uint64_t bytes, uint64_t place)
 {
-	return page + DIRECT_PAGE > at && page < at + bytes;
+	return place + PLACE_BYTES > at && place < at + bytes;
 }
 
-static int unmap(struct direct_process *process, uint64_t at, uint64_t bytes)
+static struct direct_call unmapping(uint64_t at, uint64_t bytes)
 {
-	if (bytes == 0)
-		return 0;
-	return (int)call(process, SYS_munmap, (const uint64_t[6]){ at, bytes });
+	return (struct direct_call){ SYS_munmap, { at, bytes } };
 }
 
-/* Gives the place of our page to the guest. */
-static int move_page(struct direct_process *process, uint64_t linear, uint64_t bytes)
+/* Gives the place of our pages to the guest, for one where nothing is. */
+static int move(struct direct_process *process, const struct direct_change *wanted)
 {
-	int r;
-	do {
-		uint64_t to = some_place();
-		if (overlaps(linear, bytes, to))
+	int64_t r = -EEXIST;
+	for (int i = 0; i < PLACES_TRIED && r == -EEXIST; i++) {
+		uint64_t from = process->page_at, to = some_place();
+		if (overlaps(wanted->linear, wanted->bytes, to) || overlaps(from, PLACE_BYTES, to))
 			continue;
-		r = new_page(process, to);
-		if (r == 0) {
-			uint64_t from = process->page_at;
-			process->page_at = to;
-			return unmap(process, from, DIRECT_PAGE);
-		}
-	} while (r == -EEXIST);
-	return r;
+		const struct direct_call take = { SYS_mmap,
+			{ to, PLACE_BYTES, PROT_EXEC, MAP_PRIVATE | MAP_FIXED_NOREPLACE,
+				DIRECT_PAGES_FD, 0 } };
+		const struct direct_call keep =
+			unmapping(to + DIRECT_PAGE, PLACE_BYTES - DIRECT_PAGE);
+		const struct direct_call leave = unmapping(from, DIRECT_PAGE);
+		r = direct_trace_call(process, &take);
+		if (r < 0)
+			continue;
+		process->page_at = to;
+		r = direct_trace_call(process, &keep);
+		if (r == 0)
+			r = direct_trace_call(process, &leave);
+	}
+	return (int)r;
 }
 
-static int check(uint64_t linear, uint64_t bytes)
+static bool is_possible(const struct direct_change *change)
 {
-	return linear >= DIRECT_END || bytes == 0 || bytes > DIRECT_END - linear ||
-			(linear | bytes) % DIRECT_PAGE
-		? -EINVAL
-		: 0;
+	return change->linear < DIRECT_END && change->bytes > 0 &&
+		change->bytes <= DIRECT_END - change->linear &&
+		(change->linear | change->bytes | change->offset) % DIRECT_PAGE == 0;
 }
 
-int direct_process_map(struct direct_process *process, uint64_t linear, uint64_t bytes,
-	uint64_t file_offset, int prot)
+static struct direct_call mapping(const struct direct_change *change)
 {
-	int r = check(linear, bytes);
-	if (r == 0 && overlaps(linear, bytes, process->page_at))
-		r = move_page(process, linear, bytes);
-	if (r < 0)
-		return r;
-	const uint64_t arguments[6] = { linear, bytes, (uint64_t)prot,
-		MAP_SHARED | MAP_FIXED | MAP_POPULATE, DIRECT_GUEST_FD, file_offset };
-	int64_t got = call(process, SYS_mmap, arguments);
-	return got < 0 ? (int)got : 0;
+	uint64_t flags = MAP_SHARED | MAP_FIXED;
+	if (change->bytes <= POPULATE_MAX)
+		flags |= MAP_POPULATE;
+	return (struct direct_call){ SYS_mmap,
+		{ change->linear, change->bytes, (uint64_t)change->prot, flags, DIRECT_GUEST_FD,
+			change->offset } };
 }
 
-/* Calls `what` for what lies before our page and behind it. */
-static int around(struct direct_process *process, uint64_t linear, uint64_t bytes,
-	int (*what)(struct direct_process *, uint64_t, uint64_t, int), int prot)
+/* Two at most: our pages stay. */
+static size_t add_unmapping(const struct direct_process *process, uint64_t linear, uint64_t bytes,
+	struct direct_call *to)
 {
-	uint64_t page = process->page_at, end = linear + bytes;
-	int r = check(linear, bytes);
-	if (r < 0 || !overlaps(linear, bytes, page))
-		return r < 0 ? r : what(process, linear, bytes, prot);
-	if (page > linear)
-		r = what(process, linear, page - linear, prot);
-	if (r == 0 && end > page + DIRECT_PAGE)
-		r = what(process, page + DIRECT_PAGE, end - page - DIRECT_PAGE, prot);
-	return r;
+	uint64_t ours = process->page_at, end = linear + bytes;
+	size_t count = 0;
+	if (!overlaps(linear, bytes, ours)) {
+		to[count++] = unmapping(linear, bytes);
+		return count;
+	}
+	if (ours > linear)
+		to[count++] = unmapping(linear, ours - linear);
+	if (end > ours + PLACE_BYTES)
+		to[count++] = unmapping(ours + PLACE_BYTES, end - ours - PLACE_BYTES);
+	return count;
 }
 
-static int protect_there(struct direct_process *process, uint64_t at, uint64_t bytes, int prot)
+static int make(struct direct_process *process, size_t count)
 {
-	const uint64_t arguments[6] = { at, bytes, (uint64_t)prot };
-	return (int)call(process, SYS_mprotect, arguments);
-}
-
-static int unmap_there(struct direct_process *process, uint64_t at, uint64_t bytes, int prot)
-{
-	(void)prot;
-	return unmap(process, at, bytes);
-}
-
-int direct_process_protect(
-	struct direct_process *process, uint64_t linear, uint64_t bytes, int prot)
-{
-	return around(process, linear, bytes, protect_there, prot);
-}
-
-int direct_process_unmap(struct direct_process *process, uint64_t linear, uint64_t bytes)
-{
-	return around(process, linear, bytes, unmap_there, 0);
+	if (count > 1)
+		return direct_trace_calls(process, count);
+	if (count == 0)
+		return 0;
+	int64_t r = direct_trace_call(process, process->list);
+	return r < 0 && r != -ESRCH ? -ENOMEM : r < 0 ? -ESRCH : 0;
 }
 
 int direct_process_unmap_all(struct direct_process *process)
 {
-	return around(process, 0, DIRECT_END, unmap_there, 0);
+	struct direct_call *list = process->list;
+	size_t count = add_unmapping(process, 0, DIRECT_END, list);
+	int r = make(process, count);
+	/* Too many pieces for one more, perhaps: then one by one. */
+	for (size_t i = 0; r == -ENOMEM && i < count; i++)
+		if (direct_trace_call(process, &list[i]) < 0)
+			r = -ESRCH;
+	if (r == -ESRCH && !process->is_dead) {
+		direct_trace_signal(process, SIGKILL);
+		process->is_dead = true;
+	}
+	return r == -ENOMEM ? 0 : r;
+}
+
+int direct_process_change(
+	struct direct_process *process, const struct direct_change *changes, size_t count)
+{
+	struct direct_call *list = process->list;
+	size_t used = 0;
+	int r = 0;
+	for (size_t i = 0; i < count; i++)
+		if (!is_possible(&changes[i]))
+			return -EINVAL;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const struct direct_change *change = &changes[i];
+		if (used + 3 > DIRECT_CALLS ||
+			(change->prot &&
+				overlaps(change->linear, change->bytes, process->page_at))) {
+			r = make(process, used);
+			used = 0;
+		}
+		if (r == 0 && change->prot &&
+			overlaps(change->linear, change->bytes, process->page_at))
+			r = move(process, change);
+		if (change->prot)
+			list[used++] = mapping(change);
+		else
+			used += add_unmapping(process, change->linear, change->bytes, list + used);
+	}
+	if (r == 0)
+		r = make(process, used);
+	if (r == 0 || r == -ESRCH)
+		return r;
+	/* Which it was is not known. */
+	r = direct_process_unmap_all(process);
+	return r < 0 ? r : -ENOMEM;
 }
 
 static uint64_t *header_of(uint8_t *image)
@@ -291,9 +192,10 @@ static uint64_t *header_of(uint8_t *image)
 static int transfer(struct direct_process *process, int request)
 {
 	struct iovec all = { process->vectors, process->vectors_bytes };
-	if (!is_ours(process))
+	if (!direct_trace_own(process))
 		return -ESRCH;
-	return trace(process, request, (void *)(uintptr_t)NT_X86_XSTATE, &all) < 0 ? -errno : 0;
+	return direct_trace(process, request, (void *)(uintptr_t)NT_X86_XSTATE, &all) < 0 ? -errno
+											  : 0;
 }
 
 /* What is not of the guest's vectors, protection keys among it, stays as it was in the beginning. */
@@ -345,7 +247,7 @@ static bool is_data(uint64_t selector)
 
 bool direct_process_can(const struct user_regs_struct *regs)
 {
-	const uint64_t never = FLAG_TF | FLAGS_IOPL | FLAGS_VIRTUAL | FLAG_VIP;
+	const uint64_t never = FLAG_TF | FLAGS_IOPL | FLAGS_VIRTUAL;
 	return regs->cs == USER_CS && regs->ss == USER_SS && is_data(regs->ds) &&
 		is_data(regs->es) && is_data(regs->fs) && is_data(regs->gs) &&
 		(regs->eflags & (never | FLAG_IF)) == FLAG_IF && regs->rip < DIRECT_END &&
@@ -367,7 +269,7 @@ static bool tell(struct direct_process *process, int status, struct user_regs_st
 	siginfo_t info;
 	if (status >> 16 != 0)
 		return false; /* group stops are none of a guest's */
-	if (signal == SYSCALL_STOP) {
+	if (signal == DIRECT_SYSCALL_STOP) {
 		if (is_behind_sysenter(process, regs)) {
 			*ret = DIRECT_SYSENTER;
 			return true;
@@ -381,7 +283,7 @@ static bool tell(struct direct_process *process, int status, struct user_regs_st
 		signal != SIGFPE && signal != SIGSYS)
 		return false;
 	/* Somebody's kill(2) changes nothing. */
-	if (trace(process, PTRACE_GETSIGINFO, NULL, &info) < 0 || info.si_code <= 0)
+	if (direct_trace(process, PTRACE_GETSIGINFO, NULL, &info) < 0 || info.si_code <= 0)
 		return false;
 	*ret = DIRECT_TRAP;
 	bool has_address = info.si_code != SI_KERNEL;
@@ -399,7 +301,7 @@ static bool tell(struct direct_process *process, int status, struct user_regs_st
 		*ret = DIRECT_STEP;
 	} else if (signal == SIGTRAP) {
 		regs->rip--; /* INT1 */
-	} else if (signal == SIGSYS) {
+	} else if (signal == SIGSYS && info.si_code == SECCOMP_CODE) {
 		/* The vsyscall page: the kernel has returned from it already. */
 		*ret = DIRECT_FAULT;
 		regs->rip = *address = (uint64_t)(uintptr_t)info.si_call_addr;
@@ -412,7 +314,7 @@ static bool tell(struct direct_process *process, int status, struct user_regs_st
 static void hide_page(const struct direct_process *process, const struct user_regs_struct *regs,
 	enum direct_exit *exit, uint64_t *address)
 {
-	bool is_there = regs->cs == USER_CS && regs->rip - process->page_at < DIRECT_PAGE;
+	bool is_there = regs->cs == USER_CS && regs->rip - process->page_at < PLACE_BYTES;
 	if (is_there && *exit != DIRECT_KICKED) {
 		*exit = DIRECT_FAULT;
 		*address = regs->rip;
@@ -426,15 +328,15 @@ static enum direct_exit go(
 	struct user_regs_struct now = *regs;
 	int status;
 	now.orig_rax = UINT64_MAX;
-	if (set_registers(process, &now) < 0)
+	if (direct_trace_set(process, &now) < 0)
 		return DIRECT_GONE;
 	if (atomic_load(&process->is_kicked))
 		return DIRECT_KICKED;
 	bool is_done = false;
 	while (!is_done) {
-		if (trace(process, PTRACE_SYSEMU, NULL, NULL) < 0)
+		if (direct_trace(process, PTRACE_SYSEMU, NULL, NULL) < 0)
 			return DIRECT_LOST;
-		if (!wait_for_stop(process, &status) || get_registers(process, &now) < 0)
+		if (!direct_trace_wait(process, &status) || direct_trace_get(process, &now) < 0)
 			return DIRECT_LOST;
 		is_done = tell(process, status, &now, &exit, address) ||
 			atomic_load(&process->is_kicked);
@@ -454,7 +356,7 @@ enum direct_exit direct_process_run(
 	*address = 0;
 	if (!direct_process_can(regs))
 		return DIRECT_TRAP;
-	if (!is_ours(process))
+	if (!direct_trace_own(process))
 		return DIRECT_GONE;
 	atomic_store(&process->runs, true);
 	enum direct_exit exit = go(process, regs, address);
@@ -470,7 +372,7 @@ void direct_process_kick(struct direct_process *process)
 {
 	atomic_store(&process->is_kicked, true);
 	if (atomic_load(&process->runs))
-		send_signal(process, KICK);
+		direct_trace_signal(process, KICK);
 }
 
 int direct_process_id(const struct direct_process *process)
@@ -487,10 +389,11 @@ bool direct_process_traps_cpuid(const struct direct_process *process)
 static bool probe(
 	struct direct_process *process, uint64_t rip, struct user_regs_struct *ret, int *status)
 {
-	*ret = registers_at(rip);
+	*ret = direct_trace_at(rip);
 	ret->rax = SYS_pause;
-	return set_registers(process, ret) == 0 && trace(process, PTRACE_SYSEMU, NULL, NULL) == 0 &&
-		wait_for_stop(process, status) && get_registers(process, ret) == 0;
+	return direct_trace_set(process, ret) == 0 &&
+		direct_trace(process, PTRACE_SYSEMU, NULL, NULL) == 0 &&
+		direct_trace_wait(process, status) && direct_trace_get(process, ret) == 0;
 }
 
 static int read_vectors(struct direct_process *process)
@@ -498,7 +401,7 @@ static int read_vectors(struct direct_process *process)
 	uint32_t size, c, d;
 	process->vectors = alloc_array(XSAVE_BYTES_MAX, uint8_t);
 	struct iovec all = { process->vectors, XSAVE_BYTES_MAX };
-	if (trace(process, PTRACE_GETREGSET, (void *)(uintptr_t)NT_X86_XSTATE, &all) < 0)
+	if (direct_trace(process, PTRACE_GETREGSET, (void *)(uintptr_t)NT_X86_XSTATE, &all) < 0)
 		return -errno;
 	if (all.iov_len < XSAVE_BYTES_MIN || all.iov_len == XSAVE_BYTES_MAX)
 		return -ENOTSUP;
@@ -515,28 +418,28 @@ static int try(struct direct_process *process, struct error *e)
 {
 	struct user_regs_struct regs;
 	int status;
-	if (!wait_for_stop(process, &status) || WSTOPSIG(status) != SIGTRAP ||
-		get_registers(process, &regs) < 0)
+	if (!direct_trace_wait(process, &status) || WSTOPSIG(status) != SIGTRAP ||
+		direct_trace_get(process, &regs) < 0)
 		return error_set(e, -EIO, "direct execution: the process that was made died");
 	if (regs.rax != 0)
 		return error_code(e, (int)regs.rax, "direct execution: unmap all of a process");
 	process->native_id = regs.eflags & FLAG_ID;
-	uint64_t second = process->page_at + DIRECT_PAGE;
-	if (!probe(process, second + DIRECT_SYSENTER_AT, &regs, &status))
+	if (!probe(process, process->page_at + direct_child_sysenter(), &regs, &status))
 		return error_set(e, -EIO, "direct execution: the process died of a SYSENTER");
 	process->sysenter_at = regs.cs == USER_CS32 ? (uint32_t)regs.rip : 0;
 	if (!probe(process, process->page_at + DIRECT_CALL_AT, &regs, &status) ||
-		WSTOPSIG(status) != SYSCALL_STOP)
+		WSTOPSIG(status) != DIRECT_SYSCALL_STOP)
 		return error_set(e, -ENOTSUP, "direct execution: no PTRACE_SYSEMU here");
 	process->is_mine = true;
 	int r = read_vectors(process);
+	const struct direct_call empty = unmapping(process->page_at + DIRECT_PAGE, DIRECT_PAGE);
 	if (r == 0)
-		r = unmap(process, second, DIRECT_PAGE);
-	regs = registers_at(process->page_at + DIRECT_CALL_AT);
+		r = (int)direct_trace_call(process, &empty);
+	regs = direct_trace_at(process->page_at + DIRECT_CALL_AT);
 	regs.rax = SYS_pause;
 	if (r == 0)
-		r = set_registers(process, &regs);
-	if (r == 0 && trace(process, PTRACE_DETACH, NULL, NULL) < 0)
+		r = direct_trace_set(process, &regs);
+	if (r == 0 && direct_trace(process, PTRACE_DETACH, NULL, NULL) < 0)
 		r = -errno;
 	process->is_mine = false;
 	return r < 0 ? error_code(e, r, "direct execution: prepare a process") : 0;
@@ -556,7 +459,7 @@ static int meet(struct direct_process *process, int fd, struct error *e)
 	char byte = 0;
 	if (recv(fd, &byte, 1, 0) != 1)
 		return error_set(e, -EIO, "direct execution: the process that was made died");
-	if (attach(process) < 0)
+	if (direct_trace_attach(process) < 0)
 		return error_errno(e, "direct execution: trace a process of our own");
 	if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1 ||
 		recv(fd, &said, sizeof(said), 0) != sizeof(said))
@@ -580,13 +483,13 @@ static void want_no_signals(void)
 int direct_process_new(int memfd, struct direct_process **ret, struct error *e)
 {
 	int ends[2], pidfd = -1;
-	cleanup(close) int pages = direct_child_pages(e);
+	cleanup(direct_process_free) struct direct_process *process = alloc(struct direct_process);
+	cleanup(close) int pages = direct_child_pages(&process->list, e);
 	if (pages < 0)
 		return pages;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return error_errno(e, "make a pair of sockets");
 	want_no_signals();
-	cleanup(direct_process_free) struct direct_process *process = alloc(struct direct_process);
 	process->page_at = some_place();
 	process->pid = process_clone(0, -1, &pidfd);
 	if (process->pid == 0) {
@@ -611,10 +514,12 @@ void direct_process_free(struct direct_process *process)
 		return;
 	int status;
 	if (process->pid > 0 && !process->is_reaped) {
-		send_signal(process, SIGKILL);
-		while (wait_for_stop(process, &status))
+		direct_trace_signal(process, SIGKILL);
+		while (direct_trace_wait(process, &status))
 			;
 	}
+	if (process->list)
+		munmap(process->list, 2 * DIRECT_PAGE);
 	free(process->vectors);
 	free(process);
 }

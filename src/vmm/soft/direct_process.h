@@ -8,6 +8,7 @@
 #pragma once
 
 #include <sys/user.h>
+#undef PAGE_MASK /* of sys/user.h */
 
 #include "base/base.h"
 #include "base/error.h"
@@ -47,15 +48,20 @@ DEFINE_CLEANUP(struct direct_process *, direct_process_free);
 /* CPUID ends with DIRECT_TRAP there. If not: where the host's CPU cannot do that. */
 bool direct_process_traps_cpuid(const struct direct_process *process);
 
+/* Of what is there: bytes of the memfd from `offset` on, or nothing if `prot` (PROT_*) is 0. Multiples of a page. */
+struct direct_change {
+	uint64_t linear, bytes, offset;
+	int prot;
+};
+
+#define DIRECT_CHANGES 128 /* at once */
+
 /*
- * Shows bytes of the memfd at `linear`, in place of whatever was there. Multiples of a page; PROT_*. -EINVAL beyond
- * DIRECT_END, -EPERM (the first 64 KiB), -ENOMEM (too many pieces), -ESRCH if it is dead.
+ * In this order. -EINVAL, and nothing is done, if one is beyond DIRECT_END or empty. -ENOMEM: one failed (too many pieces,
+ * the first 64 KiB, no memory), and now nothing at all is mapped. -ESRCH: it is dead.
  */
-int direct_process_map(struct direct_process *process, uint64_t linear, uint64_t bytes,
-	uint64_t file_offset, int prot) must_use;
-int direct_process_protect(
-	struct direct_process *process, uint64_t linear, uint64_t bytes, int prot) must_use;
-int direct_process_unmap(struct direct_process *process, uint64_t linear, uint64_t bytes) must_use;
+int direct_process_change(
+	struct direct_process *process, const struct direct_change *changes, size_t count) must_use;
 int direct_process_unmap_all(struct direct_process *process) must_use;
 
 /*

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -32,6 +33,12 @@ static struct direct_process *process;
 static struct user_regs_struct regs;
 static uint64_t address;
 
+static int map(uint64_t linear, uint64_t bytes, uint64_t offset, int prot)
+{
+	const struct direct_change change = { linear, bytes, offset, prot };
+	return direct_process_change(process, &change, 1);
+}
+
 static void open_process(void)
 {
 	struct error e = {};
@@ -41,8 +48,8 @@ static void open_process(void)
 	expect(memory != MAP_FAILED);
 	if (direct_process_new(memfd, &process, &e) < 0)
 		test_skip("%.200s", e.text);
-	expect_equal(direct_process_map(process, CODE_AT, PAGE, CODE, RX), 0);
-	expect_equal(direct_process_map(process, DATA_AT, PAGE, DATA, RW), 0);
+	expect_equal(map(CODE_AT, PAGE, CODE, RX), 0);
+	expect_equal(map(DATA_AT, PAGE, DATA, RW), 0);
 }
 
 static void close_process(void)
@@ -117,7 +124,7 @@ static void tells_faults_exactly(void)
 	expect_at(10);
 	/* Goes on after the page is there. */
 	expect_equal(RUN(0xb8, 0x00, 0x00, 0x10, 0x00, 0x8b, 0x18, 0xf4), DIRECT_FAULT);
-	expect_equal(direct_process_map(process, 0x100000, PAGE, DATA, PROT_READ), 0);
+	expect_equal(map(0x100000, PAGE, DATA, PROT_READ), 0);
 	*(uint32_t *)(void *)(memory + DATA) = 77;
 	expect_equal(direct_process_run(process, &regs, &address), DIRECT_TRAP);
 	expect_equal(regs.rbx, 77);
@@ -329,7 +336,7 @@ static void is_empty(void)
 	while (fgets(line, sizeof(line), file))
 		count += !strstr(line, "[vsyscall]");
 	fclose(file);
-	expect_equal(count, 1);
+	expect_equal(count, 1); /* our page */
 	expect_equal(RUN(0x90), DIRECT_FAULT);
 	expect_at(0);
 	close_process();
@@ -364,8 +371,9 @@ static void hides_its_page(void)
 	expect(page >= UINT64_C(0x300000000000));
 	for (uint64_t i = 0; i < PAGE; i += 509)
 		jump_to(page + i);
-	jump_to(page + 4094); /* the SYSCALL */
-	jump_to(page + 4095);
+	jump_to(page + 4091); /* the SYSCALL */
+	jump_to(page + 4092);
+	jump_to(page + PAGE);
 	/* mov rax, page; mov [rax], al */
 	uint8_t code[] = { 0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0x88, 0x00 };
 	memcpy(code + 2, &page, 8);
@@ -373,11 +381,11 @@ static void hides_its_page(void)
 	expect_equal(address, page);
 	/* Its place is the guest's if it wants it. */
 	*(uint64_t *)(void *)(memory + DATA) = UINT64_C(0x0fe8000f00000000);
-	expect_equal(direct_process_map(process, page - PAGE, 3 * PAGE, 0, RX), 0);
+	expect_equal(map(page - PAGE, 3 * PAGE, 0, RX), 0);
 	uint64_t other = own_page();
 	expect(other != 0 && other != page);
-	expect_equal(direct_process_unmap(process, other - PAGE, 3 * PAGE), 0);
-	expect_equal(direct_process_protect(process, CODE_AT, PAGE, PROT_READ), 0);
+	expect_equal(map(other - PAGE, 3 * PAGE, 0, 0), 0);
+	expect_equal(map(CODE_AT, PAGE, CODE, PROT_READ), 0);
 	expect_equal(RUN(0x90), DIRECT_FAULT);
 	expect_equal(own_page(), other);
 	close_process();
@@ -411,18 +419,80 @@ static void makes_no_call(void)
 	close_process();
 }
 
+#define MANY 1000u
+
+static void changes_much(void)
+{
+	static struct direct_change changes[MANY];
+	open_process();
+	for (uint32_t i = 0; i < MANY; i++)
+		changes[i] = (struct direct_change){ 0x10000000 + 2 * PAGE * i, PAGE,
+			i % 2 ? DATA : DATA + PAGE, PROT_READ };
+	expect_equal(direct_process_change(process, changes, MANY), 0);
+	*(uint32_t *)(void *)(memory + DATA) = 77;
+	*(uint32_t *)(void *)(memory + DATA + PAGE) = 78;
+	for (uint32_t i = 0; i < MANY; i += 111) {
+		uint64_t at = changes[i].linear;
+		uint8_t code[] = { 0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0x8b, 0x18, 0xf4 };
+		memcpy(code + 2, &at, 8);
+		expect_equal(run(code, sizeof(code)), DIRECT_TRAP);
+		expect_equal(regs.rbx, i % 2 ? 77 : 78);
+	}
+	/* One piece after another over where our pages are, one that has them in its midst, and nothing. */
+	uint64_t page = own_page();
+	for (uint32_t i = 0; i < MANY; i++)
+		changes[i] = (struct direct_change){ page - 50 * PAGE + PAGE * (i % 100),
+			i == 500 ? 200 * PAGE : PAGE, DATA, i % 3 ? PROT_READ : 0 };
+	changes[500].prot = 0;
+	expect_equal(direct_process_change(process, changes, MANY), 0);
+	expect_equal(direct_process_change(process, changes, 0), 0);
+	expect(own_page() != page);
+	expect_equal(RUN(0x90, 0xf4), DIRECT_TRAP);
+	changes[700].linear = 0;
+	expect_equal(direct_process_change(process, changes, MANY), -ENOMEM);
+	expect_equal(RUN(0x90), DIRECT_FAULT);
+	close_process();
+}
+
+/* More than a process may have. */
+static void runs_out_of_memory(void)
+{
+	static struct direct_change changes[MANY];
+	const struct rlimit few = { 100 * PAGE, 100 * PAGE };
+	open_process();
+	for (uint32_t i = 0; i < MANY; i++)
+		changes[i] =
+			(struct direct_change){ 0x10000000 + 2 * PAGE * i, PAGE, DATA, PROT_READ };
+	expect_equal(prlimit(direct_process_id(process), RLIMIT_AS, &few, NULL), 0);
+	expect_equal(direct_process_change(process, changes, MANY), -ENOMEM);
+	expect_equal(RUN(0x90), DIRECT_FAULT);
+	expect_equal(map(CODE_AT, PAGE, CODE, RX), 0);
+	expect_equal(RUN(0x90, 0xf4), DIRECT_TRAP);
+	/* Not even the calls that are made at once have room. */
+	const struct rlimit none = { 0, 0 };
+	expect_equal(prlimit(direct_process_id(process), RLIMIT_AS, &none, NULL), 0);
+	expect_equal(direct_process_change(process, changes, MANY), -ENOMEM);
+	expect_equal(RUN(0x90), DIRECT_FAULT);
+	expect_at(0);
+	close_process();
+}
+
 static void refuses_mappings(void)
 {
 	open_process();
-	expect_equal(direct_process_map(process, DIRECT_END, PAGE, 0, RX), -EINVAL);
-	expect_equal(direct_process_map(process, DIRECT_END - PAGE, 2 * PAGE, 0, RX), -EINVAL);
-	expect_equal(direct_process_map(process, UINT64_MAX - PAGE + 1, PAGE, 0, RX), -EINVAL);
-	expect_equal(direct_process_map(process, CODE_AT, UINT64_MAX - PAGE + 1, 0, RX), -EINVAL);
-	expect_equal(direct_process_map(process, CODE_AT, 0, 0, RX), -EINVAL);
-	expect_equal(direct_process_map(process, CODE_AT + 1, PAGE, 0, RX), -EINVAL);
-	expect_equal(direct_process_map(process, 0, PAGE, 0, RX), -EPERM);
+	expect_equal(map(DIRECT_END, PAGE, 0, RX), -EINVAL);
+	expect_equal(map(DIRECT_END - PAGE, 2 * PAGE, 0, RX), -EINVAL);
+	expect_equal(map(UINT64_MAX - PAGE + 1, PAGE, 0, RX), -EINVAL);
+	expect_equal(map(CODE_AT, UINT64_MAX - PAGE + 1, 0, RX), -EINVAL);
+	expect_equal(map(CODE_AT, 0, 0, RX), -EINVAL);
+	expect_equal(map(CODE_AT + 1, PAGE, 0, RX), -EINVAL);
+	expect_equal(map(CODE_AT, PAGE, 1, RX), -EINVAL);
+	expect_equal(RUN(0x90, 0xf4), DIRECT_TRAP);
+	/* What the host refuses loses all. */
+	expect_equal(map(0, PAGE, 0, RX), -ENOMEM);
+	expect_equal(RUN(0x90), DIRECT_FAULT);
 	/* Behind the file's end it faults. */
-	expect_equal(direct_process_map(process, CODE_AT, PAGE, FILE_MAX, RX), 0);
+	expect_equal(map(CODE_AT, PAGE, FILE_MAX, RX), 0);
 	begin();
 	expect_equal(direct_process_run(process, &regs, &address), DIRECT_FAULT);
 	expect_equal(address, CODE_AT);
@@ -467,7 +537,7 @@ static void takes_kicks(void)
 	enum direct_exit exit = run(code, sizeof(code));
 	while (exit == DIRECT_KICKED) {
 		kicked++;
-		if (kicked % 64 == 0 && direct_process_map(process, 0x100000, PAGE, DATA, RW) < 0)
+		if (kicked % 64 == 0 && map(0x100000, PAGE, DATA, RW) < 0)
 			break;
 		exit = direct_process_run(process, &regs, &address);
 	}
@@ -516,7 +586,7 @@ static void knows_that_it_is_dead(void)
 	expect(exit == DIRECT_GONE || exit == DIRECT_LOST);
 	expect_at(0);
 	expect_equal(direct_process_run(process, &regs, &address), DIRECT_GONE);
-	expect_equal(direct_process_map(process, CODE_AT, PAGE, 0, RX), -ESRCH);
+	expect_equal(map(CODE_AT, PAGE, 0, RX), -ESRCH);
 	direct_process_kick(process);
 	close_process();
 	errno = 0;
@@ -601,6 +671,8 @@ static const struct test tests[] = {
 	{ "nothing is mapped that was not asked for", is_empty },
 	{ "its own page is not there for the guest", hides_its_page },
 	{ "no call of any number reaches the host", makes_no_call },
+	{ "much is changed at once", changes_much },
+	{ "what fails unmaps all and harms nothing", runs_out_of_memory },
 	{ "mappings and registers that cannot be are refused", refuses_mappings },
 	{ "kicks end runs and change nothing", takes_kicks },
 	{ "no kick is lost", loses_no_kick },
