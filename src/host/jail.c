@@ -208,7 +208,7 @@ static int load(const struct sock_filter *filter, size_t length, struct error *e
 }
 
 struct program {
-	struct sock_filter code[SYSTEM_CALLS_MAX * 2];
+	struct sock_filter code[SYSTEM_CALLS_MAX * 2 + JAIL_ARGUMENTS_MAX * (JAIL_VALUES_MAX + 6)];
 	size_t length;
 };
 
@@ -242,8 +242,32 @@ static void find(struct program *program, const uint16_t *calls, size_t count)
 		(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 }
 
-static int limit_system_calls(const uint16_t *calls, size_t count, struct error *e)
+static void put(struct program *program, uint16_t code, size_t yes, size_t no, uint32_t k)
 {
+	program->code[program->length++] =
+		(struct sock_filter){ code, (uint8_t)yes, (uint8_t)no, k };
+}
+
+/* The number stays loaded for those behind. */
+static void find_argument(struct program *program, const struct jail_argument *argument)
+{
+	size_t count = argument->value_count;
+	uint32_t at = (uint32_t)(offsetof(struct seccomp_data, args) + 8u * argument->index);
+	assert(count <= JAIL_VALUES_MAX);
+	put(program, BPF_JMP | BPF_JEQ | BPF_K, 0, count + 5, argument->call);
+	put(program, BPF_LD | BPF_W | BPF_ABS, 0, 0, at + 4);
+	put(program, BPF_JMP | BPF_JEQ | BPF_K, 0, count + 1, 0);
+	put(program, BPF_LD | BPF_W | BPF_ABS, 0, 0, at);
+	for (size_t i = 0; i < count; i++)
+		put(program, BPF_JMP | BPF_JEQ | BPF_K, count - i, 0, argument->values[i]);
+	put(program, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS);
+	put(program, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW);
+}
+
+static int limit_system_calls(const struct jail *jail, struct error *e)
+{
+	const uint16_t *calls = jail->system_calls;
+	size_t count = jail->system_call_count;
 	assert(count <= SYSTEM_CALLS_MAX);
 	uint16_t sorted[SYSTEM_CALLS_MAX];
 	memcpy(sorted, calls, count * sizeof(*calls));
@@ -257,6 +281,9 @@ static int limit_system_calls(const uint16_t *calls, size_t count, struct error 
 		},
 		.length = 4,
 	};
+	assert(jail->argument_count <= JAIL_ARGUMENTS_MAX);
+	for (size_t i = 0; i < jail->argument_count; i++)
+		find_argument(&program, &jail->arguments[i]);
 	find(&program, sorted, count);
 	return load(program.code, program.length, e);
 }
@@ -273,6 +300,6 @@ int jail_enter(const struct jail *jail, struct error *e)
 	if (r == 0 && jail->filter)
 		r = load(jail->filter, jail->filter_length, e);
 	if (r == 0 && jail->system_calls)
-		r = limit_system_calls(jail->system_calls, jail->system_call_count, e);
+		r = limit_system_calls(jail, e);
 	return r;
 }

@@ -23,6 +23,16 @@ struct jail_rooms {
 	int fd[JAIL_ROOMS];
 };
 
+/* A system call that is allowed with one of these values of 32 bits as its argument `index`. */
+struct jail_argument {
+	uint16_t call; /* not among those allowed as such */
+	uint8_t index;
+	const uint32_t *values;
+	uint8_t value_count; /* at most JAIL_VALUES_MAX */
+};
+#define JAIL_VALUES_MAX    32
+#define JAIL_ARGUMENTS_MAX 2
+
 struct jail {
 	bool drop_capabilities;        /* all five sets; and no program executed gets any back */
 	const struct jail_path *paths; /* used if `limit_paths`; NULL: nothing can be opened */
@@ -33,7 +43,9 @@ struct jail {
 	struct jail_rooms rooms;  /* entered in place of new ones of their kinds */
 	const uint16_t *system_calls; /* the only ones allowed: SYS_*; NULL: all */
 	size_t system_call_count;
-	const struct sock_filter *filter; /* or a program made by somebody else */
+	const struct jail_argument *arguments; /* and these, if `system_calls` is set */
+	size_t argument_count;                 /* at most JAIL_ARGUMENTS_MAX */
+	const struct sock_filter *filter;      /* or a program made by somebody else */
 	size_t filter_length;
 };
 

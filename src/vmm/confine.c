@@ -9,6 +9,7 @@
 #include <linux/landlock.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ static const uint16_t cpu_calls[] = {
 	SYS_rt_sigaction,
 	SYS_sigaltstack,
 	SYS_tgkill,
+	SYS_wait4,
 	SYS_getpid,
 	SYS_gettid,
 	SYS_clock_gettime,
@@ -47,6 +49,25 @@ static const uint16_t cpu_calls[] = {
 	SYS_close,
 	SYS_exit,
 	SYS_exit_group,
+};
+
+/*
+ * What direct execution does with the processes that were made before. It reads and writes registers, no memory; none of
+ * them has more rights than this one, and an own PID namespace or Landlock keeps all others out of reach.
+ */
+static const uint32_t trace_requests[] = {
+	PTRACE_SEIZE,
+	PTRACE_INTERRUPT,
+	PTRACE_SYSEMU,
+	PTRACE_CONT,
+	PTRACE_GETREGS,
+	PTRACE_SETREGS,
+	PTRACE_GETREGSET,
+	PTRACE_SETREGSET,
+	PTRACE_GETSIGINFO,
+};
+static const struct jail_argument cpu_arguments[] = {
+	{ SYS_ptrace, 0, trace_requests, ARRAY_SIZE(trace_requests) },
 };
 
 /* Queues, disks, taps, sockets, the daemon's channel, and the end. */
@@ -100,6 +121,7 @@ static const uint16_t io_calls[] = {
 	SYS_rt_sigreturn,
 	SYS_rt_sigprocmask,
 	SYS_tgkill,
+	SYS_wait4,
 	SYS_getpid,
 	SYS_gettid,
 	SYS_getrandom,
@@ -140,18 +162,20 @@ int confine_process(const struct confine_options *options, struct error *e)
 	return r == 0 ? jail_enter(&rights, e) : r;
 }
 
-static int limit(const uint16_t *calls, size_t count, struct error *e)
-{
-	const struct jail jail = { .system_calls = calls, .system_call_count = count };
-	return jail_enter(&jail, e);
-}
-
 int confine_io_thread(struct error *e)
 {
-	return limit(io_calls, ARRAY_SIZE(io_calls), e);
+	const struct jail jail = { .system_calls = io_calls,
+		.system_call_count = ARRAY_SIZE(io_calls) };
+	return jail_enter(&jail, e);
 }
 
 int confine_cpu_thread(struct error *e)
 {
-	return limit(cpu_calls, ARRAY_SIZE(cpu_calls), e);
+	const struct jail jail = {
+		.system_calls = cpu_calls,
+		.system_call_count = ARRAY_SIZE(cpu_calls),
+		.arguments = cpu_arguments,
+		.argument_count = ARRAY_SIZE(cpu_arguments),
+	};
+	return jail_enter(&jail, e);
 }

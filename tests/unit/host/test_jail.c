@@ -53,6 +53,55 @@ static void allows_what_is_listed(void)
 	}
 }
 
+/* How a process ends that calls FIRST + `step` with `first` and `second`. */
+static int status_with(uint16_t step, uint64_t first, uint64_t second)
+{
+	static const uint16_t calls[] = { SYS_exit_group, FIRST + 2 };
+	static const uint32_t values[] = { 0, 7, UINT32_MAX };
+	static const struct jail_argument arguments[] = { { FIRST, 0, values, 3 },
+		{ FIRST + 1, 1, values + 1, 1 } };
+	pid_t pid = fork();
+	if (pid == 0) {
+		const struct jail jail = { .system_calls = calls,
+			.system_call_count = ARRAY_SIZE(calls),
+			.arguments = arguments,
+			.argument_count = ARRAY_SIZE(arguments) };
+		struct error e;
+		if (jail_enter(&jail, &e) < 0)
+			_exit(2);
+		syscall(SYS_exit_group,
+			syscall(FIRST + step, first, second) < 0 && errno == ENOSYS ? 0 : 1);
+	}
+	int status = -1;
+	expect_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void looks_at_arguments(void)
+{
+	static const struct {
+		uint16_t step;
+		uint64_t first, second;
+		bool is_allowed;
+	} cases[] = {
+		{ 0, 0, 1, true },
+		{ 0, 7, 1, true },
+		{ 0, UINT32_MAX, 1, true },
+		{ 0, 1, 7, false },
+		{ 0, UINT64_MAX, 7, false },
+		{ 0, (UINT64_C(1) << 32) + 7, 7, false },
+		{ 1, 0, 7, true },
+		{ 1, 7, 0, false },
+		{ 2, 1, 1, true },
+		{ 3, 7, 7, false },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int status = status_with(cases[i].step, cases[i].first, cases[i].second);
+		expect_equal(status == 0, cases[i].is_allowed);
+		expect(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS));
+	}
+}
+
 static const char *const files[JAIL_ROOMS] = { "net", "mnt", "ipc", "uts" };
 
 /* `proc` is a descriptor of /proc, which a process with an empty root no longer sees. */
@@ -112,6 +161,7 @@ static void many_share_what_is_empty(void)
 
 static const struct test tests[] = {
 	{ "system calls that are listed work, all others kill", allows_what_is_listed },
+	{ "a call can be allowed with some values of one argument", looks_at_arguments },
 	{ "many processes share namespaces with nothing in them", many_share_what_is_empty },
 };
 TEST_MAIN(tests)
