@@ -289,18 +289,18 @@ static void find_own_program(const char *folder, const char *name, char ret[PATH
 	}
 }
 
-/* The program measures, and says what it takes. */
-static void explain(struct check *check, const char *folder, const char *name, const char *noun)
+/* What a program of ours says of this host, a line: 0, or it could not say or does not like it. */
+static int ask(const char *folder, const char *name, const char *about, char *said, size_t size)
 {
-	char program[PATH_MAX], said[sizeof(check->detail)] = "";
-	const char *const args[] = { program, "--explain-engine", NULL };
+	char program[PATH_MAX];
+	const char *const args[] = { program, about, NULL };
 	struct process process;
 	struct error e = {};
 	int ends[2], status = -1;
 	size_t length = 0;
 	find_own_program(folder, name, program);
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return;
+		return -errno;
 	int r = process_spawn(&(struct process_options){ .program = program,
 				      .args = args,
 				      .stdin_fd = -1,
@@ -308,17 +308,27 @@ static void explain(struct check *check, const char *folder, const char *name, c
 				      .stderr_fd = ends[1] },
 		&process, &e);
 	close(ends[1]);
-	for (ssize_t n; r == 0 && length < sizeof(said) - 1 &&
-		(n = read(ends[0], said + length, sizeof(said) - 1 - length)) > 0;)
+	for (ssize_t n; r == 0 && length < size - 1 &&
+		(n = read(ends[0], said + length, size - 1 - length)) > 0;)
 		length += (size_t)n;
 	close(ends[0]);
-	if (r == 0) {
-		(void)!process_wait(process.pidfd, &status);
-		close(process.pidfd);
-	}
+	said[length] = '\0';
 	said[strcspn(said, "\n")] = '\0';
-	if (r < 0 || status != 0)
-		say(check, MISSING, "", "%s have no engine: %s", noun, r < 0 ? e.text : said);
+	if (r < 0) {
+		snprintf(said, size, "%s", e.text);
+		return r;
+	}
+	(void)!process_wait(process.pidfd, &status);
+	close(process.pidfd);
+	return status == 0 ? 0 : -EIO;
+}
+
+/* The program measures, and says what it takes. */
+static void explain(struct check *check, const char *folder, const char *name, const char *noun)
+{
+	char said[sizeof(check->detail)] = "";
+	if (ask(folder, name, "--explain-engine", said, sizeof(said)) < 0)
+		say(check, MISSING, "", "%s have no engine: %s", noun, said);
 	else
 		say(check, OK, "", "%s run on %s", noun, said);
 }
@@ -327,6 +337,17 @@ static void check_engine(struct check *check, const char *dir)
 {
 	(void)dir;
 	explain(check, "vmm/", "berth-vmm", "machines");
+}
+
+static void check_direct(struct check *check, const char *dir)
+{
+	(void)dir;
+	char said[sizeof(check->detail)] = "";
+	if (ask("vmm/", "berth-vmm", "--explain-direct", said, sizeof(said)) < 0)
+		say(check, DEGRADED, "sysctl kernel.yama.ptrace_scope=1",
+			"the engine soft translates even programs that only compute: %s", said);
+	else
+		say(check, OK, "", "%s", said);
 }
 
 static void check_unikernels(struct check *check, const char *dir)
@@ -499,6 +520,7 @@ static const struct {
 	{ "nftables", check_nftables, false },
 	{ "dnsmasq", check_dnsmasq, false },
 	{ "machine engine", check_engine, false },
+	{ "direct execution", check_direct, false },
 	{ "unikernel engine", check_unikernels, false },
 	{ "tun", check_tun, false },
 	{ "kvm", check_kvm, false },

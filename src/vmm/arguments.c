@@ -228,7 +228,8 @@ static const struct option options[] = {
 void plan_print_usage(void)
 {
 	printf("usage: berth-vmm plan.json\n       berth-vmm OPTION...\n"
-	       "       berth-vmm --explain-engine   what --engine auto takes here, and why\n\n");
+	       "       berth-vmm --explain-engine   what --engine auto takes here, and why\n"
+	       "       berth-vmm --explain-direct   whether soft can run programs as they are here\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		const struct option *option = &options[i];
 		printf("  --%s%s%s\n        %s\n", option->name, option->what ? " " : "",

@@ -19,6 +19,7 @@
 #include "vmm/confine.h"
 #include "vmm/engines.h"
 #include "vmm/reclaimer.h"
+#include "vmm/soft/direct_process.h"
 #include "vmm/terminal.h"
 
 #define PLAN_BYTES_MAX (1 * MIB)
@@ -273,6 +274,18 @@ static int explain_engine(void)
 	return 0;
 }
 
+/* Whether guests' programs can run in processes of their own on this host. */
+static int explain_direct(void)
+{
+	struct error e = {};
+	if (direct_process_probe(&e) < 0) {
+		fprintf(stderr, "berth-vmm: %s\n", e.text);
+		return 1;
+	}
+	printf("the engine soft runs programs that only compute as they are\n");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t began_ns = loop_now();
@@ -285,6 +298,8 @@ int main(int argc, char **argv)
 	}
 	if (argc == 2 && strcmp(argv[1], "--explain-engine") == 0)
 		return explain_engine();
+	if (argc == 2 && strcmp(argv[1], "--explain-direct") == 0)
+		return explain_direct();
 	int r = argc == 2 && argv[1][0] != '-' ? read_plan(argv[1], &json, &plan, &e)
 					       : plan_read_arguments(argc, argv, &plan, &e);
 	if (r == 0)

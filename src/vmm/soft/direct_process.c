@@ -508,6 +508,15 @@ int direct_process_new(int memfd, struct direct_process **ret, struct error *e)
 	return r;
 }
 
+int direct_process_probe(struct error *e)
+{
+	cleanup(direct_process_free) struct direct_process *process = NULL;
+	cleanup(close) int memfd = memfd_create("probe", MFD_CLOEXEC);
+	if (memfd < 0)
+		return error_errno(e, "direct execution: memory");
+	return direct_process_new(memfd, &process, e);
+}
+
 void direct_process_free(struct direct_process *process)
 {
 	if (!process)

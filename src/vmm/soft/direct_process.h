@@ -41,6 +41,9 @@ struct direct_process;
  */
 int direct_process_new(int memfd, struct direct_process **ret, struct error *e) must_use;
 
+/* Whether that can be done here. */
+int direct_process_probe(struct error *e) must_use;
+
 /* Ends it. The thread to which it belongs, or any if that has ended or it never ran. */
 void direct_process_free(struct direct_process *process);
 DEFINE_CLEANUP(struct direct_process *, direct_process_free);
