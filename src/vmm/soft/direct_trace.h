@@ -6,9 +6,10 @@
 
 #include <stdatomic.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
+#undef PAGE_MASK /* of sys/user.h */
 
 #include "vmm/soft/direct_child.h"
-#include "vmm/soft/direct_process.h"
 
 #define DIRECT_SYSCALL_STOP (SIGTRAP | 0x80)
 
