@@ -31,6 +31,7 @@ enum machine_operation {
 	MACHINE_VOLUME_FLUSH,  /* nothing */
 	MACHINE_RELEASE,       /* address, bytes: whole pages become zero */
 	MACHINE_EXIT,          /* status */
+	MACHINE_KEEP, /* 0, or the errno why not: the machine is kept; 1 in one that goes on from there */
 };
 
 struct machine_call {
@@ -53,4 +54,5 @@ struct machine_start {
 	uint64_t realtime_ns;       /* at the start */
 	uint64_t memory_bytes;      /* what the program shall have */
 	uint64_t report_at;         /* of struct report, or 0 */
+	uint64_t keep_signal; /* which asks for MACHINE_KEEP, or 0; the program does not see it */
 };

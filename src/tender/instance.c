@@ -35,6 +35,7 @@
 #include "tender/build.h"
 #include "tender/enter.h"
 #include "tender/machine.h"
+#include "tender/machine_state.h"
 #include "tender/monitor.h"
 #include "tender/plan.h"
 #include "tender/plug.h"
@@ -73,7 +74,8 @@ static int open_image(struct instance *instance, struct error *e)
 		return error_errno(e, "open %s", instance->plan->image);
 	instance->root_bytes = (size_t)status.st_size;
 	instance->image = fd;
-	bool is_fixed = instance->plan->is_stateful || instance->plan->restore;
+	bool is_fixed = !instance->plan->is_machine &&
+		(instance->plan->is_stateful || instance->plan->restore);
 	instance->place.image_bytes = instance->root_bytes;
 	instance->place.image_time =
 		(uint64_t)status.st_mtim.tv_sec * NS_PER_SEC + (uint64_t)status.st_mtim.tv_nsec;
@@ -126,7 +128,8 @@ static int open_state(struct instance *instance, struct error *e)
 		instance->restore = open(plan->restore, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 		if (instance->restore < 0)
 			return error_errno(e, "open its state");
-		r = snapshot_read(instance->restore, &instance->place, e);
+		r = plan->is_machine ? machine_state_read(instance->restore, &instance->place, e)
+				     : snapshot_read(instance->restore, &instance->place, e);
 		if (r == 0)
 			r = keep_clock(instance, e);
 		if (r < 0)
@@ -347,7 +350,8 @@ int instance_main(char **words, const char *plan_path, uint64_t began_ns)
 	int plan = read_plan(&instance, plan_path, &plan_error);
 	if (plan == 0 && instance.plan->is_soft)
 		plan = monitor_become(instance.plan, plan_path, &plan_error);
-	if (plan == 0 && (instance.plan->is_stateful || instance.plan->restore))
+	if (plan == 0 && !instance.plan->is_machine &&
+		(instance.plan->is_stateful || instance.plan->restore))
 		snapshot_same_addresses(words);
 	int r = keeper_open(&(struct keeper_options){ .what = "unikernel",
 				    .began_ns = began_ns,

@@ -27,6 +27,7 @@
 #include "model/elf64.h"
 #include "tender/filter.h"
 #include "tender/machine_parts.h"
+#include "tender/machine_state.h"
 
 #define PAGE         4096u
 #define BIG_PAGE     (2 * MIB)
@@ -102,6 +103,11 @@ static int make_memory(struct error *e)
 		return error_errno(e, "map %" PRIu64 " bytes of memory", bytes);
 	machine.memory = memory;
 	machine.memory_bytes = bytes;
+	if (options->from_fd) {
+		int r = machine_state_map(&machine, e);
+		if (r < 0)
+			return r;
+	}
 	machine.image_at = bytes;
 	machine.image_bytes = round_up(options->root_bytes, PAGE);
 	if (add_memory(0, 0, memory, bytes, false) < 0 ||
@@ -140,6 +146,10 @@ static int make_cpu(int kvm, struct error *e)
 	if (run == MAP_FAILED)
 		return error_errno(e, "map KVM's run structure");
 	machine.run = run;
+	struct kvm_sregs special;
+	if (ioctl(machine.cpu, KVM_GET_SREGS, &special) < 0)
+		return error_errno(e, "read the CPU's registers");
+	machine.apic_base = special.apic_base;
 	return 0;
 }
 
@@ -237,7 +247,8 @@ static int write_start(struct error *e)
 	struct timespec now;
 	struct machine_start own = { .cycles_per_second = machine.cycles_per_second,
 		.memory_bytes = machine.options->memory_bytes,
-		.report_at = machine.report_at };
+		.report_at = machine.report_at,
+		.keep_signal = machine.options->channel_fd ? SUSPEND_SIGNAL : 0 };
 	const struct start start = { .info = { .magic = START_MAGIC,
 					     .version = 1,
 					     .module_count = 1,
@@ -251,8 +262,10 @@ static int write_start(struct error *e)
 	int r = write_boot(&own, e);
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	own.realtime_ns = (uint64_t)now.tv_sec * NS_PER_SEC + (uint64_t)now.tv_nsec;
-	memcpy(machine.memory + START_INFO, &start, sizeof(start));
 	memcpy(machine.memory + START_PLACE, &own, sizeof(own));
+	if (machine.options->from_fd) /* it has read the rest */
+		return r;
+	memcpy(machine.memory + START_INFO, &start, sizeof(start));
 	(void)snprintf((char *)machine.memory + COMMAND_LINE, 64, MACHINE_WORD "%#x", START_PLACE);
 	return r;
 }
@@ -273,6 +286,8 @@ static int catch_signals(struct error *e)
 	for (size_t i = 0; i < ARRAY_SIZE(outside); i++)
 		if (sigaction(outside[i], &action, NULL) < 0)
 			return error_errno(e, "the handler of signals");
+	if (machine.options->channel_fd && sigaction(SUSPEND_SIGNAL, &action, NULL) < 0)
+		return error_errno(e, "the handler of snapshots");
 	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return error_errno(e, "ignore signals");
 	return 0;
@@ -283,18 +298,18 @@ static int settle_descriptors(struct error *e)
 {
 	const struct unikernel_options *options = machine.options;
 	const int from[] = { options->card->fd ?: -1, options->volume_fd ?: -1,
-		options->ready_fd ?: -1, machine.vm, machine.cpu };
+		options->ready_fd ?: -1, machine.vm, machine.cpu, options->channel_fd ?: -1 };
 	int high[ARRAY_SIZE(from)];
 	for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
-		high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD, MACHINE_CPU_FD + 1);
+		high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD, MACHINE_CHANNEL_FD + 1);
 		if (from[i] >= 0 && high[i] < 0)
 			return error_errno(e, "give a descriptor its number");
 	}
-	(void)syscall(SYS_close_range, MACHINE_CARD_FD, MACHINE_CPU_FD, 0);
+	(void)syscall(SYS_close_range, MACHINE_CARD_FD, MACHINE_CHANNEL_FD, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(from); i++)
 		if (high[i] >= 0 && dup2(high[i], MACHINE_CARD_FD + (int)i) < 0)
 			return error_errno(e, "give a descriptor its number");
-	if (syscall(SYS_close_range, MACHINE_CPU_FD + 1, UINT32_MAX, 0) < 0)
+	if (syscall(SYS_close_range, MACHINE_CHANNEL_FD + 1, UINT32_MAX, 0) < 0)
 		return error_errno(e, "close_range");
 	machine.vm = MACHINE_VM_FD;
 	machine.cpu = MACHINE_CPU_FD;
@@ -310,6 +325,7 @@ static int settle_descriptors(struct error *e)
 static int lock(struct error *e)
 {
 	static struct filter filter; /* too large for a stack; used once */
+	static const uint32_t kept[] = { KVM_GET_REGS, KVM_GET_SREGS, KVM_GET_MSRS, KVM_GET_XCRS };
 	const struct unikernel_options *options = machine.options;
 	filter_begin(&filter);
 	ONLY(&filter, SYS_ioctl, { 0, FILTER_EQUAL, MACHINE_CPU_FD }, { 1, FILTER_EQUAL, KVM_RUN });
@@ -330,6 +346,16 @@ static int lock(struct error *e)
 		ONLY(&filter, SYS_pwrite64, { 0, FILTER_EQUAL, MACHINE_VOLUME_FD });
 		ONLY(&filter, SYS_fdatasync, { 0, FILTER_EQUAL, MACHINE_VOLUME_FD });
 	}
+	if (options->channel_fd) {
+		ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, MACHINE_CHANNEL_FD });
+		ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, MACHINE_CHANNEL_FD });
+		for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+			ONLY(&filter, SYS_ioctl, { 0, FILTER_EQUAL, MACHINE_CPU_FD },
+				{ 1, FILTER_EQUAL, kept[i] });
+	}
+	if (machine.shows_state)
+		ONLY(&filter, SYS_mmap, { 2, FILTER_EQUAL, PROT_READ | PROT_WRITE },
+			{ 3, FILTER_EQUAL, MACHINE_FRESH });
 	filter_allow(&filter, SYS_rt_sigreturn, NULL, 0);
 	filter_allow(&filter, SYS_exit_group, NULL, 0);
 	int r = filter_end(&filter, e);
@@ -402,12 +428,12 @@ int machine_run(int kvm, const struct unikernel_options *options, struct error *
 	int r = make_memory(e);
 	if (r == 0)
 		r = make_cpu(kvm, e);
-	if (r == 0)
+	if (r == 0 && !options->from_fd)
 		r = load_kernel(&entry, e);
 	if (r == 0)
 		r = write_start(e);
 	if (r == 0)
-		r = set_entry(entry, e);
+		r = options->from_fd ? machine_state_load(&machine, e) : set_entry(entry, e);
 	if (r == 0)
 		r = catch_signals(e);
 	if (r == 0)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tender/machine_parts.h"
+#include "tender/machine_state.h"
 #include "unikernel/platform.h"
 
 #define TRANSFER_MOST (16 * MIB)
@@ -148,7 +149,22 @@ static int64_t release(struct machine *machine, const uint64_t *arguments)
 	if (at % 4096 || bytes % 4096 || at > machine->memory_bytes ||
 		bytes > machine->memory_bytes - at)
 		return -EINVAL;
-	return result_of(madvise(machine->memory + at, bytes, MADV_DONTNEED));
+	if (!machine->shows_state)
+		return result_of(madvise(machine->memory + at, bytes, MADV_DONTNEED));
+	/* What it is mapped from would show again. */
+	return mmap(machine->memory + at, bytes, PROT_READ | PROT_WRITE, MACHINE_FRESH, -1, 0) ==
+			MAP_FAILED
+		? -errno
+		: 0;
+}
+
+/* Asked for by a signal that only comes where there is a channel. */
+static int64_t keep(struct machine *machine, const uint64_t *arguments)
+{
+	if (!machine->options->channel_fd)
+		return -ENOTSUP;
+	machine_state_send(machine, machine->call, (int)(arguments[0] & 4095));
+	return 0;
 }
 
 int machine_call(struct machine *machine, uint32_t address)
@@ -166,6 +182,7 @@ int machine_call(struct machine *machine, uint32_t address)
 		[MACHINE_VOLUME_WRITE] = volume_write,
 		[MACHINE_VOLUME_FLUSH] = volume_flush,
 		[MACHINE_RELEASE] = release,
+		[MACHINE_KEEP] = keep,
 	};
 	struct machine_call call;
 	void *place = machine_at(machine, address, sizeof(call), false);
@@ -176,7 +193,8 @@ int machine_call(struct machine *machine, uint32_t address)
 		machine->status = (int)(uint8_t)call.arguments[0];
 		return 1;
 	}
-	call.result = call.operation < ARRAY_SIZE(serve)
+	machine->call = place;
+	call.result = call.operation < ARRAY_SIZE(serve) && serve[call.operation]
 		? serve[call.operation](machine, call.arguments)
 		: -ENOSYS;
 	memcpy(place, &call, sizeof(call));

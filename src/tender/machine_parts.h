@@ -16,7 +16,10 @@ struct machine {
 	uint64_t memory_bytes;
 	uint64_t image_at, image_bytes; /* whole pages; behind the memory */
 	uint64_t report_at;             /* 0: none */
+	bool shows_state;               /* its memory is a file's until it is written to */
+	struct machine_call *call;      /* that is served */
 	int vm, cpu;
+	uint64_t apic_base;
 	uint64_t cycles_per_second;
 	struct kvm_run *run;
 	uint64_t signals_at; /* 0: the guest has not said */
@@ -27,7 +30,14 @@ struct machine {
 };
 
 /* Descriptors have numbers that the filter knows. */
-enum { MACHINE_CARD_FD = 3, MACHINE_VOLUME_FD, MACHINE_READY_FD, MACHINE_VM_FD, MACHINE_CPU_FD };
+enum {
+	MACHINE_CARD_FD = 3,
+	MACHINE_VOLUME_FD,
+	MACHINE_READY_FD,
+	MACHINE_VM_FD,
+	MACHINE_CPU_FD,
+	MACHINE_CHANNEL_FD
+};
 
 /* Memory that the guest named: its own, or with `is_read` the image's, too; NULL if not all of it is there. */
 void *machine_at(const struct machine *machine, uint64_t at, uint64_t bytes, bool is_read);

@@ -166,7 +166,7 @@ static int read_head(int fd, struct snapshot_head *ret, struct error *e)
 	if (pread(fd, ret, sizeof(*ret), 0) != sizeof(*ret))
 		return error_set(
 			e, -EINVAL, "it is no snapshot of a unikernel, or not a whole one");
-	return snapshot_check_head(ret, &build, e);
+	return snapshot_check_head(ret, &build, SNAPSHOT_PROCESS, e);
 }
 
 int snapshot_read(int fd, struct snapshot_place *ret, struct error *e)

@@ -16,13 +16,20 @@ static uint64_t page_up(uint64_t value)
 	return (value + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
 }
 
-int snapshot_check_head(
-	const struct snapshot_head *head, const struct snapshot_build *build, struct error *e)
+int snapshot_check_head(const struct snapshot_head *head, const struct snapshot_build *build,
+	enum snapshot_engine engine, struct error *e)
 {
+	static const char *const names[SNAPSHOT_ENGINES] = { "process", "kvm" };
 	if (head->magic != SNAPSHOT_MAGIC || head->version != SNAPSHOT_VERSION ||
 		head->entry_count > SNAPSHOT_RUNS_MOST)
 		return error_set(
 			e, -EINVAL, "it is no snapshot of a unikernel, or not a whole one");
+	if (head->engine >= SNAPSHOT_ENGINES)
+		return error_set(e, -EINVAL, "it is of an engine that there is not");
+	if (head->engine != (uint32_t)engine)
+		return error_set(e, -EINVAL,
+			"it was made under the engine %s, this one is %s: set berth.engine",
+			names[head->engine], names[engine]);
 	if (head->build.sum != build->sum || head->build.end != build->end ||
 		head->build.data != build->data || head->build.bss != build->bss)
 		return error_set(e, -EINVAL, "it was made by another build of berth-tender");

@@ -12,7 +12,7 @@
 #include "unikernel/memory_runs.h"
 
 #define SNAPSHOT_MAGIC     UINT64_C(0x70616e7368747262) /* "brthsnap" */
-#define SNAPSHOT_VERSION   3u
+#define SNAPSHOT_VERSION   4u
 #define SNAPSHOT_RUNS_MOST 4096u
 
 /* Memory that wants more than to be there. */
@@ -27,17 +27,21 @@ struct snapshot_build {
 	uint64_t end, data, bss;
 };
 
+/* What the memory is of: the variables of a process, or the registers of a machine, stand at data_at. */
+enum snapshot_engine { SNAPSHOT_PROCESS, SNAPSHOT_KVM, SNAPSHOT_ENGINES };
+
 struct snapshot_head {
 	uint64_t magic;
 	uint32_t version, entry_count;
 	struct snapshot_build build;
 	struct snapshot_place place;
 	uint64_t data_at, bss_at, elsewhere_at, memory_at; /* in the file */
+	uint32_t engine, reserved;                         /* enum snapshot_engine */
 };
 
 /* 0, or -EINVAL with why it is none for this program. */
 int snapshot_check_head(const struct snapshot_head *head, const struct snapshot_build *build,
-	struct error *e) must_use;
+	enum snapshot_engine engine, struct error *e) must_use;
 
 /* 0, or -EINVAL with what it does not find again. */
 int snapshot_check_place(const struct snapshot_place *was, const struct snapshot_place *is,

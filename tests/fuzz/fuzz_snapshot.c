@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(&head, data, sizeof(head));
 	const struct snapshot_build same = head.build;
-	if (snapshot_check_head(&head, &same, &e) < 0) {
+	if (snapshot_check_head(&head, &same, SNAPSHOT_PROCESS, &e) < 0) {
 		assert(e.text[0] != '\0');
 		return 0;
 	}

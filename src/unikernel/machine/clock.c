@@ -41,7 +41,8 @@ static struct kvm_clock kvm __attribute__((aligned(64)));
 static struct kvm_wall wall __attribute__((aligned(64)));
 /* What is read: the host's or what was measured. */
 static struct kvm_clock fixed;
-static uint64_t wall_ns; /* since the epoch, when the monotonic clock showed nothing */
+static uint64_t wall_ns;  /* since the epoch, when the monotonic clock showed nothing */
+static uint64_t ahead_ns; /* of the host's clock: it went on before */
 
 static uint64_t scale(const struct kvm_clock *clock, uint64_t cycles)
 {
@@ -65,7 +66,7 @@ uint64_t platform_clock_monotonic(void)
 {
 	struct kvm_clock clock = read_clock();
 	uint64_t now = cycles_now();
-	return clock.ns + (now > clock.cycles ? scale(&clock, now - clock.cycles) : 0);
+	return ahead_ns + clock.ns + (now > clock.cycles ? scale(&clock, now - clock.cycles) : 0);
 }
 
 uint64_t platform_clock_realtime(void)
@@ -78,7 +79,7 @@ uint64_t clock_cycles_at(uint64_t ns)
 	struct kvm_clock clock = read_clock();
 	if (!clock.factor)
 		return 0;
-	uint64_t left = ns > clock.ns ? ns - clock.ns : 0;
+	uint64_t left = ns > ahead_ns + clock.ns ? ns - ahead_ns - clock.ns : 0;
 	if (left > LONGEST)
 		left = LONGEST;
 	uint64_t cycles = (left << 32) / clock.factor;
@@ -166,4 +167,15 @@ void clock_init(uint64_t cycles_per_second, uint64_t realtime_ns)
 	fixed.factor = (uint32_t)factor;
 	fixed.cycles = cycles_now();
 	wall_ns = realtime_ns ?: calendar_seconds() * NS;
+}
+
+void clock_go_on(uint64_t then_ns, uint64_t cycles_per_second, uint64_t realtime_ns)
+{
+	kvm = (struct kvm_clock){};
+	fixed = (struct kvm_clock){};
+	ahead_ns = 0;
+	clock_init(cycles_per_second, realtime_ns);
+	uint64_t now = platform_clock_monotonic();
+	ahead_ns = now < then_ns ? then_ns - now : 0;
+	wall_ns -= ahead_ns;
 }

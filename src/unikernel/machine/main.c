@@ -14,6 +14,7 @@
 #include "unikernel/machine/console.h"
 #include "unikernel/machine/entropy.h"
 #include "unikernel/machine/host.h"
+#include "unikernel/machine/keep.h"
 #include "unikernel/machine/pages.h"
 #include "unikernel/machine/parts.h"
 #include "unikernel/machine/port.h"
@@ -190,7 +191,7 @@ static int64_t give_back(uint64_t physical, uint64_t bytes)
 	return host_call(MACHINE_RELEASE, physical, bytes, 0);
 }
 
-static void take_tender(const struct machine_start *start)
+static void take_tender(const struct machine_start *start, uint64_t start_at)
 {
 	host_start((start->boot.flags & BOOT_NET_OFFLOAD) != 0);
 	pages_set_give_back(give_back);
@@ -198,6 +199,8 @@ static void take_tender(const struct machine_start *start)
 		struct report *report = pages_see(start->report_at);
 		missed_count_in(report->missed);
 	}
+	if (start->keep_signal)
+		keep_start(start_at, (int)start->keep_signal);
 }
 
 static void take_machine(const struct command *command)
@@ -234,7 +237,7 @@ void machine_main(uint32_t start_info)
 	}
 	struct pages_range region = make_memory(start);
 	if (start)
-		take_tender(start);
+		take_tender(start, command.start_at);
 	else
 		take_machine(&command);
 	if (wrong)

@@ -158,9 +158,6 @@ static void refuses(void)
 		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"soft\","
 		  "\"migration.stateful\":\"true\"}",
 			"{" ROOT "}", "config.berth.engine: under soft the memory" },
-		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"kvm\","
-		  "\"migration.stateful\":\"true\"}",
-			"{" ROOT "}", "config.berth.engine: under kvm the memory" },
 		{ "{\"oci.entrypoint\":\"a\",\"limits.kernel.nofile\":\"5\"}", "{" ROOT "}",
 			"config.limits.kernel: a unikernel takes none" },
 		{ "{\"oci.entrypoint\":\"a\",\"linux.sysctl.net.x\":\"1\"}", "{" ROOT "}",

@@ -73,10 +73,29 @@ static void says_what_it_does_not_find_again(void)
 	expect_text(e.text, "its storage was larger");
 }
 
+static void says_which_engine_made_it(void)
+{
+	static const struct snapshot_build build = { 1, 2, 3, 4 };
+	struct snapshot_head head = { .magic = SNAPSHOT_MAGIC,
+		.version = SNAPSHOT_VERSION,
+		.build = build,
+		.place = place,
+		.engine = SNAPSHOT_KVM };
+	struct error e = {};
+	expect_equal(snapshot_check_head(&head, &build, SNAPSHOT_KVM, &e), 0);
+	expect(snapshot_check_head(&head, &build, SNAPSHOT_PROCESS, &e) < 0);
+	expect_text(
+		e.text, "it was made under the engine kvm, this one is process: set berth.engine");
+	head.engine = SNAPSHOT_ENGINES;
+	expect(snapshot_check_head(&head, &build, SNAPSHOT_KVM, &e) < 0);
+	expect_text(e.text, "it is of an engine that there is not");
+}
+
 static const struct test tests[] = {
 	{ "memory, and a program where it is linked to, are mapped", maps_memory_and_programs },
 	{ "what lies elsewhere is refused", refuses_what_lies_elsewhere },
 	{ "rights that nothing has are refused", refuses_rights_that_nothing_has },
+	{ "a state is of one engine", says_which_engine_made_it },
 	{ "what is not found again is said", says_what_it_does_not_find_again },
 };
 TEST_MAIN(tests)
