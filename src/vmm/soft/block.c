@@ -66,24 +66,6 @@ void block_restore_flags(struct emitter *to, uint32_t temp)
 	emit_move(to, HOST_RAX, temp);
 }
 
-void block_need_flags(struct writing *w, uint32_t temp)
-{
-	if (w->flags_in_host)
-		return;
-	block_restore_flags(&w->to, temp);
-	w->flags_in_host = true;
-}
-
-void block_begin_checks(struct writing *w)
-{
-	bool is_live = step_now(w)->live_in != 0;
-	if (is_live && !w->flags_in_cpu)
-		block_save_flags(&w->to);
-	w->flags_in_cpu = w->flags_in_cpu || is_live;
-	w->flags_in_host = !is_live;
-	w->retry = w->to.at;
-}
-
 void block_callout_if(struct writing *w, uint32_t condition)
 {
 	uint32_t site = block_site(w, SITE_CALLOUT);
@@ -94,7 +76,7 @@ void block_callout(struct writing *w)
 {
 	uint32_t site = block_site(w, SITE_CALLOUT);
 	struct cold *cold = block_cold(w, emit_jump(&w->to), site);
-	cold->saves_flags = step_now(w)->live_in && !w->flags_in_cpu;
+	cold->saves_flags = step_now(w)->live_in && !w->flags_in_cpu && !w->recipe.is_there;
 }
 
 void block_get(struct writing *w, uint32_t target, uint32_t guest)

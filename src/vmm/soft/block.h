@@ -20,6 +20,7 @@ struct step {
 	uint16_t live_in, live_out; /* flags that somebody may read */
 	uint16_t live_target;       /* by the code at the target of a direct jump */
 	bool is_good;               /* it was decoded */
+	bool keeps; /* its operand in memory goes to cpu->native_kept, so that its flags can be had again */
 };
 
 /* Operands that T1 is good for: it is the host's address of base (and index) + origin. */
@@ -31,11 +32,15 @@ struct group {
 };
 
 #define RECIPE_TEST 8
+#define RECIPE_NEG  9
+
+/* An operand that stands in cpu->native_kept. */
+#define RECIPE_KEPT 0x40
 
 /* How flags are had again: `first` op `second`, or a constant; see recipe.h. */
 struct recipe {
 	bool is_there;
-	uint8_t which; /* of the eight operations, or RECIPE_TEST */
+	uint8_t which; /* of the eight operations, or one of the above */
 	uint8_t bytes, first, second;
 	int32_t imm;
 	int32_t moved;       /* what was added to `first` since */
@@ -45,7 +50,7 @@ struct recipe {
 /* Code that is reached seldom; it follows the block. */
 struct cold {
 	uint8_t *from;   /* a displacement that shall lead here, or NULL */
-	uint8_t *from_2; /* another */
+	uint8_t *from_2; /* another, of a group */
 	uint32_t site;
 	bool saves_flags; /* from the host's register */
 	bool checks;      /* LINK: attention or generation first, then jumps on */
@@ -84,7 +89,7 @@ struct writing {
 
 	/* Whether live flags are in the host's register, in cpu->flags. */
 	bool flags_in_host, flags_in_cpu;
-	struct recipe recipe; /* neither: they are had again; only within the last instruction */
+	struct recipe recipe; /* neither: they are had again */
 	uint8_t live;         /* LIVE_... that hold from here on */
 	uint8_t *retry;
 	bool has_two; /* operands in memory, which may share a slot of the TLB */
@@ -111,10 +116,6 @@ void block_op_cpu(struct writing *w, uint32_t how, uint8_t opcode, uint32_t reg,
 /* Flags. `temp` is a register that is free. */
 void block_save_flags(struct emitter *to);
 void block_restore_flags(struct emitter *to, uint32_t temp);
-void block_need_flags(struct writing *w, uint32_t temp);
-
-/* From here to the end of the instruction flags in the host's register are lost; it may begin again here. */
-void block_begin_checks(struct writing *w);
 
 /* Leaves for the interpreter if the condition holds. */
 void block_callout_if(struct writing *w, uint32_t condition);

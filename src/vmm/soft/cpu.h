@@ -155,15 +155,18 @@ enum {
 #define HOST_SF 0x8000u
 #define HOST_OF 0x1u
 
-/* cpu->attention: why the loop must look around. Any thread sets bits. */
-#define ATTENTION_KICK  0x01u
-#define ATTENTION_IRQ   0x02u /* an interrupt may have become deliverable */
-#define ATTENTION_NMI   0x04u
-#define ATTENTION_INIT  0x08u
-#define ATTENTION_SIPI  0x10u
-#define ATTENTION_CODE  0x20u /* pages whose code or write permission changed wait in `notices` */
-#define ATTENTION_STEP  0x40u /* single-step, shadow: one instruction at a time */
-#define ATTENTION_LATER 0x80u /* a TLB or code cache flush to do between instructions */
+/*
+ * cpu->attention: why the loop must look around. Any thread sets bits. All are among those of a place in the table of
+ * jumps but the lowest, see flow.c.
+ */
+#define ATTENTION_KICK  0x0020u
+#define ATTENTION_IRQ   0x0040u /* an interrupt may have become deliverable */
+#define ATTENTION_NMI   0x0080u
+#define ATTENTION_INIT  0x0100u
+#define ATTENTION_SIPI  0x0200u
+#define ATTENTION_CODE  0x0400u /* pages whose code or write permission changed wait in `notices` */
+#define ATTENTION_STEP  0x0800u /* single-step, shadow: one instruction at a time */
+#define ATTENTION_LATER 0x1000u /* a TLB or code cache flush to do between instructions */
 
 #define TLB_SIZE   4096 /* what 16 MiB of pages take */
 #define TLB_BESIDE 128  /* differs between the two slots of a page */
@@ -322,7 +325,10 @@ struct lapic {
 struct cpu {
 	uint64_t r[20]; /* first: ops hold byte offsets */
 
+	/* Generations of links between pages, each beside `attention`: both are compared at once, see flow.c. */
+	uint32_t kernel_links;
 	_Atomic uint32_t attention;
+	uint32_t user_links;
 	uint32_t generation; /* bumped whenever rip may lead to other ops */
 	uint16_t flags;
 	uint8_t cpl;
@@ -405,12 +411,12 @@ struct cpu {
 	/* Translated code; see native.c. */
 	struct native *native; /* NULL: only the interpreter */
 	uint64_t native_linear, native_value, native_host_rsp;
+	uint64_t
+		native_kept; /* an operand of the instruction that has set the flags; see recipe.c */
 	const uint8_t *native_code;
 	uint64_t native_else, native_seen; /* of kept.c */
 	uint64_t native_shift;             /* from where code runs to where it is written */
 	uint32_t native_site;
-	uint32_t native_links
-		[2];        /* generations of links between pages: of the kernel, of the user */
 	uint32_t irq_waits; /* interrupts were off when one had come: look again */
 	uint8_t lacks;      /* LIVE_... that the host's registers do not hold */
 	uint8_t lacked;     /* when translated code was left */

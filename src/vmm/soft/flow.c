@@ -10,6 +10,7 @@
 
 #include "vmm/soft/cache.h"
 #include "vmm/soft/group.h"
+#include "vmm/soft/hold.h"
 #include "vmm/soft/recipe.h"
 
 #define LOOK_AHEAD 8
@@ -58,7 +59,7 @@ static uint32_t link_site(struct writing *w, int64_t target)
 	return number;
 }
 
-/* The jump if the link is of another generation of mappings. T2 is free, too. */
+/* The jump if the link is of another generation of mappings, or somebody wants attention. T2 is free, too. */
 static uint8_t *compare_generation(struct writing *w, struct site *site, int64_t pages)
 {
 	struct native *native = w->native;
@@ -66,16 +67,18 @@ static uint8_t *compare_generation(struct writing *w, struct site *site, int64_t
 	bool is_user = w->mode == NATIVE_USER;
 	site->is_kept = is_user && !native->is_checked;
 	if (!site->is_kept) {
-		block_op_cpu(w, 0, 0x81, 7, AT(native_links) + 4 * is_user);
+		/* Beside the user's there is no attention: nothing is linked in lock-step. */
+		block_op_cpu(w, is_user ? 0 : EMIT_WIDE, 0x81, 7,
+			is_user ? AT(user_links) : AT(kernel_links)); /* cmp */
 		site->generation = (uint32_t)(to->at - native->writable);
 		emit_32(to, 0);
 		return emit_jcc(to, 5);
 	}
 	site->generation = native->far_count++;
 	struct far *far = &native->fars[site->generation];
-	emit_load_32(to, HOST_T2, AT(native_links) + 4);
-	EMIT(to, 0x44, 0x3b, 0x1d, 0, 0, 0, 0); /* cmp r11d, [rip + ] */
-	emit_set_target(to->at - 4, (const uint8_t *)&far->generation);
+	emit_load(to, HOST_T2, AT(attention));
+	EMIT(to, 0x4c, 0x3b, 0x1d, 0, 0, 0, 0); /* cmp r11, [rip + ] */
+	emit_set_target(to->at - 4, (const uint8_t *)&far->calm);
 	uint8_t *jump = emit_jcc(to, 5);
 	*far = (struct far){ .page = KEPT_NOWHERE,
 		.hot = native->executable + (to->at - native->writable),
@@ -88,35 +91,20 @@ static void put_checks(struct writing *w, struct site *site, struct cold *cold)
 {
 	const struct native *native = w->native;
 	struct emitter *to = &w->to;
-	bool is_back = site->target <= (int32_t)site->offset;
-	if (is_back) {
+	if (!site->is_far) { /* a loop */
 		block_op_cpu(w, 0, 0x83, 7, AT(attention));
 		EMIT(to, 0);
-	}
-	if (is_back && !site->is_far) { /* a loop */
 		site->jump = (uint32_t)(emit_jcc(to, 4) - native->writable);
 		cold->from = emit_jump(to);
 		return;
 	}
-	if (is_back)
-		cold->from_2 = emit_jcc(to, 5);
-	if (site->is_far) {
-		int64_t pages = (site->target >> 12) * (int64_t)GUEST_PAGE;
-		cold->from = compare_generation(w, site, pages);
-		struct host_operand at = {
-			.base = HOST_T1, .index = HOST_NONE, .disp = (int32_t)pages
-		};
-		if (pages) {
-			emit_load(to, HOST_T1, AT(r) + 8 * R_CODE);
-			emit_lea(to, HOST_T1, &at);
-			emit_store(to, AT(r) + 8 * R_CODE, HOST_T1);
-		}
+	int64_t pages = (site->target >> 12) * (int64_t)GUEST_PAGE;
+	cold->from = compare_generation(w, site, pages);
+	if (pages) {
+		block_op_cpu(w, EMIT_WIDE, 0x81, 0, AT(r) + 8 * R_CODE); /* add */
+		emit_32(to, (uint32_t)pages);
 	}
-	uint8_t *jump = emit_jump(to);
-	site->jump = (uint32_t)(jump - native->writable);
-	/* Where an unlinked jump goes: the same way as one that failed the check. */
-	if (!cold->from)
-		cold->from = jump;
+	site->jump = (uint32_t)(emit_jump(to) - native->writable);
 }
 
 static bool needs_checks(const struct site *site)
@@ -199,7 +187,7 @@ static bool condition(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	int64_t target = flow_target(step);
-	block_need_flags(w, HOST_T2);
+	hold_need(w);
 	link_condition(w, step->insn.opcode & 15, target, step_now(w)->live_target);
 	return true;
 }
@@ -212,17 +200,6 @@ static bool if_zero(struct writing *w)
 	flow_link(w, w->now, flow_target(step_now(w)), step_now(w)->live_target);
 	emit_set_target(over, w->to.at);
 	return true;
-}
-
-/* As block_begin_checks() of an instruction that nothing in the block is behind. */
-static void begin_checks(struct writing *w)
-{
-	if (!step_now(w)->live_in || w->flags_in_cpu || !recipe_find(w, w->now, &w->recipe)) {
-		block_begin_checks(w);
-		return;
-	}
-	w->flags_in_host = false;
-	w->retry = w->to.at;
 }
 
 static void put_return_address(struct writing *w, const struct host_operand *slot)
@@ -242,7 +219,7 @@ static bool call(struct writing *w)
 {
 	int64_t target = flow_target(step_now(w));
 	if (!group_covers(w))
-		begin_checks(w);
+		hold_begin(w);
 	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
 	put_return_address(w, &slot);
 	flow_link(w, w->now, target, step_now(w)->live_target);
@@ -257,18 +234,15 @@ static struct host_operand entry_rip(const struct writing *w, uint32_t mode)
 			offsetof(struct native_jump, rip)) };
 }
 
-/* With the target's address in T1: its entry's offset in T2, or the interpreter does it all. */
+/*
+ * With the target's address in T1: its entry's offset in T2, or the interpreter does it all. If somebody wants attention
+ * it is compared with that of another pair of entries, which never is for this address.
+ */
 static void find_entry(struct writing *w)
 {
 	struct host_operand at = entry_rip(w, w->mode);
-	block_op_cpu(w, 0, 0x83, 7, AT(attention));
-	EMIT(&w->to, 0);
-	block_callout_if(w, 5);
-	emit_op_reg(&w->to, 0, 0x8b, HOST_T2, HOST_T1);
-	emit_op_reg(&w->to, 0, 0x81, 4, HOST_T2); /* and */
-	emit_32(&w->to, native_jump_mask(w->mode));
-	emit_op_reg(&w->to, 0, 0xc1, 4, HOST_T2); /* shl */
-	EMIT(&w->to, 4);
+	emit_slot(&w->to, 32 - 4, native_jump_mask(w->mode) << 4);
+	block_op_cpu(w, 0, 0x33, HOST_T2, AT(attention)); /* xor */
 	emit_op(&w->to, EMIT_WIDE, 0x3b, HOST_T1, &at);
 	uint32_t site = block_site(w, SITE_CALLOUT);
 	struct cold *cold = block_cold(w, emit_jcc(&w->to, 5), site);
@@ -320,7 +294,7 @@ static bool go_back(struct writing *w)
 	struct host_operand above = { .base = HOST_SP,
 		.index = HOST_NONE,
 		.disp = 8 + (insn->opcode == 0xc2 ? (int32_t)(uint16_t)insn->imm : 0) };
-	begin_checks(w);
+	hold_begin(w);
 	struct host_operand slot = group_stack(w, 0, ACCESS_READ);
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T1, &slot);
 	find_entry(w);
@@ -344,7 +318,7 @@ static void get_target(struct writing *w)
 
 static bool jump_indirect(struct writing *w)
 {
-	begin_checks(w);
+	hold_begin(w);
 	get_target(w);
 	find_entry(w);
 	jump_to_entry(w, 0);
@@ -355,7 +329,7 @@ static bool call_indirect(struct writing *w)
 {
 	struct host_operand code = entry_code(w);
 	w->has_two = step_now(w)->insn.is_memory;
-	begin_checks(w);
+	hold_begin(w);
 	get_target(w);
 	find_entry(w);
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T2, &code);
@@ -398,7 +372,7 @@ static bool cross(struct writing *w)
 	bool is_user = w->mode == NATIVE_USER, is_call = step->insn.opcode == 0x05;
 	if (is_call != is_user)
 		return false;
-	block_begin_checks(w);
+	hold_begin_saved(w);
 	if (is_call) {
 		struct host_operand next = { .base = HOST_T1,
 			.index = HOST_NONE,
@@ -484,11 +458,11 @@ static void finish_memory(struct writing *w, struct cold *cold, struct site *sit
 		emit_store(&w->to, AT(native_linear), HOST_T1);
 		make_flags(w, cold);
 		leave_by(w, cold->site);
-		return;
+	} else {
+		emit_store_imm_32(&w->to, AT(native_site), cold->site);
+		emit_set_target(emit_jump(&w->to),
+			native->writable + native->pieces.miss[cold->tlb][is_write]);
 	}
-	emit_store_imm_32(&w->to, AT(native_site), cold->site);
-	emit_set_target(
-		emit_jump(&w->to), native->writable + native->pieces.miss[cold->tlb][is_write]);
 	if (!cold->back)
 		return;
 	site->resume = (uint32_t)(w->to.at - native->writable);
@@ -497,17 +471,26 @@ static void finish_memory(struct writing *w, struct cold *cold, struct site *sit
 	emit_set_target(emit_jump(&w->to), cold->back);
 }
 
+static uint8_t *jump_if_attention(struct writing *w)
+{
+	block_op_cpu(w, 0, 0x83, 7, AT(attention)); /* cmp */
+	EMIT(&w->to, 0);
+	return emit_jcc(&w->to, 5);
+}
+
 /* A link of the user's for another generation: it may hold in this one, too. See kept.h. */
 static void ask_again(struct writing *w, const struct site *site)
 {
 	struct native *native = w->native;
 	if (!site->is_kept)
 		return;
+	uint8_t *calls = jump_if_attention(w);
 	emit_set_target(
 		emit_place(&w->to, HOST_T2), (const uint8_t *)&native->fars[site->generation]);
 	uint8_t *unknown = emit_place(&w->to, HOST_T1);
 	emit_set_target(emit_jump(&w->to), native->writable + native->pieces.kept.link);
 	emit_set_target(unknown, w->to.at);
+	emit_set_target(calls, w->to.at);
 }
 
 static void ask_for_jump(struct writing *w, const struct cold *cold)
@@ -527,15 +510,13 @@ void flow_finish(struct writing *w, struct cold *cold)
 	struct native *native = w->native;
 	struct site *site = &native->sites[cold->site];
 	const uint8_t *start = w->to.at;
+	uint8_t *calls;
 	if (cold->from)
 		emit_set_target(cold->from, w->to.at);
 	if (site->kind == SITE_LINK && !cold->checks) {
 		ask_again(w, site);
 		start = w->to.at;
 	}
-	if (cold->from_2)
-		emit_set_target(cold->from_2, w->to.at);
-	cold->from_2 = NULL;
 	if (cold->is_told) {
 		make_flags(w, cold);
 		block_op_cpu(w, 0, 0xff, 4, AT(native_code));
@@ -549,19 +530,19 @@ void flow_finish(struct writing *w, struct cold *cold)
 	}
 	if (cold->looks_beside) {
 		struct host_operand at = entry_rip(w, cold->mode);
+		calls = jump_if_attention(w);
 		emit_op_reg(&w->to, 0, 0x83, 6, HOST_T2); /* xor */
 		EMIT(&w->to, sizeof(struct native_jump));
 		emit_op(&w->to, EMIT_WIDE, 0x3b, HOST_T1, &at);
 		emit_set_target(emit_jcc(&w->to, 4), cold->back);
 		ask_for_jump(w, cold);
+		emit_set_target(calls, w->to.at);
 	}
 	if (cold->checks) {
 		cold->from = NULL;
 		put_checks(w, site, cold);
 		emit_set_target(cold->from, w->to.at);
 		ask_again(w, site);
-		if (cold->from_2)
-			emit_set_target(cold->from_2, w->to.at);
 	}
 	/* An unlinked one that checks has the flags saved already. */
 	const uint8_t *stub = cold->checks ? w->to.at : start;

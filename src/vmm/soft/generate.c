@@ -7,6 +7,8 @@
 #include "vmm/soft/generate_string.h"
 #include "vmm/soft/generate_system.h"
 #include "vmm/soft/group.h"
+#include "vmm/soft/hold.h"
+#include "vmm/soft/recipe.h"
 
 static const struct host_operand at_t1 = { .base = HOST_T1, .index = HOST_NONE };
 
@@ -55,12 +57,12 @@ static void need_live(struct writing *w, uint8_t needs)
 }
 
 /* What is to be in the host's flags before the instruction itself. */
-static void need_flags(struct writing *w, uint32_t temp)
+static void need_flags(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	bool touches = step->effect.touches || step->effect.reads;
 	if (touches && step->live_in)
-		block_need_flags(w, temp);
+		hold_need(w);
 }
 
 static void flags_written(struct writing *w)
@@ -202,7 +204,7 @@ static bool on_memory(struct writing *w)
 	bool takes_flags = (effect->touches || effect->reads) && step->live_in;
 	bool in_one = takes_flags || has_no_place(step);
 	if (!group_covers(w))
-		block_begin_checks(w);
+		hold_begin(w);
 	if (effect->needs)
 		need_live(w, effect->needs);
 	struct reference to = group_reference(step);
@@ -215,8 +217,13 @@ static bool on_memory(struct writing *w)
 	} else {
 		operands.rm = group_operand(w, insn, &to, in_one);
 	}
+	if (step->keeps) {
+		recipe_keep(w, &operands.rm);
+		flags_written(w);
+		return true;
+	}
 	if (takes_flags)
-		block_need_flags(w, HOST_T2);
+		hold_need(w);
 	choose_reg(w, step, &at);
 	choose_vvvv(w, step, &at);
 	operands.reg = at.reg;
@@ -236,10 +243,10 @@ static bool on_registers(struct writing *w)
 	struct places at = {};
 	uint8_t needs = step->effect.needs;
 	if (needs && (w->live & needs) != needs) {
-		block_begin_checks(w);
+		hold_begin(w);
 		need_live(w, needs);
 	}
-	need_flags(w, HOST_T2);
+	need_flags(w);
 	choose_reg(w, step, &at);
 	choose_vvvv(w, step, &at);
 	choose_rm(w, step, &at);
@@ -263,7 +270,7 @@ static bool on_registers(struct writing *w)
 static bool plain(struct writing *w)
 {
 	const struct step *step = step_now(w);
-	need_flags(w, HOST_T2);
+	need_flags(w);
 	emit_bytes(&w->to, step->bytes, step->insn.length);
 	flags_written(w);
 	return true;
@@ -274,7 +281,7 @@ static bool zero_upper(struct writing *w)
 	const struct step *step = step_now(w);
 	uint8_t needs = step->effect.needs;
 	if ((w->live & needs) != needs) {
-		block_begin_checks(w);
+		hold_begin(w);
 		need_live(w, needs);
 	}
 	emit_bytes(&w->to, step->bytes, step->insn.length);
@@ -353,7 +360,7 @@ static bool push(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	if (!group_covers(w))
-		block_begin_checks(w);
+		hold_begin(w);
 	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
 	if (step->effect.class == EFFECT_PUSH_IMMEDIATE) {
 		emit_op(&w->to, EMIT_WIDE, 0xc7, 0, &slot);
@@ -368,7 +375,7 @@ static bool push(struct writing *w)
 static bool push_memory(struct writing *w)
 {
 	const struct step *step = step_now(w);
-	block_begin_checks(w);
+	hold_begin(w);
 	if (step->insn.is_memory) {
 		w->has_two = true;
 		block_address(w, &step->insn);
@@ -389,7 +396,7 @@ static bool pop(struct writing *w)
 {
 	const struct insn *insn = &step_now(w)->insn;
 	if (!group_covers(w))
-		block_begin_checks(w);
+		hold_begin(w);
 	struct host_operand slot = group_stack(w, 0, ACCESS_READ);
 	uint32_t host = host_register(insn->rm);
 	emit_op(&w->to, EMIT_WIDE, 0x8b, host == HOST_NONE ? HOST_T2 : host, &slot);
@@ -402,7 +409,7 @@ static bool pop(struct writing *w)
 static bool leave(struct writing *w)
 {
 	struct host_operand above = { .base = HOST_RBP, .index = HOST_NONE, .disp = 8 };
-	block_begin_checks(w);
+	hold_begin(w);
 	emit_move(&w->to, HOST_T1, HOST_RBP);
 	block_access(w, 8, ACCESS_READ, false, true);
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T1, &at_t1);
@@ -420,7 +427,7 @@ static bool divide(struct writing *w)
 	bool is_signed = insn->modrm & 8;
 	if (bytes < 4)
 		return false;
-	block_begin_checks(w);
+	hold_begin(w);
 	if (insn->is_memory) {
 		block_address(w, insn);
 		block_access(w, bytes, ACCESS_READ, false, true);
@@ -455,7 +462,7 @@ static bool bit_far(struct writing *w)
 	bool is_wide = insn->operand_bytes == 8;
 	uint32_t wide = is_wide ? EMIT_WIDE : 0;
 	struct host_operand at = { .base = HOST_T1, .index = HOST_T2, .scale = is_wide ? 3 : 2 };
-	block_begin_checks(w);
+	hold_begin(w);
 	block_address(w, insn);
 	block_get(w, HOST_T2, insn->reg);
 	emit_op_reg(&w->to, wide, 0x83, 4, HOST_T2); /* and */
@@ -470,7 +477,7 @@ static bool bit_far(struct writing *w)
 	block_access(w, insn->operand_bytes,
 		step->effect.memory_is_written ? ACCESS_WRITE : ACCESS_READ, false, true);
 	if (step->live_in)
-		block_need_flags(w, HOST_T2);
+		hold_need(w);
 	emit_load(&w->to, HOST_T2, AT(native_value));
 	struct emit_operands operands = { .reg = HOST_T2,
 		.rm = { .base = HOST_T1, .index = HOST_NONE } };

@@ -6,6 +6,8 @@
  */
 #include "vmm/soft/generate_string.h"
 
+#include "vmm/soft/hold.h"
+
 static const struct host_operand at_t1 = { .base = HOST_T1, .index = HOST_NONE };
 
 static uint32_t bytes_of(const struct insn *insn)
@@ -130,7 +132,7 @@ bool generate_string(struct writing *w)
 		(insn->has_segment && insn->segment >= CPU_FS))
 		return false;
 	w->has_two = kind == STRING_MOVE;
-	block_begin_checks(w);
+	hold_begin(w);
 	check_direction(w);
 	if (repeats)
 		repeat(w, kind, bytes);

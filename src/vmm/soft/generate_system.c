@@ -5,11 +5,12 @@
 #include "vmm/soft/generate_system.h"
 
 #include "vmm/soft/group.h"
+#include "vmm/soft/hold.h"
 
 static bool direction(struct writing *w)
 {
 	bool sets = step_now(w)->insn.opcode == 0xfd;
-	block_begin_checks(w);
+	hold_begin(w);
 	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest)); /* or, and */
 	emit_32(&w->to, sets ? FLAG_DF : ~FLAG_DF);
 	return true;
@@ -22,7 +23,7 @@ static bool selector(struct writing *w)
 	size_t at = AT(segments) + (insn->modrm >> 3 & 7) * sizeof(struct cpu_segment) +
 		offsetof(struct cpu_segment, selector);
 	if (insn->is_memory) {
-		block_begin_checks(w);
+		hold_begin(w);
 		block_address(w, insn);
 		block_access(w, 2, ACCESS_WRITE, false, true);
 		block_op_cpu(w, EMIT_0F, 0xb7, HOST_T2, at); /* movzx */
@@ -64,7 +65,7 @@ static bool push_flags(struct writing *w)
 {
 	struct emitter *to = &w->to;
 	struct host_operand below = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
-	block_begin_checks(w);
+	hold_begin_saved(w);
 	block_op_cpu(w, EMIT_0F, 0xb7, HOST_T1, AT(flags)); /* movzx */
 	emit_op_reg(to, 0, 0x8b, HOST_T2, HOST_T1);
 	emit_op_reg(to, 0, 0x83, 4, HOST_T2); /* and, 1 */
@@ -92,7 +93,7 @@ static bool interrupts(struct writing *w)
 {
 	if (w->mode == NATIVE_USER)
 		return false;
-	block_begin_checks(w);
+	hold_begin(w);
 	if (step_now(w)->insn.opcode == 0xfa) {
 		block_op_cpu(w, 0, 0x81, 4, AT(rflags_rest)); /* and */
 		emit_32(&w->to, ~FLAG_IF);
@@ -128,7 +129,7 @@ static bool segment_base(struct writing *w)
 	uint32_t which = insn->modrm >> 3 & 3, segment = which & 1 ? CPU_GS : CPU_FS;
 	size_t in_segment = AT(segments) + segment * sizeof(struct cpu_segment) +
 		offsetof(struct cpu_segment, base);
-	block_begin_checks(w);
+	hold_begin(w);
 	block_op_cpu(w, 0, 0xf7, 0, AT(cr4)); /* test */
 	emit_32(to, CR4_FSGSBASE);
 	block_callout_if(w, 4);
@@ -162,7 +163,7 @@ static bool time_stamp(struct writing *w)
 	struct emitter *to = &w->to;
 	if (w->native->is_checked)
 		return false; /* twice the same? */
-	block_begin_checks(w);
+	hold_begin(w);
 	if (w->mode == NATIVE_USER) {
 		block_op_cpu(w, 0, 0xf7, 0, AT(cr4)); /* test */
 		emit_32(to, CR4_TSD);
@@ -186,7 +187,7 @@ static bool access_flag(struct writing *w)
 	struct host_operand tlb = { .base = HOST_RSP,
 		.index = HOST_NONE,
 		.disp = (int32_t)(AT(tlbs) + kind * sizeof(struct tlb)) };
-	block_begin_checks(w);
+	hold_begin(w);
 	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest));
 	emit_32(&w->to, sets ? FLAG_AC : ~FLAG_AC);
 	emit_lea(&w->to, HOST_T1, &tlb);

@@ -65,7 +65,7 @@ static void write_link(struct emitter *to)
 	emit_load(to, HOST_T2, AT(native_seen));
 	emit_op(to, EMIT_WIDE, 0x3b, HOST_T1, &page); /* cmp */
 	uint8_t *other = emit_jcc(to, 5);
-	emit_load_32(to, HOST_T1, AT(native_links) + 4);
+	emit_load_32(to, HOST_T1, AT(user_links));
 	in_cpu(to, EMIT_WIDE, 0x03, HOST_T2, AT(native_shift)); /* add */
 	emit_op(to, 0, 0x89, HOST_T1, &generation);
 	emit_op(to, 0, 0xff, 4, &hot); /* jmp [] */

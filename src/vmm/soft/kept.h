@@ -16,8 +16,8 @@ struct far {
 	guest_addr page;    /* of the block that it leads to, or KEPT_NOWHERE */
 	const uint8_t *hot; /* behind the comparison */
 	int64_t pages;      /* the distance of the target's page, | 1 as in fetch_entry.linear */
+	uint32_t calm;      /* 0: what cpu->attention, which is beside the generation, has to be */
 	uint32_t generation;
-	uint32_t unused;
 };
 
 /* Offsets. */

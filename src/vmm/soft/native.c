@@ -21,8 +21,7 @@ int native_init(struct cpu *cpu, bool is_checked, struct error *e)
 {
 	int r = code_new(cpu->soft_count, &cpu->native, e);
 	cpu->lacks = 0xff;
-	for (int i = 0; i < 2; i++)
-		cpu->native_links[i] = 1;
+	cpu->kernel_links = cpu->user_links = 1;
 	if (r < 0)
 		return r;
 	cpu->native->is_checked = is_checked;
@@ -245,7 +244,8 @@ static struct next follow(struct cpu *cpu, uint32_t number)
 	if (is_fixed && native->blocks[block].second)
 		return at_offset(cpu, native->blocks[block].entry, 0);
 	if (!native->blocks[native->sites[number].block].is_dropped)
-		code_link(native, number, block, cpu->native_links[cpu->cpl == 3]);
+		code_link(
+			native, number, block, cpu->cpl == 3 ? cpu->user_links : cpu->kernel_links);
 	return at_offset(cpu, native->blocks[block].entry, 0);
 }
 

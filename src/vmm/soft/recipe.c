@@ -31,6 +31,9 @@ static bool take_operands(const struct step *step, struct recipe *to)
 	} else if (opcode >= 0x80 && opcode <= 0x83 && opcode != 0x82) {
 		to->which = insn->modrm >> 3 & 7;
 		to->first = insn->rm;
+	} else if ((opcode & 0xfe) == 0xf6 && (insn->modrm >> 3 & 7) == 3) {
+		to->which = RECIPE_NEG;
+		to->first = insn->rm;
 	} else if (is_test) {
 		to->which = RECIPE_TEST;
 		to->first = (opcode & 0xfe) == 0xa8 ? CPU_RAX : insn->rm;
@@ -61,10 +64,16 @@ static bool understand(const struct step *step, struct recipe *to)
 	bool compares = to->which == ALU_CMP || to->which == RECIPE_TEST;
 	/* Of the result alone, which is in a register though the other operand may have been in memory. */
 	bool in_reg = insn->opcode < 0x40 && (insn->opcode & 7) >= 2;
+	if (step->keeps) {
+		*(in_reg ? &to->second : &to->first) = RECIPE_KEPT;
+		return true;
+	}
 	if (class == EFFECT_MODRM && !has_both && !(is_logic && in_reg))
 		return false;
 	if (is_high_byte(to, insn, to->first))
 		return false;
+	if (to->which == RECIPE_NEG)
+		return to->bytes >= 4;
 	if (is_logic || (to->which == ALU_SUB && to->second == to->first)) {
 		to->which = RECIPE_TEST;
 		to->second = to->first;
@@ -126,45 +135,164 @@ bool recipe_find(const struct writing *w, uint32_t count, struct recipe *ret)
 	return true;
 }
 
+/* Without T1. */
+static bool is_direct(const struct recipe *recipe)
+{
+	return (recipe->which == ALU_CMP || recipe->which == RECIPE_TEST) && !recipe->moved &&
+		!recipe->stack_moved;
+}
+
+/* The instruction reads flags while T1 is the address of its operand. */
+static bool has_no_t1(const struct step *step)
+{
+	const struct effect *effect = &step->effect;
+	return effect->class == EFFECT_BIT_FAR ||
+		(step->insn.is_memory && (effect->touches || effect->reads));
+}
+
+/* No instruction follows it in its block, and who leaves by it makes the flags that were before it. */
+static bool is_end(const struct step *step)
+{
+	uint32_t class = step->effect.class;
+	return class == EFFECT_OTHER || class == EFFECT_JUMP ||
+		(class >= EFFECT_CALL && class <= EFFECT_CROSSING);
+}
+
+bool recipe_holds(const struct writing *w, uint32_t from)
+{
+	struct recipe recipe;
+	uint32_t i = from;
+	for (; i < w->count && w->steps[i].live_in; i++) {
+		if (!recipe_find(w, i, &recipe))
+			return false;
+		if (has_no_t1(&w->steps[i]) && !is_direct(&recipe))
+			return false;
+	}
+	/* A link that the block ends with. */
+	return i < w->count || !w->steps[i - 1].live_out || is_end(&w->steps[i - 1]) ||
+		recipe_find(w, i, &recipe);
+}
+
+bool recipe_can_keep(const struct step *step)
+{
+	const struct insn *insn = &step->insn;
+	struct recipe to;
+	if (step->effect.class != EFFECT_MODRM || !insn->is_memory || insn->has_lock ||
+		insn->address_bytes != 8 || step->effect.kills != EFFECT_FLAGS ||
+		!take_operands(step, &to))
+		return false;
+	bool in_reg = insn->opcode < 0x40 && (insn->opcode & 7) >= 2;
+	bool has_reg = in_reg || to.second != INSN_NONE;
+	if (has_reg && is_high_byte(&to, insn, insn->reg))
+		return false;
+	if (to.which == ALU_CMP || to.which == RECIPE_TEST)
+		return true;
+	return in_reg && (to.which == ALU_ADD || to.which == ALU_SUB) && to.bytes >= 4 &&
+		host_register(insn->reg) != HOST_NONE;
+}
+
+/* Where an operand stands that has no register. */
+static struct host_operand place_of(uint32_t guest)
+{
+	size_t at = guest == RECIPE_KEPT ? offsetof(struct cpu, native_kept)
+					 : offsetof(struct cpu, r) + 8 * guest;
+	return (struct host_operand){ .base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)at };
+}
+
+static uint32_t register_of(uint32_t guest)
+{
+	return guest == RECIPE_KEPT ? HOST_NONE : host_register(guest);
+}
+
 static void get(struct emitter *to, uint32_t target, uint32_t guest)
 {
-	uint32_t host = host_register(guest);
+	uint32_t host = register_of(guest);
+	struct host_operand at = place_of(guest);
 	if (host == HOST_NONE)
-		emit_load(to, target, offsetof(struct cpu, r) + 8 * guest);
+		emit_op(to, EMIT_WIDE, 0x8b, target, &at);
 	else
 		emit_move(to, target, host);
 }
 
-/* T1 = T1 op T2, or the constant. */
-static void operate(struct emitter *to, const struct recipe *recipe, uint32_t which)
+/* `which` of a register and a constant, or of the register and another or what stands in struct cpu. */
+static void operate(struct emitter *to, const struct recipe *recipe, uint32_t which, uint32_t first,
+	uint32_t second)
 {
-	uint32_t wide = recipe->bytes == 8 ? EMIT_WIDE : 0, form = recipe->bytes == 1 ? 0 : 1;
+	uint32_t how = recipe->bytes == 8 ? EMIT_WIDE : recipe->bytes == 1 ? EMIT_REX : 0;
+	uint32_t form = recipe->bytes == 1 ? 0 : 1;
 	bool is_test = which == RECIPE_TEST;
 	if (recipe->second != INSN_NONE) {
-		uint8_t opcode = (uint8_t)((is_test ? 0x84 : which << 3) | form);
-		emit_op_reg(to, wide, opcode, HOST_T2, HOST_T1);
+		/* The register of an operation that does not write may be the other one. */
+		uint8_t opcode = (uint8_t)((is_test ? 0x84 : which << 3 | 2) | form);
+		struct host_operand at = place_of(recipe->second);
+		if (second == HOST_NONE)
+			emit_op(to, how, opcode, first, &at);
+		else
+			emit_op_reg(to, how, opcode, first, second);
 		return;
 	}
-	emit_op_reg(
-		to, wide, (uint8_t)((is_test ? 0xf6 : 0x80) | form), is_test ? 0 : which, HOST_T1);
+	emit_op_reg(to, how, (uint8_t)((is_test ? 0xf6 : 0x80) | form), is_test ? 0 : which, first);
 	if (recipe->bytes == 1)
 		EMIT(to, (uint8_t)recipe->imm);
 	else
 		emit_32(to, (uint32_t)recipe->imm);
 }
 
+void recipe_keep(struct writing *w, const struct host_operand *at)
+{
+	const struct step *step = step_now(w);
+	const struct insn *insn = &step->insn;
+	struct recipe recipe = {};
+	take_operands(step, &recipe);
+	bool in_reg = insn->opcode < 0x40 && (insn->opcode & 7) >= 2;
+	uint32_t how = recipe.bytes == 8 ? EMIT_WIDE : recipe.bytes == 1 ? EMIT_0F : 0;
+	uint32_t host = host_register(insn->reg);
+	emit_op(&w->to, how, recipe.bytes == 1 ? 0xb6 : 0x8b, HOST_T2, at);
+	emit_store(&w->to, AT(native_kept), HOST_T2);
+	if (!in_reg) {
+		operate(&w->to, &recipe, recipe.which, HOST_T2,
+			recipe.second == INSN_NONE ? HOST_NONE : host);
+		return;
+	}
+	recipe.second = RECIPE_KEPT;
+	if (host != HOST_NONE) {
+		operate(&w->to, &recipe, recipe.which, host, HOST_T2);
+		return;
+	}
+	struct host_operand first = place_of(insn->reg);
+	how = recipe.bytes == 8 ? EMIT_WIDE : 0;
+	emit_op(&w->to, how, (uint8_t)(recipe.which << 3 | (recipe.bytes > 1)), HOST_T2, &first);
+}
+
 void recipe_write(struct writing *w, const struct recipe *recipe)
 {
 	struct emitter *to = &w->to;
 	int32_t moved = recipe->moved + (recipe->first == CPU_RSP ? recipe->stack_moved : 0);
-	get(to, HOST_T1, recipe->first);
+	uint32_t first = register_of(recipe->first), second = HOST_NONE;
 	if (recipe->second != INSN_NONE)
-		get(to, HOST_T2, recipe->second);
+		second = register_of(recipe->second);
+	if (is_direct(recipe)) {
+		if (first == HOST_NONE) {
+			get(to, HOST_T2, recipe->first);
+			first = HOST_T2;
+		}
+		operate(to, recipe, recipe->which, first, second);
+		return;
+	}
+	get(to, HOST_T1, recipe->first);
 	if (moved) {
 		struct host_operand at = { .base = HOST_T1, .index = HOST_NONE, .disp = -moved };
 		emit_lea(to, HOST_T1, &at);
 	}
+	if (recipe->second == recipe->first)
+		second = HOST_T1; /* it has moved, too */
+	if (recipe->which == RECIPE_NEG) {
+		uint32_t wide = recipe->bytes == 8 ? EMIT_WIDE : 0;
+		emit_op_reg(to, wide, 0xf7, 3, HOST_T1);
+		emit_op_reg(to, wide, 0xf7, 3, HOST_T1);
+		return;
+	}
 	if (recipe->which == ALU_ADD || recipe->which == ALU_SUB)
-		operate(to, recipe, recipe->which ^ ALU_SUB);
-	operate(to, recipe, recipe->which);
+		operate(to, recipe, recipe->which ^ ALU_SUB, HOST_T1, second);
+	operate(to, recipe, recipe->which, HOST_T1, second);
 }

@@ -13,5 +13,14 @@
 /* The flags behind the first `count` instructions; false: they cannot be had again. */
 bool recipe_find(const struct writing *w, uint32_t count, struct recipe *ret);
 
-/* Makes the flags; T1 and T2 are lost. */
+/* Whether the flags before this instruction can be had again as long as somebody may read them. */
+bool recipe_holds(const struct writing *w, uint32_t from);
+
+/* Whether its flags can be had again if its operand in memory is kept. */
+bool recipe_can_keep(const struct step *step);
+
+/* Does such an instruction with the operand at `at`, which is kept; T2 is lost. */
+void recipe_keep(struct writing *w, const struct host_operand *at);
+
+/* Makes the flags; T2 is lost, and T1 unless it is direct. */
 void recipe_write(struct writing *w, const struct recipe *recipe);

@@ -237,7 +237,7 @@ static void forget_jumps(struct cpu *cpu, enum native_mode mode)
 
 static void forget_kernel(struct cpu *cpu)
 {
-	cpu->native_links[0]++;
+	cpu->kernel_links++;
 	forget_jumps(cpu, NATIVE_KERNEL);
 	forget_jumps(cpu, NATIVE_SMAP);
 	forget_jumps(cpu, NATIVE_KERNEL_AC);
@@ -253,7 +253,7 @@ static void forget_fetches(struct cpu *cpu, bool with_global)
 		if (with_global || !cpu->fetch_kernel[i].is_global)
 			cpu->fetch_kernel[i].linear = FETCH_NONE;
 	cpu->generation++;
-	cpu->native_links[1]++;
+	cpu->user_links++;
 	forget_jumps(cpu, NATIVE_USER);
 	if (with_global || cpu->has_local_kernel)
 		forget_kernel(cpu);

@@ -10,6 +10,8 @@
 #include "vmm/soft/flow.h"
 #include "vmm/soft/generate.h"
 #include "vmm/soft/group.h"
+#include "vmm/soft/hold.h"
+#include "vmm/soft/recipe.h"
 
 bool translate_has_room(const struct native *native)
 {
@@ -107,6 +109,41 @@ static void find_live(struct writing *w)
 	}
 }
 
+/* Whether flags before the instruction will be destroyed while somebody may read them. */
+static bool is_lost(const struct writing *w, uint32_t i)
+{
+	for (; i < w->count && w->steps[i].live_in; i++) {
+		const struct step *step = &w->steps[i];
+		uint32_t class = step->effect.class;
+		bool is_near = has_target(step) && flow_target(step) >= 0 &&
+			flow_target(step) < (int64_t)GUEST_PAGE;
+		bool is_jump = class == EFFECT_JUMP || class == EFFECT_CONDITION;
+		bool is_simple = class == EFFECT_NOTHING || class == EFFECT_PLAIN ||
+			class == EFFECT_LEA || class == EFFECT_MOVE_IMMEDIATE ||
+			class == EFFECT_BYTE_SWAP || class == EFFECT_EXCHANGE_A;
+		bool has_memory =
+			step->insn.is_memory && (class == EFFECT_MODRM || class == EFFECT_VECTOR);
+		bool is_in_registers = !has_memory &&
+			(class == EFFECT_MODRM || class == EFFECT_VECTOR) && !step->effect.needs;
+		if (!is_simple && !is_in_registers && !(is_jump && is_near) &&
+			class != EFFECT_CONDITION)
+			return true;
+	}
+	return i == w->count && w->steps[i - 1].live_out && !ends(&w->steps[i - 1]) &&
+		(next_offset(&w->steps[i - 1]) >= GUEST_PAGE || w->next_crosses);
+}
+
+/* Which operands are kept for flags that would be saved otherwise. */
+static void find_kept(struct writing *w)
+{
+	for (uint32_t i = 0; i < w->count; i++) {
+		struct step *step = &w->steps[i];
+		step->keeps = recipe_can_keep(step) && step->live_out && is_lost(w, i + 1);
+		if (step->keeps && !recipe_holds(w, i + 1))
+			step->keeps = false;
+	}
+}
+
 /* How far the writing was before an instruction. */
 struct mark {
 	struct emitter to;
@@ -140,12 +177,14 @@ static void go_back(struct writing *w, const struct mark *mark)
 	w->flags_in_cpu = mark->in_cpu;
 	w->live = mark->live;
 	w->group = mark->group;
-	w->recipe.is_there = false;
+	hold_step(w);
 }
 
 /* Where the slow way of its accesses comes back. */
 static void set_resume(struct writing *w, uint32_t cold)
 {
+	if (step_now(w)->keeps)
+		return; /* nobody else does */
 	for (; cold < w->cold_count; cold++) {
 		if (w->cold[cold].is_group ||
 			w->native->sites[w->cold[cold].site].kind != SITE_MEMORY)
@@ -160,7 +199,8 @@ static bool write_step(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	struct mark before = mark(w);
-	w->has_two = w->recipe.is_there = false;
+	w->has_two = false;
+	hold_step(w);
 	if (step->effect.class != EFFECT_OTHER) {
 		if (generate(w) && !w->to.is_full) {
 			set_resume(w, before.cold);
@@ -206,11 +246,8 @@ static void write_carefully(struct writing *w, const struct cold group)
 	w->is_careful = false;
 	if (!goes_on || group.ended)
 		return;
-	bool is_live = w->steps[group.last].live_out;
-	if (is_live && group.end_in_cpu && !w->flags_in_cpu)
-		block_save_flags(&w->to);
-	if (is_live && group.end_in_host && !w->flags_in_host)
-		block_restore_flags(&w->to, HOST_T2);
+	if (w->steps[group.last].live_out)
+		hold_like(w, group.end_in_host, group.end_in_cpu);
 	emit_set_target(emit_jump(&w->to), group.back);
 }
 
@@ -344,6 +381,7 @@ uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, ui
 	block.second = w->second;
 	decode_steps(w, physical & (GUEST_PAGE - 1));
 	find_live(w);
+	find_kept(w);
 	write_all(w, &block);
 	write_stale(w, &block);
 	assert(!w->to.is_full);
