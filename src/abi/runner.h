@@ -31,6 +31,13 @@
 #define RUNNER_EXIT_FILE    "exit"
 #define RUNNER_CONSOLE_FILE "console.log"
 
+/*
+ * A runner whose plan is called RUNNER_SPARE, and blanks up to RUNNER_SPARE_BYTES, was started before there is one. It
+ * has `channel` only and says nothing; its first message is RUNNER_BEGIN, and from then on it is as any other.
+ */
+#define RUNNER_SPARE       "spare"
+#define RUNNER_SPARE_BYTES 384
+
 enum runner_type {
 	/* daemon -> runner */
 	RUNNER_HELLO = 1,  /* answered by STATE; the first process's pidfd comes with it */
@@ -49,6 +56,7 @@ enum runner_type {
 	RUNNER_UNPLUG = 14,  /* vmm; runner_plug: DONE when it is gone, ERROR EAGAIN until then */
 	RUNNER_SUSPEND = 16, /* vmm; a file: all of the machine, which stands still from then on */
 	RUNNER_DISK_RATES = 15, /* vmm; runner_plug: other limits for a disk */
+	RUNNER_BEGIN = 17, /* to a spare runner: its plan's path and NUL; control, dir, its log */
 
 	/* runner -> daemon */
 	RUNNER_STATE = 64, /* runner_state; the pidfd as descriptor while it runs */

@@ -15,14 +15,17 @@
 #include "container/monitor.h"
 #include "container/oci_main.h"
 #include "container/proxy.h"
+#include "runner/await.h"
 
 int main(int argc, char **argv)
 {
-	uint64_t began_ns = loop_now();
 	/* Nobody in a container may look into us, or through us at our program file. */
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)umask(0);
 	(void)signal(SIGPIPE, SIG_IGN);
+	if (await_plan(argc, argv) < 0)
+		return 0;
+	uint64_t began_ns = loop_now();
 	const char *verb = argc > 1 ? argv[1] : "";
 	/* The id of a bundle's container has no such end and no slash. */
 	bool is_plan = argc == 3 && (strchr(argv[2], '/') || strcmp(argv[2], "plan.json") == 0);

@@ -306,7 +306,17 @@ static void leave_one(void *data, struct instance *instance)
 	lifecycle_leave(instance);
 }
 
+static bool is_somebodys(void *data, const char *name)
+{
+	(void)data;
+	(void)name;
+	return true;
+}
+
 void adopt_leave(struct service *service)
 {
+	cleanup(free) char *path = alloc_printf("berth-%s", service->id);
 	instances_each(service, NULL, leave_one, NULL);
+	/* What all groups stand in, if none is left. */
+	(void)!cgroup_sweep(service->instances->cgroups, path, is_somebodys, NULL, NULL);
 }

@@ -381,6 +381,7 @@ static int group_undo(struct live *live, struct error *e)
 {
 	if (!live->group)
 		return 0;
+	live->group->parents = 0; /* the next instance's, too, until the daemon ends */
 	int r = cgroup_remove(live->group, e);
 	if (r < 0)
 		return r;

@@ -21,6 +21,7 @@
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
 #include "daemon/server_instance.h"
+#include "daemon/spare.h"
 #include "daemon/storage.h"
 #include "daemon/trust.h"
 #include "daemon/turn.h"
@@ -100,6 +101,7 @@ static const struct {
 	{ "storage", start_storage, stop_storage },
 	{ "images", start_images, stop_images },
 	{ "netboot", netboot_start, netboot_stop },
+	{ "runners", spares_start, spares_stop },
 	{ "instances", instances_start, instances_stop },
 	{ "turns", turns_start, turns_stop },
 	{ "guest API", guest_start, guest_stop },

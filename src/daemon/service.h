@@ -39,6 +39,7 @@ struct service {
 	struct engine *engine;
 	struct projects *projects;
 	struct profiles *profiles;
+	struct spares *spares;
 	struct instances *instances;
 	struct images *images;
 	struct storage *storage;

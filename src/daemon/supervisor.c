@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/reaper.h"
+#include "daemon/spare.h"
 #include "host/cgroup.h"
 #include "host/process.h"
 
@@ -156,6 +157,7 @@ static void ran(struct live *live, const struct runner_state *state)
 	live->is_running = true;
 	live->started_ns = state->started_ns;
 	live->calls->running(live);
+	spares_refill(live->instance->service);
 }
 
 static void state_received(struct live *live, const struct runner_state *state, int *fd)
@@ -320,7 +322,6 @@ static void signal_or_log(const struct live *live, int pidfd)
 int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 {
 	struct service *service = live->instance->service;
-	int ends[2];
 	cleanup(close) int listener = -1, log = -1;
 	if (unlinkat(dir, RUNNER_CONTROL_FILE, 0) < 0 && errno != ENOENT)
 		return error_errno(e, "remove the old %s", RUNNER_CONTROL_FILE);
@@ -330,43 +331,32 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 	log = openat(dir, "runner.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	if (log < 0)
 		return error_errno(e, "open runner.log");
-	r = channel_pair(ends, e);
-	if (r < 0)
-		return r;
 	cleanup(free) char *path = instance_dir_path(live->instance);
 	cleanup(free) char *plan =
 		alloc_printf("%s/%s/%s", service->dir_path, path, RUNNER_PLAN_FILE);
-	struct process_fd fds[3 + JAIL_ROOMS] = { { "control", listener }, { "dir", dir },
-		{ "channel", ends[1] } };
-	size_t fd_count = 3;
-	for (enum jail_room i = 0; i < JAIL_ROOMS; i++)
-		if ((live->instance->kind->can & KIND_IS_MACHINE) && service->rooms.fd[i] > 0)
-			fds[fd_count++] =
-				(struct process_fd){ jail_room_name(i), service->rooms.fd[i] };
-	const char *const args[] = { program, "run", plan, NULL };
 	struct process process = { .pidfd = -1 };
-	/* What a unikernel's state is found at; its runner would start itself anew for it. */
-	bool same_addresses = json_is_true(json_object_get(live->document, "stateful"));
-	r = process_spawn(&(struct process_options){ .program = program,
-				  .args = args,
-				  .stdin_fd = -1,
-				  .stdout_fd = log,
-				  .stderr_fd = log,
-				  .fds = fds,
-				  .fd_count = fd_count,
-				  .new_session = true,
-				  .own_pids = live->instance->kind->can & KIND_OWN_PIDS,
-				  .same_addresses = same_addresses },
-		&process, e);
-	if (r < 0) {
-		close(ends[1]);
-		close(ends[0]);
+	int channel;
+	r = spare_begin(service,
+		&(struct spare_start){ .kind = live->instance->kind,
+			.program = program,
+			.plan = plan,
+			/* What a unikernel's state is found at; its runner would start itself anew for it. */
+			.same_addresses = json_is_true(json_object_get(live->document, "stateful")),
+			.control = listener,
+			.dir = dir,
+			.log = log },
+		&process, &channel, e);
+	if (r < 0)
 		return r;
-	}
 	live->runner_pid = process.pid;
 	live->runner_pidfd = process.pidfd;
-	r = control_start(live, ends[0], e);
-	close(ends[1]); /* not before: a runner that has failed by now is heard, not told */
+	struct error untold = {};
+	r = control_start(live, channel, &untold);
+	/* A runner that has failed by now is heard, not told: what it said can still be read. */
+	if (r == -EPIPE || r == -ECONNRESET)
+		r = 0;
+	if (r < 0)
+		r = error_set(e, r, "%s", untold.text);
 	if (r == 0)
 		r = loop_add_child(service->loop, process.pid, process.pidfd, runner_ended, live,
 			&live->child);

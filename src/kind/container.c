@@ -354,7 +354,7 @@ const struct kind kind_container = {
 	.runner = "berth-container",
 	.image = "container",
 	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_CONSOLE | KIND_CAN_FILES |
-		KIND_CAN_SNAPSHOT | KIND_CAN_LIMITS | KIND_CAN_DEVICES,
+		KIND_CAN_SNAPSHOT | KIND_CAN_LIMITS | KIND_CAN_DEVICES | KIND_HAS_SPARE,
 	.check = container_check,
 	.limits = container_limits,
 	.plan = container_plan,

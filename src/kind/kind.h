@@ -23,6 +23,7 @@
 #define KIND_HAS_REPORT   0x400u  /* of the system calls its program missed: abi/report.h */
 #define KIND_CAN_DEVICES  0x800u  /* disks, nodes and proxies come and go while it runs */
 #define KIND_OWN_PIDS     0x1000u /* its runner is the first process of a PID namespace */
+#define KIND_HAS_SPARE    0x2000u /* its runner can be started before there is a plan */
 
 /* What the host is, as far as a kind asks. */
 struct kind_host {

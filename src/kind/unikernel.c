@@ -241,7 +241,8 @@ const struct kind kind_unikernel = {
 	.runner = "berth-tender-run",
 	.image = "container",
 	.can = KIND_CAN_FREEZE | KIND_CAN_EXEC | KIND_CAN_FILES | KIND_CAN_CONSOLE |
-		KIND_CAN_SNAPSHOT | KIND_CAN_LIMITS | KIND_IS_MACHINE | KIND_HAS_REPORT,
+		KIND_CAN_SNAPSHOT | KIND_CAN_LIMITS | KIND_IS_MACHINE | KIND_HAS_REPORT |
+		KIND_HAS_SPARE,
 	.check = unikernel_check,
 	.limits = unikernel_limits,
 	.plan = unikernel_plan,

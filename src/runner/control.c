@@ -94,13 +94,14 @@ static size_t least_length(uint16_t type)
 	case RUNNER_STATS:
 	case RUNNER_SUSPEND:
 		return sizeof(struct runner_header);
+	case RUNNER_BEGIN:
 	case RUNNER_STATE:
 	case RUNNER_EVENT:
 	case RUNNER_DONE:
 	case RUNNER_ERROR:
 		break;
 	}
-	return 0; /* nothing that a daemon says */
+	return 0; /* nothing that a daemon says to one that runs */
 }
 
 static void close_all(const int *fds, size_t count)

@@ -160,6 +160,7 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 	case RUNNER_DISK_RATES:
 	case RUNNER_BALLOON:
 	case RUNNER_STATS:
+	case RUNNER_BEGIN:
 	case RUNNER_STATE:
 	case RUNNER_EVENT:
 	case RUNNER_DONE:

@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "base/text.h"
 #include "model/json.h"
+#include "runner/await.h"
 #include "tender/exec.h"
 #include "tender/instance.h"
 #include "tender/measure.h"
@@ -36,6 +37,8 @@ static int explain_engine(bool is_json)
 
 int main(int count, char **words)
 {
+	if (await_plan(count, words) < 0)
+		return 0;
 	uint64_t began_ns = loop_now();
 	if (count == 3 && text_equal(words[1], "run"))
 		return instance_main(words, words[2], began_ns);

@@ -206,6 +206,7 @@ static void on_request(void *data, struct control_peer *peer, const struct runne
 	case RUNNER_ATTACH:
 	case RUNNER_CONSOLE_LOG:
 	case RUNNER_CONSOLE_CLEAR:
+	case RUNNER_BEGIN:
 	case RUNNER_PLUG:
 	case RUNNER_SUSPEND:
 	case RUNNER_HELLO:

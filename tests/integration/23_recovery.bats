@@ -56,6 +56,31 @@ clean() {
 	is c1 Running
 }
 
+spare_of() { pgrep -P "$(berthd_pid)" -f 'berth-container run spare'; }
+
+@test "the next runner waits before it is wanted, and ends with its daemon" {
+	made c1 '"start":true'
+	eventually 10 spare_of
+	spare=$(spare_of)
+	made c2 '"start":true'
+	[ "$(runner_of c2)" = "$spare" ] # what it is called then, too
+	[ "$(lxc exec c2 -- hostname)" = c2 ]
+	# One that has ended is not missed.
+	eventually 10 spare_of
+	kill -KILL "$(spare_of)"
+	made c3 '"start":true'
+	is c3 Running
+	for signal in TERM KILL; do
+		eventually 10 spare_of
+		spare=$(spare_of)
+		berthd_restart $signal
+		eventually 10 sh -c "! kill -0 $spare"
+		is c1 Running
+		lxc stop -f c3
+		lxc start c3
+	done
+}
+
 @test "without --test-hooks no step is failed" {
 	made c1
 	berthd_end

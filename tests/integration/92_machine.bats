@@ -141,7 +141,8 @@ check_qemu() {
 		answer=$(timeout 5 busybox nc 127.0.0.1 "$PORT" </dev/null 2>/dev/null) && [ -n "$answer" ] && break
 		sleep 0.5
 	done
-	kill "$pid" 2>/dev/null || true
+	# It ends when it has answered; before that it has the volume locked, which the next boot would not get.
+	[ -n "$answer" ] || kill "$pid" 2>/dev/null || true
 	wait "$pid" 2>/dev/null || true
 	[[ $answer == *answered* ]] || { cat "$WORK/out" && false; }
 }
