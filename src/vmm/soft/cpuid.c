@@ -27,6 +27,11 @@
 #define LEAF7_EDX     0x00000010u /* FSRM */
 /* SPEC_CTRL and ARCH_CAPABILITIES, which says that a guest needs no workaround for its host's CPU. */
 #define LEAF7_EDX_OURS 0x24000000u
+/*
+ * BHI_CTRL. Kernels that do not take BHI_NO for an answer set a bit of SPEC_CTRL then; else they would run a loop of calls
+ * at each system call, made for the branch history of a CPU that executes their branches itself.
+ */
+#define LEAF7_2_EDX 0x10u
 /* LAHF ABM 3DNOWPREFETCH; SYSCALL NX PDPE1GB RDTSCP LM and, on AMD, the copy of leaf 1. */
 #define EXT1_ECX  0x00000121u
 #define EXT1_EDX  0x2c100800u
@@ -227,9 +232,11 @@ static struct leaf leaf_1(const struct cpu *cpu)
 	return ret;
 }
 
-static struct leaf leaf_7(uint32_t sub)
+static struct leaf leaf_7(const struct cpu *cpu, uint32_t sub)
 {
 	struct leaf ret = host(7, 0);
+	if (sub == 2)
+		return (struct leaf){ .d = cpu->is_intel ? LEAF7_2_EDX : 0 };
 	if (sub != 0)
 		return (struct leaf){};
 	bool has_avx = cpuid_host_has(HOST_HAS_AVX), has_512 = cpuid_host_has(HOST_HAS_AVX512);
@@ -237,7 +244,8 @@ static struct leaf leaf_7(uint32_t sub)
 	uint32_t in_c = LEAF7_ECX | (has_512 ? LEAF7_ECX_512 : 0);
 	/* These four are done in software on any host. */
 	uint32_t ours = 0x00100283u | 1u << 19;
-	return (struct leaf){ .b = (ret.b & in_b & (has_avx ? ~0u : ~0x20u)) | ours,
+	return (struct leaf){ .a = cpu->is_intel ? 2 : 0,
+		.b = (ret.b & in_b & (has_avx ? ~0u : ~0x20u)) | ours,
 		.c = (ret.c & in_c & (has_avx ? ~0u : ~0x600u)) | 4,
 		.d = (ret.d & LEAF7_EDX) | LEAF7_EDX_OURS };
 }
@@ -327,7 +335,7 @@ void cpuid_query(const struct cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t re
 			ret = leaf_1(cpu);
 			break;
 		case 7:
-			ret = leaf_7(sub);
+			ret = leaf_7(cpu, sub);
 			break;
 		case 0xb:
 			ret = leaf_topology(cpu, sub);

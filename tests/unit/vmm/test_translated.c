@@ -73,6 +73,19 @@ static const uint8_t flags_code[] = { 0xbf, 0x00, 0x30, 0x00, 0x00, 0x89, 0x0f, 
 	0xc3, 0xc7, 0x07, 0x07, 0x00, 0x00, 0x00, 0xb8, 0x03, 0x00, 0x00, 0x00, 0x03, 0x07, 0x89,
 	0x07, 0x50, 0x5a, 0x80, 0x3f, 0x0a, 0x48, 0x89, 0x3f, 0xc3 };
 
+/*
+ * What keeps a kernel from running a loop of calls at each system call.
+ *
+ *		mov eax, 7; mov ecx, 2; cpuid; bt edx, 4; jnc 2f
+ *		mov ecx, 0x48; mov eax, 0x401; xor edx, edx; wrmsr; xor eax, eax; rdmsr; bt eax, 10; jnc 2f
+ *		out 1, al
+ *	2:	out 2, al
+ */
+static const uint8_t history_code[] = { 0xb8, 0x07, 0x00, 0x00, 0x00, 0xb9, 0x02, 0x00, 0x00, 0x00,
+	0x0f, 0xa2, 0x0f, 0xba, 0xe2, 0x04, 0x73, 0x1a, 0xb9, 0x48, 0x00, 0x00, 0x00, 0xb8, 0x01,
+	0x04, 0x00, 0x00, 0x31, 0xd2, 0x0f, 0x30, 0x31, 0xc0, 0x0f, 0x32, 0x0f, 0xba, 0xe0, 0x0a,
+	0x73, 0x02, 0xe6, 0x01, 0xe6, 0x02 };
+
 /* Runs it with a count in RCX: the port that it writes to in the end. */
 static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 {
@@ -130,9 +143,17 @@ static void has_flags_again(void)
 	expect_equal(port_of(flags_code, sizeof(flags_code), 100), 1);
 }
 
+static void has_no_branch_history(void)
+{
+	if (!__builtin_cpu_is("intel"))
+		test_skip("this processor is not by Intel");
+	expect_equal(port_of(history_code, sizeof(history_code), 0), 1);
+}
+
 static const struct test tests[] = {
 	{ "upper halves of vectors are kept, all 0 or not", keeps_upper_halves },
 	{ "pages that share slots of the TLB are kept apart", keeps_pages_apart },
 	{ "flags are had again", has_flags_again },
+	{ "branch history is the control's of the CPU, not the kernel's", has_no_branch_history },
 };
 TEST_MAIN(tests)
