@@ -199,7 +199,7 @@ static void read_command(void)
 	if (command_read(line, &command))
 		return;
 	const char *word = command.words;
-	for (uint32_t i = 0; i < command.argument_count; i++)
+	for (uint32_t i = 0; i < command.argument_count + command.environment_count; i++)
 		word += strlen(word) + 1;
 	if (word != command.words + command.words_bytes || command.window_count > COMMAND_WINDOWS)
 		abort();

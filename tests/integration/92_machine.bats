@@ -157,6 +157,35 @@ check_qemu() {
 	[[ $output == *3* ]] && [ "$status" -eq 1 ]
 }
 
+@test "an image on a disk, and a file on the volume that is many requests long" {
+	truncate -s 32M "$WORK/large"
+	mke2fs -q -F -t ext2 -b 4096 "$WORK/large"
+	local vmm="timeout -s KILL 60 $BUILD/src/vmm/berth-vmm --engine soft --memory 64MiB --kernel $KERNEL --exit-on-reset"
+	run $vmm --disk "$WORK/image" --disk "$WORK/large" --append 'berth.plain -- busybox sh -c "
+		dd if=/dev/urandom of=/large bs=1M count=9 2>/dev/null; md5sum </large; sync"' </dev/null
+	local sum=$(grep -oE '[0-9a-f]{32}' <<<"$output")
+	[ -n "$sum" ]
+	run $vmm --disk "$WORK/large" --disk "$WORK/image" --append 'berth.plain -- busybox md5sum /large' </dev/null
+	[[ $output == *"$sum"* ]]
+	[ "$(debugfs -R 'cat /large' "$WORK/large" 2>/dev/null | md5sum | cut -c 1-32)" = "$sum" ]
+	e2fsck -fn "$WORK/large"
+}
+
+@test "the power button is the program's signal; words, environment and directory are those of the command line" {
+	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
+	rm -f "$WORK/serial"
+	# The monitor's line stays open until the machine has said something, and ended.
+	(for word in up told; do
+		for _ in $(seq 200); do grep -q $word "$WORK/serial" 2>/dev/null && break; sleep 0.1; done
+		[ $word = told ] || echo system_powerdown
+	done; sleep 0.5; echo quit) | timeout -s KILL 60 qemu-system-x86_64 -M q35 -accel tcg -cpu max -m 64 -display none -nodefaults \
+		-no-reboot -monitor stdio -serial "file:$WORK/serial" -kernel "$KERNEL" -initrd "$WORK/image" \
+		-append 'berth.plain berth.stop-signal=10 berth.environment=1 berth.directory=/bin -- busybox sh -c "
+			trap \"echo told \$A; pwd; exit\" USR1; echo up; while :; do :; done" "A=b  c"' >/dev/null
+	tr -d '\r' <"$WORK/serial" | grep -x 'told b c' || { cat "$WORK/serial" && false; }
+	grep /bin "$WORK/serial"
+}
+
 @test "input of the serial line is the program's" {
 	(sleep 1; echo to be read) | timeout -s KILL 60 "$BUILD/src/vmm/berth-vmm" --engine soft --memory 32MiB --kernel "$KERNEL" \
 		--initrd "$WORK/image" --exit-on-reset --append '-- busybox head -n 1' >"$WORK/out" 2>"$WORK/log"

@@ -6,13 +6,20 @@
 
 #include "unikernel/machine/virtio.h"
 
+#define DISK_SLOTS 16u
+
 struct disk {
 	struct virtio device;
 	struct ring ring;
 	uint64_t bytes;
 	bool is_read_only, has_flush, is_broken;
 	uint32_t piece_most; /* bytes of one request */
-	uint8_t *page;       /* head, status, and a page for what is in no piece */
+	uint8_t *page;       /* heads and status of requests, and a page for what is in no piece */
+
+	/* Requests that are on their way. */
+	bool is_busy[DISK_SLOTS], wants_kick;
+	uint32_t slot_count, busy_count;
+	uint64_t failed_at; /* the first byte of those that failed since it was set */
 };
 
 /* Makes it work. */
