@@ -209,6 +209,15 @@ milliseconds() {
 	[ "$took" -le 5000 ]
 }
 
+@test "a program that computes, and is disturbed, sees what it sees on the host" {
+	program=$BUILD/tests/integration/guest-direct
+	timeout 120 "$program" >"$BASE/native"
+	agent put /tmp/direct <"$program"
+	agent exec busybox chmod 755 /tmp/direct </dev/null
+	timeout 300 python3 "$TOP/tests/integration/agent.py" "$BASE/vsock" exec /tmp/direct </dev/null >"$BASE/in-the-guest"
+	diff "$BASE/native" "$BASE/in-the-guest"
+}
+
 @test "the agent turns the machine off, status 0" {
 	agent shutdown
 	vm_wait
