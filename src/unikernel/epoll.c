@@ -57,6 +57,8 @@ static struct item *unlist_first(struct epoll *epoll)
 static void on_notify(struct wait_entry *entry)
 {
 	struct item *item = (struct item *)entry;
+	if (!(wait_events & (item->event.events | EPOLLERR | EPOLLHUP)))
+		return;
 	list_item(item);
 	wait_notify(item->epoll->queue);
 }

@@ -429,6 +429,15 @@ void wait_notify(struct wait_queue *queue)
 	}
 }
 
+uint32_t wait_events = UINT32_MAX;
+
+void wait_notify_of(struct wait_queue *queue, uint32_t events)
+{
+	wait_events = events;
+	wait_notify(queue);
+	wait_events = UINT32_MAX;
+}
+
 void timer_set(struct timer *timer, uint64_t deadline_ns)
 {
 	timer_cancel(timer);

@@ -107,6 +107,10 @@ void wait_add(struct wait_queue *queue, struct wait_entry *entry);
 void wait_remove(struct wait_entry *entry);
 void wait_notify(struct wait_queue *queue);
 
+/* Tells of these events of poll only; `wait_events` says so to whom it concerns. */
+void wait_notify_of(struct wait_queue *queue, uint32_t events);
+extern uint32_t wait_events;
+
 void timer_set(struct timer *timer, uint64_t deadline_ns);
 void timer_cancel(struct timer *timer);
 

@@ -93,6 +93,7 @@ alone() { in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev/
 			        break
 			    except OSError:
 			        time.sleep(0.05)
+			s.settimeout(20)
 			s.sendall(bytes(int(sys.argv[1])))
 			s.shutdown(socket.SHUT_WR)
 			while s.recv(65536):

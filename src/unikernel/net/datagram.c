@@ -48,8 +48,7 @@ static void enqueue(struct datagram *self, struct pbuf *p, const ip_addr_t *addr
 	uint64_t cost = p->tot_len + PACKET_BYTES;
 	struct packet *packet =
 		self->queued + cost > QUEUE_BYTES ? NULL : heap_alloc(sizeof(*packet));
-	if (!packet || self->socket.is_shut_read) {
-		heap_free(packet);
+	if (!packet) {
 		pbuf_free(p);
 		return;
 	}
@@ -252,6 +251,8 @@ static int64_t datagram_send(
 		return -EDESTADDRREQ;
 	if (size > UDP_LONGEST)
 		return -EMSGSIZE;
+	if (socket->is_shut_write)
+		return -EPIPE;
 	int r = inet_from(socket->domain, address, &ip, &port);
 	if (r < 0)
 		return r;
@@ -288,7 +289,8 @@ static int64_t datagram_receive(
 	if (socket->error)
 		return socket_take_error(socket);
 	if (!packet)
-		return socket->is_shut_read ? 0 : -EAGAIN;
+		/* Who waits hears of the end, who only looks does not. */
+		return socket->is_shut_read && !(how->flags & MSG_DONTWAIT) ? 0 : -EAGAIN;
 	uint64_t there = packet->bytes->tot_len, done = size < there ? size : there;
 	(void)pbuf_copy_partial(packet->bytes, to, (uint16_t)done, 0);
 	if (how->address)
@@ -302,15 +304,11 @@ static int64_t datagram_receive(
 
 static int64_t datagram_shutdown(struct socket *socket, int how)
 {
-	struct datagram *self = self_of(socket);
-	if (!self->is_connected)
-		return -ENOTCONN;
-	if (how != SHUT_WR)
-		socket->is_shut_read = true;
-	if (how != SHUT_RD)
-		socket->is_shut_write = true;
+	const struct datagram *self = self_of(socket);
+	socket->is_shut_read |= how != SHUT_WR;
+	socket->is_shut_write |= how != SHUT_RD;
 	wait_notify(&socket->queue);
-	return 0;
+	return self->is_connected ? 0 : -ENOTCONN;
 }
 
 static int64_t datagram_name(struct socket *socket, bool is_peer, struct address *ret)
@@ -385,7 +383,9 @@ static uint32_t datagram_poll(struct socket *socket)
 {
 	const struct datagram *self = self_of(socket);
 	return POLLOUT | POLLWRNORM | (socket->error ? POLLERR : 0u) |
-		(self->first || socket->is_shut_read ? POLLIN | POLLRDNORM : 0u);
+		(self->first || socket->is_shut_read ? POLLIN | POLLRDNORM : 0u) |
+		(socket->is_shut_read ? POLLRDHUP : 0u) |
+		(socket->is_shut_read && socket->is_shut_write ? POLLHUP : 0u);
 }
 
 static void datagram_close(struct socket *socket)

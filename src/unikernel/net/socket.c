@@ -54,7 +54,7 @@ int64_t socket_no_set_option(
 static int64_t read_socket(struct file *file, void *to, uint64_t size, uint64_t *position)
 {
 	struct socket *socket = file->object;
-	struct transfer how = {};
+	struct transfer how = { .flags = file->flags & O_NONBLOCK ? MSG_DONTWAIT : 0u };
 	(void)position;
 	int64_t got = socket->operations->receive(socket, to, size, &how);
 	if (got == -EAGAIN && (file->flags & O_NONBLOCK)) {
@@ -70,7 +70,7 @@ static int64_t write_socket(struct file *file, const void *from, uint64_t size, 
 	struct transfer how = {};
 	(void)position;
 	int64_t put = socket->operations->send(socket, from, size, &how);
-	if (put == -EPIPE)
+	if (put == -EPIPE && socket->type == SOCK_STREAM)
 		signals_raise(current_thread, SIGPIPE);
 	return put;
 }
@@ -88,8 +88,10 @@ static int64_t ioctl_socket(struct file *file, uint64_t request, uint64_t argume
 {
 	struct socket *socket = file->object;
 	if (request == FIONREAD) {
-		*(int *)at(argument) = (int)socket->operations->readable(socket);
-		return 0;
+		int64_t bytes = socket->operations->readable(socket);
+		if (bytes >= 0)
+			*(int *)at(argument) = (int)bytes;
+		return bytes < 0 ? bytes : 0;
 	}
 	if (request == TIOCOUTQ) {
 		*(int *)at(argument) = 0;
@@ -154,6 +156,8 @@ int64_t wait_receive(struct file *file, void *to, uint64_t size, struct transfer
 	bool wants_all = (how->flags & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL &&
 		!socket->operations->keeps_borders;
 	bool has_looked = false;
+	if (file->flags & O_NONBLOCK)
+		how->flags |= MSG_DONTWAIT;
 	for (;;) {
 		int64_t got =
 			socket->operations->receive(socket, (uint8_t *)to + done, size - done, how);
@@ -185,7 +189,8 @@ int64_t wait_send(struct file *file, const void *from, uint64_t size, struct tra
 			done += (uint64_t)put;
 		if (put >= 0 && (done == size || socket->operations->keeps_borders))
 			return (int64_t)done;
-		if (put == -EPIPE && !(how->flags & MSG_NOSIGNAL) && !done)
+		if (put == -EPIPE && socket->type == SOCK_STREAM && !(how->flags & MSG_NOSIGNAL) &&
+			!done)
 			signals_raise(current_thread, SIGPIPE);
 		if (put < 0 && put != -EAGAIN)
 			return done ? (int64_t)done : put;
@@ -229,12 +234,17 @@ int64_t wait_connect(struct file *file, const struct address *address)
 	return socket_take_error(socket);
 }
 
-/* A datagram is one, whatever it is gathered from. */
+/* More than any datagram has. */
+#define GATHER_MOST (1u << 20)
+
+/* A datagram is one, whatever it is gathered from; and who only looks sees the same bytes each time. */
 static int64_t gather(struct file *file, const struct iovec *list, uint64_t count, uint64_t total,
 	bool writes, struct transfer *how)
 {
-	uint8_t *bytes = heap_alloc_raw(total ? total : 1);
 	uint64_t offset = 0;
+	if (!writes && total > GATHER_MOST)
+		total = GATHER_MOST;
+	uint8_t *bytes = heap_alloc_raw(total ? total : 1);
 	if (!bytes)
 		return -ENOBUFS;
 	for (uint64_t i = 0; i < count && writes; i++) {
@@ -271,7 +281,7 @@ int64_t wait_vector(struct file *file, const struct iovec *list, uint64_t count,
 	if (count == 1 || total == 0)
 		return writes ? wait_send(file, count ? list[last].iov_base : NULL, total, how)
 			      : wait_receive(file, count ? list[last].iov_base : NULL, total, how);
-	if (socket->operations->keeps_borders)
+	if (socket->operations->keeps_borders || (!writes && (flags & MSG_PEEK)))
 		return gather(file, list, count, total, writes, how);
 	for (uint64_t i = 0; i <= last; i++) {
 		if (!list[i].iov_len)

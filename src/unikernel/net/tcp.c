@@ -19,8 +19,22 @@
 #define WRITE_MOST  64240u /* 44 whole segments; lwIP counts in 16 bits */
 #define RECVED_MOST 0xffffu
 #define QUEUE_MOST  128
+#define QUICK_ACKS  16
 
 static const struct socket_operations operations;
+
+/*
+ * An acknowledgement goes at once to a sender that may wait for it: with more than one segment in a frame its window was
+ * full, and as long as the program does not answer by itself it may hold back a small segment. None costs anything inside.
+ */
+static void acknowledge(struct tcp_socket *self, struct tcp_pcb *pcb, uint32_t bytes)
+{
+	bool is_inside = ip_addr_cmp(&pcb->local_ip, &pcb->remote_ip);
+	if (bytes > pcb->mss || self->quick_acks > 0 || is_inside)
+		tcp_ack_now(pcb);
+	if (self->quick_acks > 0)
+		self->quick_acks--;
+}
 
 static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *p, err_t error)
 {
@@ -35,13 +49,15 @@ static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *p, err
 	}
 	if (!p) {
 		self->has_end = true;
-	} else if (self->socket.is_shut_read) {
-		tcp_recved(pcb, p->tot_len);
+	} else if (self->socket.is_shut_read && self->socket.is_shut_write) {
+		/* Nobody will ever read it: as Linux does, both sides hear of that. */
 		pbuf_free(p);
+		tcp_abort(pcb);
+		self->socket.error = ECONNRESET;
+		return ERR_ABRT;
 	} else {
-		/* More than one segment in one frame: its sender may be waiting for the answer. */
-		if (p->tot_len > pcb->mss)
-			tcp_ack_now(pcb);
+		acknowledge(self, pcb, p->tot_len);
+		self->has_received = true;
 		self->waiting_bytes += p->tot_len;
 		if (self->last)
 			self->last->next = p;
@@ -49,17 +65,28 @@ static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *p, err
 			self->first = p;
 		for (self->last = p; self->last->next;)
 			self->last = self->last->next;
+		wait_notify_of(&self->socket.queue, POLLIN | POLLPRI | POLLRDNORM | POLLRDBAND);
+		return ERR_OK;
 	}
 	wait_notify(&self->socket.queue);
 	return ERR_OK;
+}
+
+static bool has_room(const struct tcp_socket *self)
+{
+	return self->pcb && self->pcb->snd_buf > TCP_SNDLOWAT &&
+		tcp_sndqueuelen(self->pcb) < TCP_SND_QUEUELEN - TCP_SNDQUEUELOWAT;
 }
 
 static err_t on_sent(void *argument, struct tcp_pcb *pcb, u16_t bytes)
 {
 	struct tcp_socket *self = argument;
 	(void)pcb, (void)bytes;
-	if (self)
-		wait_notify(&self->socket.queue);
+	/* Only who found no room is told of it. */
+	if (self && self->wants_room && has_room(self)) {
+		self->wants_room = false;
+		wait_notify_of(&self->socket.queue, POLLOUT | POLLWRNORM | POLLWRBAND);
+	}
 	return ERR_OK;
 }
 
@@ -86,10 +113,12 @@ static void on_error(void *argument, err_t error)
 	self->pcb = NULL;
 	if (self->state == CONNECTING)
 		self->socket.error = error == ERR_RST ? ECONNREFUSED : ETIMEDOUT;
-	else if (error == ERR_RST || error == ERR_ABRT)
-		self->socket.error = error == ERR_RST ? ECONNRESET : ETIMEDOUT;
+	else if (error == ERR_RST)
+		self->socket.error =
+			self->has_end && !self->socket.is_shut_write ? EPIPE : ECONNRESET;
+	else if (error == ERR_ABRT)
+		self->socket.error = ETIMEDOUT;
 	self->state = ENDED;
-	self->has_end = true;
 	wait_notify(&self->socket.queue);
 }
 
@@ -127,6 +156,7 @@ static struct tcp_socket *new_socket(int domain)
 		.send_bytes = TCP_SND_BUF,
 		.receive_bytes = TCP_WND,
 	};
+	self->quick_acks = QUICK_ACKS;
 	tcp_first_options(self);
 	return self;
 }
@@ -295,10 +325,14 @@ static int64_t tcp_send(
 	struct tcp_socket *self = tcp_self_of(socket);
 	if (socket->error)
 		return socket_take_error(socket);
-	if (self->state == CONNECTING)
+	if (self->state == CONNECTING) {
+		self->wants_room = true;
 		return -EAGAIN;
+	}
 	if (self->state != CONNECTED || !self->pcb || socket->is_shut_write)
 		return -EPIPE;
+	if (self->has_received)
+		self->quick_acks = 0; /* from now on acknowledgements go with answers */
 	bool has_more = self->is_corked || (how->flags & MSG_MORE);
 	bool is_constant = (how->flags & SOCKET_CONSTANT) != 0;
 	uint64_t done = 0;
@@ -322,6 +356,7 @@ static int64_t tcp_send(
 	if (!has_more || done < size)
 		(void)tcp_output(self->pcb);
 	card_flush();
+	self->wants_room |= done < size;
 	return done || size == 0 ? (int64_t)done : -EAGAIN;
 }
 
@@ -353,12 +388,12 @@ static int64_t tcp_receive_bytes(
 	bool looks = (how->flags & MSG_PEEK) != 0;
 	if (self->state == FRESH || self->state == LISTENING)
 		return -ENOTCONN;
-	if (size == 0)
-		return 0;
 	if (!self->waiting_bytes) {
+		if (self->has_end)
+			return 0;
 		if (socket->error)
 			return socket_take_error(socket);
-		return self->has_end || socket->is_shut_read ? 0 : -EAGAIN;
+		return socket->is_shut_read || self->state == ENDED ? 0 : -EAGAIN;
 	}
 	uint64_t done = 0;
 	uint32_t offset = self->offset;
@@ -385,6 +420,12 @@ static int64_t tcp_receive_bytes(
 	return (int64_t)done;
 }
 
+/* Not connected yet, or any more: both sides have said their last. */
+static bool is_over(const struct tcp_socket *self)
+{
+	return self->state != CONNECTED || !self->pcb || self->pcb->state == TIME_WAIT;
+}
+
 static int64_t tcp_shutdown_socket(struct socket *socket, int how)
 {
 	struct tcp_socket *self = tcp_self_of(socket);
@@ -393,8 +434,10 @@ static int64_t tcp_shutdown_socket(struct socket *socket, int how)
 		wait_notify(&socket->queue);
 		return 0;
 	}
-	if (self->state != CONNECTED || !self->pcb)
+	if (is_over(self)) {
+		wait_notify(&socket->queue);
 		return -ENOTCONN;
+	}
 	if (how != SHUT_WR)
 		socket->is_shut_read = true;
 	if (how != SHUT_RD && !socket->is_shut_write) {
@@ -411,7 +454,7 @@ static int64_t tcp_name(struct socket *socket, bool is_peer, struct address *ret
 {
 	const struct tcp_socket *self = tcp_self_of(socket);
 	static const ip_addr_t none = IPADDR4_INIT(0);
-	if (is_peer && (self->state != CONNECTED || !self->pcb))
+	if (is_peer && is_over(self))
 		return -ENOTCONN;
 	if (is_peer || self->name.bytes)
 		*ret = is_peer ? self->peer : self->name;
@@ -429,11 +472,11 @@ static int64_t tcp_readable(struct socket *socket)
 
 static uint32_t tcp_poll_events(struct socket *socket)
 {
-	const struct tcp_socket *self = tcp_self_of(socket);
-	uint32_t events = socket->error ? POLLERR | POLLIN | POLLOUT : 0u;
+	struct tcp_socket *self = tcp_self_of(socket);
+	uint32_t events = socket->error ? POLLERR : 0u;
 	switch (self->state) {
 	case FRESH:
-		return events | POLLOUT | POLLHUP;
+		return events | POLLOUT | POLLWRNORM | POLLHUP;
 	case LISTENING:
 		return events | (self->accepted_first ? POLLIN | POLLRDNORM : 0u) |
 			(socket->is_shut_read ? POLLHUP : 0u);
@@ -444,16 +487,16 @@ static uint32_t tcp_poll_events(struct socket *socket)
 			events |= POLLIN | POLLRDNORM;
 		if (self->has_end || socket->is_shut_read)
 			events |= POLLRDHUP;
-		if (self->has_end && socket->is_shut_write)
+		if ((self->has_end || socket->is_shut_read) && socket->is_shut_write)
 			events |= POLLHUP;
-		if (socket->is_shut_write ||
-			(self->pcb && self->pcb->snd_buf > TCP_SNDLOWAT &&
-				tcp_sndqueuelen(self->pcb) < TCP_SND_QUEUELEN - TCP_SNDQUEUELOWAT))
+		if (socket->is_shut_write || has_room(self))
 			events |= POLLOUT | POLLWRNORM;
+		else
+			self->wants_room = true;
 		return events;
 	case ENDED:
 	default:
-		return events | POLLIN | POLLOUT | POLLRDHUP | POLLHUP;
+		return events | POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLRDHUP | POLLHUP;
 	}
 }
 

@@ -21,6 +21,9 @@ struct tcp_socket {
 	uint64_t waiting_bytes;
 	bool has_end; /* the peer will send no more */
 	bool is_corked, is_nodelay;
+	bool has_received;
+	uint8_t quick_acks; /* so many are sent without waiting for an answer that takes them along */
+	bool wants_room;    /* somebody found none to write into */
 	/* Of a listener: connections that nobody has accepted. */
 	struct tcp_socket *accepted_first, *accepted_last, *next;
 	struct tcp_socket *listener;

@@ -35,7 +35,8 @@ struct unix_socket {
 	uint32_t accepted_count, backlog;
 	struct piece *first, *last;
 	uint64_t queued;
-	bool was_connected, is_reset;
+	bool wants_room;    /* somebody found none to write into */
+	bool was_connected; /* it has or had a peer, which may be gone */
 	struct address name, peer_name;
 	struct node *node; /* of its name in the tree */
 	struct unix_socket *next_named;
@@ -111,6 +112,41 @@ int64_t unix_socket_pair(int type, struct socket **ret_a, struct socket **ret_b)
 	*ret_a = a;
 	*ret_b = b;
 	return 0;
+}
+
+/* Only who found no room is told of it. */
+static void tell_room(struct unix_socket *sender)
+{
+	if (!sender || !sender->wants_room)
+		return;
+	sender->wants_room = false;
+	wait_notify(&sender->socket.queue);
+}
+
+static void drop_first(struct unix_socket *self)
+{
+	struct piece *piece = self->first;
+	self->first = piece->next;
+	if (!self->first)
+		self->last = NULL;
+	self->queued -= piece->bytes + PIECE_COST;
+	for (uint32_t i = 0; i < piece->passed.count; i++)
+		file_drop(piece->passed.files[i]);
+	heap_free(piece);
+	if (is_connected_kind(self))
+		tell_room(self->peer);
+	else /* anybody may be waiting to send here */
+		for (struct unix_socket *one = all_datagrams; one; one = one->next)
+			tell_room(one);
+}
+
+/* A datagram socket that sends to nobody any more, or to another one: what waits is of the one before. */
+static void forget_peer(struct unix_socket *self)
+{
+	self->peer = NULL;
+	self->was_connected = false;
+	while (self->first)
+		drop_first(self);
 }
 
 /* The path of an address, with its NUL in `to`; NULL if it is abstract or has none. */
@@ -228,7 +264,7 @@ static int64_t unix_connect(struct socket *socket, const struct address *address
 	struct unix_socket *self = self_of(socket), *found = NULL;
 	if (socket->type == SOCK_DGRAM && address->bytes >= sizeof(uint16_t) &&
 		address->family == AF_UNSPEC) {
-		self->peer = NULL;
+		forget_peer(self);
 		return 0;
 	}
 	int64_t r = find_named(address, &found);
@@ -238,8 +274,11 @@ static int64_t unix_connect(struct socket *socket, const struct address *address
 		return connect_stream(self, found);
 	if (found->socket.type != SOCK_DGRAM)
 		return -EPROTOTYPE;
+	if (found->peer && found->peer != self)
+		return -EPERM;
 	self->peer = found;
 	self->peer_name = found->name;
+	self->was_connected = true;
 	return 0;
 }
 
@@ -274,22 +313,36 @@ static int64_t unix_accept(struct socket *socket, struct socket **ret)
 	return 0;
 }
 
-static int64_t receiver_of(struct unix_socket *self, struct transfer *how, struct unix_socket **ret)
+static int64_t find_receiver(
+	struct unix_socket *self, const struct transfer *how, struct unix_socket **ret)
 {
+	bool has_address = how->address && how->address->bytes;
 	if (is_connected_kind(self)) {
+		if (has_address && self->socket.type == SOCK_STREAM)
+			return self->was_connected ? -EISCONN : -EOPNOTSUPP;
 		if (!self->was_connected)
 			return -ENOTCONN;
-		if (!self->peer || self->socket.is_shut_write || self->peer->socket.is_shut_read)
-			return -EPIPE;
 		*ret = self->peer;
-		return 0;
+		return self->peer && !self->socket.is_shut_write ? 0 : -EPIPE;
 	}
-	if (how->address && how->address->bytes)
-		return find_named(how->address, ret);
-	if (!self->peer)
-		return self->is_reset ? -ECONNREFUSED : -ENOTCONN;
-	*ret = self->peer;
-	return 0;
+	int64_t r = 0;
+	if (has_address)
+		r = find_named(how->address, ret);
+	else if (!self->was_connected)
+		r = -ENOTCONN;
+	else
+		*ret = self->peer;
+	if (r < 0)
+		return r;
+	if (self->socket.is_shut_write)
+		return -EPIPE;
+	if (!*ret) { /* it is gone, and what it had sent goes with it */
+		forget_peer(self);
+		return -ECONNREFUSED;
+	}
+	if ((*ret)->peer && (*ret)->peer != self)
+		return -EPERM;
+	return (*ret)->socket.is_shut_read ? -EPIPE : 0;
 }
 
 static int64_t put_piece(struct unix_socket *to, const struct unix_socket *from, const void *data,
@@ -322,7 +375,9 @@ static int64_t unix_send(
 	struct socket *socket, const void *from, uint64_t size, struct transfer *how)
 {
 	struct unix_socket *self = self_of(socket), *to = NULL;
-	int64_t r = receiver_of(self, how, &to);
+	int64_t r = socket->type == SOCK_STREAM ? 0 : socket_take_error(socket);
+	if (r == 0)
+		r = find_receiver(self, how, &to);
 	if (r < 0)
 		return r;
 	uint64_t room =
@@ -331,31 +386,15 @@ static int64_t unix_send(
 		if (size == 0)
 			return 0;
 		uint64_t count = size < PIECE_MOST ? size : PIECE_MOST;
+		self->wants_room |= room < size;
 		if (room == 0)
 			return -EAGAIN;
 		return put_piece(to, self, from, count < room ? count : room, how);
 	}
 	if (size > QUEUE_BYTES - PIECE_COST - 1)
 		return -EMSGSIZE;
+	self->wants_room |= room < size;
 	return room < size ? -EAGAIN : put_piece(to, self, from, size, how);
-}
-
-static void drop_first(struct unix_socket *self)
-{
-	struct piece *piece = self->first;
-	self->first = piece->next;
-	if (!self->first)
-		self->last = NULL;
-	self->queued -= piece->bytes + PIECE_COST;
-	for (uint32_t i = 0; i < piece->passed.count; i++)
-		file_drop(piece->passed.files[i]);
-	heap_free(piece);
-	if (self->peer)
-		wait_notify(&self->peer->socket.queue);
-	if (self->socket.type == SOCK_DGRAM) /* anybody may be waiting to send here */
-		for (struct unix_socket *one = all_datagrams; one; one = one->next)
-			if (one->peer == self)
-				wait_notify(&one->socket.queue);
 }
 
 static void hand_over(struct piece *piece, struct transfer *how)
@@ -381,6 +420,8 @@ static int64_t receive_stream(
 		if (piece->passed.count && done)
 			break; /* files go with their own bytes */
 		hand_over(piece, how);
+		if (how->address && !done && piece->from.bytes > sizeof(uint16_t))
+			*how->address = piece->from;
 		count = count < size - done ? count : size - done;
 		memcpy(to + done, piece->data + piece->offset, count);
 		done += count;
@@ -398,24 +439,22 @@ static int64_t unix_receive(struct socket *socket, void *to, uint64_t size, stru
 	struct unix_socket *self = self_of(socket);
 	struct piece *piece = self->first;
 	if (is_connected_kind(self) && !self->was_connected)
-		return -EINVAL;
+		return socket->type == SOCK_STREAM ? -EINVAL : -ENOTCONN;
 	if (how->address)
 		how->address->bytes = 0;
+	if (socket->error && (!piece || socket->type != SOCK_STREAM))
+		return socket_take_error(socket);
 	if (!piece) {
-		if (self->is_reset && is_connected_kind(self)) {
-			self->is_reset = false;
-			return -ECONNRESET;
-		}
-		bool has_end = socket->is_shut_read ||
-			(is_connected_kind(self) &&
-				(!self->peer || self->peer->socket.is_shut_write));
+		/* Who waits for a datagram hears of the end, who only looks does not. */
+		bool has_end = socket->is_shut_read &&
+			(is_connected_kind(self) || !(how->flags & MSG_DONTWAIT));
 		return has_end ? 0 : -EAGAIN;
 	}
 	if (socket->type == SOCK_STREAM)
 		return receive_stream(self, to, size, how);
 	uint64_t there = piece->bytes, done = size < there ? size : there;
 	memcpy(to, piece->data, done);
-	if (how->address)
+	if (how->address && piece->from.bytes > sizeof(uint16_t))
 		*how->address = piece->from;
 	if (done < there)
 		how->result_flags |= MSG_TRUNC;
@@ -427,23 +466,22 @@ static int64_t unix_receive(struct socket *socket, void *to, uint64_t size, stru
 
 static int64_t unix_shutdown(struct socket *socket, int how)
 {
-	struct unix_socket *self = self_of(socket);
-	if (is_connected_kind(self) && !self->was_connected)
-		return -ENOTCONN;
-	if (how != SHUT_WR)
-		socket->is_shut_read = true;
-	if (how != SHUT_RD)
-		socket->is_shut_write = true;
+	struct unix_socket *self = self_of(socket), *peer = self->peer;
+	socket->is_shut_read |= how != SHUT_WR;
+	socket->is_shut_write |= how != SHUT_RD;
 	wait_notify(&socket->queue);
-	if (self->peer)
-		wait_notify(&self->peer->socket.queue);
+	if (peer && is_connected_kind(self)) {
+		peer->socket.is_shut_write |= how != SHUT_WR;
+		peer->socket.is_shut_read |= how != SHUT_RD;
+		wait_notify(&peer->socket.queue);
+	}
 	return 0;
 }
 
 static int64_t unix_name(struct socket *socket, bool is_peer, struct address *ret)
 {
 	const struct unix_socket *self = self_of(socket);
-	if (is_peer && !self->peer)
+	if (is_peer && !self->was_connected)
 		return -ENOTCONN;
 	*ret = is_peer ? self->peer_name : self->name;
 	return 0;
@@ -453,9 +491,11 @@ static int64_t unix_readable(struct socket *socket)
 {
 	const struct unix_socket *self = self_of(socket);
 	int64_t bytes = 0;
+	if (socket->is_listening)
+		return -EINVAL;
 	for (const struct piece *piece = self->first; piece; piece = piece->next) {
 		bytes += (int64_t)(piece->bytes - piece->offset);
-		if (socket->type != SOCK_STREAM)
+		if (socket->type == SOCK_DGRAM)
 			break;
 	}
 	return bytes;
@@ -463,27 +503,20 @@ static int64_t unix_readable(struct socket *socket)
 
 static uint32_t unix_poll(struct socket *socket)
 {
-	const struct unix_socket *self = self_of(socket);
+	struct unix_socket *self = self_of(socket);
 	const struct unix_socket *peer = self->peer;
-	uint32_t events = 0;
-	if (socket->is_listening)
-		return self->accepted_first ? POLLIN | POLLRDNORM : 0u;
-	if (self->first || socket->is_shut_read)
+	bool is_open = is_connected_kind(self) && !self->was_connected && !socket->is_listening;
+	uint32_t events = (socket->error ? POLLERR : 0u) | (is_open ? POLLHUP : 0u);
+	if (self->first || self->accepted_first)
 		events |= POLLIN | POLLRDNORM;
-	if (!is_connected_kind(self))
-		return events |
-			(!peer || peer->queued < QUEUE_BYTES / 2 ? POLLOUT | POLLWRNORM : 0u);
-	if (!self->was_connected)
-		return events | POLLOUT | POLLHUP;
-	if (!peer)
-		return events | POLLIN | POLLOUT | POLLHUP | POLLRDHUP |
-			(self->is_reset ? POLLERR : 0u);
-	if (peer->socket.is_shut_write || socket->is_shut_read)
-		events |= POLLIN | POLLRDHUP;
-	if ((peer->socket.is_shut_write || socket->is_shut_read) && socket->is_shut_write)
+	if (socket->is_shut_read)
+		events |= POLLIN | POLLRDNORM | POLLRDHUP;
+	if (socket->is_shut_read && socket->is_shut_write)
 		events |= POLLHUP;
-	if (peer->queued < QUEUE_BYTES / 2 || socket->is_shut_write)
+	if (!socket->is_listening && (!peer || peer->queued < QUEUE_BYTES / 2))
 		events |= POLLOUT | POLLWRNORM;
+	else
+		self->wants_room = true;
 	return events;
 }
 
@@ -499,6 +532,16 @@ static void forget(struct unix_socket **list, const struct unix_socket *self, bo
 	}
 }
 
+/* The other end of a connection: nothing comes and nothing goes any more. */
+static void leave_peer(struct unix_socket *peer, bool has_unread)
+{
+	peer->peer = NULL;
+	peer->socket.is_shut_read = peer->socket.is_shut_write = true;
+	if (has_unread)
+		peer->socket.error = ECONNRESET;
+	wait_notify(&peer->socket.queue);
+}
+
 static void unix_close(struct socket *socket)
 {
 	struct unix_socket *self = self_of(socket);
@@ -511,19 +554,18 @@ static void unix_close(struct socket *socket)
 	for (struct unix_socket *one = all_datagrams; one; one = one->next)
 		if (one->peer == self) {
 			one->peer = NULL;
-			one->is_reset = true;
 			wait_notify(&one->socket.queue);
 		}
 	while (self->accepted_first) {
 		struct unix_socket *one = self->accepted_first;
 		self->accepted_first = one->next;
+		if (one->peer)
+			leave_peer(one->peer, true);
+		one->peer = NULL;
 		unix_close(&one->socket);
 	}
-	if (is_connected_kind(self) && self->peer) {
-		self->peer->peer = NULL;
-		self->peer->is_reset = has_unread;
-		wait_notify(&self->peer->socket.queue);
-	}
+	if (is_connected_kind(self) && self->peer)
+		leave_peer(self->peer, has_unread);
 	self->peer = NULL;
 	while (self->first)
 		drop_first(self);

@@ -328,7 +328,8 @@ int main(int count, char **words)
 		const char *name;
 		void (*run)(void);
 	} areas[] = { { "files", files }, { "waiting", waiting }, { "threads", threads },
-		{ "signals", signals }, { "memory", memory }, { "sockets", sockets } };
+		{ "signals", signals }, { "memory", memory }, { "sockets", sockets },
+		{ "edges", edges } };
 	for (size_t i = 0; count == 2 && i < sizeof(areas) / sizeof(areas[0]); i++)
 		if (strcmp(words[1], areas[i].name) == 0) {
 			areas[i].run();

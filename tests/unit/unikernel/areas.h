@@ -8,3 +8,4 @@
 void say(const char *what, long result);
 
 void sockets(void);
+void edges(void);
