@@ -157,6 +157,55 @@ check_qemu() {
 	[[ $output == *3* ]] && [ "$status" -eq 1 ]
 }
 
+# What answers at the host's end of QEMU's network, over both versions.
+answer() {
+	python3 - "$PORT" >/dev/null 2>&1 3>&- <<-'PY' &
+		import socket, sys, threading
+		def serve(family, address):
+		    with socket.create_server((address, int(sys.argv[1])), family=family) as server:
+		        while True:
+		            peer, _ = server.accept()
+		            peer.recv(1000)
+		            peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nover " + address.encode() + b"\n")
+		            peer.close()
+		threading.Thread(target=serve, args=(socket.AF_INET6, "::1")).start()
+		serve(socket.AF_INET, "127.0.0.1")
+	PY
+	local _
+	for _ in $(seq 50); do
+		(exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null && (exec 3<>"/dev/tcp/::1/$PORT") 2>/dev/null && break
+		sleep 0.1
+	done
+}
+
+# ask LINE: what programs of a microvm hear over its card, and how it is set
+ask() {
+	timeout -s KILL 120 qemu-system-x86_64 -M microvm -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \
+		-serial stdio -kernel "$KERNEL" -initrd "$WORK/image" -append "berth.plain berth.exit=0xf4 $1 -- busybox sh -c \"
+			busybox wget -q -O - http://10.0.2.2:$PORT/
+			for i in 1 2 3 4 5 6 7 8; do busybox wget -q -O - http://[fec0::2]:$PORT/ && break; sleep 1; done
+			busybox cat /etc/resolv.conf; busybox ifconfig eth0; busybox route -n\"" \
+		-device isa-debug-exit,iobase=0xf4 -netdev user,id=n -device virtio-net-device,netdev=n </dev/null | tr -d '\r'
+}
+
+@test "DHCP and router advertisements set the card's addresses, or they are given" {
+	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
+	grep -q "^0*1 " /proc/net/if_inet6 || skip "this host has no IPv6"
+	answer
+	local pid=$!
+	run ask ""
+	local leased=$output
+	run ask "berth.address=10.0.2.77/24 berth.gateway=10.0.2.2 berth.address=fec0::77/64 berth.gateway=fec0::2 berth.dns=10.0.2.3"
+	kill "$pid"
+	echo "$leased" "$output"
+	for said in "$leased" "$output"; do
+		[[ $said == *"over 127.0.0.1"* ]] && [[ $said == *"over ::1"* ]] && [[ $said == *"nameserver 10.0.2.3"* ]]
+		[[ $said == *"0.0.0.0         10.0.2.2        0.0.0.0         UG"* ]]
+	done
+	[[ $leased == *"inet addr:10.0.2.15 "* ]] && [[ $leased == *"inet6 addr: fec0::5054:ff:fe12:3456/64 Scope:"* ]]
+	[[ $output == *"inet addr:10.0.2.77 "* ]] && [[ $output == *"inet6 addr: fec0::77/64 Scope:"* ]]
+}
+
 @test "an image on a disk, and a file on the volume that is many requests long" {
 	truncate -s 32M "$WORK/large"
 	mke2fs -q -F -t ext2 -b 4096 "$WORK/large"
