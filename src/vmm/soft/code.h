@@ -96,6 +96,7 @@ struct native {
 	struct lockstep *lockstep; /* its own; NULL: none */
 	uint64_t checked, flushes, translated;
 	uint32_t hot_runs;
+	uint32_t turn; /* of the two slots for jumps to an address */
 };
 
 /* For one of `cpus` CPUs. */

@@ -168,8 +168,8 @@ enum {
 #define ATTENTION_STEP  0x0800u /* single-step, shadow: one instruction at a time */
 #define ATTENTION_LATER 0x1000u /* a TLB or code cache flush to do between instructions */
 
-#define TLB_SIZE   4096 /* what 16 MiB of pages take */
-#define TLB_BESIDE 128  /* differs between the two slots of a page */
+#define TLB_SIZE   16384 /* what 64 MiB of pages take */
+#define TLB_BESIDE 128   /* differs between the two slots of a page */
 
 /*
  * A page is in the slot of its number or in the one beside it. A tag is the page's linear address. TAG_SLOW

@@ -141,6 +141,24 @@ static uint32_t find_or_translate(struct cpu *cpu)
 		cpu, place.physical, place.host, place.mode, place.crosses ? &place.second : NULL);
 }
 
+static bool is_slot_free(const struct native_jump *jumps, uint32_t at)
+{
+	return jumps[at].code == NULL;
+}
+
+/*
+ * The slot for the address, its own or the one beside. If both are taken one of them goes by turns: the two of a pair
+ * that are in use find their places, whatever else was there.
+ */
+static uint32_t slot_for(struct cpu *cpu, const struct native_jump *jumps, uint32_t at)
+{
+	if (jumps[at].rip == cpu->rip || jumps[at ^ 1].rip == cpu->rip)
+		return jumps[at].rip == cpu->rip ? at : at ^ 1;
+	if (is_slot_free(jumps, at) || is_slot_free(jumps, at ^ 1))
+		return is_slot_free(jumps, at) ? at : at ^ 1;
+	return at ^ (cpu->native->turn++ & 1);
+}
+
 /* Jumps to this address find the block from now on. */
 static void remember(struct cpu *cpu, uint32_t number)
 {
@@ -153,12 +171,8 @@ static void remember(struct cpu *cpu, uint32_t number)
 	const uint8_t *code = code_at(native, entry);
 	if (mode == NATIVE_USER && !native->blocks[number].second)
 		kept_remember(cpu, code, native->blocks[number].physical);
-	if (jumps[at].rip == cpu->rip || jumps[at ^ 1].rip == cpu->rip) {
-		jumps[jumps[at].rip == cpu->rip ? at : at ^ 1].code = code;
-		return;
-	}
-	cpu->native_used[mode][at / 64] |= UINT64_C(3) << (at & 62);
-	jumps[at ^ 1] = jumps[at];
+	at = slot_for(cpu, jumps, at);
+	cpu->native_used[mode][at / 64] |= UINT64_C(1) << (at & 63);
 	jumps[at] = (struct native_jump){ .rip = cpu->rip, .code = code };
 }
 
