@@ -71,7 +71,9 @@ static int take_interrupt(struct cpu *cpu)
 
 static void look_for_interrupts(struct cpu *cpu)
 {
-	if (cpu->shadow || cpu->event_is_pending || cpu->activity > CPU_HALTED) {
+	/* The last instruction's trap comes first: delivered in the handler it would be the kernel's, and lost. */
+	bool has_trap = cpu->trap_dr6 && !cpu->shadow_is_ss;
+	if (has_trap || cpu->shadow || cpu->event_is_pending || cpu->activity > CPU_HALTED) {
 		cpu->irq_waits = true; /* for all that is known */
 		return;
 	}
