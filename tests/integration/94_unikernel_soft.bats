@@ -4,6 +4,7 @@
 
 load common
 load image
+load unikernel_state # for says and tell
 
 setup_file() {
 	berthd_start || return 1
@@ -15,7 +16,7 @@ setup_file() {
 }
 teardown_file() { berthd_stop; }
 
-# create NAME PROGRAM [CONFIG]: started at once.
+# create NAME PROGRAM [CONFIG]: started at once, in place of the one that was loaded.
 create() {
 	api_wait POST /1.0/instances "$(jq -n --arg name "$1" --arg program "$2" --argjson config "${3:-{\}}" \
 		'{name: $name, type: "unikernel", profiles: ["plain"], start: true,
@@ -69,6 +70,19 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 	lxc delete -f s2
 }
 
+@test "what is typed on its console is its program's, at every start" {
+	create s7 "$COUNT"
+	says s7 ready
+	tell s7 a
+	says s7 "a 1"
+	lxc restart -f s7
+	says s7 ready
+	tell s7 b
+	says s7 "b 1"
+	[ "$(lxc exec s7 -- busybox cat /count)" = 1 ]
+	lxc delete -f s7
+}
+
 @test "told to stop, its program's handler runs, while it computes and while it waits" {
 	for words in "while :; do :; done" "read word"; do
 		create s3 "sh -c 'trap \"echo told to end; exit 0\" TERM; echo up; $words'"
@@ -81,10 +95,12 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 
 @test "its card is on the bridge; a daemon that is killed finds it again, and a monitor that is killed is missed" {
 	lxc init serve s4 -p plain -n snet -c limits.memory=32MiB -c berth.engine=soft -c boot.autorestart=true
+	lxc config device set s4 eth0 limits.max=100Mbit
 	lxc start s4
 	local address=$(api GET /1.0/instances/s4 | json '.metadata.config["volatile.eth0.ipv4.address"]')
 	get() { in_net curl -s --retry 5 --retry-connrefused --retry-delay 1 "http://${address%/*}/"; }
 	[ "$(get)" = "served by s4" ]
+	in_net tc -s qdisc show dev "$(in_net ip -o link show type tun | awk -F': ' '{print $2; exit}')" | grep -iE 'rate 100Mbit'
 	local pid=$(pid_of s4)
 	kill -9 "$(berthd_pid)"
 	berthd_run
