@@ -327,7 +327,8 @@ static int add_boot(struct run *run, struct error *e)
 /* The library OS is its kernel, and the image its initial file system; it has no agent, and ends when it resets. */
 static int add_library_os(struct run *run)
 {
-	static const char *const members[] = { "kernel", "initrd", "append", "exit_port" };
+	static const char *const members[] = { "kernel", "initrd", "append", "exit_port",
+		"shared_page" };
 	static const char *const flags[] = { "initrd_mapped", "exit_plain", "exit_on_reset" };
 	const char *volume =
 		json_text(json_object_get(json_object_get(run->plan, "root"), "volume"), "path");

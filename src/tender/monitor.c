@@ -24,8 +24,19 @@
 #define PLAN_NAME    "monitor.json"
 #define MACHINE_MOST (2 * GIB) /* in one piece below the devices */
 
-static int write_plan(
-	const struct tender_plan *plan, int dir, uint64_t image_bytes, struct error *e)
+/* Where the library OS counts what its program misses: a page of the machine. */
+static int make_report(int dir, struct error *e)
+{
+	static const struct report empty = { .version = REPORT_VERSION };
+	cleanup(close) int fd =
+		openat(dir, REPORT_FILE, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || file_write_all(fd, &empty, sizeof(empty)) < 0)
+		return error_errno(e, "make %s", REPORT_FILE);
+	return 0;
+}
+
+static int write_plan(const struct tender_plan *plan, int dir, const char *report,
+	uint64_t image_bytes, struct error *e)
 {
 	cleanup(free) char *append = NULL, *text = NULL;
 	cleanup(free) char *kernel =
@@ -37,14 +48,14 @@ static int write_plan(
 			"config.limits.memory: under soft a unikernel and its image have 2GiB at most");
 	if (r < 0)
 		return r;
-	cleanup(json_decref) json_t *out =
-		json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:s, s:s, s:i, s:I, s:O*, s:O*, s:O*}",
-			"kind", "unikernel", "name", plan->name, "engine", "soft", "cpus", 1,
-			"memory_bytes", (json_int_t)memory, "kernel", kernel, "initrd", plan->image,
-			"append", append, "exit_port", MONITOR_EXIT_PORT, "uid",
-			(json_int_t)plan->uid, "root", json_object_get(plan->document, "root"),
-			"nics", json_object_get(plan->document, "nics"), "cgroups",
-			json_object_get(plan->document, "cgroups"));
+	cleanup(json_decref) json_t *out = json_pack(
+		"{s:s, s:s, s:s, s:i, s:I, s:s, s:s, s:s, s:s, s:i, s:I, s:O*, s:O*, s:O*}", "kind",
+		"unikernel", "name", plan->name, "engine", "soft", "cpus", 1, "memory_bytes",
+		(json_int_t)memory, "kernel", kernel, "initrd", plan->image, "append", append,
+		"shared_page", report, "exit_port", MONITOR_EXIT_PORT, "uid", (json_int_t)plan->uid,
+		"root", json_object_get(plan->document, "root"), "nics",
+		json_object_get(plan->document, "nics"), "cgroups",
+		json_object_get(plan->document, "cgroups"));
 	text = out ? json_dumps(out, JSON_COMPACT) : NULL;
 	cleanup(close) int fd = text
 		? openat(dir, PLAN_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
@@ -90,6 +101,8 @@ int monitor_become(const struct tender_plan *plan, const char *plan_path, struct
 	const char *slash = strrchr(plan_path, '/');
 	cleanup(free) char *path =
 		alloc_printf("%.*s" PLAN_NAME, slash ? (int)(slash + 1 - plan_path) : 0, plan_path);
+	cleanup(free) char *report = alloc_printf(
+		"%.*s" REPORT_FILE, slash ? (int)(slash + 1 - plan_path) : 0, plan_path);
 	cleanup(free) char *program = build_beside("berth-machine", "../machine/berth-machine");
 	int dir = process_named_fd("dir");
 	if (dir < 0)
@@ -98,15 +111,15 @@ int monitor_become(const struct tender_plan *plan, const char *plan_path, struct
 	if (r == 0 && stat(plan->image, &image) < 0)
 		r = error_errno(e, "open %s", plan->image);
 	if (r == 0)
-		r = write_plan(plan, dir, (uint64_t)image.st_size, e);
+		r = make_report(dir, e);
+	if (r == 0)
+		r = write_plan(plan, dir, report, (uint64_t)image.st_size, e);
 	if (r == 0)
 		r = make_volume(plan, e);
 	if (r == 0)
 		r = pass_on(e);
 	if (r < 0)
 		return r;
-	/* What another platform said of an earlier run. */
-	(void)!unlinkat(dir, REPORT_FILE, 0);
 	execl(program, "berth-machine", "run", path, (char *)NULL);
 	return error_errno(e, "run %s", program);
 }

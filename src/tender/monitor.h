@@ -6,7 +6,8 @@
 
 #include "tender/plan.h"
 
-#define MONITOR_EXIT_PORT 0xf4 /* where the library OS writes the program's status */
+#define MONITOR_REPORT_AT 0x40000u /* LAYOUT_SHARED of berth-vmm: struct report */
+#define MONITOR_EXIT_PORT 0xf4     /* where the library OS writes the program's status */
 
 /* Makes what it starts from, and becomes berth-machine, which becomes its monitor. Returns only if that failed. */
 int monitor_become(const struct tender_plan *plan, const char *plan_path, struct error *e);

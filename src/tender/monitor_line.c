@@ -40,9 +40,9 @@ int monitor_command(const struct tender_plan *plan, char **ret, struct error *e)
 {
 	cleanup(text_done) struct text text = {};
 	text_printf(&text,
-		"berth.exit=%d berth.memory=%ju berth.stop-signal=%d berth.environment=%zu",
-		MONITOR_EXIT_PORT, (uintmax_t)plan->memory_bytes, plan->stop_signal,
-		json_array_size(plan->environment));
+		"berth.exit=%d berth.report=%#x berth.memory=%ju berth.stop-signal=%d berth.environment=%zu",
+		MONITOR_EXIT_PORT, MONITOR_REPORT_AT, (uintmax_t)plan->memory_bytes,
+		plan->stop_signal, json_array_size(plan->environment));
 	if (plan->has_nic) {
 		text_printf(&text, " berth.host-name=%s", plan->name);
 		add_all(&text, "berth.address=", plan->nic.addresses, 2);

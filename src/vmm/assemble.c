@@ -91,6 +91,18 @@ static int add_variables(struct assembly *assembly, struct error *e)
 	return add_part(assembly->machine, &pflash->part, e);
 }
 
+static int add_shared_page(struct assembly *assembly, struct error *e)
+{
+	struct image file;
+	int r = open_image(assembly->plan.shared_page, O_RDWR, &file, e);
+	if (r < 0 || file.fd < 0)
+		return r;
+	r = guest_map(
+		assembly->machine->guest, LAYOUT_SHARED, GUEST_PAGE, file.fd, GUEST_MAP_SHARED, e);
+	close(file.fd);
+	return r;
+}
+
 static int add_debug_port(struct assembly *assembly, struct error *e)
 {
 	const char *file = assembly->plan.firmware_log;
@@ -417,6 +429,8 @@ int assembly_init(struct assembly *assembly, const struct plan *plan, const stru
 		.firmware_bytes = assembly->firmware_bytes,
 	};
 	r = machine_new(&options, loop, &assembly->machine, e);
+	if (r == 0)
+		r = add_shared_page(assembly, e);
 	if (r == 0 && plan->restore)
 		r = expect_state(assembly, e);
 	if (r == 0)

@@ -106,14 +106,17 @@ void *guest_slice(const struct guest *guest, guest_addr at, uint64_t bytes)
 	return slice(guest, at, bytes, true);
 }
 
-int guest_map(const struct guest *guest, guest_addr at, uint64_t bytes, int fd, struct error *e)
+int guest_map(const struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum guest_map how,
+	struct error *e)
 {
 	uint64_t whole = (bytes + GUEST_PAGE - 1) / GUEST_PAGE * GUEST_PAGE;
 	void *host = at % GUEST_PAGE ? NULL : guest_slice(guest, at, whole);
 	if (!host)
 		return error_set(e, -EINVAL, "guest memory: 0x%jx bytes at 0x%jx", (uintmax_t)bytes,
 			(uintmax_t)at);
-	if (mmap(host, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
+	if (mmap(host, whole, PROT_READ | PROT_WRITE,
+		    (how == GUEST_MAP_SHARED ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, fd,
+		    0) == MAP_FAILED)
 		return error_errno(e, "map a file into the guest's memory");
 	guest_wrote(guest, at, whole);
 	return 0;

@@ -76,11 +76,12 @@ int guest_write(
 	const struct guest *guest, guest_addr at, const void *from, uint64_t bytes) must_use;
 
 /*
- * Before it runs: a file's bytes appear at `at`, a multiple of GUEST_PAGE, without being read; the guest's writes are its
- * own. They are not in the memfd: no balloon, no state of such memory.
+ * Before it runs: a file's bytes appear at `at`, a multiple of GUEST_PAGE, without being read; what the guest writes is its
+ * own, or goes into the file. They are not in the memfd: no balloon, no state of such memory.
  */
-int guest_map(
-	const struct guest *guest, guest_addr at, uint64_t bytes, int fd, struct error *e) must_use;
+enum guest_map { GUEST_MAP_PRIVATE, GUEST_MAP_SHARED };
+int guest_map(const struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum guest_map how,
+	struct error *e) must_use;
 
 /* As guest_write(), into ROM too: for loaders. */
 int guest_load(const struct guest *guest, guest_addr at, const void *from, uint64_t bytes) must_use;

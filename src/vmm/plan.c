@@ -240,6 +240,7 @@ static const struct member plan_members[] = {
 	PLAN("memory_max_bytes", NUMBER64, memory_max_bytes, INT64_MAX),
 	PLAN("kernel", TEXT, kernel, 0),
 	PLAN("initrd", TEXT, initrd, 0),
+	PLAN("shared_page", TEXT, shared_page, 0),
 	PLAN("initrd_mapped", FLAG, is_initrd_mapped, 0),
 	PLAN("append", TEXT, append, 0),
 	PLAN("firmware", TEXT, firmware, 0),

@@ -40,6 +40,8 @@ struct plan {
 	uint64_t memory_bytes;
 	uint64_t memory_max_bytes;                       /* while it runs; 0: as at its start */
 	const char *kernel, *initrd, *append, *firmware; /* NULL: none */
+	const char *
+		shared_page; /* a file whose first page the guest sees at LAYOUT_SHARED; NULL: none */
 	bool is_initrd_mapped; /* its pages are the file's, shared, until they are written to */
 	const char *firmware_vars, *firmware_log; /* NULL: none */
 	const char *restore; /* a file of suspend.h to go on from; NULL: it boots */

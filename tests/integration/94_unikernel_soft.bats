@@ -42,6 +42,15 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 	lxc start s1
 	eventually 20 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
 	lxc console s1 --show-log | grep more
+	# What it misses is told, of its last run alone.
+	lxc config set s1 oci.entrypoint "busybox mount -t tmpfs none /tmp"
+	lxc start s1
+	eventually 20 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
+	berth info s1 | grep -E '^Missed calls .*mount \(1\)'
+	lxc config set s1 oci.entrypoint "busybox true"
+	lxc start s1
+	eventually 20 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
+	! berth info s1 | grep 'Missed calls'
 	lxc delete s1
 }
 

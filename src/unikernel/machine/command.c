@@ -6,6 +6,7 @@
 
 #include "abi/machine.h"
 #include "unikernel/machine/address.h"
+#include "unikernel/machine/layout.h"
 
 #define WINDOW "virtio_mmio.device="
 
@@ -125,6 +126,16 @@ static const char *take_stop_signal(const char *text, struct command *ret)
 	return number > 0 && number < 64 ? NULL : "berth.stop-signal is no number of a signal";
 }
 
+/* A page of memory that nobody uses: below the library OS. */
+static const char *take_report(const char *text, struct command *ret)
+{
+	ret->report_at = read_number(text);
+	return ret->report_at > 0 && ret->report_at < MACHINE_KERNEL &&
+			ret->report_at % KERNEL_PAGE == 0
+		? NULL
+		: "berth.report is no page below 1 MiB";
+}
+
 static const char *take_start(const char *text, struct command *ret)
 {
 	ret->start_at = read_number(text);
@@ -194,6 +205,7 @@ static const char *take_option(const char *word, struct command *ret)
 		{ "berth.dns=", take_dns },
 		{ "berth.host-name=", take_host_name },
 		{ "berth.memory=", take_memory },
+		{ "berth.report=", take_report },
 		{ "berth.environment=", take_environment },
 		{ "berth.directory=", take_directory },
 		{ "berth.stop-signal=", take_stop_signal },
@@ -213,7 +225,7 @@ static const char *take_option(const char *word, struct command *ret)
 		ret->net.flags |= BOOT_NET_NO_IP6;
 	else if (starts(word, "berth."))
 		return "of words with berth. its command line takes address, directory, dns, environment, exit, "
-		       "gateway, host-name, memory, no-ip4, no-ip6, plain, stop-signal and verbose";
+		       "gateway, host-name, memory, no-ip4, no-ip6, plain, report, stop-signal and verbose";
 	return NULL;
 }
 

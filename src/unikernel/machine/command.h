@@ -23,6 +23,7 @@ struct command_window {
 struct command {
 	bool is_verbose, is_plain; /* plain: the console is no terminal */
 	uint16_t exit_port;
+	uint64_t report_at;    /* of struct report; 0: nobody wants to know */
 	uint64_t start_at;     /* of struct machine_start; 0: there is no tender */
 	uint64_t memory_bytes; /* what the program shall have at most; 0: all that there is */
 	uint8_t stop_signal;   /* what the power button is; 0: SIGTERM */

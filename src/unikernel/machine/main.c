@@ -208,6 +208,8 @@ static void take_machine(const struct command *command)
 	wait_init();
 	console_init();
 	console_set_exit_port(command->exit_port);
+	if (command->report_at)
+		missed_count_in(((struct report *)pages_see(command->report_at))->missed);
 }
 
 /* Devices of its own, and what they have to say of the start. */

@@ -12,7 +12,8 @@
 #define LAYOUT_PAGE_TABLES      UINT64_C(0x9000) /* 6 pages: 4 GiB in 2 MiB pages */
 #define LAYOUT_STACK            UINT64_C(0x8ff0)
 #define LAYOUT_COMMAND_LINE     UINT64_C(0x20000)
-#define LAYOUT_COMMAND_LINE_MAX 65536 /* with the NUL */
+#define LAYOUT_COMMAND_LINE_MAX 65536             /* with the NUL */
+#define LAYOUT_SHARED           UINT64_C(0x40000) /* a page of a file; what is booted knows of it */
 #define LAYOUT_LOW_END          UINT64_C(0x9fc00)
 #define LAYOUT_GENERATION       UINT64_C(0xdf000) /* the VM generation id's page */
 #define LAYOUT_ACPI             UINT64_C(0xe0000)

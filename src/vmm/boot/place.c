@@ -36,6 +36,7 @@ int place_initrd(const struct boot_options *options, struct guest *guest, uint64
 			initrd->name, (uintmax_t)initrd->bytes);
 	uint64_t at = (end - initrd->bytes) & ~(GUEST_PAGE - 1);
 	*ret_at = at;
-	return options->is_initrd_mapped ? guest_map(guest, at, initrd->bytes, initrd->fd, e)
-					 : image_load(initrd, 0, initrd->bytes, guest, at, e);
+	return options->is_initrd_mapped
+		? guest_map(guest, at, initrd->bytes, initrd->fd, GUEST_MAP_PRIVATE, e)
+		: image_load(initrd, 0, initrd->bytes, guest, at, e);
 }

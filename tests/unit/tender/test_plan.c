@@ -100,7 +100,7 @@ static void tells_the_kernel(void)
 	expect(plan->is_soft && !plan->is_machine);
 	expect_equal(monitor_command(plan, &line, &e), 0);
 	expect_text(line,
-		"berth.exit=244 berth.memory=8388608 berth.stop-signal=2 berth.environment=1 "
+		"berth.exit=244 berth.report=0x40000 berth.memory=8388608 berth.stop-signal=2 berth.environment=1 "
 		"berth.host-name=u berth.address=10.0.0.2/24 berth.gateway=10.0.0.1 "
 		"berth.dns=1.1.1.1 berth.dns=2.2.2.2 \"berth.directory=/w x\" -- \"a\" \"b c\" "
 		"\"\\\"\\\\\" \"A=1\"");
