@@ -4,12 +4,14 @@
  */
 #include "container/monitor.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include "base/log.h"
 #include "container/plan.h"
 #include "container/seal.h"
 #include "container/start.h"
+#include "runner/await.h"
 #include "runner/keeper.h"
 
 static int start(struct keeper *keeper, const char *plan, char **argv, struct error *e)
@@ -20,6 +22,9 @@ static int start(struct keeper *keeper, const char *plan, char **argv, struct er
 		return r;
 	if (container->uid_count == 0)
 		r = seal_program(argv, e);
+	if (r < 0)
+		return r;
+	r = await_greeting(e);
 	if (r < 0)
 		return r;
 	keeper_watch_memory(keeper, container->cgroups);
@@ -49,7 +54,7 @@ int monitor_main(const char *plan, char **argv, uint64_t began_ns)
 		r = keeper_run(keeper, &e);
 	if (r < 0) {
 		log_error("container not started: %s", e.text);
-		if (keeper)
+		if (keeper && r != -ECONNRESET) /* then it was never started, and nobody listens */
 			keeper_fail(keeper, r, &e);
 	}
 	return r < 0 ? 1 : 0;

@@ -301,13 +301,16 @@ static void runner_ended(void *data, pid_t pid, int wait_status)
 		live_gone(live);
 }
 
-static int control_start(struct live *live, int control, struct error *e)
+static int control_watch(struct live *live, int control, struct error *e)
 {
 	struct loop *loop = live->instance->service->loop;
 	live->control = control;
 	int r = loop_add_fd(loop, control, EPOLLIN, control_ready, live, &live->control_source);
-	if (r < 0)
-		return error_code(e, r, "watch the runner");
+	return r < 0 ? error_code(e, r, "watch the runner") : 0;
+}
+
+static int say_hello(struct live *live, struct error *e)
+{
 	struct runner_header hello = { .type = RUNNER_HELLO };
 	return live_send(live, &hello, sizeof(hello), -1, NULL, NULL, e);
 }
@@ -350,13 +353,7 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 		return r;
 	live->runner_pid = process.pid;
 	live->runner_pidfd = process.pidfd;
-	struct error untold = {};
-	r = control_start(live, channel, &untold);
-	/* A runner that has failed by now is heard, not told: what it said can still be read. */
-	if (r == -EPIPE || r == -ECONNRESET)
-		r = 0;
-	if (r < 0)
-		r = error_set(e, r, "%s", untold.text);
+	r = control_watch(live, channel, e);
 	if (r == 0)
 		r = loop_add_child(service->loop, process.pid, process.pidfd, runner_ended, live,
 			&live->child);
@@ -365,11 +362,23 @@ int live_spawn(struct live *live, const char *program, int dir, struct error *e)
 	return r;
 }
 
+int live_greet(struct live *live, struct error *e)
+{
+	struct error untold = {};
+	int r = say_hello(live, &untold);
+	/* A runner that has failed by now is heard, not told: what it said can still be read. */
+	if (r == -EPIPE || r == -ECONNRESET)
+		return 0;
+	return r < 0 ? error_set(e, r, "%s", untold.text) : 0;
+}
+
 int live_adopt(struct live *live, int dir, struct error *e)
 {
 	int control;
 	int r = channel_connect(dir, RUNNER_CONTROL_FILE, &control, e);
-	return r < 0 ? r : control_start(live, control, e);
+	if (r == 0)
+		r = control_watch(live, control, e);
+	return r < 0 ? r : say_hello(live, e);
 }
 
 static size_t requests_count(const struct live *live)

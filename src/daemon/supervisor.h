@@ -76,8 +76,12 @@ void live_applied(struct live *live, json_t *config, json_t *devices);
 void live_free(struct live *live);
 DEFINE_CLEANUP(struct live *, live_free);
 
-/* Starts the program on plan.json in `dir`, the instance's directory, and greets it. */
+/*
+ * Starts the program on plan.json in `dir`, the instance's directory. One of a kind with KIND_HAS_SPARE runs the
+ * instance when it has been greeted.
+ */
 int live_spawn(struct live *live, const char *program, int dir, struct error *e) must_use;
+int live_greet(struct live *live, struct error *e) must_use;
 
 /* Connects to the runner that listens in `dir`. -ECONNREFUSED or -ENOENT if there is none any more. */
 int live_adopt(struct live *live, int dir, struct error *e) must_use;

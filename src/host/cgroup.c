@@ -132,14 +132,12 @@ static int enable(const char *dir, const char *home, uint32_t controllers, struc
 
 /* Makes `path` below `home`, each part on the way with what its children need. */
 static int make_dirs(const char *home, const char *path, bool is_cpuset_v1, uint32_t v2_controllers,
-	char **ret, struct error *e)
+	struct error *e)
 {
 	/* Mostly its parents are there and need nothing. */
 	cleanup(free) char *whole = alloc_printf("%s/%s", home, path);
-	if (!is_cpuset_v1 && v2_controllers == 0 && (mkdir(whole, 0755) == 0 || errno == EEXIST)) {
-		*ret = TAKE_PTR(whole);
+	if (!is_cpuset_v1 && v2_controllers == 0 && (mkdir(whole, 0755) == 0 || errno == EEXIST))
 		return 0;
-	}
 	cleanup(free) char *parent = alloc_text(home);
 	for (const char *at = path; *at; at += strcspn(at, "/"), at += *at == '/') {
 		int length = (int)strcspn(at, "/");
@@ -159,7 +157,6 @@ static int make_dirs(const char *home, const char *path, bool is_cpuset_v1, uint
 		free(parent);
 		parent = TAKE_PTR(dir);
 	}
-	*ret = TAKE_PTR(parent);
 	return 0;
 }
 
@@ -186,38 +183,47 @@ static size_t count_levels(const char *path)
 	return levels;
 }
 
-int cgroup_make(const struct cgroups *cgroups, const char *path, uint32_t wanted,
+int cgroup_name(const struct cgroups *cgroups, const char *path, uint32_t wanted,
 	struct cgroup **ret, struct error *e)
 {
 	if (!is_clean_path(path))
 		return error_set(e, -EINVAL, "cgroup %s: not a plain relative path", path);
 	uint32_t use = (wanted | CGROUP_BIT(CGROUP_UNIFIED)) & cgroups_have(cgroups);
-	uint32_t v2 = 0;
-	for (unsigned int i = 0; i < CGROUP_UNIFIED; i++)
-		if ((use & CGROUP_BIT(i)) && cgroups_is_v2(cgroups, i))
-			v2 |= CGROUP_BIT(i);
-
-	cleanup(cgroup_free) struct cgroup *group = group_new();
-	group->in_v2 = v2 | (use & CGROUP_BIT(CGROUP_UNIFIED));
+	struct cgroup *group = group_new();
 	group->parents = count_levels(path);
 	for (unsigned int i = CGROUP_CONTROLLERS; i-- > 0;) {
 		if (!(use & CGROUP_BIT(i)))
 			continue;
-		/* The unified tree comes first and makes the directory for all that live in it. */
-		if (v2 & CGROUP_BIT(i)) {
-			group->dirs[i] = alloc_text(group->dirs[CGROUP_UNIFIED]);
+		/* All controllers that live in the unified tree share one directory. */
+		bool is_v2 = i == CGROUP_UNIFIED || cgroups_is_v2(cgroups, i);
+		if (is_v2)
+			group->in_v2 |= CGROUP_BIT(i);
+		group->dirs[i] = alloc_printf(
+			"%s/%s", cgroups_home(cgroups, is_v2 ? CGROUP_UNIFIED : i), path);
+	}
+	list_dirs(group);
+	*ret = group;
+	return 0;
+}
+
+int cgroup_make(const struct cgroups *cgroups, const char *path, uint32_t wanted,
+	struct cgroup **ret, struct error *e)
+{
+	cleanup(cgroup_free) struct cgroup *group = NULL;
+	int r = cgroup_name(cgroups, path, wanted, &group, e);
+	if (r < 0)
+		return r;
+	for (unsigned int i = CGROUP_CONTROLLERS; i-- > 0;) {
+		if (!group->dirs[i] || (i != CGROUP_UNIFIED && (group->in_v2 & CGROUP_BIT(i))))
 			continue;
-		}
-		int r = make_dirs(cgroups_home(cgroups, i), path, i == CGROUP_CPUSET,
-			i == CGROUP_UNIFIED ? v2 : 0, &group->dirs[i], e);
+		r = make_dirs(cgroups_home(cgroups, i), path, i == CGROUP_CPUSET,
+			i == CGROUP_UNIFIED ? group->in_v2 & ~CGROUP_BIT(CGROUP_UNIFIED) : 0, e);
 		if (r < 0) {
 			/* What was made for the other hierarchies goes again. */
-			list_dirs(group);
 			(void)!cgroup_remove(group, NULL);
 			return r;
 		}
 	}
-	list_dirs(group);
 	*ret = TAKE_PTR(group);
 	return 0;
 }

@@ -21,6 +21,10 @@ struct cgroup {
 	int meter[3];   /* see cgroup_usage.h; -1 until used */
 };
 
+/* As cgroup_make(), but only what the group's directories will be called: nothing is made. */
+int cgroup_name(const struct cgroups *cgroups, const char *path, uint32_t wanted,
+	struct cgroup **ret, struct error *e) must_use;
+
 /*
  * Makes the group `path` ("berth-ID/PROJECT_NAME") with those controllers of `wanted` (CGROUP_BIT())
  * that there are; one that is missing is no error here: cgroup_limits_set() refuses its limits. A group

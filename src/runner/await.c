@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #include "abi/runner.h"
 #include "base/channel.h"
@@ -96,4 +97,20 @@ int await_plan(int count, char **words)
 			return -EPROTO;
 		return begin(words, (const void *)bytes, (size_t)length, fds);
 	}
+}
+
+int await_greeting(struct error *e)
+{
+	int channel = process_named_fd("channel");
+	if (channel < 0)
+		return channel == -ENOENT ? 0 : error_code(e, channel, "the descriptor channel");
+	struct pollfd wait = { .fd = channel, .events = POLLIN };
+	while (poll(&wait, 1, -1) < 0)
+		if (errno != EINTR)
+			return error_errno(e, "wait for the daemon");
+	/* It stays in the socket, for who answers it. */
+	char byte;
+	return recv(channel, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0
+		? 0
+		: error_set(e, -ECONNRESET, "the daemon has gone");
 }

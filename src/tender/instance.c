@@ -2,7 +2,8 @@
 /*
  * instance.c - from the plan of a unikernel to its locked process, and until its end.
  *
- * Theory of operation. The runner makes all that needs rights: the image, the volume, the tap, the terminal.
+ * Theory of operation. The runner makes all that needs rights: the image, the volume, the tap, the terminal. Meanwhile the
+ * daemon makes the control groups and the rules of the network, and greets.
  * Its child enters the control groups, leaves every namespace, becomes a user of its own, loads the program and
  * locks itself; the runner stays as its keeper. The child holds a pipe open until it is locked: what it writes
  * into it is why the instance could not be started, its end without a word that the program runs.
@@ -31,6 +32,7 @@
 #include "base/text.h"
 #include "host/process.h"
 #include "model/json.h"
+#include "runner/await.h"
 #include "runner/keeper.h"
 #include "tender/build.h"
 #include "tender/enter.h"
@@ -321,7 +323,6 @@ static int make(struct instance *instance, struct keeper *keeper, struct error *
 	int r = open_report(instance, keeper_dir(keeper), e);
 	if (r < 0)
 		return r;
-	keeper_watch_memory(keeper, instance->plan->cgroups);
 	r = open_state(instance, e);
 	if (r == 0 && instance->plan->is_machine)
 		r = machine_probe(&instance->kvm, e);
@@ -333,7 +334,12 @@ static int make(struct instance *instance, struct keeper *keeper, struct error *
 		r = open_volume(instance, e);
 	if (r == 0)
 		r = plug_card(instance->plan, &instance->card, e);
-	return r < 0 ? r : start(instance, keeper, e);
+	if (r == 0)
+		r = await_greeting(e);
+	if (r < 0)
+		return r;
+	keeper_watch_memory(keeper, instance->plan->cgroups);
+	return start(instance, keeper, e);
 }
 
 int instance_main(char **words, const char *plan_path, uint64_t began_ns)
@@ -348,6 +354,8 @@ int instance_main(char **words, const char *plan_path, uint64_t began_ns)
 		.restore = -1 };
 	struct error e = {}, plan_error = {};
 	int plan = read_plan(&instance, plan_path, &plan_error);
+	if (plan == 0 && instance.plan->is_soft)
+		plan = await_greeting(&plan_error);
 	if (plan == 0 && instance.plan->is_soft)
 		plan = monitor_become(instance.plan, plan_path, &plan_error);
 	if (plan == 0 && !instance.plan->is_machine &&
@@ -368,7 +376,7 @@ int instance_main(char **words, const char *plan_path, uint64_t began_ns)
 		r = keeper_run(keeper, &e);
 	if (r < 0) {
 		log_error("unikernel not started: %s", e.text);
-		if (keeper)
+		if (keeper && r != -ECONNRESET) /* then it was never started, and nobody listens */
 			keeper_fail(keeper, r, &e);
 	}
 	tender_plan_free(instance.plan);

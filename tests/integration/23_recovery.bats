@@ -81,6 +81,45 @@ spare_of() { pgrep -P "$(berthd_pid)" -f 'berth-container run spare'; }
 	done
 }
 
+@test "a runner that its daemon has not greeted yet runs nothing, and ends with it" {
+	made c1 '"start":true'
+	run python3 - "$BERTH_DIR/instances/default/c1/plan.json" "$BERTH_BUILD/src/container/berth-container" "$BATS_TEST_TMPDIR/plan.json" <<'END'
+import json, os, socket, subprocess, sys, time
+plan = json.load(open(sys.argv[1]))
+del plan["cgroups"]
+json.dump(plan, open(sys.argv[3], "w"))
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+with theirs:
+    runner = subprocess.Popen([sys.argv[2], "run", sys.argv[3]], pass_fds=[theirs.fileno()],
+                              env={"BERTH_FDS": f"channel={theirs.fileno()}"})
+time.sleep(0.3)
+assert runner.poll() is None
+assert not open(f"/proc/{runner.pid}/task/{runner.pid}/children").read()
+ours.close()
+print("ended with", runner.wait(10))
+END
+	[ "$status" -eq 0 ]
+	[[ $output == *"not started: the daemon has gone"*"ended with 1"* ]]
+}
+
+settled() { is "$1" Running || { is "$1" Stopped && clean "$1"; }; }
+
+@test "a daemon killed at any moment of a start: the instance runs, or holds nothing" {
+	made c1
+	for delay in 0 0.001 0.002 0.003 0.005 0.008; do
+		api PUT /1.0/instances/c1/state '{"action":"start"}' >/dev/null 2>&1 &
+		asked=$!
+		sleep "$delay"
+		berthd_end KILL
+		wait "$asked" || true
+		berthd_run --test-hooks
+		eventually 10 settled c1
+		is c1 Stopped || api_wait PUT /1.0/instances/c1/state '{"action":"stop","force":true}'
+	done
+	api_wait PUT /1.0/instances/c1/state '{"action":"start"}'
+	is c1 Running
+}
+
 @test "without --test-hooks no step is failed" {
 	made c1
 	berthd_end
