@@ -163,6 +163,20 @@ static void add_missed(struct text *text, json_t *calls)
 		text_add_char(text, '\n');
 }
 
+/* "Engine  process (a call to the host takes ...)": what a unikernel was started on last. */
+static void add_engine(struct text *text, const json_t *instance)
+{
+	const char *engine = object_text(instance, "expanded_config/volatile.engine");
+	const char *why = object_text(instance, "expanded_config/volatile.engine.why");
+	if (!engine || !why)
+		return;
+	text_add(text, "Engine        ");
+	format_clean(text, engine, 0);
+	text_add(text, " (");
+	format_clean(text, why, 0);
+	text_add(text, ")\n");
+}
+
 static void add_summary(struct text *text, const json_t *instance)
 {
 	char buffer[TEXT_SIZE_MAX];
@@ -187,6 +201,7 @@ static void add_summary(struct text *text, const json_t *instance)
 		format_clean(text, value, 0);
 		text_add_char(text, '\n');
 	}
+	add_engine(text, instance);
 	text_add(text, "Created       ");
 	format_time(text, object_text(instance, "created_at"));
 	text_add(text, "\nLast used     ");

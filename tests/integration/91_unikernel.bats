@@ -147,6 +147,7 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	berth doctor | grep -F "$(jq -r '"unikernels run on \(.engine), because \(.why)"' "$kept")"
 	create e1 cat
 	[ "$(engine_of)" = "$(jq -r '.engine + ": " + .why' "$kept")" ]
+	berth info e1 | grep -F "$(jq -r '"Engine        \(.engine) (\(.why))"' "$kept")"
 	lxc stop -f e1
 	if [ -c /dev/kvm ]; then
 		# What is kept is not measured again, and decides; the presence of KVM does not.
