@@ -226,11 +226,12 @@ ask() {
 	# The monitor's line stays open until the machine has said something, and ended.
 	(for word in up told; do
 		for _ in $(seq 200); do grep -q $word "$WORK/serial" 2>/dev/null && break; sleep 0.1; done
-		[ $word = told ] || echo system_powerdown
+		[ $word = told ] || { echo nmi; sleep 0.5; cp "$WORK/serial" "$WORK/serial.nmi"; echo system_powerdown; }
 	done; sleep 0.5; echo quit) | timeout -s KILL 60 qemu-system-x86_64 -M q35 -accel tcg -cpu max -m 64 -display none -nodefaults \
 		-no-reboot -monitor stdio -serial "file:$WORK/serial" -kernel "$KERNEL" -initrd "$WORK/image" \
 		-append 'berth.plain berth.stop-signal=10 berth.environment=1 berth.directory=/bin -- busybox sh -c "
 			trap \"echo told \$A; pwd; exit\" USR1; echo up; while :; do :; done" "A=b  c"' >/dev/null
+	! grep told "$WORK/serial.nmi" # an NMI that is not the button's
 	tr -d '\r' <"$WORK/serial" | grep -x 'told b c' || { cat "$WORK/serial" && false; }
 	grep /bin "$WORK/serial"
 }

@@ -26,6 +26,7 @@ void button_start(const struct acpi_button *button, uint8_t signal)
 	if (!wait_add_outside(button->line))
 		return;
 	event = button->event;
+	machine_button_port = event;
 	machine_button_signals = UINT64_C(1) << (signal - 1);
 	/* Pressed while we booted, it raises its line now. */
 	port_write16((uint16_t)(event + button->event_bytes / 2), IS_PRESSED);

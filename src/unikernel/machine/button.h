@@ -11,6 +11,7 @@ void button_start(const struct acpi_button *button, uint8_t signal);
 
 /* Of trap.S: what an NMI says to the program, where there is no tender; and that one came. */
 extern uint64_t machine_button_signals;
+extern uint32_t machine_button_port; /* which says whether it was the button */
 extern volatile uint32_t machine_button_pressed;
 
 /* Lets go of the button, once what it said is noted. */

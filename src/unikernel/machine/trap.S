@@ -10,6 +10,7 @@
 #define RED_ZONE     128
 #define APIC_SEND    0x300
 #define APIC_TO_SELF 0x44000
+#define BUTTON_PRESSED 0x100
 #define KERNEL_STACK 32768 /* kernel.h; trap.c holds it against that */
 
 /* The registers as struct registers has them, below the number of the call. */
@@ -131,9 +132,15 @@ trap_\number:
 /* Somebody outside wants something (NMI): of the program, or at its next call, which sees it by itself. */
 trap_2:
 	push %rax
+	cmpq $0, machine_button_signals(%rip)
+	je 2f
+	push %rdx
+	mov machine_button_port(%rip), %edx
+	in %dx, %ax
+	test $BUTTON_PRESSED, %eax
+	pop %rdx
+	jz 2f /* it is somebody else's */
 	mov machine_button_signals(%rip), %rax
-	test %rax, %rax
-	jz 2f
 	or %rax, platform_signals(%rip)
 	movl $1, machine_button_pressed(%rip)
 	movabs $(MACHINE_BASE + MACHINE_APIC + APIC_SEND), %rax
@@ -229,11 +236,13 @@ program_stack:
 	.quad 0
 vector:
 	.long 0, 0
-	.globl machine_button_signals, machine_button_pressed
+	.globl machine_button_signals, machine_button_port, machine_button_pressed
 machine_button_signals:
 	.quad 0
+machine_button_port:
+	.long 0
 machine_button_pressed:
-	.long 0, 0
+	.long 0
 	.globl machine_traps
 machine_traps:
 	.quad 0
