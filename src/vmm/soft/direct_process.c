@@ -380,6 +380,11 @@ int direct_process_id(const struct direct_process *process)
 	return process->pid;
 }
 
+uint64_t direct_process_used_us(const struct direct_process *process)
+{
+	return process->used_us;
+}
+
 bool direct_process_traps_cpuid(const struct direct_process *process)
 {
 	return process->traps_cpuid;

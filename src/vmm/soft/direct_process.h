@@ -88,5 +88,7 @@ enum direct_exit direct_process_run(
 /* Ends the present run, or else the next one at once. */
 void direct_process_kick(struct direct_process *process);
 
-/* Of the process: for affinity and accounts. */
 int direct_process_id(const struct direct_process *process);
+
+/* Its CPU time as of its last stop: what a run has been worth, however long it had to wait for a CPU. */
+uint64_t direct_process_used_us(const struct direct_process *process);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -29,14 +30,22 @@ void direct_trace_signal(const struct direct_process *process, int signal)
 	(void)syscall(SYS_tgkill, process->pid, process->pid, signal);
 }
 
+static uint64_t microseconds(const struct timeval *time)
+{
+	return (uint64_t)time->tv_sec * 1000000 + (uint64_t)time->tv_usec;
+}
+
 bool direct_trace_wait(struct direct_process *process, int *ret_status)
 {
+	struct rusage used = {};
 	int got;
 	do
-		got = (int)syscall(SYS_wait4, process->pid, ret_status, __WALL, NULL);
+		got = (int)syscall(SYS_wait4, process->pid, ret_status, __WALL, &used);
 	while (got < 0 && errno == EINTR);
-	if (got == process->pid && WIFSTOPPED(*ret_status))
+	if (got == process->pid && WIFSTOPPED(*ret_status)) {
+		process->used_us = microseconds(&used.ru_utime) + microseconds(&used.ru_stime);
 		return true;
+	}
 	process->is_dead = process->is_reaped = true;
 	return false;
 }

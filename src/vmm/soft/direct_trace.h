@@ -24,6 +24,7 @@ struct direct_process {
 	struct direct_call *list;
 	uint32_t sysenter_at; /* where a SYSENTER comes out; 0: it is an invalid instruction */
 	uint64_t native_id;   /* EFLAGS.ID as it is there */
+	uint64_t used_us;     /* its CPU time as of the last stop */
 	bool traps_cpuid;
 	bool is_mine; /* traced by the thread that runs it */
 	bool is_dead, is_reaped;

@@ -91,6 +91,12 @@ static void computes(void)
 		DIRECT_TRAP);
 	expect_at(17);
 	expect_equal(regs.rax, 500000500000);
+	uint64_t used = direct_process_used_us(process);
+	for (int i = 0; i < 10; i++) {
+		begin();
+		expect_equal(direct_process_run(process, &regs, &address), DIRECT_TRAP);
+	}
+	expect(direct_process_used_us(process) - used > 1000);
 	expect_equal(*(uint64_t *)(void *)(memory + DATA + PAGE - 8), 500000500000);
 	close_process();
 }
