@@ -15,6 +15,7 @@
 #include "unikernel/net/net.h"
 #include "unikernel/net/tcp_options.h"
 #include "unikernel/net/tcp_socket.h"
+#include "unikernel/net/tcp_table.h"
 
 #define WRITE_MOST  64240u /* 44 whole segments; lwIP counts in 16 bits */
 #define RECVED_MOST 0xffffu
@@ -110,6 +111,7 @@ static void on_error(void *argument, err_t error)
 	struct tcp_socket *self = argument;
 	if (!self)
 		return;
+	tcp_table_remove(self);
 	self->pcb = NULL;
 	if (self->state == CONNECTING)
 		self->socket.error = error == ERR_RST ? ECONNREFUSED : ETIMEDOUT;
@@ -129,6 +131,7 @@ static err_t on_connected(void *argument, struct tcp_pcb *pcb, err_t error)
 	if (!self)
 		return ERR_OK;
 	self->state = CONNECTED;
+	tcp_table_add(self);
 	inet_to(self->socket.domain, &pcb->local_ip, pcb->local_port, &self->name);
 	wait_notify(&self->socket.queue);
 	return ERR_OK;
@@ -172,6 +175,7 @@ static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
 	self->state = CONNECTED;
 	self->socket.options = listener->socket.options;
 	hook(self, pcb);
+	tcp_table_add(self);
 	if (listener->is_nodelay)
 		tcp_nagle_disable(pcb);
 	inet_to(self->socket.domain, &pcb->local_ip, pcb->local_port, &self->name);
@@ -505,6 +509,7 @@ static void let_go(struct tcp_socket *self)
 	struct tcp_pcb *pcb = self->pcb;
 	bool resets = self->waiting_bytes > 0 ||
 		(self->socket.linger.l_onoff && self->socket.linger.l_linger == 0);
+	tcp_table_remove(self);
 	self->pcb = NULL;
 	while (self->first)
 		drop_first(self);

@@ -28,8 +28,9 @@ struct tcp_socket {
 	struct tcp_socket *accepted_first, *accepted_last, *next;
 	struct tcp_socket *listener;
 	uint32_t accepted_count, backlog;
-	struct address name, peer;      /* kept when the pcb is gone */
-	int remembered[TCP_REMEMBERED]; /* options that change nothing here */
+	struct address name, peer;              /* kept when the pcb is gone */
+	struct tcp_socket **place, *next_there; /* of tcp_table.c */
+	int remembered[TCP_REMEMBERED];         /* options that change nothing here */
 };
 
 static inline struct tcp_socket *tcp_self_of(struct socket *socket)

@@ -95,7 +95,8 @@ void net_free(void *pointer);
 #define TCP_TMR_INTERVAL           50 /* ms; times are counted in twice that, and a delayed ACK waits one */
 #define TCP_MSL \
 	1000UL /* a short TIME_WAIT: thousands of them are looked through for each segment */
-#define LWIP_TCP_MAX_SACK_NUM 4
+#define LWIP_TCP_MAX_SACK_NUM     4
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 2 /* tcp_table.c */
 
 #define DEFAULT_RAW_RECVMBOX_SIZE 0
 
@@ -108,6 +109,11 @@ struct tcp_pcb;
 signed char net_takes_packet(const struct tcp_pcb *pcb);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, length, first, second, packet) \
 	((pcb)->state == LISTEN ? net_takes_packet(pcb) : ERR_OK)
+
+struct pbuf;
+int net_sees_packet(const struct pbuf *p);
+#define LWIP_HOOK_IP4_INPUT(p, netif) net_sees_packet(p)
+#define LWIP_HOOK_IP6_INPUT(p, netif) net_sees_packet(p)
 
 unsigned int net_first_sequence(void);
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_first_sequence()
