@@ -52,12 +52,10 @@ static const uint16_t cpu_calls[] = {
 };
 
 /*
- * What direct execution does with the processes that were made before. It reads and writes registers, no memory; none of
- * them has more rights than this one, and an own PID namespace or Landlock keeps all others out of reach.
+ * What direct execution does with the processes that this thread traces since they were made. No other can be attached
+ * to; and of those there are only the registers, no memory.
  */
 static const uint32_t trace_requests[] = {
-	PTRACE_SEIZE,
-	PTRACE_INTERRUPT,
 	PTRACE_SYSEMU,
 	PTRACE_CONT,
 	PTRACE_GETREGS,

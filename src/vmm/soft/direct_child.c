@@ -130,31 +130,30 @@ int direct_child_pages(struct direct_call **ret, struct error *e)
 /* Of the arguments that are ints the kernel looks at the lower half only. */
 static const struct sock_filter filter[] = {
 	/* 0 */ LOAD(arch),
-	/* 1 */ IS(AUDIT_ARCH_X86_64, 0, 23),
+	/* 1 */ IS(AUDIT_ARCH_X86_64, 0, 22),
 	/* 2 */ LOAD(nr),
-	/* 3 */ IS(SYS_mmap, 6, 0),
-	/* 4 */ IS(SYS_munmap, 18, 0),
-	/* 5 */ IS(SYS_pause, 17, 0),
-	/* 6 */ IS(SYS_gettimeofday, 17, 0),
-	/* 7 */ IS(SYS_time, 16, 0),
-	/* 8 */ IS(SYS_getcpu, 15, 0),
-	/* 9 */ RETURN(SECCOMP_RET_KILL_PROCESS),
-	/* 10: mmap */ LOAD(args[4]),
-	/* 11 */ IS(DIRECT_PAGES_FD, 4, 0),
-	/* 12 */ IS(DIRECT_GUEST_FD, 0, 12),
-	/* 13 */ LOAD(args[3]),
-	/* 14 */ IS(MAP_SHARED | MAP_FIXED, 6, 0),
-	/* 15 */ IS(MAP_SHARED | MAP_FIXED | MAP_POPULATE, 5, 9),
-	/* 16: our own pages */ LOAD(args[3]),
-	/* 17 */ IS(MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, 1, 0),
-	/* 18 */ IS(MAP_PRIVATE | MAP_FIXED_NOREPLACE, 0, 6),
-	/* 19 */ LOAD(args[2]),
-	/* 20 */ ANY(~(uint32_t)(PROT_READ | PROT_EXEC), 4, 2),
-	/* 21: mmap of the guest's, mprotect */ LOAD(args[2]),
-	/* 22 */ ANY(~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 2, 0),
-	/* 23 */ RETURN(SECCOMP_RET_ALLOW),
-	/* 24 */ RETURN(SECCOMP_RET_TRAP),
-	/* 25 */ RETURN(SECCOMP_RET_KILL_PROCESS),
+	/* 3 */ IS(SYS_mmap, 5, 0),
+	/* 4 */ IS(SYS_munmap, 17, 0),
+	/* 5 */ IS(SYS_gettimeofday, 17, 0),
+	/* 6 */ IS(SYS_time, 16, 0),
+	/* 7 */ IS(SYS_getcpu, 15, 0),
+	/* 8 */ RETURN(SECCOMP_RET_KILL_PROCESS),
+	/* 9: mmap */ LOAD(args[4]),
+	/* 10 */ IS(DIRECT_PAGES_FD, 4, 0),
+	/* 11 */ IS(DIRECT_GUEST_FD, 0, 12),
+	/* 12 */ LOAD(args[3]),
+	/* 13 */ IS(MAP_SHARED | MAP_FIXED, 6, 0),
+	/* 14 */ IS(MAP_SHARED | MAP_FIXED | MAP_POPULATE, 5, 9),
+	/* 15: our own pages */ LOAD(args[3]),
+	/* 16 */ IS(MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, 1, 0),
+	/* 17 */ IS(MAP_PRIVATE | MAP_FIXED_NOREPLACE, 0, 6),
+	/* 18 */ LOAD(args[2]),
+	/* 19 */ ANY(~(uint32_t)(PROT_READ | PROT_EXEC), 4, 2),
+	/* 20: mmap of the guest's, mprotect */ LOAD(args[2]),
+	/* 21 */ ANY(~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 2, 0),
+	/* 22 */ RETURN(SECCOMP_RET_ALLOW),
+	/* 23 */ RETURN(SECCOMP_RET_TRAP),
+	/* 24 */ RETURN(SECCOMP_RET_KILL_PROCESS),
 };
 
 static int become_small(void)
@@ -241,6 +240,9 @@ void direct_child_run(const struct direct_child *given)
 		say(child.said_fd, DIRECT_STEP_RIGHTS, -errno, false);
 	if (send(child.said_fd, &byte, 1, MSG_NOSIGNAL) != 1 || read(child.said_fd, &byte, 1) != 1)
 		_exit(1);
+	/* Now it is traced. Nobody else of the same user shall read the guest's memory here. */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		say(child.said_fd, DIRECT_STEP_RIGHTS, -errno, false);
 	TRY(DIRECT_STEP_DESCRIPTORS, place_descriptors(&child));
 	TRY(DIRECT_STEP_RIGHTS, become_small());
 	TRY(DIRECT_STEP_SIGNALS, forget_signals());

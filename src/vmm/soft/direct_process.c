@@ -192,7 +192,7 @@ static uint64_t *header_of(uint8_t *image)
 static int transfer(struct direct_process *process, int request)
 {
 	struct iovec all = { process->vectors, process->vectors_bytes };
-	if (!direct_trace_own(process))
+	if (process->is_dead)
 		return -ESRCH;
 	return direct_trace(process, request, (void *)(uintptr_t)NT_X86_XSTATE, &all) < 0 ? -errno
 											  : 0;
@@ -356,7 +356,7 @@ enum direct_exit direct_process_run(
 	*address = 0;
 	if (!direct_process_can(regs))
 		return DIRECT_TRAP;
-	if (!direct_trace_own(process))
+	if (process->is_dead)
 		return DIRECT_GONE;
 	atomic_store(&process->runs, true);
 	enum direct_exit exit = go(process, regs, address);
@@ -395,7 +395,7 @@ static bool probe(
 	struct direct_process *process, uint64_t rip, struct user_regs_struct *ret, int *status)
 {
 	*ret = direct_trace_at(rip);
-	ret->rax = SYS_pause;
+	ret->rax = SYS_getpid;
 	return direct_trace_set(process, ret) == 0 &&
 		direct_trace(process, PTRACE_SYSEMU, NULL, NULL) == 0 &&
 		direct_trace_wait(process, status) && direct_trace_get(process, ret) == 0;
@@ -435,18 +435,10 @@ static int try(struct direct_process *process, struct error *e)
 	if (!probe(process, process->page_at + DIRECT_CALL_AT, &regs, &status) ||
 		WSTOPSIG(status) != DIRECT_SYSCALL_STOP)
 		return error_set(e, -ENOTSUP, "direct execution: no PTRACE_SYSEMU here");
-	process->is_mine = true;
 	int r = read_vectors(process);
 	const struct direct_call empty = unmapping(process->page_at + DIRECT_PAGE, DIRECT_PAGE);
 	if (r == 0)
 		r = (int)direct_trace_call(process, &empty);
-	regs = direct_trace_at(process->page_at + DIRECT_CALL_AT);
-	regs.rax = SYS_pause;
-	if (r == 0)
-		r = direct_trace_set(process, &regs);
-	if (r == 0 && direct_trace(process, PTRACE_DETACH, NULL, NULL) < 0)
-		r = -errno;
-	process->is_mine = false;
 	return r < 0 ? error_code(e, r, "direct execution: prepare a process") : 0;
 }
 

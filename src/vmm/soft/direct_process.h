@@ -2,8 +2,8 @@
 /*
  * direct_process.h - a process whose memory is nothing but a guest's user half, run until it needs somebody.
  *
- * Made by one thread before the monitor locks itself in; from its first run on it belongs to the thread that
- * ran it. Only direct_process_kick() may be called by others.
+ * It belongs to the thread that made it, before that locked itself in, and ends with it. Only
+ * direct_process_kick() may be called by others, and direct_process_free() when that thread has ended.
  */
 #pragma once
 
@@ -44,7 +44,7 @@ int direct_process_new(int memfd, struct direct_process **ret, struct error *e) 
 /* Whether that can be done here. */
 int direct_process_probe(struct error *e) must_use;
 
-/* Ends it. The thread to which it belongs, or any if that has ended or it never ran. */
+/* Ends it. */
 void direct_process_free(struct direct_process *process);
 DEFINE_CLEANUP(struct direct_process *, direct_process_free);
 

@@ -56,18 +56,6 @@ int direct_trace_attach(struct direct_process *process)
 											 : 0;
 }
 
-bool direct_trace_own(struct direct_process *process)
-{
-	int status;
-	if (process->is_mine || process->is_dead)
-		return !process->is_dead;
-	process->is_mine = direct_trace_attach(process) == 0 &&
-		direct_trace(process, PTRACE_INTERRUPT, NULL, NULL) == 0 &&
-		direct_trace_wait(process, &status);
-	process->is_dead = !process->is_mine;
-	return process->is_mine;
-}
-
 int direct_trace_get(struct direct_process *process, struct user_regs_struct *ret)
 {
 	return direct_trace(process, PTRACE_GETREGS, NULL, ret) < 0 ? -errno : 0;
@@ -93,7 +81,7 @@ struct user_regs_struct direct_trace_at(uint64_t rip)
 /* Until it has faulted; a kick may have come late. */
 static int go(struct direct_process *process, struct user_regs_struct *regs)
 {
-	if (!direct_trace_own(process) || direct_trace_set(process, regs) < 0)
+	if (process->is_dead || direct_trace_set(process, regs) < 0)
 		goto dead;
 	for (int i = 0; i < STOPS_MAX; i++) {
 		int status;

@@ -25,9 +25,7 @@ struct direct_process {
 	uint32_t sysenter_at; /* where a SYSENTER comes out; 0: it is an invalid instruction */
 	uint64_t native_id;   /* EFLAGS.ID as it is there */
 	uint64_t used_us;     /* its CPU time as of the last stop */
-	bool traps_cpuid;
-	bool is_mine; /* traced by the thread that runs it */
-	bool is_dead, is_reaped;
+	bool traps_cpuid, is_dead, is_reaped;
 	atomic_bool runs, is_kicked;
 	uint8_t *vectors; /* the image of the process as last seen or set */
 	size_t vectors_bytes;
@@ -46,8 +44,6 @@ void direct_trace_signal(const struct direct_process *process, int signal);
 
 /* Begins: it goes on. */
 int direct_trace_attach(struct direct_process *process) must_use;
-/* The thread that calls becomes its tracer unless it is; false: it is dead. */
-bool direct_trace_own(struct direct_process *process) must_use;
 
 struct user_regs_struct direct_trace_at(uint64_t rip);
 

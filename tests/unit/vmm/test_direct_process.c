@@ -2,12 +2,15 @@
 #include "test.h"
 #include "vmm/soft/direct_process.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -348,6 +351,52 @@ static void is_empty(void)
 	close_process();
 }
 
+static void has_no_rights(void)
+{
+	static const char *const wanted[] = { "CapEff:\t0000000000000000\n",
+		"CapPrm:\t0000000000000000\n", "CapInh:\t0000000000000000\n",
+		"CapAmb:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n", "Threads:\t1\n",
+		"SigCgt:\t0000000000000000\n", "SigBlk:\t0000000000000000\n" };
+	char path[64], text[4096] = "";
+	open_process();
+	snprintf(path, sizeof(path), "/proc/%d/status", direct_process_id(process));
+	FILE *file = fopen(path, "re");
+	expect(file && fread(text, 1, sizeof(text) - 1, file) > 0);
+	fclose(file);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		expect_contains(text, wanted[i]);
+	snprintf(path, sizeof(path), "TracerPid:\t%d\n", (int)gettid());
+	expect_contains(text, path);
+	snprintf(path, sizeof(path), "/proc/%d/fd", direct_process_id(process));
+	DIR *dir = opendir(path);
+	expect(dir);
+	int count = 0;
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	expect_equal(count, 2 + 2); /* . and .., the guest's memory, our pages */
+	/* Nobody of the same user looks into it: its files are root's, whoever it is. */
+	if (getuid() == 0) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct error e = {};
+			struct direct_process *other;
+			struct stat stat_;
+			if (setresgid(65534, 65534, 65534) < 0 ||
+				setresuid(65534, 65534, 65534) < 0 ||
+				direct_process_new(memfd, &other, &e) < 0)
+				_exit(2);
+			snprintf(path, sizeof(path), "/proc/%d/mem", direct_process_id(other));
+			bool is_ours = stat(path, &stat_) == 0 && stat_.st_uid != 0;
+			_exit(is_ours || open(path, O_RDONLY) >= 0);
+		}
+		int status = -1;
+		expect_equal(waitpid(pid, &status, 0), pid);
+		expect_equal(status, 0);
+	}
+	close_process();
+}
+
 static uint64_t own_page(void)
 {
 	char path[64], line[512];
@@ -675,6 +724,7 @@ static const struct test tests[] = {
 	{ "a RAX that looks like an interrupted call is none", begins_no_call_again },
 	{ "vectors go there and come back", carries_vectors },
 	{ "nothing is mapped that was not asked for", is_empty },
+	{ "it has no rights and no descriptors but two", has_no_rights },
 	{ "its own page is not there for the guest", hides_its_page },
 	{ "no call of any number reaches the host", makes_no_call },
 	{ "much is changed at once", changes_much },
