@@ -244,17 +244,17 @@ static size_t frame_at(uint32_t word)
 	return AT(crossing.frame) + 8 * word;
 }
 
-/* Leaves unless the GDT's entry for the selector in T1 is this one; one of the TLB's two slots has it. */
+/* Leaves unless the GDT's entry for the selector in T1 is this one; one of the two slots of the system's TLB has it. */
 static void check_descriptor(const struct piece *p, uint64_t descriptor)
 {
 	struct emitter *to = p->to;
-	size_t entries = AT(tlbs) + TLB_KERNEL * sizeof(struct tlb) + offsetof(struct tlb, entries);
-	struct host_operand tag = { .base = HOST_RSP,
-		.index = HOST_T2,
-		.disp = (int32_t)(entries + offsetof(struct tlb_entry, read)) };
-	struct host_operand host = { .base = HOST_RSP,
-		.index = HOST_T2,
-		.disp = (int32_t)(entries + offsetof(struct tlb_entry, host)) };
+	static_assert(offsetof(struct tlb, entries) == 0, "crossing.tlb + the slot's offset");
+	struct host_operand tag = {
+		.base = HOST_T2, .index = HOST_NONE, .disp = offsetof(struct tlb_entry, read)
+	};
+	struct host_operand host = {
+		.base = HOST_T2, .index = HOST_NONE, .disp = offsetof(struct tlb_entry, host)
+	};
 	struct host_operand value = { .base = HOST_T1, .index = HOST_NONE };
 	emit_op_reg(to, 0, 0x8b, HOST_T2, HOST_T1);
 	emit_op_reg(to, 0, 0x83, 1, HOST_T2); /* or */
@@ -266,13 +266,16 @@ static void check_descriptor(const struct piece *p, uint64_t descriptor)
 	and_reg(p, HOST_T1, 0xfff8);
 	in_cpu(p, EMIT_WIDE, 0x03, HOST_T1, AT(gdt.base)); /* add */
 	emit_slot(to, TLB_SHIFT, TLB_MASK);
-	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &tag); /* sub */
+	in_cpu(p, EMIT_WIDE, 0x03, HOST_T2, AT(crossing.tlb)); /* add */
+	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &tag);           /* sub */
 	emit_op_reg(to, EMIT_WIDE, 0x81, 7, HOST_T1);
 	emit_32(to, (uint32_t)GUEST_PAGE - 8);
 	uint8_t *found = emit_jcc(to, 6);
 	emit_op(to, EMIT_WIDE, 0x03, HOST_T1, &tag);
+	in_cpu(p, EMIT_WIDE, 0x2b, HOST_T2, AT(crossing.tlb));
 	emit_op_reg(to, 0, 0x81, 6, HOST_T2); /* xor */
 	emit_32(to, TLB_BESIDE * sizeof(struct tlb_entry));
+	in_cpu(p, EMIT_WIDE, 0x03, HOST_T2, AT(crossing.tlb));
 	emit_op(to, EMIT_WIDE, 0x2b, HOST_T1, &tag);
 	emit_op_reg(to, EMIT_WIDE, 0x81, 7, HOST_T1);
 	emit_32(to, (uint32_t)GUEST_PAGE - 8);
