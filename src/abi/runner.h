@@ -35,7 +35,7 @@
  * A runner whose plan is called RUNNER_SPARE, and blanks up to RUNNER_SPARE_BYTES, was started before there is one. It
  * has `channel` only and says nothing; its first message is RUNNER_BEGIN, and from then on it is as any other.
  */
-#define RUNNER_SPARE       "spare"
+#define RUNNER_SPARE       "/spare" /* an id of an OCI container has no slash */
 #define RUNNER_SPARE_BYTES 384
 
 enum runner_type {

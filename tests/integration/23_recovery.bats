@@ -56,7 +56,7 @@ clean() {
 	is c1 Running
 }
 
-spare_of() { pgrep -P "$(berthd_pid)" -f 'berth-container run spare'; }
+spare_of() { pgrep -P "$(berthd_pid)" -f 'berth-container run /spare'; }
 
 @test "the next runner waits before it is wanted, and ends with its daemon" {
 	made c1 '"start":true'
