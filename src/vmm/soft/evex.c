@@ -24,7 +24,7 @@
 #define EXTRA_ALIGNED 0x02u
 #define EXTRA_SAE     0x04u /* no exceptions */
 #define EXTRA_WHOLE   0x08u /* whatever the mask says */
-#define EXTRA_ONE     0x10u /* all of it if the mask has any bit */
+#define EXTRA_ONE     0x10u /* repeated: each of its elements is for several bits of the mask */
 
 static uint64_t mask_bits(const struct cpu *cpu, uint32_t opmask, uint32_t count)
 {
@@ -69,6 +69,14 @@ static void on_elements(struct cpu *cpu, const struct op *op, uint64_t linear, u
 	}
 }
 
+/* The elements of an operand of `count` that is repeated as often as there are bits. */
+static uint64_t folded(uint64_t bits, uint32_t count)
+{
+	for (uint32_t width = 32; width >= count && width > 0; width /= 2)
+		bits = (bits | bits >> width) & ((UINT64_C(1) << width) - 1);
+	return bits;
+}
+
 static void run(struct cpu *cpu, const struct op *op)
 {
 	if (!(op->flags & OP_MEMORY)) {
@@ -86,9 +94,9 @@ static void run(struct cpu *cpu, const struct op *op)
 		op->stub->run(cpu, direct);
 		return;
 	}
-	bool is_whole =
-		op->reg == 0 || (op->extra & EXTRA_WHOLE) || ((op->extra & EXTRA_ONE) && bits);
-	if (is_whole)
+	if (op->extra & EXTRA_ONE)
+		bits = folded(bits, op->memory_bytes / op->bytes);
+	if (op->reg == 0 || (op->extra & EXTRA_WHOLE))
 		on_whole(cpu, op, linear);
 	else
 		on_elements(cpu, op, linear, bits);
@@ -266,7 +274,10 @@ op_run *evex_bind(struct stubs *stubs, const struct insn *given, struct op *op)
 	op->access = flags & X_STORE ? ACCESS_WRITE : ACCESS_READ;
 	op->reg = insn.opmask;
 	op->rm = (uint8_t)count;
-	op->bytes = (uint8_t)(flags & X_PACK ? evex_element_bytes(row, &insn) : bytes / count);
+	uint32_t element = evex_element_bytes(row, &insn);
+	op->bytes = (uint8_t)(is_one     ? (bytes < element ? bytes : element)
+			: flags & X_PACK ? element
+					 : bytes / count);
 	op->extra = (flags & X_STORE ? EXTRA_STORE : 0) | (flags & X_ALIGNED ? EXTRA_ALIGNED : 0) |
 		(flags & (X_NF | X_NO_MASK) ? EXTRA_WHOLE : 0) | (is_one ? EXTRA_ONE : 0) |
 		(insn.extra && !insn.is_memory ? EXTRA_SAE : 0);

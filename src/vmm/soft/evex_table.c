@@ -341,7 +341,7 @@ static const struct evex_row table[] = {
 	R(2, 0x8a, 0x8b, P66, WW, TW, 0, ALL, NV | X_PACK | ST),
 	H(2, 0x8d, 0x8d, P66, W0, FM, 1, ALL, NF, X_VBMI),
 	R(2, 0x8d, 0x8d, P66, W1, FM, 2, ALL, NF),
-	H(2, 0x8f, 0x8f, P66, W0, FM, 1, ALL, TOK | NF, X_BITALG),
+	H(2, 0x8f, 0x8f, P66, W0, FM, 1, ALL, TOK, X_BITALG),
 	R(2, 0x90, 0x93, P66, WW, TW, 0, ALL, NV | X_GATHER | X_MEMORY),
 	R(2, 0xa0, 0xa3, P66, WW, TW, 0, ALL, NV | X_SCATTER | X_MEMORY),
 	R(2, 0x96, 0x98, P66, WW, FV, 0, ALL, RC),

@@ -22,7 +22,7 @@ static bool writes_unnamed(const struct step *step)
 		return (insn->opcode & 0xfe) == 0xf6;
 	if (insn->map == MAP_0F)
 		return (insn->opcode & 0xfe) == 0xb0 || insn->opcode == 0xc7;
-	return insn->map == MAP_0F3A;
+	return insn->map == MAP_0F3A && (insn->opcode & 0xfc) == 0x60; /* PCMPESTRI and its like */
 }
 
 bool registers_written(const struct step *step, uint32_t reg)

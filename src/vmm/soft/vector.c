@@ -99,7 +99,12 @@ void vector_floating(struct cpu *cpu, const struct op *op,
 	/* Unmasked, a tiny result that is exact underflows, too; masked, it does with flush-to-zero only. */
 	if (unmasked & MXCSR_UE)
 		cpu->stub_mxcsr |= MXCSR_FTZ;
-	run(cpu, op);
+	/* Memory is not written before it is known that nothing is found. */
+	bool is_store = (op->flags & OP_MEMORY) && op->access == ACCESS_WRITE;
+	if (is_store)
+		op->stub->run(cpu, cpu->scratch + 128);
+	else
+		run(cpu, op);
 	uint32_t found = cpu->stub_mxcsr & MXCSR_FLAGS;
 	cpu->mxcsr |= reported(found, unmasked);
 	if (found & unmasked) {
@@ -110,6 +115,8 @@ void vector_floating(struct cpu *cpu, const struct op *op,
 		cpu->flags = was_flags;
 		cpu_fault(cpu, op, cpu->cr4 & CR4_OSXMMEXCPT ? FAULT_XM : FAULT_UD, 0);
 	}
+	if (is_store)
+		run(cpu, op);
 }
 
 HANDLER(floating)
