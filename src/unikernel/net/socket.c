@@ -159,6 +159,8 @@ int64_t wait_receive(struct file *file, void *to, uint64_t size, struct transfer
 	if (file->flags & O_NONBLOCK)
 		how->flags |= MSG_DONTWAIT;
 	for (;;) {
+		if (done && socket->error) /* it waits for the next call */
+			return (int64_t)done;
 		int64_t got =
 			socket->operations->receive(socket, (uint8_t *)to + done, size - done, how);
 		if (got > 0)
@@ -183,6 +185,8 @@ int64_t wait_send(struct file *file, const void *from, uint64_t size, struct tra
 	struct socket *socket = file->object;
 	uint64_t deadline = deadline_after(socket->send_timeout_ns), done = 0;
 	for (;;) {
+		if (done && socket->error)
+			return (int64_t)done;
 		int64_t put = socket->operations->send(
 			socket, (const uint8_t *)from + done, size - done, how);
 		if (put >= 0)
@@ -286,6 +290,8 @@ int64_t wait_vector(struct file *file, const struct iovec *list, uint64_t count,
 	for (uint64_t i = 0; i <= last; i++) {
 		if (!list[i].iov_len)
 			continue;
+		if (done && socket->error)
+			break;
 		how->flags = flags | (writes && i < last ? MSG_MORE : 0u);
 		if (done && !writes && !(flags & MSG_WAITALL))
 			how->flags |= MSG_DONTWAIT;
