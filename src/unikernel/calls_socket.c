@@ -53,7 +53,8 @@ static int64_t make(int domain, int type, int protocol, struct socket **ret)
 {
 	switch (domain) {
 	case AF_UNIX:
-		return protocol ? -EPROTONOSUPPORT : unix_socket_new(type, ret);
+		return protocol && protocol != PF_UNIX ? -EPROTONOSUPPORT
+						       : unix_socket_new(type, ret);
 	case AF_INET:
 	case AF_INET6:
 		if (type == SOCK_STREAM)

@@ -256,6 +256,8 @@ static int64_t datagram_send(
 	int r = inet_from(socket->domain, address, &ip, &port);
 	if (r < 0)
 		return r;
+	if (self->udp && port == 0)
+		return -EINVAL;
 	if (!inet_is_local(&ip))
 		net_wait_address();
 	struct pbuf *p = pbuf_alloc(self->udp ? PBUF_TRANSPORT : PBUF_IP, (uint16_t)size, PBUF_RAM);

@@ -201,7 +201,10 @@ int64_t socket_set_option(struct registers *r)
 	if ((int)r->r8 < 0)
 		return -EINVAL;
 	if (level == IPPROTO_IPV6 && name == OPTION_DOMAIN_V6ONLY && socket->domain == AF_INET6) {
-		if (r->r8 < sizeof(value))
+		struct address own = {};
+		(void)socket->operations->name(socket, false, &own);
+		/* Not when it has a port. */
+		if (r->r8 < sizeof(value) || own.data[2] || own.data[3])
 			return -EINVAL;
 		memcpy(&value, at(r->r10), sizeof(value));
 		socket->options &= ~SOCKET_V6ONLY;

@@ -5,6 +5,7 @@
 #include "unikernel/net/socket.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 
@@ -40,8 +41,10 @@ int64_t socket_no_listen(struct socket *socket, int backlog)
 
 int64_t socket_no_get_option(struct socket *socket, int level, int name, int *ret)
 {
-	(void)socket, (void)level, (void)name, (void)ret;
-	return -ENOPROTOOPT;
+	bool is_known = level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_IPV6 ||
+		level == socket->protocol;
+	(void)name, (void)ret;
+	return is_known && socket->domain != AF_UNIX ? -ENOPROTOOPT : -EOPNOTSUPP;
 }
 
 int64_t socket_no_set_option(
@@ -149,6 +152,12 @@ static int64_t wait_more(struct file *file, uint32_t flags, uint64_t deadline_ns
 	return r == -ETIMEDOUT ? -EAGAIN : r;
 }
 
+/* An error that comes behind what was moved waits for the next call. */
+static bool is_next_error(struct socket *socket, bool writes)
+{
+	return socket->error && (writes || socket->operations->readable(socket) <= 0);
+}
+
 int64_t wait_receive(struct file *file, void *to, uint64_t size, struct transfer *how)
 {
 	struct socket *socket = file->object;
@@ -159,7 +168,7 @@ int64_t wait_receive(struct file *file, void *to, uint64_t size, struct transfer
 	if (file->flags & O_NONBLOCK)
 		how->flags |= MSG_DONTWAIT;
 	for (;;) {
-		if (done && socket->error) /* it waits for the next call */
+		if (done && is_next_error(socket, false))
 			return (int64_t)done;
 		int64_t got =
 			socket->operations->receive(socket, (uint8_t *)to + done, size - done, how);
@@ -185,7 +194,7 @@ int64_t wait_send(struct file *file, const void *from, uint64_t size, struct tra
 	struct socket *socket = file->object;
 	uint64_t deadline = deadline_after(socket->send_timeout_ns), done = 0;
 	for (;;) {
-		if (done && socket->error)
+		if (done && is_next_error(socket, true))
 			return (int64_t)done;
 		int64_t put = socket->operations->send(
 			socket, (const uint8_t *)from + done, size - done, how);
@@ -235,7 +244,9 @@ int64_t wait_connect(struct file *file, const struct address *address)
 		if (r < 0)
 			return r == -EAGAIN ? -EINPROGRESS : r;
 	}
-	return socket_take_error(socket);
+	if (!socket->error)
+		return 0;
+	return socket->operations->connect(socket, address); /* says why, and may begin anew */
 }
 
 /* More than any datagram has. */
@@ -290,7 +301,7 @@ int64_t wait_vector(struct file *file, const struct iovec *list, uint64_t count,
 	for (uint64_t i = 0; i <= last; i++) {
 		if (!list[i].iov_len)
 			continue;
-		if (done && socket->error)
+		if (done && is_next_error(file->object, writes))
 			break;
 		how->flags = flags | (writes && i < last ? MSG_MORE : 0u);
 		if (done && !writes && !(flags & MSG_WAITALL))

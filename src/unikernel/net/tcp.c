@@ -113,7 +113,8 @@ static void on_error(void *argument, err_t error)
 		return;
 	tcp_table_remove(self);
 	self->pcb = NULL;
-	if (self->state == CONNECTING)
+	self->was_refused = self->state == CONNECTING;
+	if (self->was_refused)
 		self->socket.error = error == ERR_RST ? ECONNREFUSED : ETIMEDOUT;
 	else if (error == ERR_RST)
 		self->socket.error =
@@ -213,6 +214,27 @@ int64_t tcp_socket_new(int domain, struct socket **ret)
 	return 0;
 }
 
+static void drop_accepted(struct tcp_socket *self);
+
+/* As it was before it was bound and connected. */
+static int64_t begin_anew(struct tcp_socket *self)
+{
+	struct socket *socket = &self->socket;
+	struct tcp_pcb *pcb =
+		tcp_new_ip_type(socket->domain == AF_INET ? IPADDR_TYPE_V4 : IPADDR_TYPE_ANY);
+	if (!pcb)
+		return -ENOBUFS;
+	hook(self, pcb);
+	if (self->is_nodelay)
+		tcp_nagle_disable(pcb);
+	self->state = FRESH;
+	self->has_end = self->has_received = self->was_refused = false;
+	self->quick_acks = QUICK_ACKS;
+	self->name.bytes = 0;
+	socket->is_shut_read = socket->is_shut_write = socket->is_listening = false;
+	return 0;
+}
+
 /* A wildcard of an IPv6 socket is one of both versions unless it was asked not to be. */
 static void widen(const struct socket *socket, ip_addr_t *address)
 {
@@ -245,17 +267,41 @@ static int64_t tcp_bind_socket(struct socket *socket, const struct address *addr
 	return r;
 }
 
+static void let_go(struct tcp_socket *self);
+
+/* Connecting to no family ends what there is, with a reset. */
+static int64_t disconnect(struct tcp_socket *self)
+{
+	if (self->state == FRESH)
+		return 0;
+	if (self->state == LISTENING) /* those who wait to be accepted are let go with it */
+		drop_accepted(self);
+	else
+		self->socket.error = self->state == ENDED ? 0 : ECONNRESET;
+	self->has_reset = true;
+	let_go(self);
+	self->has_reset = false;
+	wait_notify(&self->socket.queue);
+	return begin_anew(self);
+}
+
 static int64_t tcp_connect_socket(struct socket *socket, const struct address *address)
 {
 	struct tcp_socket *self = tcp_self_of(socket);
 	ip_addr_t ip;
 	uint16_t port;
+	if (address->bytes >= sizeof(uint16_t) && address->family == AF_UNSPEC)
+		return disconnect(self);
 	if (self->state == CONNECTING)
 		return -EALREADY;
-	if (self->state == ENDED && socket->error)
-		return socket_take_error(socket);
+	if (self->state == ENDED && self->was_refused) {
+		int64_t error = socket_take_error(socket);
+		int64_t again = begin_anew(self);
+		return again < 0 ? again : error < 0 ? error : -ECONNABORTED;
+	}
 	if (self->state != FRESH || !self->pcb)
-		return self->state == LISTENING ? -EINVAL : -EISCONN;
+		return -EISCONN;
+	socket->error = 0;
 	int r = inet_from(socket->domain, address, &ip, &port);
 	if (r < 0)
 		return r;
@@ -433,10 +479,15 @@ static bool is_over(const struct tcp_socket *self)
 static int64_t tcp_shutdown_socket(struct socket *socket, int how)
 {
 	struct tcp_socket *self = tcp_self_of(socket);
-	if (self->state == LISTENING) { /* as Linux does: it listens no more */
-		socket->is_shut_read = true;
-		wait_notify(&socket->queue);
-		return 0;
+	if (self->state ==
+		LISTENING) { /* it listens no more, and who waits for connections is told */
+		const struct address name = self->name;
+		int64_t r = how == SHUT_WR ? 0 : disconnect(self);
+		if (r == 0 && how != SHUT_WR) {
+			ip_set_option(self->pcb, SOF_REUSEADDR); /* its connections stay */
+			(void)tcp_bind_socket(socket, &name);
+		}
+		return r;
 	}
 	if (is_over(self)) {
 		wait_notify(&socket->queue);
@@ -471,7 +522,8 @@ static int64_t tcp_name(struct socket *socket, bool is_peer, struct address *ret
 
 static int64_t tcp_readable(struct socket *socket)
 {
-	return (int64_t)tcp_self_of(socket)->waiting_bytes;
+	const struct tcp_socket *self = tcp_self_of(socket);
+	return self->state == LISTENING ? -EINVAL : (int64_t)self->waiting_bytes;
 }
 
 static uint32_t tcp_poll_events(struct socket *socket)
@@ -482,8 +534,7 @@ static uint32_t tcp_poll_events(struct socket *socket)
 	case FRESH:
 		return events | POLLOUT | POLLWRNORM | POLLHUP;
 	case LISTENING:
-		return events | (self->accepted_first ? POLLIN | POLLRDNORM : 0u) |
-			(socket->is_shut_read ? POLLHUP : 0u);
+		return events | (self->accepted_first ? POLLIN | POLLRDNORM : 0u);
 	case CONNECTING:
 		return events;
 	case CONNECTED:
@@ -507,7 +558,7 @@ static uint32_t tcp_poll_events(struct socket *socket)
 static void let_go(struct tcp_socket *self)
 {
 	struct tcp_pcb *pcb = self->pcb;
-	bool resets = self->waiting_bytes > 0 ||
+	bool resets = self->waiting_bytes > 0 || self->has_reset ||
 		(self->socket.linger.l_onoff && self->socket.linger.l_linger == 0);
 	tcp_table_remove(self);
 	self->pcb = NULL;
@@ -522,22 +573,29 @@ static void let_go(struct tcp_socket *self)
 		if (self->is_corked)
 			tcp_nagle_disable(pcb);
 	}
-	if (resets && self->state == CONNECTED)
+	if (resets && self->state != LISTENING)
 		tcp_abort(pcb);
 	else if (tcp_close(pcb) != ERR_OK)
 		tcp_abort(pcb);
 	card_flush();
 }
 
-static void tcp_close_socket(struct socket *socket)
+/* Those whom nobody has accepted. */
+static void drop_accepted(struct tcp_socket *self)
 {
-	struct tcp_socket *self = tcp_self_of(socket);
 	while (self->accepted_first) {
 		struct tcp_socket *one = self->accepted_first;
 		take_from_listener(one);
-		one->socket.linger.l_onoff = 1;
-		tcp_close_socket(&one->socket);
+		one->has_reset = true;
+		let_go(one);
+		heap_free(one);
 	}
+}
+
+static void tcp_close_socket(struct socket *socket)
+{
+	struct tcp_socket *self = tcp_self_of(socket);
+	drop_accepted(self);
 	let_go(self);
 	heap_free(self);
 }

@@ -25,6 +25,9 @@
 #define OPTION_USER_TIMEOUT 18
 #define OPTION_FASTOPEN     23
 
+#define KEEP_SECONDS_MOST 32767
+#define TRIES_MOST        127
+
 /* What is remembered and changes nothing here, with Linux's first value. */
 static const struct {
 	int name, first;
@@ -99,9 +102,9 @@ static void set_cork(struct tcp_socket *self, bool is_corked)
 }
 
 /* A number of `unit` in a block that has it; a listener keeps none. */
-static int64_t set_positive(uint32_t *to, int value, uint32_t unit)
+static int64_t set_positive(uint32_t *to, int value, int most, uint32_t unit)
 {
-	if (value < 1)
+	if (value < 1 || value > most)
 		return -EINVAL;
 	if (to)
 		*to = (uint32_t)value * unit;
@@ -124,16 +127,19 @@ static int64_t set_tcp(struct tcp_socket *self, int name, int value)
 		set_cork(self, value != 0);
 		return 0;
 	case OPTION_KEEPIDLE:
-		return set_positive(pcb ? &pcb->keep_idle : NULL, value, 1000);
+		return set_positive(pcb ? &pcb->keep_idle : NULL, value, KEEP_SECONDS_MOST, 1000);
 	case OPTION_KEEPINTVL:
-		return set_positive(pcb ? &pcb->keep_intvl : NULL, value, 1000);
+		return set_positive(pcb ? &pcb->keep_intvl : NULL, value, KEEP_SECONDS_MOST, 1000);
 	case OPTION_KEEPCNT:
-		return set_positive(pcb ? &pcb->keep_cnt : NULL, value, 1);
+		return set_positive(pcb ? &pcb->keep_cnt : NULL, value, TRIES_MOST, 1);
 	case OPTION_MAXSEG:
 		return 0;
 	default:
 		if (!kept)
 			return -ENOPROTOOPT;
+		if ((name == OPTION_SYNCNT && (value < 1 || value > TRIES_MOST)) ||
+			(name == OPTION_USER_TIMEOUT && value < 0))
+			return -EINVAL;
 		*kept = value;
 		return 0;
 	}

@@ -22,6 +22,8 @@ struct tcp_socket {
 	bool has_end; /* the peer will send no more */
 	bool is_corked, is_nodelay;
 	bool has_received;
+	bool was_refused;   /* its last attempt to connect failed; the next one begins anew */
+	bool has_reset;     /* while it is let go: with a reset, whatever waits */
 	uint8_t quick_acks; /* so many are sent without waiting for an answer that takes them along */
 	bool wants_room;    /* somebody found none to write into */
 	/* Of a listener: connections that nobody has accepted. */

@@ -317,9 +317,74 @@ static void step(struct pair *pair, bool may_close)
 		settle(pair);
 }
 
+static int option(int fd, int level, int name)
+{
+	int value = -7;
+	socklen_t length = sizeof(value);
+	return getsockopt(fd, level, name, &value, &length) < 0 ? -1 : value;
+}
+
+static long set(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+static int events_of(int fd)
+{
+	struct pollfd one = { .fd = fd, .events = EVENTS };
+	poll(&one, 1, 0);
+	return one.revents;
+}
+
+/* Who is refused may try again; who connects to no family begins anew; a listener that is shut listens no more. */
+static void ends_and_beginnings(void)
+{
+	struct sockaddr_storage address;
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	socklen_t length = local(AF_INET, &address);
+	int waiting, server = socket(AF_INET, SOCK_STREAM, 0);
+	SAY(listen(server, 2));
+	SAY(getsockname(server, (void *)&address, &length));
+	length = local(AF_INET, &address);
+	((struct sockaddr_in *)&address)->sin_port = htons(1);
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+	for (int i = 0; i < 2; i++) {
+		SAY(connect(client, (void *)&address, length));
+		SAY(events_of(client));
+		SAY(option(client, SOL_SOCKET, SO_ERROR));
+	}
+	SAY(getsockname(server, (void *)&address, &length));
+	((struct sockaddr_in *)&address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	SAY(connect(server, (void *)&address, length));
+	SAY(ioctl(server, FIONREAD, &waiting));
+	SAY(connect(client, (void *)&address, length));
+	int taken = accept(server, NULL, NULL);
+	SAY(connect(client, &none, sizeof(none)));
+	SAY(events_of(client));
+	usleep(1000);
+	SAY(recv(taken, &waiting, 1, MSG_DONTWAIT));
+	SAY(connect(client, (void *)&address, length));
+	SAY(set(client, IPPROTO_TCP, TCP_KEEPIDLE, 40000));
+	SAY(set(client, IPPROTO_TCP, TCP_SYNCNT, 300));
+	SAY(set(client, IPPROTO_TCP, TCP_SYNCNT, 3));
+	SAY(option(client, IPPROTO_TCP, TCP_SYNCNT));
+	SAY(option(client, IPPROTO_TCP, TCP_LINGER2));
+	SAY(option(client, 999, 1));
+	SAY(shutdown(server, SHUT_WR));
+	SAY(events_of(server));
+	SAY(shutdown(server, SHUT_RD));
+	SAY(events_of(server));
+	SAY(accept(server, NULL, NULL));
+	SAY(listen(server, 1));
+	close(taken);
+	close(client);
+	close(server);
+}
+
 void edges(void)
 {
 	signal(SIGPIPE, SIG_IGN);
+	ends_and_beginnings();
 	for (uint64_t round = 1; round <= ROUNDS; round++)
 		for (enum kind kind = TCP; kind < KINDS; kind++) {
 			struct pair pair;
