@@ -191,8 +191,8 @@ static int read_no_jail(struct plan *plan, char *value)
 
 static const struct option options[] = {
 	{ "name", "NAME", "what the machine is called in messages", read_name },
-	{ "engine", "auto|kvm|soft|soft-interpreter", "what runs the CPUs (auto: measured)",
-		read_engine },
+	{ "engine", "auto|kvm|soft|soft-translator|soft-interpreter",
+		"what runs the CPUs (auto: measured)", read_engine },
 	{ "lockstep", NULL, "the software engine's translator and interpreter compare each block",
 		read_lockstep },
 	{ "cpus", "N", "virtual CPUs (1)", read_cpus },

@@ -73,6 +73,7 @@ static void *run(void *data)
 	char name[16];
 	snprintf(name, sizeof(name), "cpu %u", vcpu->index);
 	pthread_setname_np(pthread_self(), name);
+	cpus->engine->prepare(cpus, vcpu->index);
 	vcpus->options.prepare(vcpus->options.data);
 	while (wait_for_go(vcpu)) {
 		int r;

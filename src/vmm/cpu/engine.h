@@ -57,6 +57,12 @@ struct engine {
 	 */
 	int (*start)(struct cpus *cpus, void (*prepare)(void *data), void *data);
 
+	/*
+	 * Once, in the thread that will run the CPU, before that gives up its rights. Without it the CPU runs,
+	 * too, but may be slower.
+	 */
+	void (*prepare)(struct cpus *cpus, uint32_t cpu);
+
 	/* No CPU is running. */
 	void (*close)(struct cpus *cpus);
 

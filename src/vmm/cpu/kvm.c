@@ -200,6 +200,12 @@ static int kvm_open(struct guest *guest, uint32_t count, struct cpus **ret, stru
 }
 
 /* The kernel does it all. */
+static void kvm_prepare(struct cpus *cpus, uint32_t cpu)
+{
+	(void)cpus;
+	(void)cpu;
+}
+
 static int kvm_start(struct cpus *cpus, void (*prepare)(void *data), void *data)
 {
 	(void)cpus;
@@ -392,6 +398,7 @@ const struct engine kvm_engine = {
 	.probe = kvm_probe,
 	.open = kvm_open,
 	.start = kvm_start,
+	.prepare = kvm_prepare,
 	.close = kvm_close,
 	.run = kvm_run_cpu,
 	.kick = kvm_kick,

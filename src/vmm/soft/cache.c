@@ -165,6 +165,8 @@ static void tell_protect(struct cpu *cpu, guest_addr page)
 {
 	struct soft *soft = cpu->soft;
 	tlb_protect(cpu, page);
+	if (cpu->direct_hooks)
+		cpu->direct_hooks->protect(cpu, page);
 	if (soft->cpus.count > 1)
 		soft->protect(soft, cpu, page);
 }

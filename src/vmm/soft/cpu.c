@@ -30,6 +30,8 @@ void cpu_wake(struct cpu *cpu, uint32_t why)
 	cpu_call(cpu, why);
 	if (atomic_load(&cpu->is_idle))
 		syscall(SYS_futex, &cpu->attention, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	if (cpu->direct_hooks)
+		cpu->direct_hooks->call(cpu);
 }
 
 void cpu_raise_nmi(struct cpu *cpu)

@@ -22,6 +22,7 @@
 #define unlikely(claim) __builtin_expect(!!(claim), 0)
 
 struct cpu;
+struct direct;
 struct op;
 struct soft;
 
@@ -310,6 +311,13 @@ struct io_done {
 	bool is_write, is_port;
 };
 
+/* What runs programs directly does when something happens below it. */
+struct direct_hooks {
+	void (*call)(struct cpu *cpu); /* another thread has set bits in `attention` */
+	void (*switched)(struct cpu *cpu);
+	bool (*protect)(struct cpu *cpu, guest_addr page); /* as tlb_protect() */
+};
+
 struct lapic {
 	_Atomic uint32_t irr[8];
 	uint32_t isr[8], tmr_unused[8];
@@ -417,9 +425,13 @@ struct cpu {
 	uint64_t native_else, native_seen; /* of kept.c */
 	uint64_t native_shift;             /* from where code runs to where it is written */
 	uint32_t native_site;
-	uint32_t irq_waits; /* interrupts were off when one had come: look again */
-	uint8_t lacks;      /* LIVE_... that the host's registers do not hold */
-	uint8_t lacked;     /* when translated code was left */
+	uint32_t irq_waits;    /* interrupts were off when one had come: look again */
+	struct direct *direct; /* NULL: programs never run directly */
+	const struct direct_hooks *direct_hooks; /* likewise */
+	uint32_t direct_waits;                   /* this one would: ring 3 is the loop's */
+	uint32_t direct_epoch; /* bumped whenever pages of the user's may have changed */
+	uint8_t lacks;         /* LIVE_... that the host's registers do not hold */
+	uint8_t lacked;        /* when translated code was left */
 	/* Code was fetched by the kernel from the user's half, or from the kernel's through an entry not global. */
 	bool has_local_kernel;
 	/* Hashes of pages and of large pages in each half that code was fetched from. */
@@ -436,7 +448,7 @@ struct cpu {
 	struct tlb tlbs[TLB_KINDS];
 };
 
-enum { LEAVE_FAULT = 1, LEAVE_EXIT, LEAVE_AGAIN };
+enum { LEAVE_FAULT = 1, LEAVE_EXIT, LEAVE_AGAIN, LEAVE_BROKEN };
 
 /* One instruction at a time, with everything that counts only between two. */
 static inline bool cpu_must_step(const struct cpu *cpu)

@@ -108,6 +108,14 @@ static void check_ready(const struct piece *p, bool may_enable)
 	leave_if(p, 4);
 }
 
+/* Leaves if the program is not for translated code. */
+static void check_user(const struct piece *p)
+{
+	in_cpu(p, 0, 0x83, 7, AT(direct_waits)); /* cmp, imm8 */
+	EMIT(p->to, 0);
+	leave_if(p, 5);
+}
+
 /* T2 = the entry of the user's table for the address in T1; or of ring 0's. */
 static void look_up(const struct piece *p, bool is_user)
 {
@@ -223,6 +231,7 @@ static void write_sysret(const struct piece *p)
 	struct emitter *to = p->to;
 	size_t flags = AT(r) + 8 * 11;
 	check_ready(p, true);
+	check_user(p);
 	test_32(p, flags, FLAG_TF);
 	leave_if(p, 5);
 	emit_move(to, HOST_T1, HOST_RCX);
@@ -342,6 +351,7 @@ static void write_iret_to(const struct piece *p, uint8_t ring)
 	check_descriptor(p, FLAT_CODE | level);
 	uint8_t *is_null = NULL;
 	if (ring) {
+		check_user(p);
 		check_data(p);
 	} else {
 		/* With AC it is another mode. */

@@ -5,6 +5,7 @@
 #include "vmm/soft/native.h"
 
 #include "vmm/soft/cache.h"
+#include "vmm/soft/direct.h"
 #include "vmm/soft/fallback.h"
 #include "vmm/soft/kept.h"
 #include "vmm/soft/lockstep.h"
@@ -200,7 +201,8 @@ static struct next go_on(struct cpu *cpu, uint32_t cpl)
 {
 	struct native *native = cpu->native;
 	if (wants_attention(cpu) || native->is_checked || cpu->event_is_pending || cpu->trap_dr6 ||
-		cpu->activity != CPU_ACTIVE || cpu_must_step(cpu) || !native_can(cpu))
+		cpu->activity != CPU_ACTIVE || cpu_must_step(cpu) || !native_can(cpu) ||
+		direct_wants(cpu))
 		return (struct next){};
 	enum native_mode mode = mode_of(cpu);
 	const struct native_jump *jumps = cpu->native_jumps[mode];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "vmm/soft/cache.h"
+#include "vmm/soft/direct.h"
 #include "vmm/soft/memory.h"
 #include "vmm/soft/native.h"
 
@@ -24,6 +25,8 @@ static void notice(struct cpu *cpu, guest_addr page, uint32_t kind)
 	else
 		cpu->notices[cpu->notice_count++] = page | kind;
 	cpu_call(cpu, ATTENTION_CODE);
+	if (cpu->direct_hooks)
+		cpu->direct_hooks->call(cpu);
 }
 
 static void notice_others(struct soft *soft, const struct cpu *cpu, guest_addr page, uint32_t kind)
@@ -63,6 +66,12 @@ void notice_watched(void *data, guest_addr at, uint64_t bytes)
 	notice_wrote(data, NULL, at);
 }
 
+static bool protect(struct cpu *cpu, guest_addr page)
+{
+	bool was_fast = tlb_protect(cpu, page);
+	return (cpu->direct_hooks && cpu->direct_hooks->protect(cpu, page)) || was_fast;
+}
+
 void notice_handle(struct cpu *cpu)
 {
 	guest_addr notices[NOTICE_MAX];
@@ -77,12 +86,14 @@ void notice_handle(struct cpu *cpu)
 		cache_flush(cpu);
 		native_flush(cpu);
 		tlb_flush(cpu, true);
+		if (cpu->direct)
+			direct_forget(cpu);
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		guest_addr page = notices[i] & PAGE_MASK;
 		if ((notices[i] & 1) == NOTICE_WROTE)
 			drop(cpu, page);
-		else if (tlb_protect(cpu, page))
+		else if (protect(cpu, page))
 			/* It may have been written unnoticed since the other one has read it. */
 			notice_others(cpu->soft, cpu, page, NOTICE_WROTE);
 	}

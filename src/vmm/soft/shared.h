@@ -21,6 +21,7 @@ struct soft {
 	uint64_t start_ns, start_tsc; /* the host's when it was opened */
 	uint64_t tsc_offset;          /* what the last TSC that was set made of it */
 	uint64_t tsc_khz;
+	bool has_direct; /* programs may run directly */
 
 	pthread_mutex_t split_lock; /* locked accesses that cross a page */
 	pthread_mutex_t lock;       /* guards what follows, and `notices` of every CPU */

@@ -15,9 +15,11 @@
 #include <time.h>
 #include <x86intrin.h>
 
+#include "base/log.h"
 #include "vmm/soft/apic.h"
 #include "vmm/soft/cache.h"
 #include "vmm/soft/cpuid.h"
+#include "vmm/soft/direct.h"
 #include "vmm/soft/event.h"
 #include "vmm/soft/fpu.h"
 #include "vmm/soft/io.h"
@@ -33,7 +35,7 @@
 /* Below struct cpu, where the host's stack pointer is while translated code runs. */
 #define SIGNAL_ROOM (64 * 1024u)
 
-enum how { HOW_INTERPRETED, HOW_TRANSLATED, HOW_LOCKSTEP };
+enum how { HOW_INTERPRETED, HOW_TRANSLATED, HOW_DIRECT, HOW_LOCKSTEP };
 
 static struct soft *soft_of(struct cpus *cpus)
 {
@@ -115,6 +117,8 @@ static bool attend(struct cpu *cpu)
 		cpu->exit->why = CPU_KICKED;
 		return true;
 	}
+	if ((why & ATTENTION_IRQ) && cpu->direct)
+		direct_consider(cpu);
 	if (why & (ATTENTION_IRQ | ATTENTION_NMI))
 		look_for_interrupts(cpu);
 	return false;
@@ -205,6 +209,8 @@ static void loop(struct cpu *cpu)
 			sleep_until_called(cpu);
 		} else if (cpu_must_step(cpu)) {
 			step(cpu);
+		} else if (direct_wants(cpu)) {
+			direct_run(cpu);
 		} else if (native_can(cpu)) {
 			native_run(cpu);
 		} else {
@@ -248,6 +254,15 @@ static int soft_start(struct cpus *cpus, void (*prepare)(void *data), void *data
 	return -code;
 }
 
+/* Where programs cannot run directly they are translated. */
+static void soft_prepare(struct cpus *cpus, uint32_t number)
+{
+	struct cpu *cpu = soft_of(cpus)->cpu[number];
+	struct error e = {};
+	if (cpu->direct && direct_prepare(cpu, &e) < 0 && number == 0)
+		log_info("programs are only translated: %s", e.text);
+}
+
 static int soft_run(struct cpus *cpus, uint32_t number, struct cpu_exit *exit)
 {
 	struct soft *soft = soft_of(cpus);
@@ -269,6 +284,8 @@ static int soft_run(struct cpus *cpus, uint32_t number, struct cpu_exit *exit)
 		memory_abandon(cpu);
 		cpu->link = NULL;
 		return 0;
+	case LEAVE_BROKEN:
+		return -EIO;
 	default:
 		/* What the machine has just answered is taken in before a kick counts. */
 		if (cpu->io_count && !cpu->event_is_pending && cpu->activity == CPU_ACTIVE)
@@ -424,6 +441,7 @@ static void soft_close(struct cpus *cpus)
 			continue;
 		cache_free(soft->cpu[i]->code);
 		native_done(soft->cpu[i]);
+		direct_done(soft->cpu[i]);
 		vector_done(soft->cpu[i]);
 		munmap((uint8_t *)soft->cpu[i] - SIGNAL_ROOM, SIGNAL_ROOM + sizeof(struct cpu));
 	}
@@ -454,6 +472,8 @@ static int open_cpu(struct soft *soft, uint32_t number, enum how how, struct err
 		status = native_init(cpu, how == HOW_LOCKSTEP, e);
 	if (status < 0)
 		return status;
+	if (soft->has_direct)
+		direct_init(cpu);
 	tlb_init(cpu);
 	cache_flush(cpu);
 	struct cpu_state state;
@@ -489,6 +509,7 @@ static int open_as(const struct engine *engine, enum how how, struct guest *gues
 	soft->wrote = notice_wrote;
 	soft->protect = notice_protect;
 	soft->ended = ioapic_ended;
+	soft->has_direct = how == HOW_DIRECT;
 	init_locks(soft);
 	pic_reset(soft);
 	ioapic_reset(soft);
@@ -513,9 +534,14 @@ uint64_t soft_instructions(const struct cpus *cpus, uint32_t cpu)
 		->instructions; /* cpus is first */
 }
 
+static int direct_open(struct guest *guest, uint32_t count, struct cpus **ret, struct error *e)
+{
+	return open_as(&soft_engine, HOW_DIRECT, guest, count, ret, e);
+}
+
 static int translating_open(struct guest *guest, uint32_t count, struct cpus **ret, struct error *e)
 {
-	return open_as(&soft_engine, HOW_TRANSLATED, guest, count, ret, e);
+	return open_as(&soft_translator_engine, HOW_TRANSLATED, guest, count, ret, e);
 }
 
 static int interpreting_open(
@@ -534,11 +560,13 @@ static int lockstep_open(struct guest *guest, uint32_t count, struct cpus **ret,
 #define ENGINE(NAME, OPEN) \
 	{ \
 		.name = NAME, .probe = soft_probe, .open = OPEN, .close = soft_close, \
-		.start = soft_start, .run = soft_run, .kick = soft_kick, .irq = soft_irq, \
-		.msi = soft_msi, .nmi = soft_nmi, .doorbell = soft_doorbell, .load = soft_load, \
-		.save = soft_save, .load_chips = soft_load_chips, .save_chips = soft_save_chips, \
+		.start = soft_start, .prepare = soft_prepare, .run = soft_run, .kick = soft_kick, \
+		.irq = soft_irq, .msi = soft_msi, .nmi = soft_nmi, .doorbell = soft_doorbell, \
+		.load = soft_load, .save = soft_save, .load_chips = soft_load_chips, \
+		.save_chips = soft_save_chips, \
 	}
 
-const struct engine soft_engine = ENGINE("soft", translating_open);
+const struct engine soft_engine = ENGINE("soft", direct_open);
+const struct engine soft_translator_engine = ENGINE("soft-translator", translating_open);
 const struct engine soft_interpreter_engine = ENGINE("soft-interpreter", interpreting_open);
 const struct engine soft_lockstep_engine = ENGINE("soft-lockstep", lockstep_open);

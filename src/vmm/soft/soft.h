@@ -6,7 +6,8 @@
 
 #include "vmm/cpu/engine.h"
 
-extern const struct engine soft_engine; /* translates 64-bit code, interprets the rest */
+extern const struct engine soft_engine;            /* translates 64-bit code, interprets the rest */
+extern const struct engine soft_translator_engine; /* runs no program directly */
 extern const struct engine soft_interpreter_engine; /* only interprets */
 extern const struct engine soft_lockstep_engine;    /* both, and compares; one CPU */
 

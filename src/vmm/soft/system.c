@@ -65,6 +65,8 @@ static void write_cr3(struct cpu *cpu, const struct op *op, uint64_t value)
 	}
 	cpu->cr3 = value;
 	tlb_flush(cpu, false);
+	if (cpu->direct_hooks)
+		cpu->direct_hooks->switched(cpu);
 }
 
 static void write_cr4(struct cpu *cpu, const struct op *op, uint64_t value)

@@ -288,6 +288,7 @@ static void flush_one(struct tlb *tlb, bool with_global)
 
 void tlb_flush(struct cpu *cpu, bool with_global)
 {
+	cpu->direct_epoch++;
 	walk_forget(cpu);
 	for (int kind = 0; kind < TLB_KINDS; kind++)
 		flush_one(&cpu->tlbs[kind], with_global);
@@ -323,6 +324,7 @@ void tlb_flush_page(struct cpu *cpu, uint64_t linear)
 {
 	uint64_t page = linear & PAGE_MASK;
 	uint32_t half = half_of(page), bit = page_bit(page);
+	cpu->direct_epoch += half == 0;
 	walk_forget(cpu);
 	for (int kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlbs[kind];
