@@ -82,6 +82,15 @@ teardown_file() {
 		[ "$(readlink "/proc/$pid/ns/$namespace")" != "$(in_net readlink "/proc/self/ns/$namespace")" ]
 	done
 	[ -z "$(ls "/proc/$pid/root/")" ]
+	# The processes in which guests' programs run have even less: the guest's memory, and one page of the monitor's.
+	for child in $(cat "/proc/$pid"/task/*/children); do
+		[ "$(awk '/^Uid:/ {print $2}' "/proc/$child/status")" = 65534 ]
+		grep -x $'CapEff:\t0000000000000000' "/proc/$child/status"
+		grep -x $'Seccomp:\t2' "/proc/$child/status"
+		[ "$(ls "/proc/$child/fd" | wc -l)" = 2 ]
+		! grep -v -E 'memfd:(guest|direct)|vsyscall' "/proc/$child/maps"
+		[ "$(stat -c %u "/proc/$child/mem")" = 0 ]
+	done
 }
 
 @test "disks and cards have a queue for each CPU, and both CPUs use theirs" {
@@ -216,6 +225,11 @@ milliseconds() {
 	agent exec busybox chmod 755 /tmp/direct </dev/null
 	timeout 300 python3 "$TOP/tests/integration/agent.py" "$BASE/vsock" exec /tmp/direct </dev/null >"$BASE/in-the-guest"
 	diff "$BASE/native" "$BASE/in-the-guest"
+	"$VMM" --explain-direct || skip "all was right; nothing runs directly here"
+	children=$(cat "/proc/$(cat "$BASE/pid")"/task/*/children)
+	[ -n "$children" ] || skip "all was right; this engine runs nothing directly"
+	for child in $children; do cat "/proc/$child/stat"; done >"$BASE/children"
+	[ "$(awk '{ticks += $14 + $15} END {print ticks}' "$BASE/children")" -ge 20 ]
 }
 
 @test "the agent turns the machine off, status 0" {

@@ -462,7 +462,7 @@ static void part_debugger(void)
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 		burn(HOT);
 		raise(SIGSTOP);
-		traced((12u << 14) + 0x3fff);
+		traced((3u << 14) + 0x3fff);
 		_exit(traced_word & 0x7f);
 	}
 	stop_at(pid, &status);
