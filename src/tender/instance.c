@@ -332,6 +332,9 @@ static int make(struct instance *instance, struct keeper *keeper, struct error *
 		r = open_terminal(instance, e);
 	if (r == 0)
 		r = open_volume(instance, e);
+	/* What shapes a card's rates is the daemon's, and made with the first card that has some. */
+	if (r == 0 && (instance->plan->nic.into_bits || instance->plan->nic.out_of_bits))
+		r = await_greeting(e);
 	if (r == 0)
 		r = plug_card(instance->plan, &instance->card, e);
 	if (r == 0)
