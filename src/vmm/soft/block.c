@@ -207,7 +207,6 @@ void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_al
 void block_access_group(struct writing *w, uint32_t bytes, uint32_t access, uint32_t align)
 {
 	struct cold *cold = block_cold(w, check(w, bytes, access), 0);
-	w->group.cold = (uint16_t)(cold - w->cold);
 	cold->is_group = true;
 	cold->bytes = (uint16_t)bytes;
 	cold->access = (uint8_t)access;

@@ -11,6 +11,9 @@
 
 #define BLOCK_INSNS 64
 
+#define KEEPS_FIRST  0x1u
+#define KEEPS_SECOND 0x2u
+
 struct step {
 	struct insn insn;
 	struct effect effect;
@@ -19,22 +22,30 @@ struct step {
 	uint16_t offset;
 	uint16_t live_in, live_out; /* flags that somebody may read */
 	uint16_t live_target;       /* by the code at the target of a direct jump */
+	uint8_t group;              /* number + 1 of the one that its operand belongs to */
 	bool is_good;               /* it was decoded */
-	bool keeps; /* its operand in memory goes to cpu->native_kept, so that its flags can be had again */
+	uint8_t keeps; /* KEEPS_...: operands that are stored, so that its flags can be had again */
 };
 
-/* Operands that T1 is good for: it is the host's address of base (and index) + origin. */
+/* Operands that one address is good for: the host's of base (and index) + origin, in T1 or parked. */
 struct group {
-	bool is_active;
-	uint8_t base, last; /* the last instruction of it */
-	uint16_t cold;
+	uint8_t base, first, last; /* its instructions, with others among them */
+	bool is_parked;            /* in cpu->native_parked */
 	int64_t origin;
+};
+
+#define GROUPS_MAX NATIVE_PARKED
+
+/* What the code behind an instruction expects. */
+struct after {
+	uint8_t *at;
+	bool in_host, in_cpu;
 };
 
 #define RECIPE_TEST 8
 #define RECIPE_NEG  9
 
-/* An operand that stands in cpu->native_kept. */
+/* An operand that stands in cpu->native_kept; the second one is the next. */
 #define RECIPE_KEPT 0x40
 
 /* How flags are had again: `first` op `second`, or a constant; see recipe.h. */
@@ -60,9 +71,9 @@ struct cold {
 	uint8_t *found;
 	uint8_t tlb, access;
 	uint16_t bytes;
-	/* A group whose check has failed: `first` to `last` are written again; what held before and behind. */
-	bool is_group, ended, in_host, in_cpu, end_in_host, end_in_cpu;
-	uint8_t first, last, live;
+	/* A group whose check has failed: its instructions are written again; what held before. */
+	bool is_group, in_host, in_cpu;
+	uint8_t first, live;
 	uint16_t undefined;
 	bool looks_beside; /* CALLOUT: in the other slot for the jump's target first */
 	uint8_t mode;
@@ -93,8 +104,13 @@ struct writing {
 	uint8_t live;         /* LIVE_... that hold from here on */
 	uint8_t *retry;
 	bool has_two; /* operands in memory, which may share a slot of the TLB */
-	struct group group;
-	bool is_careful;    /* no groups: one has failed */
+	struct group groups[GROUPS_MAX];
+	uint32_t group_count;
+	uint32_t in_t1;  /* number + 1 of the group whose address is there */
+	bool is_careful; /* no groups: one has failed */
+	/* Behind each instruction; and before those that were written again, up to `careful_end`. */
+	struct after after[BLOCK_INSNS], careful[BLOCK_INSNS];
+	uint32_t careful_end;
 	uint16_t undefined; /* flags that are so here */
 
 	struct cold cold[BLOCK_SITES];

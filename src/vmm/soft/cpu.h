@@ -282,6 +282,8 @@ static inline uint32_t native_jump_mask(uint32_t mode)
 
 #define KEPT_JUMPS 16384
 
+#define NATIVE_PARKED 16
+
 /* Where the user's code goes on at this physical address; see kept.c. */
 struct kept_jump {
 	guest_addr at;
@@ -419,8 +421,8 @@ struct cpu {
 	/* Translated code; see native.c. */
 	struct native *native; /* NULL: only the interpreter */
 	uint64_t native_linear, native_value, native_host_rsp;
-	uint64_t
-		native_kept; /* an operand of the instruction that has set the flags; see recipe.c */
+	uint64_t native_parked[NATIVE_PARKED]; /* addresses of groups of operands; see group.c */
+	uint64_t native_kept[2]; /* operands of what has set the flags; see recipe.c */
 	const uint8_t *native_code;
 	uint64_t native_else, native_seen; /* of kept.c */
 	uint64_t native_shift;             /* from where code runs to where it is written */

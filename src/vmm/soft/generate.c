@@ -217,8 +217,8 @@ static bool on_memory(struct writing *w)
 	} else {
 		operands.rm = group_operand(w, insn, &to, in_one);
 	}
-	if (step->keeps) {
-		recipe_keep(w, &operands.rm);
+	if (recipe_keep(w, &operands.rm)) {
+		recipe_store(w);
 		flags_written(w);
 		return true;
 	}
@@ -231,6 +231,7 @@ static bool on_memory(struct writing *w)
 	operands.how = at.how;
 	emit_insn(&w->to, insn, step->bytes, &operands);
 	store_back(w, step, &at);
+	recipe_store(w);
 	flags_written(w);
 	note_x87(w);
 	return true;
@@ -262,6 +263,7 @@ static bool on_registers(struct writing *w)
 	}
 	emit_insn(&w->to, &with, step->bytes, &operands);
 	store_back(w, step, &at);
+	recipe_store(w);
 	flags_written(w);
 	note_x87(w);
 	return true;
@@ -272,6 +274,7 @@ static bool plain(struct writing *w)
 	const struct step *step = step_now(w);
 	need_flags(w);
 	emit_bytes(&w->to, step->bytes, step->insn.length);
+	recipe_store(w);
 	flags_written(w);
 	return true;
 }

@@ -82,6 +82,7 @@ struct span {
 	int64_t low, high;
 	uint32_t count, access, align, last;
 	int64_t aligned_at;
+	bool is_apart; /* operands of others are among them */
 };
 
 /* False if the group would be too long with the operand. */
@@ -112,27 +113,51 @@ static bool take(struct span *span, const struct reference *to, int64_t moved)
 	return true;
 }
 
-/* The group that begins with this operand. */
-static struct span find(const struct writing *w, const struct reference *first)
+/* Whether the group's address is at hand still. */
+static bool is_there(const struct writing *w, uint32_t group)
+{
+	return group && group <= w->group_count &&
+		(w->in_t1 == group || w->groups[group - 1].is_parked);
+}
+
+bool group_covers(const struct writing *w)
+{
+	const struct step *step = step_now(w);
+	return !w->is_careful && is_there(w, step->group) &&
+		w->now <= w->groups[step->group - 1].last;
+}
+
+/*
+ * The group that begins with this operand, and in which steps it is. Behind a branch a write is for another one: it may
+ * be to a page that is only read most often.
+ */
+static struct span find(struct writing *w, const struct reference *first, uint8_t number)
 {
 	struct span span = { .low = first->disp, .high = first->disp, .last = w->now };
 	uint8_t live = w->live;
 	int64_t moved = 0, by;
+	bool has_others = false, has_branch = false;
 	struct reference own;
 	if (part_of(step_now(w), &own) != PART_OPERAND)
 		return span; /* it has more operands than this */
 	for (uint32_t i = w->now; i < w->count; i++) {
-		const struct step *step = &w->steps[i];
+		struct step *step = &w->steps[i];
 		struct reference to = *first;
 		enum part part = i == w->now ? PART_OPERAND : part_of(step, &to);
 		if (part == PART_STRANGER || (step->effect.needs & ~live))
 			break;
 		struct span longer = span;
-		if (part == PART_OPERAND && (!is_like(first, &to) || !take(&longer, &to, moved)))
-			break;
-		span = longer;
-		if (part == PART_OPERAND)
+		bool is_new = (to.access & ~span.access & ACCESS_WRITE) && has_branch && has_others;
+		bool fits = part == PART_OPERAND && is_like(first, &to) && !is_new &&
+			!is_there(w, step->group) && take(&longer, &to, moved);
+		if (fits) {
+			span = longer;
 			span.last = i;
+			span.is_apart |= has_others;
+			step->group = number;
+		}
+		has_others |= part == PART_OPERAND && !fits;
+		has_branch |= step->effect.class == EFFECT_CONDITION;
 		if (!registers_moved(step, first->base, &by) ||
 			(first->index != INSN_NONE && registers_written(step, first->index)))
 			break;
@@ -159,29 +184,69 @@ static void put_address(
 	block_address(w, &moved);
 }
 
+static size_t parked_at(uint32_t group)
+{
+	return AT(native_parked) + 8 * (group - 1);
+}
+
+/* What was in T1 is no more. */
+static void lose_t1(struct writing *w, uint32_t last)
+{
+	if (w->in_t1 && !w->groups[w->in_t1 - 1].is_parked && w->groups[w->in_t1 - 1].last > last)
+		w->groups[w->in_t1 - 1].last = (uint8_t)last;
+	w->in_t1 = 0;
+}
+
 static void begin(struct writing *w, const struct insn *insn, const struct reference *to,
 	const struct span *span)
 {
+	lose_t1(w, w->now - 1);
 	put_address(w, insn, to, span->low);
-	w->group = (struct group){ .is_active = true,
-		.base = to->base,
+	w->groups[w->group_count++] = (struct group){ .base = to->base,
 		.origin = span->low,
-		.last = (uint8_t)span->last };
+		.first = (uint8_t)w->now,
+		.last = (uint8_t)span->last,
+		.is_parked = span->is_apart };
+	w->in_t1 = w->group_count;
 	block_access_group(w, (uint32_t)(span->high - span->low), span->access, span->align);
+	if (span->is_apart)
+		emit_store(&w->to, parked_at(w->in_t1), HOST_T1);
 	w->to.spoils = false;
+}
+
+/* T1 = the address of the group that this instruction's operand belongs to. */
+static void fetch(struct writing *w, uint32_t group)
+{
+	if (w->in_t1 == group)
+		return;
+	lose_t1(w, w->now - 1);
+	emit_load(&w->to, HOST_T1, parked_at(group));
+	w->in_t1 = group;
+	w->to.spoils = false;
+}
+
+static void begin_if_any(struct writing *w, const struct insn *insn, const struct reference *to)
+{
+	uint8_t number = (uint8_t)(w->group_count + 1);
+	if (w->is_careful || insn->address_bytes != 8 || group_covers(w) ||
+		w->group_count == GROUPS_MAX)
+		return;
+	struct span span = find(w, to, number);
+	if (span.count > 1)
+		begin(w, insn, to, &span);
+	else
+		group_forget(w, w->group_count);
 }
 
 struct host_operand group_operand(
 	struct writing *w, const struct insn *insn, const struct reference *to, bool in_one)
 {
 	struct host_operand at = { .base = HOST_T1, .index = HOST_NONE };
-	if (!w->group.is_active && !w->is_careful && insn->address_bytes == 8) {
-		struct span span = find(w, to);
-		if (span.count > 1)
-			begin(w, insn, to, &span);
-	}
-	if (w->group.is_active) {
-		at.disp = (int32_t)(to->disp - w->group.origin);
+	begin_if_any(w, insn, to);
+	if (group_covers(w)) {
+		uint32_t group = step_now(w)->group;
+		fetch(w, group);
+		at.disp = (int32_t)(to->disp - w->groups[group - 1].origin);
 		return at;
 	}
 	put_address(w, insn, to, to->disp);
@@ -197,31 +262,48 @@ struct host_operand group_stack(struct writing *w, int32_t disp, uint32_t access
 	return group_operand(w, &insn, &to, true);
 }
 
-static void end_at(struct writing *w, uint32_t last, bool ended)
+void group_step(struct writing *w)
 {
-	struct cold *cold = &w->cold[w->group.cold];
-	cold->last = (uint8_t)last;
-	cold->ended = ended;
-	cold->back = w->to.at;
-	cold->end_in_host = w->flags_in_host;
-	cold->end_in_cpu = w->flags_in_cpu;
-	w->group.is_active = false;
-}
-
-void group_step(struct writing *w, bool ended)
-{
-	struct group *group = &w->group;
-	if (!group->is_active)
+	int64_t by;
+	if (w->is_careful)
 		return;
-	int64_t by = 0;
-	if (w->now >= group->last || ended || w->to.spoils)
-		end_at(w, w->now, ended);
-	else if (registers_moved(step_now(w), group->base, &by))
-		group->origin -= by;
+	if (w->to.spoils)
+		lose_t1(w, w->now);
+	for (uint32_t i = 0; i < w->group_count; i++) {
+		struct group *group = &w->groups[i];
+		if (w->now < group->last && registers_moved(step_now(w), group->base, &by))
+			group->origin -= by;
+	}
+	w->after[w->now] = (struct after){
+		.at = w->to.at, .in_host = w->flags_in_host, .in_cpu = w->flags_in_cpu
+	};
 }
 
 void group_close(struct writing *w)
 {
-	if (w->group.is_active)
-		end_at(w, w->now - 1, false);
+	for (uint32_t i = 0; i < w->group_count && !w->is_careful; i++)
+		if (w->groups[i].last >= w->now)
+			w->groups[i].last = (uint8_t)(w->now - 1);
+}
+
+uint32_t group_end(const struct writing *w, uint32_t first)
+{
+	uint32_t end = first, before;
+	do {
+		before = end;
+		for (uint32_t i = 0; i < w->group_count; i++)
+			if (w->groups[i].first <= end && w->groups[i].last > end)
+				end = w->groups[i].last;
+	} while (end != before);
+	return end;
+}
+
+void group_forget(struct writing *w, uint32_t count)
+{
+	for (uint32_t i = 0; i < w->count; i++)
+		if (w->steps[i].group > count)
+			w->steps[i].group = 0;
+	w->group_count = count;
+	if (w->in_t1 > count)
+		w->in_t1 = 0;
 }

@@ -4,8 +4,9 @@
  *
  * When an operand is to be checked, the instructions behind it are searched for others with the same
  * registers. If there are some, the check is for all their bytes, T1 keeps the host's address and the others
- * have none. Where it fails - another page, the end of one - the instructions are written once more behind
- * the block, each with a check of its own.
+ * have none. If operands with other registers are among them the address is parked in struct cpu and loaded again.
+ * Where the check fails - another page, the end of one - the instructions of this and of all groups that reach into it
+ * are written once more behind the block, each with a check of its own.
  */
 #pragma once
 
@@ -20,10 +21,7 @@ struct reference {
 };
 
 /* Whether the operand of this instruction is one of a group that was checked. */
-static inline bool group_covers(const struct writing *w)
-{
-	return w->group.is_active;
-}
+bool group_covers(const struct writing *w);
 
 /*
  * Where this instruction's operand is, checked now or with a group; a group is not begun if it is `alone`.
@@ -37,8 +35,14 @@ struct reference group_reference(const struct step *step);
 /* The eight bytes at the guest's stack pointer and `disp`; T2 is free behind it. */
 struct host_operand group_stack(struct writing *w, int32_t disp, uint32_t access);
 
-/* After an instruction was written; `ended`: the block ends with it. */
-void group_step(struct writing *w, bool ended);
+/* After an instruction was written. */
+void group_step(struct writing *w);
 
-/* The group ends before the present instruction. */
+/* The last instruction of this group and of those that reach into it. */
+uint32_t group_end(const struct writing *w, uint32_t first);
+
+/* Forgets all but the first `count`. */
+void group_forget(struct writing *w, uint32_t count);
+
+/* Groups end before the present instruction. */
 void group_close(struct writing *w);

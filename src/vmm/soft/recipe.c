@@ -52,36 +52,72 @@ static bool is_high_byte(const struct recipe *of, const struct insn *insn, uint3
 	return of->bytes == 1 && !insn->has_rex && reg >= 4 && reg < 8;
 }
 
-static bool understand(const struct step *step, struct recipe *to)
+/* An operation whose second operand may be in memory, its first being a register. */
+static bool is_in_reg(const struct insn *insn)
+{
+	return insn->opcode < 0x40 && (insn->opcode & 7) >= 2;
+}
+
+/* What would be kept of the operand in memory, or 0: it has none that the flags depend on but by their result. */
+static uint32_t memory_part(const struct step *step, const struct recipe *to)
+{
+	bool is_logic = to->which == 1 || to->which == 4 || to->which == 6;
+	bool in_reg = is_in_reg(&step->insn);
+	if (!step->insn.is_memory || step->effect.class != EFFECT_MODRM || (is_logic && in_reg))
+		return 0;
+	return in_reg ? KEEPS_SECOND : KEEPS_FIRST;
+}
+
+/* How the flags come about, with an operand in memory that must be kept: `memory`. */
+static bool understand(const struct step *step, struct recipe *to, uint32_t *memory)
 {
 	const struct insn *insn = &step->insn;
 	uint32_t class = step->effect.class;
-	bool has_both = insn->has_modrm && !insn->is_memory;
 	if ((class != EFFECT_MODRM && class != EFFECT_PLAIN) || !take_operands(step, to))
 		return false;
 	bool is_logic = to->which == 1 || to->which == 4 || to->which == 6;
 	bool is_sum = to->which == ALU_ADD || to->which == ALU_SUB;
 	bool compares = to->which == ALU_CMP || to->which == RECIPE_TEST;
-	/* Of the result alone, which is in a register though the other operand may have been in memory. */
-	bool in_reg = insn->opcode < 0x40 && (insn->opcode & 7) >= 2;
-	if (step->keeps) {
-		*(in_reg ? &to->second : &to->first) = RECIPE_KEPT;
-		return true;
-	}
-	if (class == EFFECT_MODRM && !has_both && !(is_logic && in_reg))
+	*memory = memory_part(step, to);
+	if (*memory &&
+		(insn->has_lock || insn->address_bytes != 8 ||
+			!(compares || (is_sum && *memory == KEEPS_SECOND))))
 		return false;
-	if (is_high_byte(to, insn, to->first))
+	if (*memory == KEEPS_SECOND && is_sum && host_register(insn->reg) == HOST_NONE)
+		return false;
+	if (*memory != KEEPS_FIRST && is_high_byte(to, insn, to->first))
 		return false;
 	if (to->which == RECIPE_NEG)
 		return to->bytes >= 4;
+	if (*memory == KEEPS_SECOND)
+		to->second = RECIPE_KEPT + 1;
+	if (*memory == KEEPS_FIRST)
+		to->first = RECIPE_KEPT;
+	/* Of the result alone, which is in a register though the other operand may have been in memory. */
 	if (is_logic || (to->which == ALU_SUB && to->second == to->first)) {
 		to->which = RECIPE_TEST;
 		to->second = to->first;
 		return true;
 	}
-	if (to->second != INSN_NONE && is_high_byte(to, insn, to->second))
+	if (to->second < RECIPE_KEPT && to->second != INSN_NONE &&
+		is_high_byte(to, insn, to->second))
 		return false;
 	return compares || (is_sum && to->second != to->first && to->bytes >= 4);
+}
+
+static bool understand_kept(const struct step *step, struct recipe *to)
+{
+	uint32_t memory;
+	if (!understand(step, to, &memory) || (memory & ~step->keeps))
+		return false;
+	bool is_same = to->second == to->first;
+	if (step->keeps & KEEPS_FIRST)
+		to->first = RECIPE_KEPT;
+	if (is_same)
+		to->second = to->first;
+	else if ((step->keeps & KEEPS_SECOND) && to->second != INSN_NONE)
+		to->second = RECIPE_KEPT + 1;
+	return true;
 }
 
 /* Nothing is known of others. */
@@ -115,7 +151,7 @@ bool recipe_find(const struct writing *w, uint32_t count, struct recipe *ret)
 	}
 	struct recipe found = { .is_there = true };
 	if (at == 0 || w->steps[at - 1].effect.kills != EFFECT_FLAGS ||
-		!understand(&w->steps[at - 1], &found))
+		!understand_kept(&w->steps[at - 1], &found))
 		return false;
 	int64_t moved = 0, by;
 	for (; at < count; at++) {
@@ -173,35 +209,35 @@ bool recipe_holds(const struct writing *w, uint32_t from)
 		recipe_find(w, i, &recipe);
 }
 
-bool recipe_can_keep(const struct step *step)
+bool recipe_choose(struct writing *w, uint32_t number)
 {
-	const struct insn *insn = &step->insn;
+	struct step *step = &w->steps[number];
 	struct recipe to;
-	if (step->effect.class != EFFECT_MODRM || !insn->is_memory || insn->has_lock ||
-		insn->address_bytes != 8 || step->effect.kills != EFFECT_FLAGS ||
-		!take_operands(step, &to))
+	uint32_t memory;
+	step->keeps = 0;
+	if (step->effect.kills != EFFECT_FLAGS || !understand(step, &to, &memory))
 		return false;
-	bool in_reg = insn->opcode < 0x40 && (insn->opcode & 7) >= 2;
-	bool has_reg = in_reg || to.second != INSN_NONE;
-	if (has_reg && is_high_byte(&to, insn, insn->reg))
-		return false;
-	if (to.which == ALU_CMP || to.which == RECIPE_TEST)
-		return true;
-	return in_reg && (to.which == ALU_ADD || to.which == ALU_SUB) && to.bytes >= 4 &&
-		host_register(insn->reg) != HOST_NONE;
+	for (uint32_t more = 0; more < 4; more++) {
+		step->keeps = (uint8_t)(memory | more);
+		if (recipe_holds(w, number + 1))
+			return true;
+	}
+	step->keeps = 0;
+	return false;
 }
 
 /* Where an operand stands that has no register. */
 static struct host_operand place_of(uint32_t guest)
 {
-	size_t at = guest == RECIPE_KEPT ? offsetof(struct cpu, native_kept)
-					 : offsetof(struct cpu, r) + 8 * guest;
+	size_t at = guest >= RECIPE_KEPT
+		? offsetof(struct cpu, native_kept) + 8 * (guest - RECIPE_KEPT)
+		: offsetof(struct cpu, r) + 8 * guest;
 	return (struct host_operand){ .base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)at };
 }
 
 static uint32_t register_of(uint32_t guest)
 {
-	return guest == RECIPE_KEPT ? HOST_NONE : host_register(guest);
+	return guest >= RECIPE_KEPT ? HOST_NONE : host_register(guest);
 }
 
 static void get(struct emitter *to, uint32_t target, uint32_t guest)
@@ -238,30 +274,55 @@ static void operate(struct emitter *to, const struct recipe *recipe, uint32_t wh
 		emit_32(to, (uint32_t)recipe->imm);
 }
 
-void recipe_keep(struct writing *w, const struct host_operand *at)
+/* The instruction with its operand in memory, which goes to T2 and is kept. */
+static void with_kept(struct writing *w, const struct host_operand *at, const struct recipe *recipe)
 {
-	const struct step *step = step_now(w);
-	const struct insn *insn = &step->insn;
-	struct recipe recipe = {};
-	take_operands(step, &recipe);
-	bool in_reg = insn->opcode < 0x40 && (insn->opcode & 7) >= 2;
-	uint32_t how = recipe.bytes == 8 ? EMIT_WIDE : recipe.bytes == 1 ? EMIT_0F : 0;
+	const struct insn *insn = &step_now(w)->insn;
+	bool in_reg = is_in_reg(insn);
+	uint32_t how = recipe->bytes == 8 ? EMIT_WIDE : recipe->bytes == 1 ? EMIT_0F : 0;
 	uint32_t host = host_register(insn->reg);
-	emit_op(&w->to, how, recipe.bytes == 1 ? 0xb6 : 0x8b, HOST_T2, at);
-	emit_store(&w->to, AT(native_kept), HOST_T2);
+	emit_op(&w->to, how, recipe->bytes == 1 ? 0xb6 : 0x8b, HOST_T2, at);
+	emit_store(&w->to, AT(native_kept[in_reg]), HOST_T2);
 	if (!in_reg) {
-		operate(&w->to, &recipe, recipe.which, HOST_T2,
-			recipe.second == INSN_NONE ? HOST_NONE : host);
+		operate(&w->to, recipe, recipe->which, HOST_T2,
+			recipe->second == INSN_NONE ? HOST_NONE : host);
 		return;
 	}
-	recipe.second = RECIPE_KEPT;
 	if (host != HOST_NONE) {
-		operate(&w->to, &recipe, recipe.which, host, HOST_T2);
+		operate(&w->to, recipe, recipe->which, host, HOST_T2);
 		return;
 	}
 	struct host_operand first = place_of(insn->reg);
-	how = recipe.bytes == 8 ? EMIT_WIDE : 0;
-	emit_op(&w->to, how, (uint8_t)(recipe.which << 3 | (recipe.bytes > 1)), HOST_T2, &first);
+	how = recipe->bytes == 8 ? EMIT_WIDE : 0;
+	emit_op(&w->to, how, (uint8_t)(recipe->which << 3 | (recipe->bytes > 1)), HOST_T2, &first);
+}
+
+bool recipe_keep(struct writing *w, const struct host_operand *at)
+{
+	struct recipe recipe = {};
+	uint32_t memory;
+	if (!step_now(w)->keeps || !understand(step_now(w), &recipe, &memory) || !memory)
+		return false;
+	with_kept(w, at, &recipe);
+	return true;
+}
+
+void recipe_store(struct writing *w)
+{
+	const struct step *step = step_now(w);
+	struct recipe recipe = {};
+	uint32_t memory;
+	if (!step->keeps || !understand(step, &recipe, &memory))
+		return;
+	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t guest = i ? recipe.second : recipe.first;
+		if (!(step->keeps & ~memory & (KEEPS_FIRST << i)) || guest == INSN_NONE)
+			continue;
+		uint32_t host = host_register(guest);
+		if (host == HOST_NONE)
+			get(&w->to, HOST_T2, guest);
+		emit_store(&w->to, AT(native_kept[0]) + 8 * i, host == HOST_NONE ? HOST_T2 : host);
+	}
 }
 
 void recipe_write(struct writing *w, const struct recipe *recipe)

@@ -16,11 +16,14 @@ bool recipe_find(const struct writing *w, uint32_t count, struct recipe *ret);
 /* Whether the flags before this instruction can be had again as long as somebody may read them. */
 bool recipe_holds(const struct writing *w, uint32_t from);
 
-/* Whether its flags can be had again if its operand in memory is kept. */
-bool recipe_can_keep(const struct step *step);
+/* Chooses what this instruction has to keep so that its flags can be; false: nothing helps. */
+bool recipe_choose(struct writing *w, uint32_t number);
 
-/* Does such an instruction with the operand at `at`, which is kept; T2 is lost. */
-void recipe_keep(struct writing *w, const struct host_operand *at);
+/* Does the present instruction with the operand at `at`, if that is kept; T2 is lost. */
+bool recipe_keep(struct writing *w, const struct host_operand *at);
+
+/* Behind it: stores the registers that are kept. T2 is lost, if need be. */
+void recipe_store(struct writing *w);
 
 /* Makes the flags; T2 is lost, and T1 unless it is direct. */
 void recipe_write(struct writing *w, const struct recipe *recipe);

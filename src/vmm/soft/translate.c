@@ -138,9 +138,9 @@ static void find_kept(struct writing *w)
 {
 	for (uint32_t i = 0; i < w->count; i++) {
 		struct step *step = &w->steps[i];
-		step->keeps = recipe_can_keep(step) && step->live_out && is_lost(w, i + 1);
-		if (step->keeps && !recipe_holds(w, i + 1))
-			step->keeps = false;
+		step->keeps = 0;
+		if (step->live_out && is_lost(w, i + 1))
+			recipe_choose(w, i);
 	}
 }
 
@@ -150,12 +150,13 @@ struct mark {
 	uint32_t sites, fars, cold, mode;
 	bool in_host, in_cpu;
 	uint8_t live;
-	struct group group;
+	struct group groups[GROUPS_MAX];
+	uint32_t group_count, in_t1;
 };
 
 static struct mark mark(const struct writing *w)
 {
-	return (struct mark){ .to = w->to,
+	struct mark ret = { .to = w->to,
 		.sites = w->native->site_count,
 		.fars = w->native->far_count,
 		.cold = w->cold_count,
@@ -163,7 +164,10 @@ static struct mark mark(const struct writing *w)
 		.in_host = w->flags_in_host,
 		.in_cpu = w->flags_in_cpu,
 		.live = w->live,
-		.group = w->group };
+		.group_count = w->group_count,
+		.in_t1 = w->in_t1 };
+	memcpy(ret.groups, w->groups, w->group_count * sizeof(w->groups[0]));
+	return ret;
 }
 
 static void go_back(struct writing *w, const struct mark *mark)
@@ -176,7 +180,9 @@ static void go_back(struct writing *w, const struct mark *mark)
 	w->flags_in_host = mark->in_host;
 	w->flags_in_cpu = mark->in_cpu;
 	w->live = mark->live;
-	w->group = mark->group;
+	memcpy(w->groups, mark->groups, mark->group_count * sizeof(w->groups[0]));
+	group_forget(w, mark->group_count);
+	w->in_t1 = mark->in_t1;
 	hold_step(w);
 }
 
@@ -204,12 +210,12 @@ static bool write_step(struct writing *w)
 	if (step->effect.class != EFFECT_OTHER) {
 		if (generate(w) && !w->to.is_full) {
 			set_resume(w, before.cold);
-			group_step(w, false);
+			group_step(w);
 			return true;
 		}
 		go_back(w, &before);
 		if (flow(w) && !w->to.is_full) {
-			group_step(w, ends(step));
+			group_step(w);
 			return !ends(step);
 		}
 		go_back(w, &before);
@@ -225,30 +231,53 @@ static void note_undefined(struct writing *w)
 	w->undefined = (uint16_t)((w->undefined & ~effect->kills) | effect->undefined);
 }
 
-/* The instructions of a group, each with its own checks; then back to where the block goes on. */
+/* As it was where the group's check has failed. */
+static void take_up(struct writing *w, const struct cold *group)
+{
+	emit_set_target(group->from, w->to.at);
+	w->mode = group->mode;
+	flow_look_beside(w, group);
+	if (group->from_2)
+		emit_set_target(group->from_2, w->to.at);
+	w->live = group->live;
+	w->flags_in_host = group->in_host;
+	w->flags_in_cpu = group->in_cpu;
+	w->undefined = group->undefined;
+	w->now = group->first;
+}
+
+/*
+ * The instructions of a group and of those that reach into it, each with its own checks; then back to where the block goes
+ * on. If they were written for one of these already it goes on there.
+ */
 static void write_carefully(struct writing *w, const struct cold group)
 {
 	bool goes_on = true;
-	emit_set_target(group.from, w->to.at);
-	w->mode = group.mode;
-	flow_look_beside(w, &group);
-	if (group.from_2)
-		emit_set_target(group.from_2, w->to.at);
-	w->live = group.live;
-	w->flags_in_host = group.in_host;
-	w->flags_in_cpu = group.in_cpu;
-	w->undefined = group.undefined;
+	take_up(w, &group);
+	if (group.first < w->careful_end) {
+		const struct after *there = &w->careful[group.first];
+		if (step_now(w)->live_in)
+			hold_like(w, there->in_host, there->in_cpu);
+		emit_set_target(emit_jump(&w->to), there->at);
+		return;
+	}
+	uint32_t last = group_end(w, group.first);
+	w->careful_end = last + 1;
 	w->is_careful = true;
-	for (w->now = group.first; goes_on && w->now <= group.last; w->now++) {
+	for (; goes_on && w->now <= last; w->now++) {
+		w->careful[w->now] = (struct after){
+			.at = w->to.at, .in_host = w->flags_in_host, .in_cpu = w->flags_in_cpu
+		};
 		goes_on = write_step(w);
 		note_undefined(w);
 	}
 	w->is_careful = false;
-	if (!goes_on || group.ended)
+	if (!goes_on)
 		return;
-	if (w->steps[group.last].live_out)
-		hold_like(w, group.end_in_host, group.end_in_cpu);
-	emit_set_target(emit_jump(&w->to), group.back);
+	const struct after *after = &w->after[last];
+	if (w->steps[last].live_out)
+		hold_like(w, after->in_host, after->in_cpu);
+	emit_set_target(emit_jump(&w->to), after->at);
 }
 
 static void write_cold(struct writing *w)
@@ -370,7 +399,8 @@ uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, ui
 	w->block = native->block_count;
 	w->count = w->now = w->cold_count = 0;
 	w->live = 0;
-	w->group.is_active = w->is_careful = false;
+	w->is_careful = false;
+	w->group_count = w->in_t1 = w->careful_end = 0;
 	w->flags_in_host = w->flags_in_cpu = false;
 	w->to = (struct emitter){ .at = native->writable + native->used };
 	w->to.end = w->to.at + BLOCK_BYTES;
