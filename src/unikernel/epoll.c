@@ -60,7 +60,7 @@ static void on_notify(struct wait_entry *entry)
 	if (!(wait_events & (item->event.events | EPOLLERR | EPOLLHUP)))
 		return;
 	list_item(item);
-	wait_notify(item->epoll->queue);
+	wait_notify_of(item->epoll->queue, EPOLLIN | EPOLLRDNORM);
 }
 
 static void drop_item(struct item *item)

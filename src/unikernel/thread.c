@@ -433,9 +433,10 @@ uint32_t wait_events = UINT32_MAX;
 
 void wait_notify_of(struct wait_queue *queue, uint32_t events)
 {
+	uint32_t before = wait_events; /* epoll tells another one in between */
 	wait_events = events;
 	wait_notify(queue);
-	wait_events = UINT32_MAX;
+	wait_events = before;
 }
 
 void timer_set(struct timer *timer, uint64_t deadline_ns)

@@ -381,10 +381,41 @@ static void ends_and_beginnings(void)
 	close(server);
 }
 
+/* Room in a connection is something to read for who watches the one that watches it. */
+static void one_watches_another(void)
+{
+	static char bytes[1 << 16];
+	struct epoll_event event = { .events = EPOLLOUT | EPOLLET }, got;
+	int fd[2], inner = epoll_create1(0), outer = epoll_create1(0);
+	make_tcp(AF_INET, fd);
+	fcntl(fd[0], F_SETFL, O_NONBLOCK);
+	SAY(epoll_ctl(inner, EPOLL_CTL_ADD, fd[0], &event));
+	event.events = EPOLLIN | EPOLLET;
+	SAY(epoll_ctl(outer, EPOLL_CTL_ADD, inner, &event));
+	for (int i = 0; i < 20;
+		i++, usleep(1000)) /* until what the other side takes is full, too */
+		while (write(fd[0], bytes, sizeof(bytes)) > 0)
+			;
+	SAY(epoll_wait(inner, &got, 1, 0) >= 0);
+	SAY(epoll_wait(outer, &got, 1, 0) >= 0);
+	fcntl(fd[1], F_SETFL, O_NONBLOCK);
+	for (int i = 0; i < 50; i++, usleep(1000))
+		while (read(fd[1], bytes, sizeof(bytes)) > 0)
+			;
+	SAY(epoll_wait(outer, &got, 1, 2000));
+	SAY(epoll_wait(inner, &got, 1, 0));
+	SAY(got.events);
+	close(fd[0]);
+	close(fd[1]);
+	close(inner);
+	close(outer);
+}
+
 void edges(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	ends_and_beginnings();
+	one_watches_another();
 	for (uint64_t round = 1; round <= ROUNDS; round++)
 		for (enum kind kind = TCP; kind < KINDS; kind++) {
 			struct pair pair;
