@@ -432,6 +432,7 @@ struct cpu {
 	const struct direct_hooks *direct_hooks; /* likewise */
 	uint32_t direct_waits;                   /* this one would: ring 3 is the loop's */
 	uint32_t direct_epoch; /* bumped whenever pages of the user's may have changed */
+	uint32_t direct_tells; /* DIRECT_TELLS_..., by what the host cannot do */
 	uint8_t lacks;         /* LIVE_... that the host's registers do not hold */
 	uint8_t lacked;        /* when translated code was left */
 	/* Code was fetched by the kernel from the user's half, or from the kernel's through an entry not global. */

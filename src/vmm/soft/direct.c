@@ -13,6 +13,7 @@
 #include <string.h>
 #include <x86intrin.h>
 
+#include "vmm/soft/direct_scan.h"
 #include "vmm/soft/direct_space.h"
 #include "vmm/soft/event.h"
 #include "vmm/soft/fallback.h"
@@ -77,6 +78,8 @@ int direct_prepare(struct cpu *cpu, struct error *e)
 		int r = direct_process_new(cpu->guest->memfd, &process, e);
 		if (r < 0)
 			return r;
+		if (!direct_process_traps_cpuid(process))
+			cpu->direct_tells = DIRECT_TELLS_CPUID;
 		direct->places[direct->place_count++].space = direct_space_new(process);
 	}
 	return 0;

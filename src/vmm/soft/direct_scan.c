@@ -17,17 +17,19 @@
 #define PREFIXES 4u /* more than that no assembler writes */
 
 /* `at` is where an opcode may be, and three bytes are there. */
-static bool is_telling(const uint8_t *at, bool has_f3, bool tells_xcr0)
+static bool is_telling(const uint8_t *at, bool has_f3, uint32_t tells)
 {
 	if (at[0] == 0xcd)
 		return at[1] == 4;
 	uint32_t reg = at[2] >> 3 & 7, mod = at[2] >> 6;
 	switch (at[1]) {
 	case 0x01: /* XGETBV */
-		return at[2] == 0xd0 && tells_xcr0;
+		return at[2] == 0xd0 && (tells & DIRECT_TELLS_XCR0);
 	case 0x02: /* LAR */
 	case 0x03: /* LSL */
 		return mod == 3;
+	case 0xa2: /* CPUID */
+		return tells & DIRECT_TELLS_CPUID;
 	case 0xae: /* XSAVE, XRSTOR, XSAVEOPT */
 		return mod != 3 && reg >= 4 && reg <= 6;
 	case 0xc7: /* XRSTORS, XSAVEC, XSAVES; RDPID, without its prefix RDSEED */
@@ -68,7 +70,7 @@ static bool is_instruction(const uint8_t *bytes, size_t count, size_t at)
 		(votes[0] == 0 && bytes[at] == 0x0f && bytes[at + 1] >= 0xa0);
 }
 
-static bool scan(const uint8_t *bytes, size_t begin, size_t end, uint8_t first, bool tells_xcr0)
+static bool scan(const uint8_t *bytes, size_t begin, size_t end, uint8_t first, uint32_t tells)
 {
 	for (size_t at = begin; at + 2 < end; at++) {
 		const uint8_t *found = memchr(bytes + at, first, end - 2 - at);
@@ -76,14 +78,13 @@ static bool scan(const uint8_t *bytes, size_t begin, size_t end, uint8_t first, 
 			return false;
 		at = (size_t)(found - bytes);
 		bool has_f3 = (at > 0 && found[-1] == 0xf3) || (at > 1 && found[-2] == 0xf3);
-		if (is_telling(found, has_f3, tells_xcr0) && is_instruction(bytes, end, at))
+		if (is_telling(found, has_f3, tells) && is_instruction(bytes, end, at))
 			return true;
 	}
 	return false;
 }
 
-bool direct_scan(const uint8_t *bytes, size_t begin, size_t end, bool tells_xcr0)
+bool direct_scan(const uint8_t *bytes, size_t begin, size_t end, uint32_t tells)
 {
-	return scan(bytes, begin, end, 0x0f, tells_xcr0) ||
-		scan(bytes, begin, end, 0xcd, tells_xcr0);
+	return scan(bytes, begin, end, 0x0f, tells) || scan(bytes, begin, end, 0xcd, tells);
 }

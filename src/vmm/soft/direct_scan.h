@@ -15,6 +15,8 @@
 
 /*
  * Whether such an instruction may begin in [begin, end - 2); the bytes before help to find out. XGETBV is one if the
- * host's answer matters (`tells_xcr0`).
+ * host's answer matters, so CPUID where it does not fault.
  */
-bool direct_scan(const uint8_t *bytes, size_t begin, size_t end, bool tells_xcr0);
+#define DIRECT_TELLS_XCR0  1u
+#define DIRECT_TELLS_CPUID 2u
+bool direct_scan(const uint8_t *bytes, size_t begin, size_t end, uint32_t tells);

@@ -226,11 +226,11 @@ static void copy_of(struct cpu *cpu, const struct path *path, uint32_t page, uin
 }
 
 /* Of what the guest knows of: what more the host has is in no CPUID of the guest's. */
-static bool tells_xcr0(const struct cpu *cpu)
+static uint32_t tells_xcr0(const struct cpu *cpu)
 {
 	uint32_t low, high;
 	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-	return (low ^ cpu->xcr0) & (XCR0_512 | 1);
+	return (low ^ cpu->xcr0) & (XCR0_512 | 1) ? DIRECT_TELLS_XCR0 : 0;
 }
 
 static bool has_telling_code(struct cpu *cpu, const struct path *path, uint32_t page)
@@ -239,7 +239,8 @@ static bool has_telling_code(struct cpu *cpu, const struct path *path, uint32_t 
 	copy_of(cpu, path, page - 1, GUEST_PAGE - DIRECT_SCAN_BEFORE, bytes, DIRECT_SCAN_BEFORE);
 	copy_of(cpu, path, page, 0, bytes + DIRECT_SCAN_BEFORE, GUEST_PAGE);
 	copy_of(cpu, path, page + 1, 0, bytes + DIRECT_SCAN_BEFORE + GUEST_PAGE, 2);
-	return direct_scan(bytes, DIRECT_SCAN_BEFORE, sizeof(bytes), tells_xcr0(cpu));
+	return direct_scan(
+		bytes, DIRECT_SCAN_BEFORE, sizeof(bytes), tells_xcr0(cpu) | cpu->direct_tells);
 }
 
 /*

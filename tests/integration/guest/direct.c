@@ -462,7 +462,7 @@ static void part_debugger(void)
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 		burn(HOT);
 		raise(SIGSTOP);
-		traced((3u << 14) + 0x3fff);
+		traced((2u << 14) + 0x3fff);
 		_exit(traced_word & 0x7f);
 	}
 	stop_at(pid, &status);
@@ -478,7 +478,7 @@ static void part_debugger(void)
 	regs.rip--;
 	ptrace(PTRACE_SETREGS, pid, NULL, &regs);
 	/* Step by step. */
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 300; i++) {
 		ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
 		rip = stop_at(pid, &status);
 		hash = hash * 31 + (rip - (uint64_t)traced_loop);

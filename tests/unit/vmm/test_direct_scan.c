@@ -78,6 +78,13 @@ static void finds_the_last(void)
 	expect(!direct_scan(bytes, 0, 2, true));
 }
 
+static void finds_cpuid_where_it_tells(void)
+{
+	static const uint8_t bytes[] = { 0x90, 0x90, 0x31, 0xc0, 0x0f, 0xa2, 0x90, 0x90 };
+	expect(direct_scan(bytes, 0, sizeof(bytes), DIRECT_TELLS_CPUID));
+	expect(!direct_scan(bytes, 0, sizeof(bytes), DIRECT_TELLS_XCR0));
+}
+
 /* Whatever stands there. */
 static void takes_anything(void)
 {
@@ -88,7 +95,7 @@ static void takes_anything(void)
 			state = state * 1664525u + 1013904223u;
 			bytes[i] = state >> 28 == 0 ? 0x0f : (uint8_t)(state >> 24);
 		}
-		(void)direct_scan(bytes, state % DIRECT_SCAN_BEFORE, sizeof(bytes), state & 64);
+		(void)direct_scan(bytes, state % DIRECT_SCAN_BEFORE, sizeof(bytes), state >> 6 & 3);
 	}
 }
 
@@ -96,6 +103,7 @@ static const struct test tests[] = {
 	{ "instructions that tell of the host are found, and not what looks like them",
 		finds_instructions },
 	{ "one that reaches into the next page is found", finds_the_last },
+	{ "CPUID is one where the host cannot make it fault", finds_cpuid_where_it_tells },
 	{ "any bytes can be looked at", takes_anything },
 };
 TEST_MAIN(tests)
