@@ -103,7 +103,8 @@ struct writing {
 	struct recipe recipe; /* neither: they are had again */
 	uint8_t live;         /* LIVE_... that hold from here on */
 	uint8_t *retry;
-	bool has_two; /* operands in memory, which may share a slot of the TLB */
+	uint8_t *told; /* the jump from where jumps by address arrive to what makes the flags */
+	bool has_two;  /* operands in memory, which may share a slot of the TLB */
 	struct group groups[GROUPS_MAX];
 	uint32_t group_count;
 	uint32_t in_t1;  /* number + 1 of the group whose address is there */

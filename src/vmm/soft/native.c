@@ -101,6 +101,19 @@ static uint32_t find(struct cpu *cpu, struct place *place)
 	return 0;
 }
 
+/* Likewise; most often it is the one that the link has led to before. */
+static uint32_t find_linked(struct cpu *cpu, uint32_t to, struct place *place)
+{
+	const struct block *block = &cpu->native->blocks[to];
+	if (!to || block->second)
+		return find(cpu, place);
+	guest_addr physical = memory_fetch(cpu, cpu->rip, &place->host);
+	if (block->physical != physical || block->mode != mode_of(cpu) || block->is_dropped)
+		return find(cpu, place);
+	cpu->r[R_CODE] = cpu->rip & PAGE_MASK;
+	return to;
+}
+
 static bool is_hot(struct native *native, guest_addr physical)
 {
 	uint8_t *heat = heat_of(native, physical);
@@ -252,7 +265,7 @@ static struct next follow(struct cpu *cpu, uint32_t number)
 	if (wants_attention(cpu) || native->is_checked)
 		return (struct next){};
 	struct place place;
-	uint32_t block = find(cpu, &place);
+	uint32_t block = find_linked(cpu, site->to, &place);
 	if (!block)
 		return (struct next){};
 	/* A block in two pages is good for one generation of mappings, too. */

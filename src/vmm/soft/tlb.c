@@ -8,6 +8,8 @@
 
 #include "vmm/soft/walk.h"
 
+#define FETCH_NEAR UINT64_C(8)
+
 /* What no page has in fetch_entry.linear. */
 #define FETCH_NONE UINT64_MAX
 
@@ -386,12 +388,42 @@ bool tlb_protect(struct cpu *cpu, guest_addr page)
 	return true;
 }
 
+static void take_fetch(
+	struct cpu *cpu, struct fetch_entry *entry, uint64_t page, const struct walk *found)
+{
+	bool is_user = cpu->cpl == 3;
+	uint32_t half = half_of(page), bit = page_bit(page);
+	entry->linear = page | is_user;
+	entry->physical = found->physical;
+	entry->host = (const uint8_t *)guest_slice_const(cpu->guest, found->physical, GUEST_PAGE);
+	entry->is_global = found->is_global;
+	cpu->has_local_kernel |= half == 0 ? !is_user : !found->is_global;
+	if (found->size_flag)
+		cpu->fetched_large[half] |= large_bit(page, found->size_flag);
+	cpu->fetched[half][bit / 64] |= UINT64_C(1) << (bit % 64);
+}
+
+/*
+ * The pages near one that a program fetches from are next, and with each CR3 load all are forgotten; what the page
+ * tables say of them is in one line of the host's cache.
+ */
+static void fetch_near(struct cpu *cpu, uint64_t page, const struct wanted *want)
+{
+	uint64_t first = page & ~(FETCH_NEAR * GUEST_PAGE - 1);
+	for (uint64_t near = first; near < first + FETCH_NEAR * GUEST_PAGE; near += GUEST_PAGE) {
+		struct fetch_entry *entry = &cpu->fetch_user[near >> 12 & (FETCH_USER - 1)];
+		struct walk found;
+		if (entry->linear == FETCH_NONE && walk_accessed(cpu, near, want, &found))
+			take_fetch(cpu, entry, near, &found);
+	}
+}
+
 uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
 {
 	linear = memory_wrap(cpu, linear);
 	uint64_t page = linear & PAGE_MASK;
 	bool is_user = cpu->cpl == 3;
-	uint32_t half = half_of(page), bit = page_bit(page);
+	uint32_t half = half_of(page);
 	struct fetch_entry *entry = half ? &cpu->fetch_kernel[linear >> 12 & (FETCH_KERNEL - 1)]
 					 : &cpu->fetch_user[linear >> 12 & (FETCH_USER - 1)];
 	if (entry->linear != (page | is_user)) {
@@ -402,15 +434,9 @@ uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
 		struct wanted want = { .access = ACCESS_EXECUTE, .is_user = is_user };
 		if (!walk(cpu, linear, &want, &found, &code))
 			tlb_page_fault(cpu, NULL, linear, code);
-		entry->linear = page | is_user;
-		entry->physical = found.physical;
-		entry->host =
-			(const uint8_t *)guest_slice_const(cpu->guest, found.physical, GUEST_PAGE);
-		entry->is_global = found.is_global;
-		cpu->has_local_kernel |= half == 0 ? !is_user : !found.is_global;
-		if (found.size_flag)
-			cpu->fetched_large[half] |= large_bit(page, found.size_flag);
-		cpu->fetched[half][bit / 64] |= UINT64_C(1) << (bit % 64);
+		take_fetch(cpu, entry, page, &found);
+		if (is_user && half == 0 && is_long(cpu))
+			fetch_near(cpu, page, &want);
 	}
 	*host = entry->host;
 	return entry->physical | (linear & 0xfff);

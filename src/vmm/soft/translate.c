@@ -308,12 +308,24 @@ static bool begins_with_checks(const struct writing *w)
 	return true;
 }
 
+/* Where jumps by address arrive: if T1 says that the flags are to be made first, that is behind the block. */
+static void write_told(struct writing *w, struct block *block)
+{
+	block->entry_told = (uint32_t)(w->to.at - w->native->writable);
+	emit_op_reg(&w->to, EMIT_WIDE, 0x85, HOST_T1, HOST_T1); /* test */
+	w->told = emit_jcc(&w->to, 5);
+}
+
 static void write_entry(struct writing *w, struct block *block)
 {
 	block->wants_flags = w->steps[0].live_in;
+	if (block->wants_flags)
+		write_told(w, block);
 	if (block->wants_flags && begins_with_checks(w)) {
+		uint8_t *over = emit_jump(&w->to);
 		block->entry_host = (uint32_t)(w->to.at - w->native->writable);
 		block_save_flags(&w->to);
+		emit_set_target(over, w->to.at);
 		block->entry = (uint32_t)(w->to.at - w->native->writable);
 		w->flags_in_cpu = true;
 		return;
@@ -355,11 +367,12 @@ static void write_stale(struct writing *w, struct block *block)
 {
 	w->now = 0;
 	uint32_t site = block_site(w, SITE_STALE);
-	block->entry_told = block->entry;
 	if (block->wants_flags) {
-		block->entry_told = (uint32_t)(w->to.at - w->native->writable);
+		emit_set_target(w->told, w->to.at);
 		pieces_take_flags(&w->to);
 		emit_set_target(emit_jump(&w->to), w->native->writable + block->entry);
+	} else {
+		block->entry_told = block->entry;
 	}
 	block->stale = (uint32_t)(w->to.at - w->native->writable);
 	pieces_take_flags(&w->to);

@@ -7,8 +7,6 @@
  */
 #include "vmm/soft/walk.h"
 
-#include <string.h>
-
 #define PTE_P  UINT64_C(0x1)
 #define PTE_W  UINT64_C(0x2)
 #define PTE_U  UINT64_C(0x4)
@@ -31,11 +29,10 @@
 
 uint64_t memory_physical(struct cpu *cpu, guest_addr at, uint32_t bytes)
 {
-	uint64_t value = UINT64_MAX;
 	const void *host = guest_slice_const(cpu->guest, at, bytes);
-	if (host)
-		memcpy(&value, host, bytes);
-	return value & mask_of(bytes);
+	if (!host)
+		return mask_of(bytes);
+	return bytes == 8 ? ((const volatile any64 *)host)->v : ((const volatile any32 *)host)->v;
 }
 
 /* The level's entry width is `bytes`; the value read stays in *entry. */
@@ -217,24 +214,41 @@ static enum walked walk_once(struct cpu *cpu, uint64_t linear, const struct want
 	}
 }
 
-/* Only the last level, in a table that is known; a fault is left to the whole walk. */
-static bool walk_last(struct cpu *cpu, uint64_t linear, const struct wanted *want, struct walk *ret)
+/* Only the last level, in a table that is known; all faults but that of an absent page are left to the whole walk. */
+static enum walked walk_last(struct cpu *cpu, uint64_t linear, const struct wanted *want,
+	struct walk *ret, uint32_t *code)
 {
 	const struct walk_table *table = table_of(cpu, linear);
 	if (table->linear != linear >> 21 || !table->entries)
-		return false;
+		return WALK_AGAIN;
 	uint32_t level = table->is_large ? 2 : 1;
 	uint64_t index = linear >> (table->is_large ? 21 : 12) & 511;
 	uint64_t entry = __atomic_load_n(&table->entries[index], __ATOMIC_RELAXED);
+	if (!(entry & PTE_P) && !table->is_large) {
+		*code = fault_code(cpu, want, 0);
+		return WALK_FAULT;
+	}
 	if (!(entry & PTE_P) || (entry & reserved_bits(cpu, level, 8, true)) ||
 		(table->is_large && !(entry & PTE_PS)))
-		return false;
+		return WALK_AGAIN;
 	uint64_t rights = (table->rights & (entry | PTE_NX)) | (entry & PTE_NX);
-	uint32_t code;
 	ret->physical = leaf_address(entry, level, 8, linear);
 	ret->size_flag = table->is_large ? TLB_LARGE : 0;
-	return finish_walk(cpu, want, rights, table->at + 8 * index, 8, entry, ret, &code) ==
-		WALK_DONE;
+	enum walked walked =
+		finish_walk(cpu, want, rights, table->at + 8 * index, 8, entry, ret, code);
+	return walked == WALK_DONE ? WALK_DONE : WALK_AGAIN;
+}
+
+bool walk_accessed(struct cpu *cpu, uint64_t linear, const struct wanted *want, struct walk *ret)
+{
+	const struct walk_table *table = table_of(cpu, linear);
+	if (table->linear != linear >> 21 || !table->entries || table->is_large)
+		return false;
+	uint64_t entry = __atomic_load_n(&table->entries[linear >> 12 & 511], __ATOMIC_RELAXED);
+	*ret = (struct walk){};
+	uint32_t code;
+	return (entry & PTE_P) && (entry & PTE_A) &&
+		walk_last(cpu, linear, want, ret, &code) == WALK_DONE;
 }
 
 bool walk(struct cpu *cpu, uint64_t linear, const struct wanted *want, struct walk *ret,
@@ -246,12 +260,9 @@ bool walk(struct cpu *cpu, uint64_t linear, const struct wanted *want, struct wa
 		ret->is_writable = true;
 		return true;
 	}
-	if (walk_last(cpu, linear, want, ret))
-		return true;
-	enum walked walked;
-	do {
+	enum walked walked = walk_last(cpu, linear, want, ret, code);
+	while (walked == WALK_AGAIN)
 		walked = walk_once(cpu, linear, want, ret, code);
-	} while (walked == WALK_AGAIN);
 	return walked == WALK_DONE;
 }
 

@@ -21,5 +21,11 @@ struct wanted {
 bool walk(struct cpu *cpu, uint64_t linear, const struct wanted *want, struct walk *ret,
 	uint32_t *code);
 
+/*
+ * What a walk to code would find that needs no look at more than a table of pages that was found already, and no change
+ * of it: the page was accessed before.
+ */
+bool walk_accessed(struct cpu *cpu, uint64_t linear, const struct wanted *want, struct walk *ret);
+
 /* Forgets which tables of pages were found: with every flush of the TLB, of one page too. */
 void walk_forget(struct cpu *cpu);
