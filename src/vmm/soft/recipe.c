@@ -198,15 +198,25 @@ bool recipe_holds(const struct writing *w, uint32_t from)
 {
 	struct recipe recipe;
 	uint32_t i = from;
-	for (; i < w->count && w->steps[i].live_in; i++) {
-		if (!recipe_find(w, i, &recipe))
+	for (; i < w->count && w->steps[i].live_in; i++)
+		if (has_no_t1(&w->steps[i]) && (!recipe_find(w, i, &recipe) || !is_direct(&recipe)))
 			return false;
-		if (has_no_t1(&w->steps[i]) && !is_direct(&recipe))
-			return false;
-	}
-	/* A link that the block ends with. */
-	return i < w->count || !w->steps[i - 1].live_out || is_end(&w->steps[i - 1]) ||
-		recipe_find(w, i, &recipe);
+	/* What holds there holds before; behind the last one a link may follow. */
+	bool has_link = i == w->count && w->steps[i - 1].live_out && !is_end(&w->steps[i - 1]);
+	uint32_t last = has_link || i == from ? i : i - 1;
+	return (i == from && !has_link) || recipe_find(w, last, &recipe);
+}
+
+/* The flags behind it last until a jump by address, behind which hardly anybody reads them but many make them. */
+static bool is_told(const struct writing *w, uint32_t number)
+{
+	uint32_t i = number + 1;
+	while (i < w->count && w->steps[i].live_in)
+		i++;
+	uint32_t class = w->steps[i - 1].effect.class;
+	return i == w->count &&
+		(class == EFFECT_RETURN || class == EFFECT_JUMP_INDIRECT ||
+			class == EFFECT_CALL_INDIRECT);
 }
 
 bool recipe_choose(struct writing *w, uint32_t number)
@@ -217,7 +227,8 @@ bool recipe_choose(struct writing *w, uint32_t number)
 	step->keeps = 0;
 	if (step->effect.kills != EFFECT_FLAGS || !understand(step, &to, &memory))
 		return false;
-	for (uint32_t more = 0; more < 4; more++) {
+	uint32_t choices = is_told(w, number) ? 1 : 4;
+	for (uint32_t more = 0; more < choices; more++) {
 		step->keeps = (uint8_t)(memory | more);
 		if (recipe_holds(w, number + 1))
 			return true;
