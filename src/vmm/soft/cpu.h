@@ -267,6 +267,9 @@ enum native_mode { NATIVE_KERNEL, NATIVE_SMAP, NATIVE_USER, NATIVE_KERNEL_AC, NA
  */
 #define NATIVE_JUMPS      65536
 #define NATIVE_JUMPS_USER 16384
+/* The bits of `attention`, with which a jump finds another slot, reach from address 0 to one below this. */
+#define NATIVE_JUMPS_OF_0 512
+static_assert(ATTENTION_LATER << 1 == NATIVE_JUMPS_OF_0 << 4, "of 16 bytes each");
 
 /* Where translated code goes on at rip. An entry that holds nothing has the address of another slot. */
 struct native_jump {

@@ -230,9 +230,9 @@ static void forget_jumps(struct cpu *cpu, enum native_mode mode)
 		uint64_t bits = cpu->native_used[mode][word];
 		cpu->native_used[mode][word] = 0;
 		for (; bits; bits &= bits - 1) {
-			/* Neither is an address of this slot or of the one beside. */
+			/* Neither is the address of who looks here, with bits of attention or without. */
 			uint64_t at = word * 64 + (uint64_t)__builtin_ctzll(bits);
-			jumps[at] = (struct native_jump){ .rip = at < 2 ? ~at : 0 };
+			jumps[at] = (struct native_jump){ .rip = at < NATIVE_JUMPS_OF_0 ? ~at : 0 };
 		}
 	}
 }
@@ -271,9 +271,9 @@ void tlb_init(struct cpu *cpu)
 		for (uint32_t i = 0; i < TLB_SIZE; i++)
 			drop_entry(&cpu->tlbs[kind], i);
 	}
+	/* Zeroes hold nothing but in the slots where address 0 is looked for. */
 	for (int mode = 0; mode < NATIVE_MODES; mode++)
-		cpu->native_used[mode][0] =
-			3; /* zeroes hold nothing but in the slots of address 0 */
+		memset(cpu->native_used[mode], 0xff, NATIVE_JUMPS_OF_0 / 8);
 	cpu->tlb = &cpu->tlbs[TLB_KERNEL];
 	walk_forget(cpu);
 	forget_fetches(cpu, true);
