@@ -8,6 +8,10 @@
 
 #define PIT_HZ UINT64_C(1193182)
 
+/* Nobody has programmed the channel: it counts, but channel 0 interrupts nobody. */
+#define ACCESS_UNSET 0
+#define ACCESS_BOTH  3
+
 static uint64_t to_ns(uint64_t ticks)
 {
 	return ticks * NS_PER_SEC / PIT_HZ;
@@ -30,7 +34,7 @@ void pit_reset(struct soft *soft)
 	for (int i = 0; i < 3; i++) {
 		soft->pit[i].count = 65536;
 		soft->pit[i].mode = 3;
-		soft->pit[i].access = 3;
+		soft->pit[i].access = ACCESS_UNSET;
 		soft->pit[i].gate = i != 2;
 		soft->pit_start_ns[i] = cpu_now();
 	}
@@ -85,6 +89,8 @@ static void start(struct soft *soft, uint32_t i, uint32_t count)
 			(count & 15);
 	if (count == 0)
 		count = channel->bcd ? 10000 : 65536;
+	if (channel->access == ACCESS_UNSET)
+		channel->access = ACCESS_BOTH;
 	channel->count = count;
 	soft->pit_start_ns[i] = cpu_now();
 	if (i == 0) {
@@ -99,7 +105,7 @@ static void latch(struct soft *soft, uint32_t i)
 	if (channel->latch_state)
 		return;
 	channel->latched = counter(soft, i);
-	channel->latch_state = channel->access;
+	channel->latch_state = channel->access ?: ACCESS_BOTH;
 }
 
 static void read_back(struct soft *soft, uint8_t value)
@@ -242,7 +248,7 @@ void pit_load(struct soft *soft, const struct chips_state *state)
 	}
 	soft->speaker = state->speaker & 3;
 	soft->pit_at_ns = 0;
-	if (is_periodic(&soft->pit[0]))
+	if (is_periodic(&soft->pit[0]) && soft->pit[0].access != ACCESS_UNSET)
 		soft->pit_at_ns = cpu_now() + to_ns(soft->pit[0].count);
 	pthread_cond_signal(&soft->timer_wait);
 }

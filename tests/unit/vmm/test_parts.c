@@ -13,6 +13,7 @@
 #include "vmm/e1000/e1000.h"
 #include "vmm/pci.h"
 #include "vmm/pflash.h"
+#include "vmm/soft/pit.h"
 #include "vmm/soft/soft.h"
 
 #define MEMORY      (1 * MIB)
@@ -567,6 +568,37 @@ static void card_receives(void)
 	end(&board);
 }
 
+/* The timer. */
+
+static uint64_t next_tick(struct soft *soft)
+{
+	uint64_t next = 0;
+	expect(!pit_tick(soft, 0, &next));
+	return next;
+}
+
+static void timer_waits_to_be_programmed(void)
+{
+	struct soft *soft = alloc(struct soft);
+	struct chips_state *state = alloc(struct chips_state);
+	pit_reset(soft);
+	expect_equal(next_tick(soft), UINT64_MAX);
+	pit_save(soft, state);
+	pit_load(soft, state);
+	expect_equal(next_tick(soft), UINT64_MAX);
+	pit_write(soft, 0x43, 0x34); /* channel 0, both bytes, mode 2 */
+	pit_write(soft, 0x40, 0);
+	expect_equal(next_tick(soft), UINT64_MAX);
+	pit_write(soft, 0x40, 16);
+	expect(next_tick(soft) < UINT64_MAX);
+	pit_save(soft, state);
+	pit_reset(soft);
+	pit_load(soft, state);
+	expect(next_tick(soft) < UINT64_MAX);
+	free(state);
+	free(soft);
+}
+
 /* The CPU. */
 
 static void real_mode_pushes_segments(void)
@@ -616,6 +648,7 @@ static const struct test tests[] = {
 	{ "an e1000 sends a packet of two descriptors, with a save between them", card_sends },
 	{ "an e1000's checksums and segments are the host's to do", card_leaves_sums_to_the_host },
 	{ "an e1000 receives what is for it", card_receives },
+	{ "the timer interrupts nobody before it is programmed", timer_waits_to_be_programmed },
 	{ "in real mode each segment is pushed whole", real_mode_pushes_segments },
 };
 TEST_MAIN(tests)
