@@ -33,7 +33,8 @@ stage() {
 		api_wait POST /1.0/networks "{\"name\":\"wnet\",\"config\":{\"ipv4.address\":\"$gateway/24\",\"ipv6.address\":\"none\"}}"
 		berth image import "$BERTH_BASE/meta.tar" "$images/workloads.tar" --alias whole
 	} >"$kept/stage.log"
-	in_net python3 -m http.server --bind "$gateway" --directory "$images/archive" 8080 >"$kept/archive.log" 2>&1 &
+	# Not in_net: what is killed at the end is this process, not a shell in front of it.
+	nsenter --net="/run/netns/$BERTH_NETNS" python3 -m http.server --bind "$gateway" --directory "$images/archive" 8080 >"$kept/archive.log" 2>&1 &
 	archive=$!
 }
 
