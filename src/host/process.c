@@ -9,6 +9,7 @@
  */
 #include "host/process.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -280,4 +281,20 @@ int process_named_fd(const char *name)
 		return (int)fd;
 	}
 	return -ENOENT;
+}
+
+void process_advise_program(int advice)
+{
+	extern const Elf64_Ehdr __ehdr_start; /* the linker's: where the program lies */
+	uintptr_t program = (uintptr_t)&__ehdr_start;
+	const Elf64_Phdr *header = (const Elf64_Phdr *)(program + __ehdr_start.e_phoff);
+	uintptr_t bias = __ehdr_start.e_type == ET_DYN ? program : 0;
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++) {
+		if (header[i].p_type != PT_LOAD || (header[i].p_flags & PF_W))
+			continue;
+		uintptr_t start = (bias + header[i].p_vaddr) & ~(page - 1);
+		uintptr_t end = bias + header[i].p_vaddr + header[i].p_memsz;
+		(void)madvise((void *)start, end - start, advice);
+	}
 }

@@ -63,3 +63,6 @@ int process_wait(int pidfd, int *ret_wait_status) must_use;
 
 /* In a program started by process_spawn(): the descriptor of that name, now close-on-exec; -ENOENT. */
 int process_named_fd(const char *name) must_use;
+
+/* madvise(2) for the calling program's own pages that nobody writes: its code and constants. Failures are passed over. */
+void process_advise_program(int advice);

@@ -4,7 +4,6 @@
  */
 #include "runner/await.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -26,18 +25,7 @@ enum { CONTROL, DIR, LOG, FDS };
 /* Maps the program's own pages, so that reading a plan does not fault for each, and gives jansson its seed. */
 static void warm_up(void)
 {
-	extern const Elf64_Ehdr __ehdr_start; /* the linker's: where the program lies */
-	uintptr_t program = (uintptr_t)&__ehdr_start;
-	const Elf64_Phdr *header = (const Elf64_Phdr *)(program + __ehdr_start.e_phoff);
-	uintptr_t bias = __ehdr_start.e_type == ET_DYN ? program : 0;
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++) {
-		if (header[i].p_type != PT_LOAD || (header[i].p_flags & PF_W))
-			continue;
-		uintptr_t start = (bias + header[i].p_vaddr) & ~(page - 1);
-		uintptr_t end = bias + header[i].p_vaddr + header[i].p_memsz;
-		(void)madvise((void *)start, end - start, MADV_POPULATE_READ);
-	}
+	process_advise_program(MADV_POPULATE_READ);
 	json_decref(json_pack("{s:[i]}", "version", RUNNER_VERSION));
 }
 

@@ -4,7 +4,6 @@
  */
 #include "runner/keeper.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -319,18 +318,7 @@ void keeper_watch_memory(struct keeper *k, const char *const *cgroups)
 static void forget_program(void *data)
 {
 	(void)data;
-	extern const Elf64_Ehdr __ehdr_start; /* the linker's: where the program lies */
-	uintptr_t program = (uintptr_t)&__ehdr_start;
-	const Elf64_Phdr *header = (const Elf64_Phdr *)(program + __ehdr_start.e_phoff);
-	uintptr_t bias = __ehdr_start.e_type == ET_DYN ? program : 0;
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++) {
-		if (header[i].p_type != PT_LOAD || (header[i].p_flags & PF_W))
-			continue;
-		uintptr_t start = (bias + header[i].p_vaddr) & ~(page - 1);
-		uintptr_t end = bias + header[i].p_vaddr + header[i].p_memsz;
-		(void)madvise((void *)start, end - start, MADV_DONTNEED);
-	}
+	process_advise_program(MADV_DONTNEED);
 }
 
 int keeper_open(const struct keeper_options *options, struct keeper **ret, struct error *e)

@@ -11,15 +11,6 @@
 #include "vmm/soft/direct_scan.h"
 #include "vmm/soft/walk.h"
 
-#define PTE_P       UINT64_C(0x1)
-#define PTE_W       UINT64_C(0x2)
-#define PTE_U       UINT64_C(0x4)
-#define PTE_A       UINT64_C(0x20)
-#define PTE_D       UINT64_C(0x40)
-#define PTE_PS      UINT64_C(0x80)
-#define PTE_NX      (UINT64_C(1) << 63)
-#define PTE_ADDRESS UINT64_C(0x000ffffffffff000)
-
 #define PAGES       512u /* of a piece */
 #define PIECE_SHIFT 21
 #define PIECES      1024u
@@ -372,8 +363,7 @@ static bool same_path(const struct path *one, const struct path *other)
 }
 
 /* One page whose entry has changed. */
-static bool look_page(struct direct_space *space, struct cpu *cpu, struct piece *piece,
-	uint32_t page, uint64_t pte)
+static bool look_page(struct direct_space *space, struct piece *piece, uint32_t page, uint64_t pte)
 {
 	bool is_same = ((pte ^ piece->pte[page]) & (PTE_ADDRESS | PTE_P | PTE_U | PTE_NX)) == 0;
 	uint8_t had = piece->prot[page];
@@ -384,7 +374,6 @@ static bool look_page(struct direct_space *space, struct cpu *cpu, struct piece 
 		piece->pte[page] = pte;
 		return true;
 	}
-	(void)cpu;
 	piece->prot[page] = 0;
 	struct direct_change wanted = { .linear = linear_of(piece, page), .bytes = GUEST_PAGE };
 	struct direct_change *last =
@@ -416,7 +405,7 @@ static uint32_t look_piece(
 		uint64_t pte = pte_of(&path, page);
 		*all += piece->prot[page] != 0;
 		if (piece->prot[page] && pte != piece->pte[page])
-			wrong += !look_page(space, cpu, piece, page, pte);
+			wrong += !look_page(space, piece, page, pte);
 	}
 	return wrong;
 }

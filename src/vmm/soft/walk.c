@@ -7,16 +7,6 @@
  */
 #include "vmm/soft/walk.h"
 
-#define PTE_P  UINT64_C(0x1)
-#define PTE_W  UINT64_C(0x2)
-#define PTE_U  UINT64_C(0x4)
-#define PTE_A  UINT64_C(0x20)
-#define PTE_D  UINT64_C(0x40)
-#define PTE_PS UINT64_C(0x80)
-#define PTE_G  UINT64_C(0x100)
-#define PTE_NX (UINT64_C(1) << 63)
-
-#define PTE_ADDRESS   UINT64_C(0x000ffffffffff000)
 #define PHYSICAL_MASK ((UINT64_C(1) << PHYSICAL_BITS) - 1)
 #define PTE_RESERVED  (PTE_ADDRESS & ~PHYSICAL_MASK)
 
