@@ -39,22 +39,26 @@ struct registers_kept {
 	struct model_list models;
 };
 
-static struct snapshot_build build_of(void)
+/* Worked out once: the kernel's bytes do not change, and a start from a state asks several times. */
+static const struct snapshot_build *build_of(void)
 {
+	static struct snapshot_build build;
+	if (build.end)
+		return &build;
 	uint64_t sum = UINT64_C(14695981039346656037);
 	for (const uint8_t *at = machine_kernel; at < machine_kernel_end; at++)
 		sum = (sum ^ *at) * UINT64_C(1099511628211);
-	return (struct snapshot_build){ .sum = sum,
-		.end = (uint64_t)(machine_kernel_end - machine_kernel) };
+	build.sum = sum;
+	build.end = (uint64_t)(machine_kernel_end - machine_kernel);
+	return &build;
 }
 
 static int read_head(int fd, struct snapshot_head *ret, struct error *e)
 {
-	struct snapshot_build build = build_of();
 	if (pread(fd, ret, sizeof(*ret), 0) != sizeof(*ret))
 		return error_set(
 			e, -EINVAL, "it is no snapshot of a unikernel, or not a whole one");
-	return snapshot_check_head(ret, &build, SNAPSHOT_KVM, e);
+	return snapshot_check_head(ret, build_of(), SNAPSHOT_KVM, e);
 }
 
 int machine_state_read(int fd, struct snapshot_place *ret, struct error *e)
@@ -191,7 +195,7 @@ static int put_state(const struct machine *machine)
 	struct registers_kept kept;
 	struct snapshot_head head = { .magic = SNAPSHOT_MAGIC,
 		.version = SNAPSHOT_VERSION,
-		.build = build_of(),
+		.build = *build_of(),
 		.place = place_of(machine),
 		.data_at = PAGE,
 		.memory_at = (sizeof(kept) / PAGE + 2) * PAGE,
