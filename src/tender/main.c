@@ -28,7 +28,7 @@ static const char usage[] =
 	"       berth-tender --build ROOTDIR PROGRAM IMAGE [WORD...]\n"
 	"       berth-tender [OPTION...] --root=IMAGE [--] [WORD...]\n"
 	"       berth-tender run PLAN      as berthd's runner of one unikernel\n"
-	"  --build                        make an image of a directory and the static PROGRAM in it\n"
+	"  --build                        make an image of a directory, with PROGRAM and what that loads\n"
 	"  --root=IMAGE                   run the program of such an image; WORDs replace its own\n"
 	"  --engine=process|kvm           what runs it (process)\n"
 	"  --explain-engine               what costs less on this host, as it was measured\n"

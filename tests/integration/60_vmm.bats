@@ -257,3 +257,13 @@ milliseconds() {
 	[ "$status" -eq 1 ]
 	[[ $output == *"$BASE/short: 100000 bytes is not a whole number"* ]]
 }
+
+@test "what lock-step prints of a difference is disassembled" {
+	printf '%s\n' 'lock-step: rip differs in the block at ffffffff81000000 after 7 blocks' \
+		'  ffffffff81000000: 48 89 c8' 'host: 4c 8d 74 24 08 c3' 'cold: 90' >"$BASE/difference"
+	"$TOP/tools/disassemble" <"$BASE/difference" >"$BASE/disassembled"
+	head -n 1 "$BASE/difference" | cmp - <(head -n 1 "$BASE/disassembled")
+	grep -Ex '  ffffffff81000000: 48 89 c8 +mov +rax,rcx' "$BASE/disassembled"
+	grep -A 1 -x 'host:' "$BASE/disassembled" | grep -x ' *0: lea    r14,\[rsp+0x8\]'
+	grep -A 1 -x 'cold:' "$BASE/disassembled" | grep -x ' *0: nop'
+}

@@ -227,9 +227,12 @@ in_terminal() { script -qefc "stty cols 80 rows 24; $*" /dev/null </dev/null | t
 	bash -c 'source <(berth completion bash); COMP_WORDS=(berth prof); COMP_CWORD=1; _berth 2>/dev/null; [ "${COMPREPLY[0]}" = profile ]'
 }
 
-@test "every verb, option, route and config key has a line in its man page" {
+@test "every verb, option, route and config key has a line in its man page, and every page is there" {
 	"$TOP/tools/check-man" verbs "$BERTH_BUILD/src/cli/berth"
 	"$TOP/tools/check-man" options "$BERTHD" berthd.8
+	"$TOP/tools/check-man" options "$BERTH_BUILD/src/vmm/berth-vmm" berth-vmm.8
+	"$TOP/tools/check-man" options "$BERTH_BUILD/src/tender/berth-tender" berth-tender.8
+	"$TOP/tools/check-man" pages
 	"$TOP/tools/check-man" routes
 	"$TOP/tools/check-man" keys
 }
