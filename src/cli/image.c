@@ -191,7 +191,8 @@ static int build(struct context *context, struct error *e)
 	int code;
 	const char *what = context_argument(context, 0);
 	if (image_build_is_unikernel(&context->options, e, &code) && access(what, F_OK) < 0)
-		return build_of_image(context, what, e);
+		return strchr(what, '/') ? error_errno(e, "%s", what)
+					 : build_of_image(context, what, e);
 	if (code < 0)
 		return code;
 	int r = image_build_start(&build, context_argument(context, 0), &context->options, e);

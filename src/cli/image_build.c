@@ -68,13 +68,17 @@ static int remove_directory(struct image_build *build, struct error *e)
 static int start_tar(struct image_build *build, const char *root, struct error *e)
 {
 	int ends[2];
+	/* tar(1) goes from one directory to the next: a relative one would be looked for in the first. */
+	cleanup(free) char *whole = realpath(root, NULL);
+	if (!whole)
+		return error_errno(e, "%s", root);
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(e, "pipe");
 	/* The root's "./x" becomes "rootfs/x"; metadata.yaml stays what it is. Links keep their target. */
 	const char *arguments[] = { "tar", "--create", "--file=-", "--numeric-owner", "--xattrs",
 		"--xattrs-include=*", "--acls", "--sparse", "--one-file-system",
 		"--transform=flags=rSH;s,^\\.,rootfs,", "-C", build->directory, "metadata.yaml",
-		"-C", root, ".", NULL };
+		"-C", whole, ".", NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -177,6 +178,27 @@ static void add_engine(struct text *text, const json_t *instance)
 	text_add(text, ")\n");
 }
 
+/* "Ended         with status 139 (128 and SIGSEGV)", "Ended         by signal 9 (SIGKILL)": of what does not run. */
+static void add_end(struct text *text, const json_t *instance)
+{
+	const char *how = object_text(instance, "config/volatile.last_state.exit");
+	const char *name = NULL;
+	if (json_is_true(object_at(instance, "stateful")))
+		text_add(text, "State         kept: its next start goes on from there\n");
+	if (!how || !text_equal(object_text(instance, "status"), "Stopped"))
+		return;
+	bool is_signal = text_starts(how, "signal ");
+	uint64_t number = 0, above = is_signal ? 0 : 128;
+	if (text_to_u64(how + strcspn(how, "0123456789"), &number) == 0 && number > above &&
+		number < above + NSIG)
+		name = sigabbrev_np((int)(number - above));
+	text_add(text, is_signal ? "Ended         by " : "Ended         with ");
+	format_clean(text, how, 0);
+	if (name)
+		text_printf(text, " (%sSIG%s)", is_signal ? "" : "128 and ", name);
+	text_add_char(text, '\n');
+}
+
 static void add_summary(struct text *text, const json_t *instance)
 {
 	char buffer[TEXT_SIZE_MAX];
@@ -201,6 +223,7 @@ static void add_summary(struct text *text, const json_t *instance)
 		format_clean(text, value, 0);
 		text_add_char(text, '\n');
 	}
+	add_end(text, instance);
 	add_engine(text, instance);
 	text_add(text, "Created       ");
 	format_time(text, object_text(instance, "created_at"));

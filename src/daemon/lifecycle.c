@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -26,6 +27,7 @@
 #include "host/cgroup.h"
 #include "model/json.h"
 
+#define ENDED           "volatile.last_state.exit"
 #define NO_ROOM_WARNING "A machine waits for room on its volume"
 #define RESTARTS_MAX    10 /* within RESTARTS_NS */
 #define RESTARTS_NS     (60 * NS_PER_SEC)
@@ -74,6 +76,19 @@ static void life_free(struct life *life)
 	free(life);
 }
 
+/* How its first process ended, for whoever asks later: it is stored with what follows from the end. */
+static void note_end(const struct live *live)
+{
+	cleanup(free) char *how = NULL;
+	if (!live->is_running || !live->has_exited)
+		return;
+	if (WIFSIGNALED(live->wait_status))
+		how = alloc_printf("signal %d", WTERMSIG(live->wait_status));
+	else
+		how = alloc_printf("status %d", WEXITSTATUS(live->wait_status));
+	instance_set(live->instance, ENDED, how);
+}
+
 /* Notes in the store what it is, for the next daemon. */
 static void remember(struct instance *instance, const char *power)
 {
@@ -87,8 +102,8 @@ static void remember(struct instance *instance, const char *power)
 	if (has_template)
 		instance_set(instance, "volatile.apply_template", NULL);
 	instance_set(instance, "volatile.last_state.power", power);
-	if (text_equal(power, "STOPPED"))
-		instance_set(instance, "volatile.last_state.ready", NULL);
+	instance_set(
+		instance, text_equal(power, "STOPPED") ? "volatile.last_state.ready" : ENDED, NULL);
 	if (instance_save(instance, &e) < 0)
 		log_error("not stored instance=%s: %s", instance->name, e.text);
 }
@@ -382,6 +397,7 @@ static void is_gone(struct live *live)
 	life->has_run = live->is_running;
 	life->wants_reboot = live->wants_reboot;
 	life->has_ended_well = live->has_exited && live->wait_status == 0;
+	note_end(live);
 	life->error = live->error;
 	if (!live->is_running && !life->error.text[0])
 		error_set(&life->error, -EIO,

@@ -42,6 +42,9 @@ in_terminal() { script -qefc "stty cols 91 rows 33; $*" /dev/null </dev/null; }
 	[[ $output == *"is a directory; 'berth image build' takes one"* ]]
 	run berth image build "$BERTH_BASE/noise"
 	[ "$status" -eq 1 ]
+	(cd "$BERTH_BASE" && berth image build root --alias relative)
+	[ "$(berth image info relative --format json | json .size)" -gt 100000 ]
+	berth image delete relative
 }
 
 @test "launch gives what was asked for, and info and list tell it" {
@@ -119,6 +122,7 @@ in_terminal() { script -qefc "stty cols 91 rows 33; $*" /dev/null </dev/null; }
 	[ "$status" -eq 1 ]
 	[ "$output" = 'berth: life: it is running; stop it first, or use --force' ]
 	berth stop --force life
+	berth info life | grep -Ex 'Ended +by signal 9 \(SIGKILL\)'
 	berth rename life lives
 	berth copy lives twin
 	run berth list li tw --format csv --columns name

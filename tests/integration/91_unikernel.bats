@@ -62,11 +62,18 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	[ "$(ls "/proc/$pid/fd" | wc -l)" = 5 ]
 }
 
-@test "what its program missed is told by name, after its end, too" {
+@test "what its program missed is told by name, after its end, too, and how it ended" {
 	create u4 "busybox mount -t tmpfs none /tmp"
 	eventually 5 sh -c '[ "$(lxc list u4 -f csv -c s)" = STOPPED ]'
 	berth info u4 | grep -E '^Missed calls .*mount \(1\)'
-	lxc delete u4
+	berth info u4 | grep -Ex 'Ended +with status [1-9][0-9]*'
+	berth config set u4 oci.entrypoint='busybox sh -c "kill -SEGV $$"'
+	berth start u4
+	eventually 5 sh -c 'berth info u4 | grep -Ex "Ended +with status 139 \(128 and SIGSEGV\)"'
+	berth config set u4 oci.entrypoint=cat
+	berth start u4
+	! berth info u4 | grep Ended
+	lxc delete --force u4
 }
 
 @test "its card is on the bridge, with its address, its limits and the network's name" {
@@ -297,6 +304,8 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	[[ $status -ne 0 && $output == *"the image names no program"* ]]
 	run berth image build none --type unikernel --entrypoint /a
 	[[ $status -ne 0 && $output == *"\"none\" does not exist"* ]]
+	run berth image build ./none --type unikernel
+	[[ $status -ne 0 && $output == *"./none: No such file or directory"* ]]
 	run berth image build "$BERTH_BASE/root" --type vm
 	[[ $status -ne 0 && $output == *"neither container nor unikernel"* ]]
 	[ "$(lxc image list -f csv | wc -l)" = 2 ]
