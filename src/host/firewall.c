@@ -22,9 +22,10 @@
 #include "host/firewall_rules.h"
 #include "host/netlink.h"
 
-#define NAME_SIZE            (FIREWALL_NAME_MAX + 16)
-#define TABLES_MAX           32
-#define ELEMENT_MAX          40 /* bytes of the longest key: the name of an interface and an IPv6 address */
+#define NAME_SIZE  (FIREWALL_NAME_MAX + 16)
+#define TABLES_MAX 32
+#define ELEMENT_MAX \
+	40 /* bytes of the longest key: the name of an interface, a MAC and an IPv6 address */
 #define ELEMENTS_PER_MESSAGE 64
 
 struct firewall {
@@ -410,7 +411,7 @@ int firewall_delete_network(
 	return 0;
 }
 
-#define PORT_ELEMENTS_MAX (4 + 2 * FIREWALL_PORT_ADDRESSES_MAX)
+#define PORT_ELEMENTS_MAX (4 + 3 * FIREWALL_PORT_ADDRESSES_MAX)
 
 /* Checks of addresses need that of the sender, too: an address is bound to it. */
 static const char *chain_of(const struct firewall_port *port)
@@ -430,6 +431,22 @@ static void add_address(struct element *elements, size_t *count, const char *set
 	struct element *element = add(elements, count, NFPROTO_BRIDGE, set);
 	key_add_link(element, port->link);
 	key_add_address(element, address);
+}
+
+/* Sender and address in one key, of what may be sent with both. */
+static void add_known(struct element *elements, size_t *count, const struct firewall_port *port)
+{
+	for (size_t i = 0; i < port->address_count; i++) {
+		const struct address *address = &port->addresses[i];
+		bool four = is_four(address);
+		if (!(four ? port->check_ipv4 : port->check_ipv6))
+			continue;
+		struct element *element =
+			add(elements, count, NFPROTO_BRIDGE, four ? "known4" : "known6");
+		key_add_link(element, port->link);
+		key_add(element, port->mac, MAC_SIZE);
+		key_add_address(element, address);
+	}
 }
 
 /* The verdict is last: a port is not looked at before its addresses are known. */
@@ -456,6 +473,7 @@ static size_t port_elements(
 	for (size_t i = 0; i < port->address_count; i++)
 		if (!is_four(&port->addresses[i]) && port->check_ipv6)
 			add_address(elements, &count, "targets", port, &port->addresses[i]);
+	add_known(elements, &count, port);
 	struct element *verdict = add(elements, &count, NFPROTO_BRIDGE, "ports");
 	key_add_link(verdict, port->link);
 	verdict->chain = chain;

@@ -6,6 +6,7 @@
 
 /*
  * forward: answers, and what was redirected on purpose, pass first; `same` has each bridge with itself.
+ * input: what was let in goes on; each packet to the host would else be looked up four times.
  * postrouting: an instance that reaches a network of ours by a forward must see the answers come from there.
  * By its address, because bridge netfilter, where it is on, calls this chain without the interface.
  */
@@ -43,6 +44,7 @@ const char firewall_rules_inet[] =
 	"}\n"
 	"chain input {\n"
 	"type filter hook input priority filter; policy accept;\n"
+	"ct state established,related accept\n"
 	"iifname @bridges ip daddr @gateways4 iifname . ip daddr != @gateway4 drop\n"
 	"iifname @bridges ip6 daddr @gateways6 iifname . ip6 daddr != @gateway6 drop\n"
 	"iifname . tcp dport @metadata_ports ct original ip daddr != " FIREWALL_METADATA_ADDRESS
@@ -78,6 +80,10 @@ const char firewall_rules_inet[] =
  * The metadata service knows who asks by the address: what is sent to it must come from the port whose address it is,
  * what it answers leaves by that port only, and no port speaks as the service.
  *
+ * `known4` and `known6` have what all the chains below let pass, in one key: a segment of TCP between sender and port
+ * that are both its own. Most frames are, and are looked up once. (The type is read from the frame, so that one with a VLAN's
+ * tag is none of them.)
+ *
  * `targets` is `v6` once more: nft 1.0.6 has no word for the target of a neighbour advertisement, and raw
  * bytes are no address to it.
  */
@@ -86,11 +92,17 @@ const char firewall_rules_bridge[] =
 	"set macs { type ifname . ether_addr; }\n"
 	"set v4 { type ifname . ipv4_addr; }\n"
 	"set v6 { type ifname . ipv6_addr; }\n"
+	"set known4 { type ifname . ether_addr . ipv4_addr; }\n"
+	"set known6 { type ifname . ether_addr . ipv6_addr; }\n"
 	"set targets { typeof iifname . @th,64,128; }\n"
 	"set metadata_links { type ifname; }\n"
 	"set metadata { type ifname . ipv4_addr; }\n"
 	"chain ports_in {\n"
 	"type filter hook prerouting priority -300; policy accept;\n"
+	"ether type ip ip protocol tcp ip daddr != " FIREWALL_METADATA_ADDRESS
+	" ip saddr != " FIREWALL_METADATA_ADDRESS
+	" iifname . ether saddr . ip saddr @known4 accept\n"
+	"ether type ip6 ip6 nexthdr tcp iifname . ether saddr . ip6 saddr @known6 accept\n"
 	"ip daddr " FIREWALL_METADATA_ADDRESS
 	" iifname @metadata_links iifname . ip saddr != @metadata drop\n"
 	"ip saddr " FIREWALL_METADATA_ADDRESS " iifname @metadata_links drop\n"

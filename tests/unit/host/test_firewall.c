@@ -125,6 +125,8 @@ static void adds_a_port(void)
 	expect_listed("\"v12345678-12345\" . 10.5.0.7", true);
 	expect_listed("\"v12345678-12345\" . fd42::7", true);
 	expect_listed("\"v12345678-12345\" . 0xfe800000000000000000000000000001", true);
+	expect_listed("\"v12345678-12345\" . 00:16:3e:01:02:03 . 10.5.0.7", true);
+	expect_listed("\"v12345678-12345\" . 00:16:3e:01:02:03 . fd42::7", true);
 	expect_done(firewall_delete_port(firewall, &one, why));
 	expect_listed("elements", false);
 	one.check_ipv4 = one.check_ipv6 = false;
