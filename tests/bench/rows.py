@@ -32,6 +32,11 @@ class Row:
                 self.goal, self.word]
 
 
+def middle_pair(pairs):
+    """Of pairs that were measured one right after the other, that with the middle ratio: a busy moment meets both, or is not it."""
+    return sorted(pairs, key=lambda pair: pair[0] / pair[1])[(len(pairs) - 1) // 2]
+
+
 def sh(*words, **options):
     return subprocess.run([str(w) for w in words], check=True, text=True,
                           stdout=subprocess.PIPE, **options).stdout
