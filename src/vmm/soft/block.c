@@ -130,6 +130,11 @@ void block_address_to(struct writing *w, const struct insn *insn, uint32_t targe
 	const struct step *step = step_now(w);
 	struct host_operand at = { .disp = (int32_t)insn->disp };
 	bool has_both = has_no_place(insn->base) && has_no_place(insn->index);
+	if (insn->index == INSN_NONE && !insn->disp && insn->base < INSN_NONE &&
+		insn->address_bytes == 8) {
+		block_get(w, target, insn->base);
+		return;
+	}
 	at.base = address_part(w, insn->base, has_both ? HOST_T1 : HOST_T2);
 	at.index = address_part(w, insn->index, HOST_T2);
 	at.scale = insn->scale;
@@ -137,11 +142,7 @@ void block_address_to(struct writing *w, const struct insn *insn, uint32_t targe
 		at.disp += step->offset + insn->length;
 	if (insn->base == INSN_RIP && (int32_t)insn->disp > INT32_MAX - 0x2000)
 		w->to.is_full = true;
-	bool is_plain = at.base != HOST_NONE && at.index == HOST_NONE && at.disp == 0;
-	if (is_plain && insn->address_bytes == 8)
-		emit_move(&w->to, target, at.base);
-	else
-		emit_op(&w->to, insn->address_bytes == 8 ? EMIT_WIDE : 0, 0x8d, target, &at);
+	emit_op(&w->to, insn->address_bytes == 8 ? EMIT_WIDE : 0, 0x8d, target, &at);
 }
 
 static uint32_t tlb_of(uint32_t mode)

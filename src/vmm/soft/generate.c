@@ -8,18 +8,27 @@
 #include "vmm/soft/generate_system.h"
 #include "vmm/soft/group.h"
 #include "vmm/soft/hold.h"
+#include "vmm/soft/placeless.h"
 #include "vmm/soft/recipe.h"
 
 static const struct host_operand at_t1 = { .base = HOST_T1, .index = HOST_NONE };
 
-/* Where a general register stands for this instruction; loads it to `temp` if it has no place. */
-static uint32_t operand(struct writing *w, uint32_t guest, uint32_t temp)
+/* Where a general register stands for this instruction; loads it to `temp` if it has no place, unless it `is_new`. */
+static uint32_t operand(struct writing *w, uint32_t guest, uint32_t temp, bool is_new)
 {
 	uint32_t host = host_register(guest);
 	if (host != HOST_NONE)
 		return host;
-	emit_load(&w->to, temp, AT(r) + 8 * guest);
+	if (!is_new)
+		emit_load(&w->to, temp, AT(r) + 8 * guest);
 	return temp;
+}
+
+static struct host_operand in_cpu(uint32_t guest)
+{
+	return (struct host_operand){
+		.base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)(AT(r) + 8 * guest)
+	};
 }
 
 static void keep(struct writing *w, uint32_t guest, uint32_t host)
@@ -115,7 +124,8 @@ static void choose_reg(struct writing *w, const struct step *step, struct places
 		return;
 	}
 	uint32_t host = host_register(insn->reg);
-	to->reg = host != HOST_NONE ? host : operand(w, insn->reg, take_temp(to));
+	bool is_new = effect->class == EFFECT_MODRM && placeless_reg_is_new(insn);
+	to->reg = host != HOST_NONE ? host : operand(w, insn->reg, take_temp(to), is_new);
 	if (effect->reg_is_byte && needs_rex(to->reg))
 		to->how |= EMIT_REX;
 }
@@ -138,17 +148,7 @@ static void choose_vvvv(struct writing *w, const struct step *step, struct place
 	if (to->has_t2)
 		to->reg = HOST_T1;
 	to->has_t2 = true;
-	to->vvvv = operand(w, insn->vvvv, HOST_T2);
-}
-
-/* An operand in struct cpu instead of a register, if that means the same. */
-static bool is_in_cpu(const struct step *step)
-{
-	const struct insn *insn = &step->insn;
-	const struct effect *effect = &step->effect;
-	bool is_bit_test = insn->map == MAP_0F && insn->opcode == 0xa3;
-	return effect->class == EFFECT_MODRM && !effect->rm_is_written && !is_bit_test &&
-		host_register(insn->rm) == HOST_NONE;
+	to->vvvv = operand(w, insn->vvvv, HOST_T2, false);
 }
 
 static void choose_rm(struct writing *w, const struct step *step, struct places *to)
@@ -160,7 +160,7 @@ static void choose_rm(struct writing *w, const struct step *step, struct places 
 	} else if (effect->rm_is_byte && is_high_byte(insn, insn->rm)) {
 		to->rm = insn->rm;
 		to->how |= EMIT_NO_REX;
-	} else if (is_in_cpu(step)) {
+	} else if (placeless_rm_is_memory(step)) {
 		to->rm_is_in_cpu = true;
 	} else if (effect->reg_is_gpr && insn->rm == insn->reg && !(to->how & EMIT_NO_REX)) {
 		to->rm = to->reg;
@@ -168,7 +168,8 @@ static void choose_rm(struct writing *w, const struct step *step, struct places 
 			to->how |= EMIT_REX;
 	} else {
 		uint32_t host = host_register(insn->rm);
-		to->rm = host != HOST_NONE ? host : operand(w, insn->rm, take_temp(to));
+		bool is_new = effect->class == EFFECT_MODRM && placeless_rm_is_new(insn);
+		to->rm = host != HOST_NONE ? host : operand(w, insn->rm, take_temp(to), is_new);
 		if (effect->rm_is_byte && needs_rex(to->rm))
 			to->how |= EMIT_REX;
 	}
@@ -182,7 +183,7 @@ static void store_back(struct writing *w, const struct step *step, const struct 
 	bool rm_is_high = effect->rm_is_byte && is_high_byte(insn, insn->rm);
 	if (effect->vvvv_is_written)
 		keep(w, insn->vvvv, at->vvvv);
-	if (!insn->is_memory && effect->rm_is_written && !rm_is_high)
+	if (!insn->is_memory && effect->rm_is_written && !rm_is_high && !at->rm_is_in_cpu)
 		keep(w, insn->rm, at->rm);
 	if (effect->reg_is_gpr && effect->reg_is_written && !reg_is_high)
 		keep(w, insn->reg, at->reg);
@@ -248,21 +249,24 @@ static bool on_registers(struct writing *w)
 		need_live(w, needs);
 	}
 	need_flags(w);
-	choose_reg(w, step, &at);
-	choose_vvvv(w, step, &at);
-	choose_rm(w, step, &at);
-	struct emit_operands operands = {
-		.reg = at.reg, .rm_reg = at.rm, .vvvv = at.vvvv, .how = at.how
-	};
 	struct insn with = *insn;
-	if (at.rm_is_in_cpu) {
+	if (placeless_swaps(step, &with.opcode)) {
+		struct emit_operands operands = { .reg = host_register(insn->rm),
+			.rm = in_cpu(insn->reg) };
 		with.is_memory = true;
-		operands.rm = (struct host_operand){ .base = HOST_RSP,
-			.index = HOST_NONE,
-			.disp = (int32_t)(AT(r) + 8 * insn->rm) };
+		emit_insn(&w->to, &with, step->bytes, &operands);
+	} else {
+		choose_reg(w, step, &at);
+		choose_vvvv(w, step, &at);
+		choose_rm(w, step, &at);
+		struct emit_operands operands = {
+			.reg = at.reg, .rm_reg = at.rm, .vvvv = at.vvvv, .how = at.how
+		};
+		with.is_memory = at.rm_is_in_cpu;
+		operands.rm = in_cpu(insn->rm);
+		emit_insn(&w->to, &with, step->bytes, &operands);
+		store_back(w, step, &at);
 	}
-	emit_insn(&w->to, &with, step->bytes, &operands);
-	store_back(w, step, &at);
 	recipe_store(w);
 	flags_written(w);
 	note_x87(w);
@@ -314,7 +318,7 @@ static bool move_immediate(struct writing *w)
 	bool is_byte = insn->opcode < 0xb8;
 	uint32_t how = insn->w && !is_byte ? EMIT_WIDE : 0, host = insn->rm;
 	if (!is_byte || !is_high_byte(insn, insn->rm))
-		host = operand(w, insn->rm, HOST_T2);
+		host = operand(w, insn->rm, HOST_T2, insn->operand_bytes >= 4 && !is_byte);
 	if (is_byte && host == insn->rm && is_high_byte(insn, insn->rm) == 0 && needs_rex(host))
 		how |= EMIT_REX;
 	if (!is_byte && insn->operand_bytes == 2)
@@ -332,7 +336,7 @@ static bool move_immediate(struct writing *w)
 static bool byte_swap(struct writing *w)
 {
 	const struct insn *insn = &step_now(w)->insn;
-	uint32_t host = operand(w, insn->rm, HOST_T2);
+	uint32_t host = operand(w, insn->rm, HOST_T2, false);
 	uint8_t rex = (uint8_t)(0x40 | insn->w << 3 | (host >> 3 & 1));
 	if (rex != 0x40)
 		EMIT(&w->to, rex);
@@ -344,7 +348,7 @@ static bool byte_swap(struct writing *w)
 static bool exchange_a(struct writing *w)
 {
 	const struct insn *insn = &step_now(w)->insn;
-	uint32_t host = operand(w, insn->rm, HOST_T2);
+	uint32_t host = operand(w, insn->rm, HOST_T2, false);
 	if (insn->operand_bytes == 2)
 		EMIT(&w->to, 0x66);
 	emit_op_reg(&w->to, insn->w ? EMIT_WIDE : 0, 0x87, HOST_RAX, host);
@@ -369,7 +373,7 @@ static bool push(struct writing *w)
 		emit_op(&w->to, EMIT_WIDE, 0xc7, 0, &slot);
 		emit_32(&w->to, (uint32_t)step->insn.imm);
 	} else {
-		emit_op(&w->to, EMIT_WIDE, 0x89, operand(w, step->insn.rm, HOST_T2), &slot);
+		emit_op(&w->to, EMIT_WIDE, 0x89, operand(w, step->insn.rm, HOST_T2, false), &slot);
 	}
 	move_stack(w, -8);
 	return true;
