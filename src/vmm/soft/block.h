@@ -104,7 +104,8 @@ struct writing {
 	uint8_t live;         /* LIVE_... that hold from here on */
 	uint8_t *retry;
 	uint8_t *told; /* the jump from where jumps by address arrive to what makes the flags */
-	bool has_two;  /* operands in memory, which may share a slot of the TLB */
+	int32_t stack_moved; /* what is to be added to RSP yet */
+	bool has_two;        /* operands in memory, which may share a slot of the TLB */
 	struct group groups[GROUPS_MAX];
 	uint32_t group_count;
 	uint32_t in_t1;  /* number + 1 of the group whose address is there */

@@ -356,11 +356,27 @@ static bool exchange_a(struct writing *w)
 	return true;
 }
 
-/* LEA of the guest's stack pointer. */
+/* The next instruction is another PUSH or POP that was checked together with this one: nobody sees RSP in between. */
+static bool stays_on_stack(const struct writing *w)
+{
+	const struct step *step = step_now(w), *next = step + 1;
+	uint32_t class = next->effect.class;
+	return w->now + 1 < w->count && group_covers(w) && next->group == step->group &&
+		w->now < w->groups[step->group - 1].last && next->insn.rm != CPU_RSP &&
+		(class == EFFECT_PUSH || class == EFFECT_PUSH_IMMEDIATE || class == EFFECT_POP);
+}
+
+/* LEA of the guest's stack pointer, once for several. */
 static void move_stack(struct writing *w, int32_t by)
 {
-	struct host_operand at = { .base = HOST_SP, .index = HOST_NONE, .disp = by };
-	emit_lea(&w->to, HOST_SP, &at);
+	struct host_operand at = { .base = HOST_SP, .index = HOST_NONE };
+	w->stack_moved += by;
+	if (stays_on_stack(w))
+		return;
+	at.disp = w->stack_moved;
+	w->stack_moved = 0;
+	if (at.disp)
+		emit_lea(&w->to, HOST_SP, &at);
 }
 
 static bool push(struct writing *w)

@@ -413,6 +413,7 @@ uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, ui
 	w->count = w->now = w->cold_count = 0;
 	w->live = 0;
 	w->is_careful = false;
+	w->stack_moved = 0;
 	w->group_count = w->in_t1 = w->careful_end = 0;
 	w->flags_in_host = w->flags_in_cpu = false;
 	w->to = (struct emitter){ .at = native->writable + native->used };
