@@ -106,7 +106,7 @@ void *guest_slice(const struct guest *guest, guest_addr at, uint64_t bytes)
 	return slice(guest, at, bytes, true);
 }
 
-int guest_map(const struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum guest_map how,
+int guest_map(struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum guest_map how,
 	struct error *e)
 {
 	uint64_t whole = (bytes + GUEST_PAGE - 1) / GUEST_PAGE * GUEST_PAGE;
@@ -114,12 +114,29 @@ int guest_map(const struct guest *guest, guest_addr at, uint64_t bytes, int fd, 
 	if (!host)
 		return error_set(e, -EINVAL, "guest memory: 0x%jx bytes at 0x%jx", (uintmax_t)bytes,
 			(uintmax_t)at);
+	uint32_t number = 0;
+	while (number < guest->map_count && guest->maps[number].at != at)
+		number++;
+	if (number == GUEST_MAPS_MAX)
+		return error_set(e, -ENOSPC, "guest memory: more than %d files", GUEST_MAPS_MAX);
 	if (mmap(host, whole, PROT_READ | PROT_WRITE,
 		    (how == GUEST_MAP_SHARED ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, fd,
 		    0) == MAP_FAILED)
 		return error_errno(e, "map a file into the guest's memory");
+	guest->map_count += number == guest->map_count;
+	guest->maps[number].at = at;
+	if (guest->maps[number].bytes < whole)
+		guest->maps[number].bytes = whole;
 	guest_wrote(guest, at, whole);
 	return 0;
+}
+
+bool guest_in_memfd(const struct guest *guest, guest_addr at)
+{
+	for (uint32_t i = 0; i < guest->map_count; i++)
+		if (at - guest->maps[i].at < guest->maps[i].bytes)
+			return false;
+	return true;
 }
 
 /* The lines of the page at `page` that [at, at + bytes) touches. */

@@ -15,6 +15,7 @@
 
 #define GUEST_PAGE        UINT64_C(4096)
 #define GUEST_REGIONS_MAX 16
+#define GUEST_MAPS_MAX    4
 
 /* A guest address is a number, never a pointer, until guest_slice() has checked it. */
 typedef uint64_t guest_addr;
@@ -40,6 +41,11 @@ struct guest {
 	uint64_t file_bytes;
 	uint32_t region_count;
 	struct guest_region regions[GUEST_REGIONS_MAX];
+	uint32_t map_count; /* what guest_map() has put there */
+	struct {
+		guest_addr at;
+		uint64_t bytes;
+	} maps[GUEST_MAPS_MAX];
 
 	/* Set by the CPU engine: a page with watched lines among these bytes was written. */
 	void (*watch)(void *data, guest_addr at, uint64_t bytes);
@@ -80,8 +86,11 @@ int guest_write(
  * own, or goes into the file. They are not in the memfd: no balloon, no state of such memory.
  */
 enum guest_map { GUEST_MAP_PRIVATE, GUEST_MAP_SHARED };
-int guest_map(const struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum guest_map how,
+int guest_map(struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum guest_map how,
 	struct error *e) must_use;
+
+/* Whether the page at `at`, which is a region's, is the memfd's: whoever maps that sees what the guest sees. */
+bool guest_in_memfd(const struct guest *guest, guest_addr at);
 
 /* As guest_write(), into ROM too: for loaders. */
 int guest_load(const struct guest *guest, guest_addr at, const void *from, uint64_t bytes) must_use;

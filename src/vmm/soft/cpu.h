@@ -434,7 +434,7 @@ struct cpu {
 	struct direct *direct; /* NULL: programs never run directly */
 	const struct direct_hooks *direct_hooks; /* likewise */
 	uint32_t direct_waits;                   /* this one would: ring 3 is the loop's */
-	uint32_t direct_epoch; /* bumped whenever pages of the user's may have changed */
+	uint64_t direct_epoch; /* bumped whenever pages of the user's may have changed */
 	uint32_t direct_tells; /* DIRECT_TELLS_..., by what the host cannot do */
 	uint8_t lacks;         /* LIVE_... that the host's registers do not hold */
 	uint8_t lacked;        /* when translated code was left */

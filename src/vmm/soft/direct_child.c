@@ -35,7 +35,7 @@
 #define ALL_RIGHTS         (PROT_READ | PROT_WRITE | PROT_EXEC)
 
 extern const uint8_t direct_code_call[], direct_code[], direct_code_many[], direct_code_sysenter[],
-	direct_code_end[];
+	direct_code_in[], direct_code_end[];
 
 /*
  * direct_code_call ends the first page, direct_code begins the second. Calls leave their flags of failure in R15;
@@ -84,6 +84,9 @@ __asm__(".pushsection .rodata\n"
 	"jmp direct_code - 5\n"
 	"direct_code_sysenter:\n\t"
 	"sysenter\n"
+	"direct_code_in:\n\t"
+	"in %dx, %eax\n\t"
+	"int3\n"
 	"direct_code_end:\n\t"
 	".popsection\n");
 
@@ -95,6 +98,11 @@ uint64_t direct_child_many(void)
 uint64_t direct_child_sysenter(void)
 {
 	return DIRECT_PAGE + (uint64_t)(direct_code_sysenter - direct_code);
+}
+
+uint64_t direct_child_in(void)
+{
+	return DIRECT_PAGE + (uint64_t)(direct_code_in - direct_code);
 }
 
 int direct_child_pages(struct direct_call **ret, struct error *e)

@@ -20,6 +20,7 @@
 /* What is in the second page: from where the first begins. */
 uint64_t direct_child_many(void);
 uint64_t direct_child_sysenter(void);
+uint64_t direct_child_in(void);
 
 /* The number first, then the arguments. */
 struct direct_call {

@@ -48,6 +48,10 @@
 #define XSAVE_KEYS      (UINT64_C(1) << XSAVE_KEYS_BIT)
 #define XSAVE_SOFTWARE  464u /* the kernel's, up to the header's */
 
+#define PORT         0x5658u
+#define PORT_MAGIC   0x564d5868u
+#define PORT_VERSION 10u
+
 static uint64_t some_place(void)
 {
 	uint64_t number = 0;
@@ -270,10 +274,6 @@ static bool tell(struct direct_process *process, int status, struct user_regs_st
 	if (status >> 16 != 0)
 		return false; /* group stops are none of a guest's */
 	if (signal == DIRECT_SYSCALL_STOP) {
-		if (is_behind_sysenter(process, regs)) {
-			*ret = DIRECT_SYSENTER;
-			return true;
-		}
 		*ret = DIRECT_SYSCALL;
 		regs->rip -= 2;
 		regs->rax = regs->orig_rax;
@@ -290,8 +290,6 @@ static bool tell(struct direct_process *process, int status, struct user_regs_st
 	if (signal == SIGSEGV && has_address) {
 		*ret = DIRECT_FAULT;
 		*address = (uint64_t)(uintptr_t)info.si_addr;
-		if (is_behind_sysenter(process, regs))
-			*ret = DIRECT_SYSENTER; /* it could not even read the stack */
 	} else if (signal == SIGBUS && has_address && info.si_code != BUS_ADRALN) {
 		*ret = DIRECT_FAULT;
 		*address = (uint64_t)(uintptr_t)info.si_addr;
@@ -338,6 +336,9 @@ static enum direct_exit go(
 			return DIRECT_LOST;
 		if (!direct_trace_wait(process, &status) || direct_trace_get(process, &now) < 0)
 			return DIRECT_LOST;
+		/* Whatever has stopped it there. */
+		if (is_behind_sysenter(process, &now))
+			return DIRECT_SYSENTER;
 		is_done = tell(process, status, &now, &exit, address) ||
 			atomic_load(&process->is_kicked);
 	}
@@ -390,12 +391,17 @@ bool direct_process_traps_cpuid(const struct direct_process *process)
 	return process->traps_cpuid;
 }
 
-/* Native, until it stops; false: not as it must. */
+/*
+ * Native, until it stops; false: not as it must. With a number of a call in RAX, and what a hypervisor that listens at a port
+ * wants to be asked with.
+ */
 static bool probe(
 	struct direct_process *process, uint64_t rip, struct user_regs_struct *ret, int *status)
 {
 	*ret = direct_trace_at(rip);
-	ret->rax = SYS_getpid;
+	ret->rax = rip == process->page_at + direct_child_in() ? PORT_MAGIC : SYS_getpid;
+	ret->rdx = PORT;
+	ret->rcx = PORT_VERSION;
 	return direct_trace_set(process, ret) == 0 &&
 		direct_trace(process, PTRACE_SYSEMU, NULL, NULL) == 0 &&
 		direct_trace_wait(process, status) && direct_trace_get(process, ret) == 0;
@@ -429,6 +435,15 @@ static int try(struct direct_process *process, struct error *e)
 	if (regs.rax != 0)
 		return error_code(e, (int)regs.rax, "direct execution: unmap all of a process");
 	process->native_id = regs.eflags & FLAG_ID;
+	/*
+	 * VMware answers programs of ring 3 at this port, and tells them what its user has set for this machine: a guest's programs
+	 * are none that may ask.
+	 */
+	uint64_t in_at = process->page_at + direct_child_in();
+	if (!probe(process, in_at, &regs, &status) || WSTOPSIG(status) != SIGSEGV ||
+		regs.rip != in_at)
+		return error_set(e, -ENOTSUP,
+			"direct execution: programs here can talk to the hypervisor of this host");
 	if (!probe(process, process->page_at + direct_child_sysenter(), &regs, &status))
 		return error_set(e, -EIO, "direct execution: the process died of a SYSENTER");
 	process->sysenter_at = regs.cs == USER_CS32 ? (uint32_t)regs.rip : 0;

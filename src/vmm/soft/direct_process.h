@@ -24,7 +24,7 @@ enum direct_exit {
 	 * of RAX an INT 0x80 has lost the upper half.
 	 */
 	DIRECT_SYSCALL,
-	DIRECT_SYSENTER, /* it has lost RIP, RSP and what of RAX and RBP is not in EAX: there is no way back */
+	DIRECT_SYSENTER, /* what it leaves are addresses of the host: the registers are as given, there is no way back */
 	DIRECT_INT3, /* behind it: the bytes may be others by now */
 	DIRECT_STEP, /* behind an instruction that was done with TF set: its trap is due */
 	DIRECT_TRAP, /* at one with an exception or one that cannot run there */

@@ -21,7 +21,7 @@
 #define USER_BEGIN UINT64_C(0x10000)
 #define USER_END   DIRECT_END
 
-/* As many mappings as a process may have, with room. */
+/* A mapping can make two more of those that a process may have 65,530 of. */
 #define RUNS_MAX 30000u
 
 /* Around a page that is missing these are mapped, and so many runs of others nearby. */
@@ -35,6 +35,9 @@
 
 /* As often may the host have no room for what is mapped. */
 #define FAILURES_MAX 16u
+
+#define PTE_TOO_HIGH  (PTE_ADDRESS & ~((UINT64_C(1) << PHYSICAL_BITS) - 1))
+#define PTE_PAT_LARGE UINT64_C(0x1000)
 
 /* Beside PROT_... */
 #define PROT_REFUSED 0x40 /* PROT_EXEC was not given although the guest would */
@@ -59,8 +62,10 @@ struct piece {
 struct direct_space {
 	struct direct_process *process;
 	uint64_t cr3;
-	uint32_t epoch, runs;
+	uint64_t epoch;
+	uint32_t runs;
 	bool is_gone, is_empty;
+	bool is_full; /* all is to be forgotten, of which some may be mapped */
 	uint32_t failures;
 	uint16_t buckets[BUCKETS];
 	uint32_t piece_count;
@@ -109,11 +114,12 @@ void direct_space_drop(struct direct_space *space)
 	space->piece_count = 0;
 	space->change_count = 0;
 	space->runs = 0;
+	space->is_full = false;
 	space->is_empty = false; /* the process is not */
 	space->last_linear = DIRECT_NOWHERE;
 }
 
-bool direct_space_commit(struct direct_space *space)
+static void send(struct direct_space *space)
 {
 	int r = 0;
 	if (!space->is_empty && !space->is_gone)
@@ -122,22 +128,31 @@ bool direct_space_commit(struct direct_space *space)
 	if (r == 0 && space->change_count && !space->is_gone)
 		r = direct_process_change(space->process, space->changes, space->change_count);
 	space->change_count = 0;
-	if (r == -ENOMEM && space->failures++ < FAILURES_MAX) {
-		/* Now nothing is mapped. */
-		direct_space_drop(space);
-		space->is_empty = true;
-	} else if (r < 0) {
+	if (r == -ENOMEM && space->failures++ < FAILURES_MAX)
+		space->is_full = true; /* now nothing is mapped */
+	else if (r < 0)
 		space->is_gone = true;
-	}
+}
+
+/* Whoever changes a piece must not lose it: what there is no room for is forgotten here, when nobody has one in hand. */
+bool direct_space_commit(struct direct_space *space)
+{
+	if (space->is_full)
+		direct_space_drop(space);
+	send(space);
+	if (space->is_full)
+		direct_space_drop(space);
 	return !space->is_gone;
 }
 
 static void change(struct direct_space *space, const struct direct_change *wanted)
 {
 	if (space->change_count == DIRECT_CHANGES)
-		direct_space_commit(space);
+		send(space);
+	if (space->is_full)
+		return;
 	space->changes[space->change_count++] = *wanted;
-	space->runs++;
+	space->is_full = ++space->runs > RUNS_MAX;
 }
 
 static struct piece *find(const struct direct_space *space, uint64_t linear)
@@ -151,7 +166,7 @@ static struct piece *find(const struct direct_space *space, uint64_t linear)
 
 static struct piece *add(struct direct_space *space, uint64_t linear)
 {
-	if (space->piece_count == PIECES || space->runs > RUNS_MAX) {
+	if (space->piece_count == PIECES) {
 		direct_space_drop(space);
 		direct_space_commit(space);
 	}
@@ -178,12 +193,16 @@ static bool read_path(struct cpu *cpu, uint64_t cr3, uint64_t linear, struct pat
 	for (uint32_t i = 0; i < 3; i++) {
 		uint32_t level = 4 - i, shift = 12 + 9 * (level - 1);
 		uint64_t entry = memory_physical(cpu, table + 8 * (linear >> shift & 511), 8);
-		if (!(entry & PTE_P) || !(entry & PTE_A) || !(entry & PTE_U))
+		uint64_t inside = (UINT64_C(1) << shift) - 1;
+		uint64_t reserved = level == 4 ? PTE_PS
+			: entry & PTE_PS       ? PTE_ADDRESS & inside & ~PTE_PAT_LARGE
+					       : 0;
+		if (!(entry & PTE_P) || !(entry & PTE_A) || !(entry & PTE_U) ||
+			(entry & (reserved | PTE_TOO_HIGH)))
 			return false;
 		ret->entry[i] = entry & ~(PTE_A | PTE_D);
 		ret->rights = (ret->rights & (entry | PTE_NX)) | (entry & PTE_NX);
-		if ((entry & PTE_PS) && level < 4) {
-			uint64_t inside = (UINT64_C(1) << shift) - 1;
+		if (entry & PTE_PS) {
 			ret->rights &= ~PTE_PS;
 			ret->leaf = (entry & ~(PTE_ADDRESS & inside)) |
 				(linear & inside & ~(2 * MIB - 1));
@@ -245,7 +264,8 @@ static uint8_t prot_of(
 		return 0;
 	guest_addr physical = pte & PTE_ADDRESS;
 	const struct guest_region *region = guest_region(cpu->guest, physical);
-	if (!region || region->access != GUEST_RAM || physical >> PHYSICAL_BITS)
+	if (!region || region->access != GUEST_RAM || !guest_in_memfd(cpu->guest, physical) ||
+		physical >> PHYSICAL_BITS)
 		return 0;
 	bool can_write = (pte & path->rights & PTE_W) && (pte & PTE_D) &&
 		atomic_load(&region->watched[(physical - region->at) / GUEST_PAGE]) == 0;
@@ -410,7 +430,7 @@ static uint32_t look_piece(
 	return wrong;
 }
 
-bool direct_space_look(struct direct_space *space, struct cpu *cpu, uint32_t epoch)
+bool direct_space_look(struct direct_space *space, struct cpu *cpu, uint64_t epoch)
 {
 	uint32_t wrong = 0, all = 0;
 	if (space->epoch == epoch)

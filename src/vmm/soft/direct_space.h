@@ -33,7 +33,7 @@ uint64_t direct_space_cr3(const struct direct_space *space);
 bool direct_space_begin(struct direct_space *space, struct cpu *cpu);
 
 /* Makes it right again after `epoch` has changed; false: most was wrong, it is another program. */
-bool direct_space_look(struct direct_space *space, struct cpu *cpu, uint32_t epoch);
+bool direct_space_look(struct direct_space *space, struct cpu *cpu, uint64_t epoch);
 
 /* The process has met a page it could not reach at `linear`, while it was at cpu->rip. */
 enum direct_reach direct_space_reach(
