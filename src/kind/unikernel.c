@@ -61,9 +61,6 @@ static int check_config(const struct spec *spec, struct error *e)
 	if (is_soft(spec) && spec->memory_bytes > SOFT_MEMORY_MOST)
 		return refuse(
 			e, "config.limits.memory", "under soft a unikernel has 1536MiB at most");
-	if (is_soft(spec) && spec->is_stateful)
-		return refuse(e, "config.berth.engine",
-			"under soft the memory of a unikernel cannot be kept; as a process or under kvm it can");
 	if (spec->cloud_user_data)
 		return refuse(e, "config.cloud-init.user-data", "a unikernel does not read it");
 	return 0;
@@ -196,10 +193,6 @@ static int unikernel_plan(const struct kind_input *input, struct plan *plan, str
 	const struct spec *spec = input->spec;
 	const struct disk_device *root = devices_root(&spec->devices);
 	const char *engine = unikernel_engine(input);
-	if (is_soft(spec) && input->restore)
-		return error_set(e, -EINVAL,
-			"berth.engine: under soft it cannot go on from the state that is kept; start it "
-			"without that");
 	json_t *init = init_json(spec, e);
 	if (!init)
 		return error_prefix(e, -EINVAL, "config.oci.entrypoint");

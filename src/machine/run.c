@@ -80,15 +80,20 @@ static char *beside(const char *folder, const char *program)
 	return alloc_printf("%s/../%s/%s", self, folder, program);
 }
 
-static int add_nic(
-	struct run *run, struct netlink *netlink, const json_t *nic, size_t index, struct error *e)
+/* A card whose other end is nowhere: what is sent is lost, and nothing comes. */
+static int make_loose_end(int *ret, struct error *e)
 {
-	const json_t *host = json_object_get(nic, "host");
-	uint8_t mac[6];
-	int tap;
-	const char *text = json_text(nic, "mac");
-	if (!text || mac_parse(text, mac) < 0)
-		return error_set(e, -EINVAL, "nics.mac: no address");
+	int ends[2];
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return error_errno(e, "make a card's end");
+	close(ends[1]);
+	*ret = ends[0];
+	return 0;
+}
+
+static int make_tap(struct netlink *netlink, const json_t *nic, const json_t *host,
+	const uint8_t mac[6], int *ret, struct error *e)
+{
 	const struct nic made = {
 		.host = json_text(host, "name"),
 		.bridge = json_text(host, "bridge"),
@@ -99,9 +104,22 @@ static int add_nic(
 		.rates = { (uint64_t)json_integer_value(json_object_get(host, "into_bits")),
 			(uint64_t)json_integer_value(json_object_get(host, "out_of_bits")) },
 	};
-	int r = nic_make_tap(netlink, &made, 1, &tap, e);
+	int r = nic_make_tap(netlink, &made, 1, ret, e);
+	return r < 0 ? error_prefix(e, r, "nic %s", made.host) : 0;
+}
+
+static int add_nic(
+	struct run *run, struct netlink *netlink, const json_t *nic, size_t index, struct error *e)
+{
+	const json_t *host = json_object_get(nic, "host");
+	uint8_t mac[6];
+	int tap;
+	const char *text = json_text(nic, "mac");
+	if (!text || mac_parse(text, mac) < 0)
+		return error_set(e, -EINVAL, "nics.mac: no address");
+	int r = host ? make_tap(netlink, nic, host, mac, &tap, e) : make_loose_end(&tap, e);
 	if (r < 0)
-		return error_prefix(e, r, "nic %s", made.host);
+		return r;
 	cleanup(free) char *name = alloc_printf("tap%zu", index);
 	json_array_append_new(json_object_get(run->machine, "nics"),
 		json_pack("{s:o, s:s, s:s}", "tap", json_sprintf("fd:%s", name), "mac", text, "id",
@@ -328,12 +346,14 @@ static int add_boot(struct run *run, struct error *e)
 static int add_library_os(struct run *run)
 {
 	static const char *const members[] = { "kernel", "initrd", "append", "exit_port",
-		"shared_page" };
+		"keep_port", "shared_page", "restore" };
 	static const char *const flags[] = { "initrd_mapped", "exit_plain", "exit_on_reset" };
 	const char *volume =
 		json_text(json_object_get(json_object_get(run->plan, "root"), "volume"), "path");
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		json_object_set(run->machine, members[i], json_object_get(run->plan, members[i]));
+		if (json_object_get(run->plan, members[i]))
+			json_object_set(
+				run->machine, members[i], json_object_get(run->plan, members[i]));
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		json_object_set_new(run->machine, flags[i], json_true());
 	json_object_set_new(run->machine, "balloon", json_false());
@@ -427,7 +447,7 @@ static int machine_make(struct run *run, const char *plan_path, struct error *e)
 	int r = is_unikernel(run) ? add_library_os(run) : add_system(run, e);
 	if (r == 0)
 		r = add_nics(run, e);
-	if (r == 0)
+	if (r == 0 && !is_unikernel(run))
 		r = add_restore(run, e);
 	return r == 0 ? add_user(run, e) : r;
 }

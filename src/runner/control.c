@@ -17,6 +17,7 @@ struct control_peer {
 	struct control_peer *next;
 	int fd;
 	struct source *source;
+	uint64_t number;
 	bool said_hello;
 };
 
@@ -26,6 +27,7 @@ struct control {
 	struct source *source;
 	struct control_peer *peers;
 	size_t peer_count;
+	uint64_t last_number;
 	control_request *request;
 	void *data;
 	struct runner_state state;
@@ -165,6 +167,7 @@ int control_add(struct control *control, int fd)
 	}
 	struct control_peer *peer = alloc(struct control_peer);
 	peer->control = control;
+	peer->number = ++control->last_number;
 	peer->fd = fd;
 	int r = loop_add_fd(control->loop, fd, EPOLLIN, peer_is_ready, peer, &peer->source);
 	if (r < 0) {
@@ -274,6 +277,19 @@ void control_answer(struct control_peer *peer, const struct runner_header *reque
 		{ (void *)(uintptr_t)tail, tail_length },
 	};
 	(void)!channel_send_iov(peer->fd, iov, tail_length ? 2 : 1, NULL, 0);
+}
+
+uint64_t control_peer_number(const struct control_peer *peer)
+{
+	return peer->number;
+}
+
+struct control_peer *control_peer_of(struct control *control, uint64_t number)
+{
+	for (struct control_peer *peer = control->peers; peer; peer = peer->next)
+		if (peer->number == number)
+			return peer;
+	return NULL;
 }
 
 void control_answer_done(struct control_peer *peer, const struct runner_header *request)

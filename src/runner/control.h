@@ -46,6 +46,10 @@ void control_tell_event(struct control *control, enum runner_event_kind kind, ui
 /* To all, whether or not they said HELLO: why the instance could not be started. */
 void control_tell_error(struct control *control, int code, const char *text);
 
+/* For an answer that comes later: the peer's number, and the peer again, or NULL if it has gone. */
+uint64_t control_peer_number(const struct control_peer *peer);
+struct control_peer *control_peer_of(struct control *control, uint64_t number);
+
 void control_answer_done(struct control_peer *peer, const struct runner_header *request);
 void control_answer_error(
 	struct control_peer *peer, const struct runner_header *request, int code, const char *text);

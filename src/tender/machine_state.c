@@ -55,10 +55,7 @@ static const struct snapshot_build *build_of(void)
 
 static int read_head(int fd, struct snapshot_head *ret, struct error *e)
 {
-	if (pread(fd, ret, sizeof(*ret), 0) != sizeof(*ret))
-		return error_set(
-			e, -EINVAL, "it is no snapshot of a unikernel, or not a whole one");
-	return snapshot_check_head(ret, build_of(), SNAPSHOT_KVM, e);
+	return snapshot_read_head(fd, build_of(), SNAPSHOT_KVM, ret, e);
 }
 
 int machine_state_read(int fd, struct snapshot_place *ret, struct error *e)

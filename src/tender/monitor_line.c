@@ -39,21 +39,27 @@ static void add_words(struct text *text, const json_t *words)
 int monitor_command(const struct tender_plan *plan, char **ret, struct error *e)
 {
 	cleanup(text_done) struct text text = {};
-	text_printf(&text,
-		"berth.exit=%d berth.report=%#x berth.memory=%ju berth.stop-signal=%d berth.environment=%zu",
+	text_printf(&text, "berth.exit=%d berth.report=%#x berth.memory=%ju berth.stop-signal=%d",
 		MONITOR_EXIT_PORT, MONITOR_REPORT_AT, (uintmax_t)plan->memory_bytes,
-		plan->stop_signal, json_array_size(plan->environment));
+		plan->stop_signal);
 	if (plan->has_nic) {
 		text_printf(&text, " berth.host-name=%s", plan->name);
 		add_all(&text, "berth.address=", plan->nic.addresses, 2);
 		add_all(&text, "berth.gateway=", plan->nic.gateways, 2);
 		add_all(&text, "berth.dns=", plan->nameservers, 2);
 	}
+	if (plan->is_stateful)
+		text_printf(&text, " berth.keep=%d%s", MONITOR_KEEP_PORT,
+			plan->has_nic ? "" : " berth.no-card");
+	if (plan->restore) {
+		*ret = text_take(&text);
+		return 0;
+	}
 	if (plan->cwd) {
 		cleanup(free) char *word = alloc_printf("berth.directory=%s", plan->cwd);
 		add_quoted(&text, word);
 	}
-	text_add(&text, " --");
+	text_printf(&text, " berth.environment=%zu --", json_array_size(plan->environment));
 	add_words(&text, plan->arguments);
 	add_words(&text, plan->environment);
 	if (text.length > COMMAND_MOST)

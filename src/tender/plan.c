@@ -240,8 +240,8 @@ static int read_engine(struct tender_plan *plan, struct error *e)
 	if (r == 0 && !plan->is_machine && !plan->is_soft && !text_equal(engine, "process"))
 		r = error_set(
 			e, -EINVAL, "engine: \"%.20s\" is none of process, kvm, soft", engine);
-	if (r == 0 && plan->is_soft && (plan->is_stateful || plan->restore))
-		r = error_set(e, -EINVAL, "engine: soft keeps no state");
+	/* What goes on from a state can be kept itself. */
+	plan->is_stateful |= plan->restore != NULL;
 	return r;
 }
 

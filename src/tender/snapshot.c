@@ -162,11 +162,8 @@ void snapshot_send(int fd, const struct snapshot_place *place)
 
 static int read_head(int fd, struct snapshot_head *ret, struct error *e)
 {
-	struct snapshot_build build = build_of();
-	if (pread(fd, ret, sizeof(*ret), 0) != sizeof(*ret))
-		return error_set(
-			e, -EINVAL, "it is no snapshot of a unikernel, or not a whole one");
-	return snapshot_check_head(ret, &build, SNAPSHOT_PROCESS, e);
+	const struct snapshot_build build = build_of();
+	return snapshot_read_head(fd, &build, SNAPSHOT_PROCESS, ret, e);
 }
 
 int snapshot_read(int fd, struct snapshot_place *ret, struct error *e)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * snapshot_file.c - what stands in a snapshot's file, and whether it can be: pure.
+ * snapshot_file.c - what stands in a snapshot's file, and whether it can be.
  */
 #include "tender/snapshot_file.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "abi/boot.h"
 
@@ -19,7 +20,7 @@ static uint64_t page_up(uint64_t value)
 int snapshot_check_head(const struct snapshot_head *head, const struct snapshot_build *build,
 	enum snapshot_engine engine, struct error *e)
 {
-	static const char *const names[SNAPSHOT_ENGINES] = { "process", "kvm" };
+	static const char *const names[SNAPSHOT_ENGINES] = { "process", "kvm", "soft" };
 	if (head->magic != SNAPSHOT_MAGIC || head->version != SNAPSHOT_VERSION ||
 		head->entry_count > SNAPSHOT_RUNS_MOST)
 		return error_set(
@@ -37,6 +38,15 @@ int snapshot_check_head(const struct snapshot_head *head, const struct snapshot_
 		head->place.memory_bytes == 0 || head->place.memory_bytes > MEMORY_MAX)
 		return error_set(e, -EINVAL, "its memory has no size that can be");
 	return 0;
+}
+
+int snapshot_read_head(int fd, const struct snapshot_build *build, enum snapshot_engine engine,
+	struct snapshot_head *ret, struct error *e)
+{
+	if (pread(fd, ret, sizeof(*ret), 0) != sizeof(*ret))
+		return error_set(
+			e, -EINVAL, "it is no snapshot of a unikernel, or not a whole one");
+	return snapshot_check_head(ret, build, engine, e);
 }
 
 int snapshot_check_place(

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * snapshot_file.h - what stands in a snapshot's file, and whether it can be: pure.
+ * snapshot_file.h - what stands in a snapshot's file, and whether it can be.
  *
  * A unikernel wrote it, so that nothing in it is believed: what is mapped before the lock is looked at here.
  */
@@ -11,8 +11,6 @@
 #include "tender/snapshot_place.h"
 #include "unikernel/memory_runs.h"
 
-#define SNAPSHOT_MAGIC     UINT64_C(0x70616e7368747262) /* "brthsnap" */
-#define SNAPSHOT_VERSION   4u
 #define SNAPSHOT_RUNS_MOST 4096u
 
 /* Memory that wants more than to be there. */
@@ -21,25 +19,11 @@ struct snapshot_entry {
 	uint32_t kind, rights;         /* enum snapshot_kind, PLATFORM_ */
 };
 
-/* Which program wrote it. */
-struct snapshot_build {
-	uint64_t sum; /* over the code that the pointers in it point to */
-	uint64_t end, data, bss;
-};
+/* The head at the file's beginning, checked: 0, or -EINVAL with why it is none for this program. */
+int snapshot_read_head(int fd, const struct snapshot_build *build, enum snapshot_engine engine,
+	struct snapshot_head *ret, struct error *e) must_use;
 
-/* What the memory is of: the variables of a process, or the registers of a machine, stand at data_at. */
-enum snapshot_engine { SNAPSHOT_PROCESS, SNAPSHOT_KVM, SNAPSHOT_ENGINES };
-
-struct snapshot_head {
-	uint64_t magic;
-	uint32_t version, entry_count;
-	struct snapshot_build build;
-	struct snapshot_place place;
-	uint64_t data_at, bss_at, elsewhere_at, memory_at; /* in the file */
-	uint32_t engine, reserved;                         /* enum snapshot_engine */
-};
-
-/* 0, or -EINVAL with why it is none for this program. */
+/* Pure, as all below. */
 int snapshot_check_head(const struct snapshot_head *head, const struct snapshot_build *build,
 	enum snapshot_engine engine, struct error *e) must_use;
 

@@ -103,6 +103,16 @@ static int add_shared_page(struct assembly *assembly, struct error *e)
 	return r;
 }
 
+static int add_keep(struct assembly *assembly, struct error *e)
+{
+	struct machine *machine = assembly->machine;
+	if (!assembly->plan.keep_port)
+		return 0;
+	int r = keep_new(&machine->bus, machine->cpus, machine->loop,
+		(uint16_t)assembly->plan.keep_port, &assembly->keep, e);
+	return r < 0 ? r : add_part(machine, &assembly->keep->part, e);
+}
+
 static int add_debug_port(struct assembly *assembly, struct error *e)
 {
 	const char *file = assembly->plan.firmware_log;
@@ -380,8 +390,10 @@ static int expect_state(struct assembly *assembly, struct error *e)
 	int fd = assembly->restore_fd = open_file(assembly->plan.restore, O_RDONLY, e);
 	if (fd < 0)
 		return fd;
+	int r = assembly->keep ? keep_read_head(fd, &assembly->initrd, e) : 0;
 	off_t begin = lseek(fd, 0, SEEK_CUR);
-	int r = state_read(&state, fd, e);
+	if (r == 0)
+		r = state_read(&state, fd, e);
 	if (r == 0)
 		r = machine_expect(assembly->machine, &state, e);
 	if (r == 0 && lseek(fd, begin, SEEK_SET) < 0)
@@ -431,6 +443,8 @@ int assembly_init(struct assembly *assembly, const struct plan *plan, const stru
 	r = machine_new(&options, loop, &assembly->machine, e);
 	if (r == 0)
 		r = add_shared_page(assembly, e);
+	if (r == 0)
+		r = add_keep(assembly, e);
 	if (r == 0 && plan->restore)
 		r = expect_state(assembly, e);
 	if (r == 0)
@@ -489,10 +503,22 @@ static int unpack(void *data, const struct image *kernel, uint64_t offset, uint6
 	return 0;
 }
 
+/* A guest that knows that it goes on elsewhere reads it again. */
+static int tell_anew(const struct assembly *assembly, struct error *e)
+{
+	const char *line = assembly->plan.append;
+	return guest_write(assembly->machine->guest, LAYOUT_COMMAND_LINE, line, strlen(line) + 1) <
+			0
+		? error_set(e, -EINVAL, "kernel command line: the guest has no memory for it")
+		: 0;
+}
+
 int assembly_restore(struct assembly *assembly, struct error *e)
 {
 	cleanup(close) int fd = TAKE_FD(assembly->restore_fd);
 	int r = suspend_read(assembly->machine, fd, e);
+	if (r == 0 && assembly->keep)
+		r = tell_anew(assembly, e);
 	return r < 0 ? error_prefix(e, r, "%s", assembly->plan.restore) : 0;
 }
 

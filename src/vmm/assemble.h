@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "vmm/boot/boot.h"
 #include "vmm/debug_port.h"
+#include "vmm/keep.h"
 #include "vmm/kernel_cache.h"
 #include "vmm/machine.h"
 #include "vmm/plan.h"
@@ -25,6 +26,7 @@ struct assembly {
 	int firmware_log;              /* -1: none */
 	struct text boot_order;
 	uint32_t e1000_count;
+	struct keep *keep; /* the machine's; NULL: it is kept without being asked */
 	struct ahci *ahci; /* the machine's, once it has a SATA disk */
 	/* The machine's; NULL: there is none. */
 	struct virtio_device *balloon, *memory, *console;

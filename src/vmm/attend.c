@@ -108,24 +108,74 @@ static void answer(struct control_peer *peer, const struct runner_header *reques
 		control_answer_done(peer, request);
 }
 
+static int write_state(const struct assembly *assembly, int fd, struct error *e)
+{
+	struct machine *machine = assembly->machine;
+	if (!assembly->keep)
+		return suspend_write(machine, fd, 0, e);
+	int r = suspend_write(machine, fd, KEEP_DATA_AT, e);
+	/* The head last: what has one is whole. */
+	return r < 0 ? r : keep_write_head(fd, &assembly->initrd, assembly->plan.memory_bytes, e);
+}
+
 /* Saved, the machine stands still: what happened later would be lost, or happen twice. */
 static int suspend(struct attendant *a, int fd, struct error *e)
 {
 	struct machine *machine = a->assembly->machine;
 	bool was_paused = machine->is_paused;
-	if (a->assembly->plan.is_initrd_mapped) {
-		close(fd);
-		return error_set(e, -EOPNOTSUPP,
-			"keep its state: under berth-vmm a unikernel's state cannot be kept");
-	}
 	machine_pause(machine);
-	int r = suspend_write(machine, fd, e);
+	int r = write_state(a->assembly, fd, e);
 	close(fd);
 	if (r < 0 && !was_paused)
 		machine_resume(machine);
 	else if (r == 0)
 		attendant_status(a, RUNNER_PAUSED);
 	return r;
+}
+
+/* The guest stands still, or says why not. */
+static void is_kept(void *data, int code)
+{
+	struct attendant *a = data;
+	struct error e = {};
+	int fd = TAKE_FD(a->keep_fd);
+	struct control_peer *peer = control_peer_of(a->control, a->keep_peer);
+	if (code == 0 && peer) {
+		code = suspend(a, fd, &e);
+	} else {
+		close(fd);
+		error_set(&e, code,
+			code == -ETIMEDOUT ? "keep its state: it did not answer"
+					   : "keep its state: its program cannot be kept now");
+	}
+	keep_here(a->assembly->keep);
+	if (peer)
+		answer(peer, &a->keep_request, code, &e);
+}
+
+/* True: the answer comes later. */
+static bool ask_guest(
+	struct attendant *a, struct control_peer *peer, const struct runner_header *request, int fd)
+{
+	struct keep *keep = a->assembly->keep;
+	if (!keep || a->assembly->machine->is_paused || a->keep_fd >= 0 ||
+		keep_ask(keep, is_kept, a) < 0)
+		return false;
+	a->keep_peer = control_peer_number(peer);
+	a->keep_request = *request;
+	a->keep_fd = fd;
+	return true;
+}
+
+/* A unikernel has to be started so that it can be kept, and at work. */
+static int why_not(const struct attendant *a, struct error *e)
+{
+	if (!a->assembly->plan.is_initrd_mapped)
+		return 0;
+	if (!a->assembly->keep)
+		return error_set(e, -EOPNOTSUPP,
+			"its state can be kept if config.migration.stateful was true when it started");
+	return error_set(e, -EBUSY, "its state is being kept, or it stands still");
 }
 
 static void with_file(struct attendant *a, struct control_peer *peer,
@@ -139,8 +189,14 @@ static void with_file(struct attendant *a, struct control_peer *peer,
 		error_set(&e, r, "one descriptor is wanted");
 	} else if (request->type == RUNNER_PLUG) {
 		r = plug_device(a->assembly, (const void *)request, fds[0], &e);
+	} else if (ask_guest(a, peer, request, fds[0])) {
+		return;
 	} else {
-		r = suspend(a, fds[0], &e);
+		r = why_not(a, &e);
+		if (r == 0)
+			r = suspend(a, fds[0], &e);
+		else
+			close(fds[0]);
 	}
 	answer(peer, request, r, &e);
 }
@@ -247,6 +303,7 @@ int attendant_init(
 		.began_ns = began_ns,
 		.dir = -1,
 		.exit_file = -1,
+		.keep_fd = -1,
 		.pidfd = process_open(getpid()),
 		.pid = pid_on_host(),
 		.state.status = RUNNER_STARTING,
@@ -267,6 +324,8 @@ void attendant_done(struct attendant *attendant)
 	control_free(attendant->control);
 	if (attendant->exit_file >= 0)
 		close(attendant->exit_file);
+	if (attendant->keep_fd >= 0)
+		close(attendant->keep_fd);
 	if (attendant->pidfd >= 0)
 		close(attendant->pidfd);
 }

@@ -23,6 +23,11 @@ struct attendant {
 	int pidfd;          /* of ourselves, for the daemon */
 	int32_t pid;        /* the host's number of it */
 
+	/* Who waits while the guest is asked to stand still; the descriptor is ours. */
+	uint64_t keep_peer;
+	struct runner_header keep_request;
+	int keep_fd;
+
 	/* What was asked for and is the program's to do. */
 	void (*stop)(void *data, int signal);
 	void (*reset)(void *data);

@@ -255,6 +255,7 @@ static const struct member plan_members[] = {
 	PLAN("balloon", FLAG, has_balloon, 0),
 	{ "console", READ, 0, 0, read_console },
 	PLAN("exit_port", NUMBER32, exit_port, 0xffff),
+	PLAN("keep_port", NUMBER32, keep_port, 0xfffe),
 	PLAN("exit_plain", FLAG, is_exit_plain, 0),
 	PLAN("exit_on_reset", FLAG, exit_on_reset, 0),
 	PLAN("test_device", FLAG, has_test_device, 0),
@@ -287,6 +288,12 @@ int plan_read(const json_t *json, struct plan *ret, struct error *e)
 		return refuse(e, "", "kernel", "missing, and there is no firmware");
 	if (plan.kernel && plan.firmware)
 		return refuse(e, "", "firmware", "there is a kernel, too");
+	if (plan.keep_port && !plan.is_initrd_mapped)
+		return refuse(e, "", "keep_port", "goes with an initrd_mapped");
+	if (plan.is_initrd_mapped && !plan.initrd)
+		return refuse(e, "", "initrd_mapped", "there is no initrd");
+	if (plan.is_initrd_mapped && plan.restore && !plan.keep_port)
+		return refuse(e, "", "restore", "with an initrd_mapped it needs a keep_port");
 	if (!plan.firmware && (plan.firmware_vars || plan.firmware_log))
 		return refuse(e, "", "firmware", "missing, but its variables or its log are there");
 	*ret = plan;

@@ -55,6 +55,7 @@ struct plan {
 	bool has_rng, has_balloon;
 	enum plan_console console;
 	uint32_t exit_port; /* 0: none */
+	uint32_t keep_port; /* where the guest stands still for its state: abi/keep.h; 0: none */
 	bool is_exit_plain; /* the byte written there is the status, not 2v+1 */
 	bool exit_on_reset;
 	bool has_test_device;

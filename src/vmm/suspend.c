@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +35,27 @@ static int write_range(const uint8_t *from, int fd, off_t at, uint64_t bytes)
 	return 0;
 }
 
+static bool is_zero(const uint8_t *page)
+{
+	return page[0] == 0 && memcmp(page, page + 1, GUEST_PAGE - 1) == 0;
+}
+
+/* Whole pages; those of zeroes stay holes. */
+static int write_pages(const uint8_t *from, int fd, off_t at, uint64_t bytes)
+{
+	int r = 0;
+	for (uint64_t done = 0, part; r == 0 && done < bytes; done += part) {
+		part = 0;
+		while (done + part < bytes && !is_zero(from + done + part))
+			part += GUEST_PAGE;
+		if (part)
+			r = write_range(from + done, fd, at + (off_t)done, part);
+		else
+			part = GUEST_PAGE;
+	}
+	return r;
+}
+
 /* Only what the guest has touched. */
 static int write_region(
 	const struct guest *guest, const struct guest_region *region, int fd, off_t base)
@@ -48,7 +70,7 @@ static int write_region(
 			return -errno;
 		if (hole > end)
 			hole = end;
-		int r = write_range(
+		int r = write_pages(
 			region->host + (data - start), fd, base + data, (uint64_t)(hole - data));
 		if (r < 0)
 			return r;
@@ -57,11 +79,11 @@ static int write_region(
 	return 0;
 }
 
-int suspend_write(struct machine *machine, int fd, struct error *e)
+int suspend_write(struct machine *machine, int fd, uint64_t at, struct error *e)
 {
 	cleanup(state_done) struct state state = {};
 	const struct guest *guest = machine->guest;
-	if (lseek(fd, 0, SEEK_SET) < 0 || ftruncate(fd, 0) < 0)
+	if (ftruncate(fd, 0) < 0 || lseek(fd, (off_t)at, SEEK_SET) < 0)
 		return error_errno(e, "empty the file of the state");
 	int r = machine_save(machine, &state, e);
 	if (r == 0)

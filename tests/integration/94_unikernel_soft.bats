@@ -68,9 +68,9 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 	lxc start s2
 	[ "$(state s2)" = Running ]
 	[ "$(api GET /1.0/instances/s2/state | json .metadata.memory.usage)" -gt 0 ]
-	# What cannot be: a change of engine comes with the next start, a state is not kept.
+	# What cannot be: a change of engine comes with the next start, a state is kept of who was started for that.
 	run lxc stop --stateful s2
-	[[ $status -ne 0 && $output == *"under berth-vmm a unikernel's state cannot be kept"* ]]
+	[[ $status -ne 0 && $output == *"its state can be kept if config.migration.stateful was true when it started"* ]]
 	[ "$(state s2)" = Running ]
 	lxc stop -f s2
 	lxc config set s2 berth.engine process
@@ -126,8 +126,6 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 @test "what cannot run under soft is refused before anything changes" {
 	create s5 cat '{"limits.memory": "2GiB"}' >"$BERTH_BASE/out" || true
 	grep 'under soft a unikernel has 1536MiB at most' "$BERTH_BASE/out"
-	create s5 cat '{"migration.stateful": "true"}' >"$BERTH_BASE/out" || true
-	grep 'under soft the memory of a unikernel cannot be kept' "$BERTH_BASE/out"
 	create s5 "/bin/none" >"$BERTH_BASE/out" || true
 	grep 'No such file' "$BERTH_BASE/out"
 	lxc delete -f s5

@@ -32,7 +32,7 @@ static struct {
 	uint8_t *receive_pages, *send_pages;
 	uint32_t header_bytes;
 	uint16_t free[RING_MOST], free_count; /* of `send` */
-	bool is_there, is_stuck;
+	bool is_there, is_stuck, is_full;
 } card;
 
 static uint8_t *page_of(uint8_t *pages, uint32_t entry)
@@ -70,9 +70,9 @@ uint32_t card_start(const struct virtio *device, struct boot_net *ret)
 	struct virtio *own = &card.device;
 	const uint64_t usual = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MTU);
 	uint64_t offers = own->transport->features(own);
-	bool is_full = (offers & OFFLOAD) == OFFLOAD;
-	virtio_begin(
-		own, usual | (is_full ? OFFLOAD | WHOLE_SEGMENTS : BIT(VIRTIO_NET_F_MRG_RXBUF)));
+	card.is_full = (offers & OFFLOAD) == OFFLOAD;
+	virtio_begin(own,
+		usual | (card.is_full ? OFFLOAD | WHOLE_SEGMENTS : BIT(VIRTIO_NET_F_MRG_RXBUF)));
 	read_config(ret);
 	card.header_bytes =
 		own->is_legacy && !virtio_has(own, VIRTIO_NET_F_MRG_RXBUF) ? OLD : HEADER;
@@ -89,7 +89,15 @@ uint32_t card_start(const struct virtio *device, struct boot_net *ret)
 		offer_page(i);
 	ring_kick(&card.receive);
 	card.is_there = true;
-	return BOOT_NET | (is_full ? BOOT_NET_OFFLOAD : 0);
+	return BOOT_NET | (card.is_full ? BOOT_NET_OFFLOAD : 0);
+}
+
+uint32_t card_again(struct boot_net *ret)
+{
+	if (!card.is_there)
+		return 0;
+	read_config(ret);
+	return BOOT_NET | (card.is_full ? BOOT_NET_OFFLOAD : 0);
 }
 
 bool card_has_frame(void)

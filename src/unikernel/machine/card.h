@@ -10,6 +10,8 @@
 
 /* Makes it work; fills in the card's own address and MTU, and returns the flags for struct boot. */
 uint32_t card_start(const struct virtio *device, struct boot_net *ret);
+/* The same of one that works, whose other side may be another one now. */
+uint32_t card_again(struct boot_net *ret);
 
 bool card_has_frame(void);
 void card_listen(bool is_listening);

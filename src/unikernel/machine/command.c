@@ -99,6 +99,15 @@ static const char *take_exit(const char *text, struct command *ret)
 	return NULL;
 }
 
+static const char *take_keep(const char *text, struct command *ret)
+{
+	uint64_t number = read_number(text);
+	if (number == 0 || number >= UINT16_MAX)
+		return "berth.keep is no port";
+	ret->keep_port = (uint16_t)number;
+	return NULL;
+}
+
 static const char *take_memory(const char *text, struct command *ret)
 {
 	ret->memory_bytes = read_number(text);
@@ -200,6 +209,7 @@ static const char *take_option(const char *word, struct command *ret)
 		const char *(*take)(const char *text, struct command *ret);
 	} options[] = {
 		{ "berth.exit=", take_exit },
+		{ "berth.keep=", take_keep },
 		{ "berth.address=", take_address },
 		{ "berth.gateway=", take_gateway },
 		{ "berth.dns=", take_dns },
@@ -219,13 +229,15 @@ static const char *take_option(const char *word, struct command *ret)
 		ret->is_verbose = true;
 	else if (text_is(word, "berth.plain"))
 		ret->is_plain = true;
+	else if (text_is(word, "berth.no-card"))
+		ret->has_no_card = true;
 	else if (text_is(word, "berth.no-ip4"))
 		ret->net.flags |= BOOT_NET_NO_IP4;
 	else if (text_is(word, "berth.no-ip6"))
 		ret->net.flags |= BOOT_NET_NO_IP6;
 	else if (starts(word, "berth."))
 		return "of words with berth. its command line takes address, directory, dns, environment, exit, "
-		       "gateway, host-name, memory, no-ip4, no-ip6, plain, report, stop-signal and verbose";
+		       "gateway, host-name, keep, memory, no-card, no-ip4, no-ip6, plain, report, stop-signal and verbose";
 	return NULL;
 }
 

@@ -22,7 +22,9 @@ struct command_window {
 
 struct command {
 	bool is_verbose, is_plain; /* plain: the console is no terminal */
+	bool has_no_card;          /* the one that is there is not to be used yet */
 	uint16_t exit_port;
+	uint16_t keep_port;    /* of abi/keep.h, or 0 */
 	uint64_t report_at;    /* of struct report; 0: nobody wants to know */
 	uint64_t start_at;     /* of struct machine_start; 0: there is no tender */
 	uint64_t memory_bytes; /* what the program shall have at most; 0: all that there is */

@@ -13,19 +13,22 @@
 #define ANSWER_LONGEST UINT64_C(5000000000) /* ns */
 #define LOOK_AGAIN     UINT64_C(1000000)
 
-static uint8_t of_device[BYTES];
-static bool has_device;
+static struct virtio device;
+static struct ring ring;
+static uint8_t *page; /* NULL: there is no device */
 
 void entropy_take(const struct virtio *given)
 {
-	static struct virtio device;
-	struct ring ring;
-	uint32_t done = 0, bytes = 0;
 	device = *given;
 	virtio_begin(&device, 0);
 	ring_start(&ring, &device, 0, 2);
-	uint8_t *page = virtio_alloc(BYTES);
+	page = virtio_alloc(BYTES);
 	virtio_ready(&device);
+}
+
+static void ask_device(uint8_t to[BYTES])
+{
+	uint32_t done = 0, bytes = 0;
 	uint64_t start = platform_clock_monotonic();
 	while (done < BYTES) {
 		uint16_t entry;
@@ -41,10 +44,8 @@ void entropy_take(const struct virtio *given)
 		if (bytes == 0 || bytes > BYTES)
 			virtio_broke(&device, "gives none");
 		for (uint32_t i = 0; i < bytes && done < BYTES; i++)
-			of_device[done++] = page[i];
+			to[done++] = page[i];
 	}
-	device.transport->set_status(&device, 0);
-	has_device = true;
 }
 
 static bool random_word(uint64_t *ret)
@@ -59,9 +60,12 @@ static bool random_word(uint64_t *ret)
 
 void entropy_make(uint8_t *to, size_t bytes)
 {
+	uint8_t of_device[BYTES] = {};
+	if (page)
+		ask_device(of_device);
 	for (size_t i = 0; i < bytes; i += sizeof(uint64_t)) {
 		uint64_t word = 0;
-		if (!random_word(&word) && !has_device)
+		if (!random_word(&word) && !page)
 			kernel_panic(
 				"the machine has no random numbers: neither RDRAND nor a virtio device");
 		for (size_t j = 0; j < sizeof(word) && i + j < bytes; j++)

@@ -6,8 +6,8 @@
 
 #include "unikernel/machine/virtio.h"
 
-/* The device is asked once and left alone. */
+/* Memory for it comes from virtio_alloc(). */
 void entropy_take(const struct virtio *device);
 
-/* Ends the library OS if there is neither device nor instruction. */
+/* The device is asked each time. Ends the library OS if there is neither device nor instruction. */
 void entropy_make(uint8_t *to, size_t bytes);

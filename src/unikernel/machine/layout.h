@@ -27,6 +27,9 @@
 #define VECTOR_WAKE     0x50 /* all interrupts */
 #define VECTOR_SPURIOUS 0xff
 
+/* Among the signals from outside: somebody wants to keep the machine. The button has no such number. */
+#define KEEP_SIGNAL 64
+
 /* What gate.h asks for. */
 #define GATE_HALT  0
 #define GATE_FLUSH 1

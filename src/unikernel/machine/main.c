@@ -54,6 +54,7 @@ volatile uint64_t platform_signals;
 /* Copies: what they are copies of stands in memory that is given out. */
 static struct {
 	char command_line[COMMAND_BYTES];
+	uint64_t command_line_at;
 	struct start_module image;
 	struct pages_range map[MAP_MOST];
 	uint32_t map_count;
@@ -83,6 +84,7 @@ static void read_start(uint64_t physical)
 		kernel_panic("it was not started by the PVH protocol, version 1");
 	const struct start_map *map = pages_see(info->map_at);
 	const struct start_module *modules = pages_see(info->modules_at);
+	machine.command_line_at = info->command_line_at;
 	copy_command_line(info->command_line_at);
 	machine.rsdp = info->rsdp_at;
 	if (info->module_count)
@@ -210,6 +212,8 @@ static void take_machine(const struct command *command)
 	console_set_exit_port(command->exit_port);
 	if (command->report_at)
 		missed_count_in(((struct report *)pages_see(command->report_at))->missed);
+	if (command->keep_port)
+		keep_start_by_port(command->keep_port, machine.command_line_at);
 }
 
 /* Devices of its own, and what they have to say of the start. */
@@ -220,7 +224,8 @@ static void find_parts(const struct command *command, struct pages_range *region
 	parts_find(command, &place, region);
 	if (!machine.image.bytes && parts_read_image(region, &image))
 		machine.image = (struct start_module){ .at = image.start, .bytes = image.bytes };
-	boot->flags |= parts_start_card(&boot->net);
+	uint32_t card = parts_start_card(&boot->net);
+	boot->flags |= command->has_no_card ? 0 : card;
 	boot->volume_bytes = parts_volume() ? parts_volume()->bytes : 0;
 }
 

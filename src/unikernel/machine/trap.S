@@ -4,6 +4,7 @@
  *
  * No interrupt is served but while the processor sleeps in the gate, so nothing here is ever interrupted.
  */
+#include "abi/keep.h"
 #include "unikernel/machine/layout.h"
 #include "unikernel/registers_offsets.h"
 
@@ -132,20 +133,28 @@ trap_\number:
 /* Somebody outside wants something (NMI): of the program, or at its next call, which sees it by itself. */
 trap_2:
 	push %rax
-	cmpq $0, machine_button_signals(%rip)
-	je 2f
 	push %rdx
+	mov machine_keep_port(%rip), %edx
+	test %edx, %edx
+	jz 3f
+	in %dx, %al
+	test $KEEP_WANTED, %al
+	jz 3f
+	btsq $(KEEP_SIGNAL - 1), platform_signals(%rip)
+	movabs $(MACHINE_BASE + MACHINE_APIC + APIC_SEND), %rax
+	movl $(APIC_TO_SELF | VECTOR_WAKE), (%rax) /* ends the sleep that is about to begin */
+3:	cmpq $0, machine_button_signals(%rip)
+	je 2f
 	mov machine_button_port(%rip), %edx
 	in %dx, %ax
 	test $BUTTON_PRESSED, %eax
-	pop %rdx
 	jz 2f /* it is somebody else's */
 	mov machine_button_signals(%rip), %rax
 	or %rax, platform_signals(%rip)
 	movl $1, machine_button_pressed(%rip)
 	movabs $(MACHINE_BASE + MACHINE_APIC + APIC_SEND), %rax
-	movl $(APIC_TO_SELF | VECTOR_WAKE), (%rax) /* ends the sleep that is about to begin */
-2:
+	movl $(APIC_TO_SELF | VECTOR_WAKE), (%rax)
+2:	pop %rdx
 	lea machine_image(%rip), %rax
 	cmp %rax, 8(%rsp)
 	jb 1f
@@ -236,13 +245,15 @@ program_stack:
 	.quad 0
 vector:
 	.long 0, 0
-	.globl machine_button_signals, machine_button_port, machine_button_pressed
+	.globl machine_button_signals, machine_button_port, machine_button_pressed, machine_keep_port
 machine_button_signals:
 	.quad 0
 machine_button_port:
 	.long 0
 machine_button_pressed:
 	.long 0
+machine_keep_port:
+	.long 0, 0
 	.globl machine_traps
 machine_traps:
 	.quad 0

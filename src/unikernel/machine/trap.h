@@ -22,3 +22,6 @@ void trap_report(void);
 
 /* How often the program came in by a real system call. */
 extern uint64_t machine_traps;
+
+/* Where an NMI asks whether the machine shall be kept; 0: it does not. */
+extern uint32_t machine_keep_port;

@@ -414,9 +414,11 @@ static int load(
 	int r = state_get(state, name, 1, &saved, sizeof(saved), e);
 	if (r < 0)
 		return r;
-	if (saved.sectors != block->config.sectors)
+	if (saved.sectors > block->config.sectors)
 		return error_set(e, -EINVAL, "saved state: %s had %ju sectors, the disk has %ju",
 			name, (uintmax_t)saved.sectors, (uintmax_t)block->config.sectors);
+	/* A disk that has grown since has its new size when the guest looks at its devices again. */
+	block->config.sectors = saved.sectors;
 	block->resting = saved.resting;
 	return 0;
 }

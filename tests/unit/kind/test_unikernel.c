@@ -101,6 +101,8 @@ static void chooses(void)
 		{ "{}", "soft", "kvm", "process" },
 		{ "{\"berth.engine\":\"soft\"}", "soft", "kvm", "soft" },
 		{ "{\"migration.stateful\":\"true\"}", NULL, "kvm", "process" },
+		{ "{\"berth.engine\":\"soft\",\"migration.stateful\":\"true\"}", "soft", "kvm",
+			"soft" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		cleanup(spec_done) struct spec spec = {};
@@ -155,9 +157,6 @@ static void refuses(void)
 			"config.security.privileged: a unikernel is locked in" },
 		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"soft\",\"limits.memory\":\"2GiB\"}",
 			"{" ROOT "}", "config.limits.memory: under soft a unikernel has 1536MiB" },
-		{ "{\"oci.entrypoint\":\"a\",\"berth.engine\":\"soft\","
-		  "\"migration.stateful\":\"true\"}",
-			"{" ROOT "}", "config.berth.engine: under soft the memory" },
 		{ "{\"oci.entrypoint\":\"a\",\"limits.kernel.nofile\":\"5\"}", "{" ROOT "}",
 			"config.limits.kernel: a unikernel takes none" },
 		{ "{\"oci.entrypoint\":\"a\",\"linux.sysctl.net.x\":\"1\"}", "{" ROOT "}",

@@ -68,8 +68,6 @@ static void refuses(void)
 		{ "{" HEAD ROOT INIT "\"uid\":0,\"memory_bytes\":8388608}", "uid" },
 		{ "{" HEAD ROOT INIT "\"uid\":1,\"memory_bytes\":4096}", "memory_bytes" },
 		{ "{" HEAD ROOT INIT REST ",\"engine\":\"x\"}", "none of process, kvm, soft" },
-		{ "{" HEAD ROOT INIT REST ",\"engine\":\"soft\",\"stateful\":true}",
-			"soft keeps no state" },
 		{ "{" HEAD ROOT INIT REST ",\"nics\":[{},{}]}", "one network card" },
 		{ "{" HEAD ROOT INIT REST ",\"nics\":[1]}", "an object is wanted" },
 		{ "{" HEAD ROOT INIT REST ",\"nics\":[{\"mac\":\"x\"}]}", "nics.host" },
@@ -100,16 +98,33 @@ static void tells_the_kernel(void)
 	expect(plan->is_soft && !plan->is_machine);
 	expect_equal(monitor_command(plan, &line, &e), 0);
 	expect_text(line,
-		"berth.exit=244 berth.report=0x40000 berth.memory=8388608 berth.stop-signal=2 berth.environment=1 "
+		"berth.exit=244 berth.report=0x40000 berth.memory=8388608 berth.stop-signal=2 "
 		"berth.host-name=u berth.address=10.0.0.2/24 berth.gateway=10.0.0.1 "
-		"berth.dns=1.1.1.1 berth.dns=2.2.2.2 \"berth.directory=/w x\" -- \"a\" \"b c\" "
+		"berth.dns=1.1.1.1 berth.dns=2.2.2.2 \"berth.directory=/w x\" berth.environment=1 -- \"a\" \"b c\" "
 		"\"\\\"\\\\\" \"A=1\"");
 	expect_equal(monitor_memory(plan, 0), 18 * MIB);
+}
+
+static void tells_one_that_goes_on(void)
+{
+	static const char text[] =
+		"{" HEAD ROOT INIT "\"engine\":\"soft\",\"restore\":\"/state\"," REST "}";
+	cleanup(tender_plan_free) struct tender_plan *plan = NULL;
+	cleanup(free) char *line = NULL;
+	struct error e = {};
+	if (tender_plan_read(text, strlen(text), &plan, &e) < 0)
+		test_fail("%s", e.text);
+	expect(plan->is_stateful);
+	expect_equal(monitor_command(plan, &line, &e), 0);
+	expect_text(line,
+		"berth.exit=244 berth.report=0x40000 berth.memory=8388608 berth.stop-signal=15 "
+		"berth.keep=248 berth.no-card");
 }
 
 static const struct test tests[] = {
 	{ "a plan is read to the last member", reads },
 	{ "under soft the kernel's command line has it all", tells_the_kernel },
+	{ "one that goes on is told of its card, and no words", tells_one_that_goes_on },
 	{ "what is wrong or unknown is refused by its path", refuses },
 };
 TEST_MAIN(tests)
