@@ -43,6 +43,7 @@
 #define NEW_SEGMENTS 3u /* the page of a slot that forwards, trampolines, the name of the slot */
 #define SLOT_BYTES   8u
 #define IMAGE_MAX    (1024 * MIB)
+#define CODE_MAX     (64 * MIB) /* of trampolines: what one takes is fifteen times its site */
 
 struct rewriter {
 	const struct elf *elf;
@@ -216,7 +217,7 @@ static void rewrite_sites(struct rewriter *rewriter)
 {
 	const struct sites *sites = rewriter->sites;
 	size_t taken = 0;
-	for (size_t i = 0; i < sites->count; i++) {
+	for (size_t i = 0; i < sites->count && rewriter->code.length < CODE_MAX; i++) {
 		if (!sites->list[i].is_syscall)
 			continue;
 		rewriter->count.sites++;
@@ -342,6 +343,21 @@ static int assemble(struct rewriter *rewriter, uint64_t forwarder, void **ret, s
 	return 0;
 }
 
+/* One after the other, as the ABI has them: else an address is in two places of the file. */
+static bool is_in_order(const struct elf *elf)
+{
+	uint64_t end = 0;
+	for (uint32_t i = 0; i < elf->segment_count; i++) {
+		const Elf64_Phdr *segment = &elf->segments[i];
+		if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
+			continue;
+		if (segment->p_vaddr < end)
+			return false;
+		end = segment->p_vaddr + segment->p_memsz;
+	}
+	return true;
+}
+
 static int check_program(
 	const struct elf *elf, const struct rewrite_options *options, struct error *e)
 {
@@ -352,6 +368,12 @@ static int check_program(
 		return error_set(e, -ENOEXEC, "it has %u program headers", elf->segment_count);
 	if (end_of_program(elf) == 0)
 		return error_set(e, -ENOEXEC, "it has nothing to load");
+	if (!is_in_order(elf))
+		return error_set(e, -ENOEXEC, "its segments overlap, or are not in order");
+	if (elf->type == ET_EXEC && start_of_program(elf) < BOOT_SLOT + PAGE_BYTES)
+		return error_set(e, -ENOEXEC,
+			"it is linked to the address 0x%" PRIx64 ", below 0x%x",
+			start_of_program(elf), BOOT_SLOT + PAGE_BYTES);
 	if (end_of_program(elf) - start_of_program(elf) > GIB)
 		return error_set(e, -ENOEXEC, "it spans more than 1 GiB: trampolines are too far");
 	if (options->forwards && elf->type != ET_EXEC)
@@ -394,7 +416,8 @@ int rewrite_program(const void *data, size_t size, const struct rewrite_options 
 		rewriter.table_address + (elf.segment_count + NEW_SEGMENTS) * sizeof(Elf64_Phdr);
 	uint64_t forwarder = options->forwards ? put_forwarder(&rewriter) : 0;
 	rewrite_sites(&rewriter);
-	r = assemble(&rewriter, forwarder, ret, ret_size, e);
+	r = rewriter.code.length < CODE_MAX ? assemble(&rewriter, forwarder, ret, ret_size, e)
+					    : error_set(e, -E2BIG, "it has too many system calls");
 	if (r == 0)
 		*ret_count = rewriter.count;
 	text_done(&rewriter.code);

@@ -16,6 +16,10 @@
 
 #define TABLE_ENTRIES_MAX 4096
 
+/* How many entries of tables are looked at for each instruction, beside a million: programs have less than one. */
+#define LOOKS_EACH 16
+#define LOOKS_MORE 1000000
+
 /* Addresses in data that code takes: where relative jump tables can stand. */
 struct addresses {
 	uint64_t *list;
@@ -47,6 +51,19 @@ static struct instruction *add_instruction(struct sites *sites)
 static bool is_loaded(const Elf64_Phdr *segment)
 {
 	return segment->p_type == PT_LOAD && segment->p_filesz > 0;
+}
+
+/* Whether all of it is in one segment, at that place of the file. */
+static bool is_in_segment(const struct elf *elf, uint64_t address, uint64_t offset, uint64_t bytes)
+{
+	for (uint32_t i = 0; i < elf->segment_count; i++) {
+		const Elf64_Phdr *segment = &elf->segments[i];
+		if (is_loaded(segment) && address >= segment->p_vaddr &&
+			address - segment->p_vaddr < segment->p_filesz)
+			return bytes <= segment->p_filesz - (address - segment->p_vaddr) &&
+				offset == segment->p_offset + (address - segment->p_vaddr);
+	}
+	return false;
 }
 
 int64_t sites_file_offset(const struct elf *elf, uint64_t address)
@@ -158,11 +175,8 @@ static bool disassemble_sections(
 			section.sh_size == 0)
 			continue;
 		/* A liar's sections, or out of order: trust the segments instead. */
-		if (section.sh_offset > elf->size ||
-			section.sh_size > elf->size - section.sh_offset || section.sh_addr < end ||
-			sites_file_offset(elf, section.sh_addr) != (int64_t)section.sh_offset ||
-			sites_file_offset(elf, section.sh_addr + section.sh_size - 1) !=
-				(int64_t)(section.sh_offset + section.sh_size - 1)) {
+		if (section.sh_addr < end ||
+			!is_in_segment(elf, section.sh_addr, section.sh_offset, section.sh_size)) {
 			sites->count = 0;
 			named->count = 0;
 			return false;
@@ -203,12 +217,13 @@ static void mark_absolute(const struct elf *elf, const struct sites *sites)
 	}
 }
 
-static void mark_table(const struct elf *elf, const struct sites *sites, uint64_t table)
+static void mark_table(
+	const struct elf *elf, const struct sites *sites, uint64_t table, uint64_t *looks)
 {
 	int64_t offset = sites_file_offset(elf, table);
 	if (offset < 0)
 		return;
-	for (unsigned i = 0; i < TABLE_ENTRIES_MAX; i++) {
+	for (unsigned i = 0; i<TABLE_ENTRIES_MAX && * looks> 0; i++, (*looks)--) {
 		int32_t relative;
 		size_t at = (size_t)offset + 4 * (size_t)i;
 		if (at + sizeof(relative) > elf->size)
@@ -227,12 +242,16 @@ void sites_find(const struct elf *elf, struct sites *ret)
 	struct addresses named = {};
 	if (!disassemble_sections(elf, &sites, &named))
 		disassemble_segments(elf, &sites, &named);
+	uint64_t looks = (uint64_t)sites.count * LOOKS_EACH + LOOKS_MORE;
 	mark(&sites, elf->entry);
 	for (size_t i = 0; i < named.count; i++) {
 		mark(&sites, named.list[i]);
-		mark_table(elf, &sites, named.list[i]);
+		mark_table(elf, &sites, named.list[i], &looks);
 	}
 	mark_absolute(elf, &sites);
+	/* No compiler's tables are like that: nobody knows what is entered, so nothing moves. */
+	for (size_t i = 0; i < sites.count && looks == 0; i++)
+		sites.list[i].is_entered = true;
 	free(named.list);
 	*ret = sites;
 }

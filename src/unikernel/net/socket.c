@@ -168,8 +168,12 @@ int64_t wait_receive(struct file *file, void *to, uint64_t size, struct transfer
 	if (file->flags & O_NONBLOCK)
 		how->flags |= MSG_DONTWAIT;
 	for (;;) {
-		if (done && is_next_error(socket, false))
+		if (done && is_next_error(socket, false)) {
+			/* Linux looks for more than there was here, and forgets what it found. */
+			if (socket->domain == AF_UNIX)
+				(void)socket_take_error(socket);
 			return (int64_t)done;
+		}
 		int64_t got =
 			socket->operations->receive(socket, (uint8_t *)to + done, size - done, how);
 		if (got > 0)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rewrite/rewrite.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "base/file.h"
@@ -114,9 +116,56 @@ static void only_what_can_be_rewritten_is(void)
 	}
 }
 
+/* The address of the first or second segment that is loaded becomes another one. */
+static void move_segment(char *data, unsigned which, uint64_t address)
+{
+	Elf64_Ehdr header;
+	Elf64_Phdr segment;
+	memcpy(&header, data, sizeof(header));
+	for (unsigned i = 0; i < header.e_phnum; i++) {
+		char *at = data + header.e_phoff + i * sizeof(segment);
+		memcpy(&segment, at, sizeof(segment));
+		if (segment.p_type != PT_LOAD || which-- > 0)
+			continue;
+		segment.p_vaddr = address;
+		memcpy(at, &segment, sizeof(segment));
+		return;
+	}
+	test_fail("the program has fewer segments");
+}
+
+static void odd_segments_are_refused(void)
+{
+	static const struct {
+		unsigned which;
+		uint64_t address;
+		const char *why;
+	} cases[] = {
+		{ 1, 0x400000, "overlap, or are not in order" },
+		{ 0, 0x7f0000000, "overlap, or are not in order" },
+		{ 0, 0x20000, "below 0x21000" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct error e = {};
+		cleanup(free) char *data = NULL;
+		size_t size, result_size;
+		struct rewrite_count count;
+		void *result;
+		expect_equal(
+			file_read(AT_FDCWD, getenv("PROGRAM"), 512 * MIB, &data, &size, &e), 0);
+		move_segment(data, cases[i].which, cases[i].address);
+		expect_equal(
+			rewrite_program(data, size, &forwards, &result, &result_size, &count, &e),
+			-ENOEXEC);
+		expect_contains(e.text, cases[i].why);
+	}
+}
+
 static const struct test tests[] = {
 	{ "a program with signals, threads and a child runs as before", program_runs_as_before },
 	{ "the stock busybox runs as before, no site left", stock_busybox_runs_as_before },
 	{ "a script, a cut file and a rewritten file are refused", only_what_can_be_rewritten_is },
+	{ "segments that overlap, are out of order or too low are refused",
+		odd_segments_are_refused },
 };
 TEST_MAIN(tests)
