@@ -316,6 +316,12 @@ struct io_done {
 	bool is_write, is_port;
 };
 
+/* PAUSEs; see spin.c. */
+struct spin {
+	uint64_t looked; /* when */
+	uint32_t pauses, looks;
+};
+
 /* What runs programs directly does when something happens below it. */
 struct direct_hooks {
 	void (*call)(struct cpu *cpu); /* another thread has set bits in `attention` */
@@ -375,7 +381,8 @@ struct cpu {
 	_Atomic bool nmi_blocked;
 	_Atomic uint32_t nmi_pending; /* at most 2: one to come now and one behind it */
 	_Atomic uint32_t sipi_vector;
-	_Atomic bool is_idle; /* asleep in HLT */
+	_Atomic bool is_idle; /* asleep in HLT, or in spin.c */
+	struct spin spin;
 
 	/* An event on its way into the guest; see exception.c. */
 	bool event_is_pending, event_has_code, event_is_soft, event_is_external;

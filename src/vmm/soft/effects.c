@@ -289,8 +289,8 @@ static void by_register(const struct insn *insn, struct effect *effect)
 		effect->rm_is_gpr = effect->rm_is_written = true;
 		effect->rm_is_byte = opcode < 0xb8;
 	} else if (opcode >= 0x90) {
-		effect->class = insn->rm == 0 ? EFFECT_NOTHING
-			: insn->has_rep       ? EFFECT_OTHER /* where vendors differ */
+		effect->class = insn->has_rep ? EFFECT_OTHER /* PAUSE */
+			: insn->rm == 0       ? EFFECT_NOTHING
 					      : EFFECT_EXCHANGE_A;
 	} else if (insn->operand_bytes == 8) {
 		effect->class = opcode < 0x58 ? EFFECT_PUSH : EFFECT_POP;

@@ -10,6 +10,7 @@
 #include "vmm/soft/cpuid.h"
 #include "vmm/soft/flags.h"
 #include "vmm/soft/memory.h"
+#include "vmm/soft/spin.h"
 
 SIZES(DEFINE_BINARY, add)
 SIZES(DEFINE_BINARY, or)
@@ -412,6 +413,12 @@ HANDLER(nop)
 	return op + 1;
 }
 
+HANDLER(pause_loop)
+{
+	spin_pause(cpu);
+	return op + 1;
+}
+
 HANDLER(convert_a) /* CBW CWDE CDQE */
 {
 	if (op->bytes == 2)
@@ -661,7 +668,9 @@ static op_run *bind_exchange_a(const struct insn *insn, struct op *op)
 {
 	/* F3 REX.B 90 is XCHG R8 for AMD's CPUs, PAUSE for the others. */
 	bool is_pause = insn->opcode == 0x90 && insn->has_rep && !cpuid_host_is_amd();
-	if (insn->rm == 0 || is_pause)
+	if (is_pause || (insn->rm == 0 && insn->has_rep))
+		return pause_loop;
+	if (insn->rm == 0)
 		return nop;
 	op->reg = 0;
 	return xchg[size_index(op->bytes)][0];

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <time.h>
+#include <x86intrin.h>
+
 #include "test.h"
 #include "vmm/soft/soft.h"
 
@@ -86,6 +89,17 @@ static const uint8_t history_code[] = { 0xb8, 0x07, 0x00, 0x00, 0x00, 0xb9, 0x02
 	0x04, 0x00, 0x00, 0x31, 0xd2, 0x0f, 0x30, 0x31, 0xc0, 0x0f, 0x32, 0x0f, 0xba, 0xe0, 0x0a,
 	0x73, 0x02, 0xe6, 0x01, 0xe6, 0x02 };
 
+/*
+ * Waits for so many ticks.
+ *
+ *		rdtsc; shl rdx, 32; or rax, rdx; lea rsi, [rax + rcx]
+ *	1:	pause; rdtsc; shl rdx, 32; or rax, rdx; cmp rax, rsi; jb 1b
+ *		out 1, al
+ */
+static const uint8_t pause_code[] = { 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0x48,
+	0x8d, 0x34, 0x08, 0xf3, 0x90, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0x48,
+	0x39, 0xf0, 0x72, 0xf0, 0xe6, 0x01 };
+
 /* Runs it with a count in RCX: the port that it writes to in the end. */
 static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 {
@@ -150,10 +164,32 @@ static void has_no_branch_history(void)
 	expect_equal(port_of(history_code, sizeof(history_code), 0), 1);
 }
 
+static uint64_t used_ns(void)
+{
+	struct timespec used;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * NS_PER_SEC + (uint64_t)used.tv_nsec;
+}
+
+static void gives_its_processor_away(void)
+{
+	const uint64_t ticks = 400000000;
+	uint64_t used = used_ns(), begin = __rdtsc();
+	expect_equal(port_of(pause_code, sizeof(pause_code), 1), 1);
+	uint64_t once = used_ns() - used;
+	used = used_ns();
+	begin = __rdtsc();
+	expect_equal(port_of(pause_code, sizeof(pause_code), ticks), 1);
+	expect(__rdtsc() - begin >= ticks);
+	/* Less than half of it at 5 GHz. */
+	expect(used_ns() - used < once + 40 * NS_PER_SEC / 1000);
+}
+
 static const struct test tests[] = {
 	{ "upper halves of vectors are kept, all 0 or not", keeps_upper_halves },
 	{ "pages that share slots of the TLB are kept apart", keeps_pages_apart },
 	{ "flags are had again", has_flags_again },
 	{ "branch history is the control's of the CPU, not the kernel's", has_no_branch_history },
+	{ "a CPU that spins for long gives its processor away", gives_its_processor_away },
 };
 TEST_MAIN(tests)
