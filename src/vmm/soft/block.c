@@ -37,33 +37,22 @@ struct cold *block_cold(struct writing *w, uint8_t *from, uint32_t site)
 	return cold;
 }
 
-void block_op_cpu(struct writing *w, uint32_t how, uint8_t opcode, uint32_t reg, size_t offset)
-{
-	struct host_operand at = { .base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)offset };
-	emit_op(&w->to, how, opcode, reg, &at);
-}
-
 /* LAHF and SETO give what cpu->flags holds. */
 void block_save_flags(struct emitter *to)
 {
-	struct host_operand flags = {
-		.base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)AT(flags)
-	};
-	emit_move(to, HOST_T2, HOST_RAX);
-	EMIT(to, 0x9f, 0x0f, 0x90, 0xc0, 0x66); /* lahf; seto al; 16 bits: */
-	emit_op(to, 0, 0x89, HOST_RAX, &flags);
-	emit_move(to, HOST_RAX, HOST_T2);
+	static_assert(AT(flags) > 127 && AT(flags) < 256, "32 bits of displacement");
+	/* mov r11, rax; lahf; seto al; mov [rsp + flags], ax; mov rax, r11 */
+	EMIT(to, 0x4c, 0x8b, 0xd8, 0x9f, 0x0f, 0x90, 0xc0, 0x66, 0x89, 0x84, 0x24,
+		(uint8_t)AT(flags), 0, 0, 0, 0x49, 0x8b, 0xc3);
 }
 
 void block_restore_flags(struct emitter *to, uint32_t temp)
 {
-	struct host_operand flags = {
-		.base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)AT(flags)
-	};
-	emit_move(to, temp, HOST_RAX);
-	emit_op(to, EMIT_0F, 0xb7, HOST_RAX, &flags); /* movzx */
-	EMIT(to, 0x04, 0x7f, 0x9e);                   /* add al, 127: OF; sahf */
-	emit_move(to, HOST_RAX, temp);
+	uint8_t rm = (uint8_t)(0xc0 | (temp & 7) << 3);
+	to->spoils |= temp == HOST_T1;
+	/* mov temp, rax; movzx eax, word [rsp + flags]; add al, 127: OF; sahf; mov rax, temp */
+	EMIT(to, 0x4c, 0x8b, rm, 0x0f, 0xb7, 0x84, 0x24, (uint8_t)AT(flags), 0, 0, 0, 0x04, 0x7f,
+		0x9e, 0x49, 0x8b, (uint8_t)(0xc0 | (temp & 7)));
 }
 
 void block_callout_if(struct writing *w, uint32_t condition)
@@ -117,7 +106,7 @@ void block_address(struct writing *w, const struct insn *insn)
 {
 	block_address_to(w, insn, HOST_T1);
 	if (insn->segment == CPU_FS || insn->segment == CPU_GS)
-		block_op_cpu(w, EMIT_WIDE, 0x03, HOST_T1, AT(base) + 8 * insn->segment);
+		emit_op_cpu(&w->to, EMIT_WIDE, 0x03, HOST_T1, AT(base) + 8 * insn->segment);
 }
 
 static bool has_no_place(uint32_t part)

@@ -129,7 +129,6 @@ static inline const struct step *step_now(const struct writing *w)
 /* A new site at the present instruction; its number. */
 uint32_t block_site(struct writing *w, enum site_kind kind);
 struct cold *block_cold(struct writing *w, uint8_t *from, uint32_t site);
-void block_op_cpu(struct writing *w, uint32_t how, uint8_t opcode, uint32_t reg, size_t offset);
 
 /* Flags. `temp` is a register that is free. */
 void block_save_flags(struct emitter *to);

@@ -44,7 +44,8 @@ int code_new(uint32_t cpus, struct native **ret, struct error *e)
 	native->heat = alloc_array(PAGE_BUCKETS, uint8_t);
 	native->seen = alloc_array(CODE_SEEN, uint8_t);
 	native->block_count = native->site_count = native->far_count = 1;
-	struct emitter to = { .at = native->writable, .end = native->writable + BLOCK_BYTES };
+	struct emitter to = { .at = native->writable,
+		.end = native->writable + BLOCK_BYTES - EMIT_MOST };
 	pieces_write(&native->pieces, &to, native->writable, native->executable);
 	native->used = native->fixed = (uint32_t)(to.at - native->writable);
 	native->cold = native->cold_used =

@@ -4,78 +4,65 @@
  */
 #include "vmm/soft/emit.h"
 
-#include <string.h>
-
-void emit_bytes(struct emitter *to, const void *bytes, uint32_t count)
+/*
+ * Each of these is written to `at` and returns what is behind it; bytes that are not wanted are overwritten by what
+ * follows.
+ */
+static uint8_t *put(uint8_t *at, uint32_t byte, bool is_wanted)
 {
-	if ((size_t)(to->end - to->at) < count) {
-		to->is_full = true;
-		return;
-	}
-	memcpy(to->at, bytes, count);
-	to->at += count;
-}
-
-void emit_32(struct emitter *to, uint32_t value)
-{
-	emit_bytes(to, &value, 4);
+	*at = (uint8_t)byte;
+	return at + is_wanted;
 }
 
 static bool is_byte(int32_t value)
 {
-	return value >= -128 && value <= 127;
+	return value == (int8_t)value;
 }
 
 /* `unit`: what a displacement of one byte counts. */
-static void put_rm(struct emitter *to, uint32_t reg, const struct host_operand *rm, int32_t unit)
+static inline uint8_t *put_rm(
+	uint8_t *at, uint32_t reg, const struct host_operand *rm, int32_t unit)
 {
-	uint32_t mod = 2, low = rm->base & 7;
-	if (rm->disp == 0 && low != 5)
-		mod = 0;
-	else if (rm->disp % unit == 0 && is_byte(rm->disp / unit))
-		mod = 1;
-	uint32_t top = mod << 6 | (reg & 7) << 3;
+	static const uint8_t bytes[3] = { 0, 1, 4 };
+	uint32_t top = (reg & 7) << 3, low = rm->base & 7, mod = 2;
+	uint32_t sib = (uint32_t)(rm->scale << 6 | (rm->index & 7) << 3);
+	int32_t disp = rm->disp;
 	if (rm->base == HOST_NONE) { /* index alone: always 32 bits of displacement */
-		uint32_t index = rm->index == HOST_NONE ? 4 : rm->index & 7;
-		EMIT(to, (uint8_t)((reg & 7) << 3 | 4), (uint8_t)(rm->scale << 6 | index << 3 | 5));
-		emit_32(to, (uint32_t)rm->disp);
-		return;
+		at[0] = (uint8_t)(top | 4);
+		at[1] = (uint8_t)(sib | 5);
+		memcpy(at + 2, &disp, 4);
+		return at + 6;
 	}
-	if (rm->index != HOST_NONE || low == 4) {
-		uint32_t index = rm->index == HOST_NONE ? 4 : rm->index & 7;
-		EMIT(to, (uint8_t)(top | 4), (uint8_t)(rm->scale << 6 | index << 3 | low));
-	} else {
-		EMIT(to, (uint8_t)(top | low));
-	}
-	if (mod == 1)
-		EMIT(to, (uint8_t)(rm->disp / unit));
-	else if (mod == 2)
-		emit_32(to, (uint32_t)rm->disp);
+	if (disp == 0 && low != 5)
+		mod = 0;
+	else if (unit == 1 ? is_byte(disp) : disp % unit == 0 && is_byte(disp / unit))
+		mod = 1;
+	if (mod == 1 && unit != 1)
+		disp /= unit;
+	bool has_sib = rm->index != HOST_NONE || low == 4;
+	at[0] = (uint8_t)(mod << 6 | top | (has_sib ? 4 : low));
+	at[1] = (uint8_t)(sib | low);
+	at += 1 + has_sib;
+	memcpy(at, &disp, 4);
+	return at + bytes[mod];
 }
 
-static uint32_t rex_of(uint32_t how, uint32_t reg, uint32_t index, uint32_t base)
+/* 0: none is needed. */
+static inline uint32_t rex_of(uint32_t how, uint32_t reg, uint32_t index, uint32_t base)
 {
-	uint32_t rex = (how & EMIT_WIDE ? 8u : 0) | (reg & 8) >> 1 |
-		(index != HOST_NONE ? (index & 8) >> 2 : 0) |
-		(base != HOST_NONE ? (base & 8) >> 3 : 0);
+	static_assert(EMIT_WIDE == 1 && !(HOST_NONE & 8) && (HOST_NONE & 7) == 4, "REX and SIB");
+	uint32_t rex = (how & EMIT_WIDE) << 3 | (reg & 8) >> 1 | (index & 8) >> 2 | (base & 8) >> 3;
 	return rex || (how & EMIT_REX) ? 0x40 | rex : 0;
 }
 
-static void put_rex(struct emitter *to, uint32_t how, uint32_t rex)
+static inline uint8_t *put_opcode(
+	struct emitter *to, uint8_t *at, uint32_t how, uint32_t rex, uint8_t opcode)
 {
-	if (!rex)
-		return;
 	if (how & EMIT_NO_REX)
-		to->is_full = true;
-	EMIT(to, (uint8_t)rex);
-}
-
-static void put_opcode(struct emitter *to, uint32_t how, uint32_t rex, uint8_t opcode)
-{
-	put_rex(to, how, rex);
-	if (how & EMIT_0F)
-		EMIT(to, 0x0f);
-	EMIT(to, opcode);
+		to->is_full |= rex != 0;
+	at = put(at, rex, rex != 0);
+	at = put(at, 0x0f, how & EMIT_0F);
+	return put(at, opcode, true);
 }
 
 static bool is_free(uint32_t reg)
@@ -86,77 +73,41 @@ static bool is_free(uint32_t reg)
 void emit_op(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t reg,
 	const struct host_operand *rm)
 {
+	if (!emit_has_room(to))
+		return;
 	to->spoils |= is_free(reg);
-	put_opcode(to, how, rex_of(how, reg, rm->index, rm->base), opcode);
-	put_rm(to, reg, rm, 1);
+	uint32_t rex = rex_of(how, reg, rm->index, rm->base);
+	to->at = put_rm(put_opcode(to, to->at, how, rex, opcode), reg, rm, 1);
+}
+
+void emit_op_cpu(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t reg, size_t offset)
+{
+	if (!emit_has_room(to))
+		return;
+	to->spoils |= is_free(reg);
+	uint8_t *at = put_opcode(to, to->at, how, rex_of(how, reg, 0, 0), opcode);
+	uint32_t value = (uint32_t)offset;
+	bool is_short = value < 128;
+	at[0] = (uint8_t)((value == 0 ? 0 : is_short ? 0x40 : 0x80) | (reg & 7) << 3 | 4);
+	at[1] = 0x24;
+	memcpy(at + 2, &value, 4);
+	to->at = at + 2 + (value == 0 ? 0 : is_short ? 1 : 4);
 }
 
 void emit_op_reg(struct emitter *to, uint32_t how, uint8_t opcode, uint32_t reg, uint32_t rm)
 {
+	if (!emit_has_room(to))
+		return;
 	to->spoils |= is_free(reg) || is_free(rm);
-	put_opcode(to, how, rex_of(how, reg, HOST_NONE, rm), opcode);
-	EMIT(to, (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7)));
-}
-
-static struct host_operand in_cpu(size_t offset)
-{
-	return (struct host_operand){
-		.base = HOST_RSP, .index = HOST_NONE, .disp = (int32_t)offset
-	};
-}
-
-void emit_load(struct emitter *to, uint32_t reg, size_t offset)
-{
-	struct host_operand at = in_cpu(offset);
-	emit_op(to, EMIT_WIDE, 0x8b, reg, &at);
-}
-
-void emit_store(struct emitter *to, size_t offset, uint32_t reg)
-{
-	struct host_operand at = in_cpu(offset);
-	emit_op(to, EMIT_WIDE, 0x89, reg, &at);
-}
-
-void emit_load_32(struct emitter *to, uint32_t reg, size_t offset)
-{
-	struct host_operand at = in_cpu(offset);
-	emit_op(to, 0, 0x8b, reg, &at);
-}
-
-void emit_store_imm_32(struct emitter *to, size_t offset, uint32_t value)
-{
-	struct host_operand at = in_cpu(offset);
-	emit_op(to, 0, 0xc7, 0, &at);
-	emit_32(to, value);
-}
-
-void emit_move(struct emitter *to, uint32_t target, uint32_t source)
-{
-	emit_op_reg(to, EMIT_WIDE, 0x8b, target, source);
-}
-
-void emit_lea(struct emitter *to, uint32_t reg, const struct host_operand *rm)
-{
-	emit_op(to, EMIT_WIDE, 0x8d, reg, rm);
+	uint8_t *at = put_opcode(to, to->at, how, rex_of(how, reg, 0, rm), opcode);
+	to->at = put(at, 0xc0 | (reg & 7) << 3 | (rm & 7), true);
 }
 
 void emit_slot(struct emitter *to, uint8_t by, uint32_t mask)
 {
-	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, by); /* rorx r11d, r14d, imm8 */
-	emit_op_reg(to, 0, 0x81, 4, HOST_T2);       /* and */
+	/* rorx r11d, r14d, imm8; and r11d, imm32 */
+	EMIT(to, 0xc4, 0x43, 0x7b, 0xf0, 0xde, by, 0x41, 0x81, 0xe3);
 	emit_32(to, mask);
-}
-
-uint8_t *emit_jump(struct emitter *to)
-{
-	EMIT(to, 0xe9, 0, 0, 0, 0);
-	return to->at - 4;
-}
-
-uint8_t *emit_jcc(struct emitter *to, uint32_t condition)
-{
-	EMIT(to, 0x0f, (uint8_t)(0x80 | condition), 0, 0, 0, 0);
-	return to->at - 4;
 }
 
 uint8_t *emit_place(struct emitter *to, uint32_t reg)
@@ -166,21 +117,17 @@ uint8_t *emit_place(struct emitter *to, uint32_t reg)
 	return to->at - 4;
 }
 
-void emit_set_target(uint8_t *displacement, const uint8_t *target)
-{
-	int32_t value = (int32_t)(target - (displacement + 4));
-	memcpy(displacement, &value, sizeof(value));
-}
-
-static void put_vex(struct emitter *to, const struct insn *insn, const struct emit_operands *o)
+static uint8_t *put_vex(uint8_t *at, const struct insn *insn, const struct emit_operands *o)
 {
 	static const uint8_t prefix[4] = { 0, 1, 2, 3 };
 	uint32_t base = insn->is_memory ? o->rm.base : o->rm_reg;
-	uint32_t index = insn->is_memory ? o->rm.index : HOST_NONE;
+	uint32_t index = insn->is_memory ? o->rm.index : 0;
 	uint32_t rex = rex_of(0, o->reg, index, base);
-	EMIT(to, 0xc4, (uint8_t)((~rex & 7) << 5 | insn->map),
-		(uint8_t)(insn->w << 7 | (~o->vvvv & 15) << 3 | insn->l << 2 | prefix[insn->pp]),
-		insn->opcode);
+	at[0] = 0xc4;
+	at[1] = (uint8_t)((~rex & 7) << 5 | insn->map);
+	at[2] = (uint8_t)(insn->w << 7 | (~o->vvvv & 15) << 3 | insn->l << 2 | prefix[insn->pp]);
+	at[3] = insn->opcode;
+	return at + 4;
 }
 
 void emit_evex(
@@ -196,55 +143,66 @@ void emit_evex(
 	bytes[4] = insn->opcode;
 }
 
-static void put_evex(struct emitter *to, const struct insn *insn, const struct emit_operands *o)
+static uint8_t *put_evex(uint8_t *at, const struct insn *insn, const struct emit_operands *o)
 {
-	uint8_t bytes[5];
 	uint32_t base = insn->is_memory ? o->rm.base : o->rm_reg;
-	uint32_t high = insn->is_memory ? (o->rm.index != HOST_NONE ? o->rm.index & 8 : 0) >> 2
-					: o->rm_reg >> 3 & 2;
-	if (base != HOST_NONE)
-		high |= base >> 3 & 1;
-	emit_evex(bytes, insn, o->reg, high, o->vvvv);
-	emit_bytes(to, bytes, sizeof(bytes));
+	uint32_t high = insn->is_memory ? (o->rm.index & 8) >> 2 : o->rm_reg >> 3 & 2;
+	emit_evex(at, insn, o->reg, high | (base >> 3 & 1), o->vvvv);
+	return at + 5;
 }
 
-static void put_legacy(struct emitter *to, const struct insn *insn, const struct emit_operands *o)
+static uint8_t *put_legacy(
+	struct emitter *to, uint8_t *at, const struct insn *insn, const struct emit_operands *o)
 {
 	uint32_t base = insn->is_memory ? o->rm.base : o->rm_reg;
-	uint32_t index = insn->is_memory ? o->rm.index : HOST_NONE;
+	uint32_t index = insn->is_memory ? o->rm.index : 0;
 	uint32_t how = o->how | (insn->w ? EMIT_WIDE : 0);
-	if (insn->has_lock)
-		EMIT(to, 0xf0);
-	if (insn->has_66)
-		EMIT(to, 0x66);
-	if (insn->has_rep)
-		EMIT(to, 0xf3);
-	if (insn->has_repne)
-		EMIT(to, 0xf2);
-	put_rex(to, how, rex_of(how, o->reg, index, base));
-	if (insn->map != MAP_ONE_BYTE)
-		EMIT(to, 0x0f);
-	if (insn->map == MAP_0F38)
-		EMIT(to, 0x38);
-	if (insn->map == MAP_0F3A)
-		EMIT(to, 0x3a);
-	EMIT(to, insn->opcode);
+	at = put(at, 0xf0, insn->has_lock);
+	at = put(at, 0x66, insn->has_66);
+	at = put(at, 0xf3, insn->has_rep);
+	at = put(at, 0xf2, insn->has_repne);
+	uint32_t rex = rex_of(how, o->reg, index, base);
+	if (how & EMIT_NO_REX)
+		to->is_full |= rex != 0;
+	at = put(at, rex, rex != 0);
+	at = put(at, 0x0f, insn->map != MAP_ONE_BYTE);
+	at = put(at, 0x38, insn->map == MAP_0F38);
+	at = put(at, 0x3a, insn->map == MAP_0F3A);
+	return put(at, insn->opcode, true);
+}
+
+static uint8_t *put_immediate(uint8_t *at, const struct insn *insn, const uint8_t *bytes)
+{
+	uint32_t count = insn->length - insn->immediate_at;
+	bytes += insn->immediate_at;
+	for (uint32_t i = 0; i < count; i++)
+		at[i] = bytes[i];
+	return at + count;
+}
+
+void emit_immediate(struct emitter *to, const struct insn *insn, const uint8_t *bytes)
+{
+	if (emit_has_room(to))
+		to->at = put_immediate(to->at, insn, bytes);
 }
 
 void emit_insn(struct emitter *to, const struct insn *insn, const uint8_t *bytes,
 	const struct emit_operands *operands)
 {
+	uint8_t *at = to->at;
+	if (!emit_has_room(to))
+		return;
 	to->spoils |= is_free(operands->reg) || is_free(operands->vvvv) ||
 		(!insn->is_memory && is_free(operands->rm_reg));
 	if (insn->has_evex)
-		put_evex(to, insn, operands);
+		at = put_evex(at, insn, operands);
 	else if (insn->has_vex)
-		put_vex(to, insn, operands);
+		at = put_vex(at, insn, operands);
 	else
-		put_legacy(to, insn, operands);
+		at = put_legacy(to, at, insn, operands);
 	if (insn->is_memory)
-		put_rm(to, operands->reg, &operands->rm, insn->has_evex ? insn->disp_unit : 1);
+		at = put_rm(at, operands->reg, &operands->rm, insn->has_evex ? insn->disp_unit : 1);
 	else
-		EMIT(to, (uint8_t)(0xc0 | (operands->reg & 7) << 3 | (operands->rm_reg & 7)));
-	emit_bytes(to, bytes + insn->immediate_at, insn->length - insn->immediate_at);
+		at = put(at, 0xc0 | (operands->reg & 7) << 3 | (operands->rm_reg & 7), true);
+	to->at = put_immediate(at, insn, bytes);
 }

@@ -68,7 +68,7 @@ static uint8_t *compare_generation(struct writing *w, struct site *site, int64_t
 	site->is_kept = is_user && !native->is_checked;
 	if (!site->is_kept) {
 		/* Beside the user's there is no attention: nothing is linked in lock-step. */
-		block_op_cpu(w, is_user ? 0 : EMIT_WIDE, 0x81, 7,
+		emit_op_cpu(&w->to, is_user ? 0 : EMIT_WIDE, 0x81, 7,
 			is_user ? AT(user_links) : AT(kernel_links)); /* cmp */
 		site->generation = (uint32_t)(to->at - native->writable);
 		emit_32(to, 0);
@@ -92,7 +92,7 @@ static void put_checks(struct writing *w, struct site *site, struct cold *cold)
 	const struct native *native = w->native;
 	struct emitter *to = &w->to;
 	if (!site->is_far) { /* a loop */
-		block_op_cpu(w, 0, 0x83, 7, AT(attention));
+		emit_op_cpu(&w->to, 0, 0x83, 7, AT(attention));
 		EMIT(to, 0);
 		site->jump = (uint32_t)(emit_jcc(to, 4) - native->writable);
 		cold->from = emit_jump(to);
@@ -101,7 +101,7 @@ static void put_checks(struct writing *w, struct site *site, struct cold *cold)
 	int64_t pages = (site->target >> 12) * (int64_t)GUEST_PAGE;
 	cold->from = compare_generation(w, site, pages);
 	if (pages) {
-		block_op_cpu(w, EMIT_WIDE, 0x81, 0, AT(r) + 8 * R_CODE); /* add */
+		emit_op_cpu(&w->to, EMIT_WIDE, 0x81, 0, AT(r) + 8 * R_CODE); /* add */
 		emit_32(to, (uint32_t)pages);
 	}
 	site->jump = (uint32_t)(emit_jump(to) - native->writable);
@@ -242,7 +242,7 @@ static void find_entry(struct writing *w)
 {
 	struct host_operand at = entry_rip(w, w->mode);
 	emit_slot(&w->to, 32 - 4, native_jump_mask(w->mode) << 4);
-	block_op_cpu(w, 0, 0x33, HOST_T2, AT(attention)); /* xor */
+	emit_op_cpu(&w->to, 0, 0x33, HOST_T2, AT(attention)); /* xor */
 	emit_op(&w->to, EMIT_WIDE, 0x3b, HOST_T1, &at);
 	uint32_t site = block_site(w, SITE_CALLOUT);
 	struct cold *cold = block_cold(w, emit_jcc(&w->to, 5), site);
@@ -342,7 +342,7 @@ static bool call_indirect(struct writing *w)
 		emit_store(&w->to, AT(rip), HOST_T1);
 	set_page(w);
 	tell(w, -8);
-	block_op_cpu(w, 0, 0xff, 4, AT(native_code));
+	emit_op_cpu(&w->to, 0, 0xff, 4, AT(native_code));
 	return true;
 }
 
@@ -473,7 +473,7 @@ static void finish_memory(struct writing *w, struct cold *cold, struct site *sit
 
 static uint8_t *jump_if_attention(struct writing *w)
 {
-	block_op_cpu(w, 0, 0x83, 7, AT(attention)); /* cmp */
+	emit_op_cpu(&w->to, 0, 0x83, 7, AT(attention)); /* cmp */
 	EMIT(&w->to, 0);
 	return emit_jcc(&w->to, 5);
 }
@@ -519,7 +519,7 @@ void flow_finish(struct writing *w, struct cold *cold)
 	}
 	if (cold->is_told) {
 		make_flags(w, cold);
-		block_op_cpu(w, 0, 0xff, 4, AT(native_code));
+		emit_op_cpu(&w->to, 0, 0xff, 4, AT(native_code));
 		return;
 	}
 	if (cold->saves_flags)

@@ -55,7 +55,7 @@ static void need_live(struct writing *w, uint8_t needs)
 		return;
 	for (uint32_t i = w->now; i < w->count && !(needs & LIVE_X87); i++)
 		needs |= w->steps[i].effect.needs & ~LIVE_X87;
-	block_op_cpu(w, 0, 0xf6, 0, AT(lacks)); /* test byte, imm8 */
+	emit_op_cpu(&w->to, 0, 0xf6, 0, AT(lacks)); /* test byte, imm8 */
 	EMIT(&w->to, needs);
 	uint32_t site = block_site(w, SITE_NEED);
 	struct site *at = &w->native->sites[site];
@@ -277,7 +277,7 @@ static bool plain(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	need_flags(w);
-	emit_bytes(&w->to, step->bytes, step->insn.length);
+	emit_copy(&w->to, step->bytes, step->insn.length);
 	recipe_store(w);
 	flags_written(w);
 	return true;
@@ -291,7 +291,7 @@ static bool zero_upper(struct writing *w)
 		hold_begin(w);
 		need_live(w, needs);
 	}
-	emit_bytes(&w->to, step->bytes, step->insn.length);
+	emit_copy(&w->to, step->bytes, step->insn.length);
 	return true;
 }
 
@@ -327,7 +327,7 @@ static bool move_immediate(struct writing *w)
 	if (rex != 0x40 || (how & EMIT_REX))
 		EMIT(&w->to, rex);
 	EMIT(&w->to, (uint8_t)((insn->opcode & 0xf8) | (host & 7)));
-	emit_bytes(&w->to, step->bytes + insn->immediate_at, insn->length - insn->immediate_at);
+	emit_immediate(&w->to, insn, step->bytes);
 	if (!is_byte || !is_high_byte(insn, insn->rm))
 		keep(w, insn->rm, host);
 	return true;

@@ -17,7 +17,7 @@ static uint32_t bytes_of(const struct insn *insn)
 
 static void check_direction(struct writing *w)
 {
-	block_op_cpu(w, 0, 0xf7, 0, AT(rflags_rest)); /* test */
+	emit_op_cpu(&w->to, 0, 0xf7, 0, AT(rflags_rest)); /* test */
 	emit_32(&w->to, FLAG_DF);
 	block_callout_if(w, 5);
 }

@@ -11,7 +11,7 @@ static bool direction(struct writing *w)
 {
 	bool sets = step_now(w)->insn.opcode == 0xfd;
 	hold_begin(w);
-	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest)); /* or, and */
+	emit_op_cpu(&w->to, 0, 0x81, sets ? 1 : 4, AT(rflags_rest)); /* or, and */
 	emit_32(&w->to, sets ? FLAG_DF : ~FLAG_DF);
 	return true;
 }
@@ -26,23 +26,23 @@ static bool selector(struct writing *w)
 		hold_begin(w);
 		block_address(w, insn);
 		block_access(w, 2, ACCESS_WRITE, false, true);
-		block_op_cpu(w, EMIT_0F, 0xb7, HOST_T2, at); /* movzx */
+		emit_op_cpu(&w->to, EMIT_0F, 0xb7, HOST_T2, at); /* movzx */
 		EMIT(&w->to, 0x66);
 		emit_op(&w->to, 0, 0x89, HOST_T2, &slot);
 		return true;
 	}
 	uint32_t host = host_register(insn->rm);
 	if (insn->operand_bytes == 2) {
-		block_op_cpu(w, EMIT_0F, 0xb7, HOST_T1, at); /* movzx */
+		emit_op_cpu(&w->to, EMIT_0F, 0xb7, HOST_T1, at); /* movzx */
 		EMIT(&w->to, 0x66);
 		if (host == HOST_NONE)
-			block_op_cpu(w, 0, 0x89, HOST_T1, AT(r) + 8 * insn->rm);
+			emit_op_cpu(&w->to, 0, 0x89, HOST_T1, AT(r) + 8 * insn->rm);
 		else
 			emit_op_reg(&w->to, 0, 0x8b, host, HOST_T1);
 		return true;
 	}
 	/* The low half is zero-extended in 64 bits alike. */
-	block_op_cpu(w, EMIT_0F, 0xb7, host == HOST_NONE ? HOST_T1 : host, at); /* movzx */
+	emit_op_cpu(&w->to, EMIT_0F, 0xb7, host == HOST_NONE ? HOST_T1 : host, at); /* movzx */
 	if (host == HOST_NONE)
 		emit_store(&w->to, AT(r) + 8 * insn->rm, HOST_T1);
 	return true;
@@ -66,7 +66,7 @@ static bool push_flags(struct writing *w)
 	struct emitter *to = &w->to;
 	struct host_operand below = { .base = HOST_SP, .index = HOST_NONE, .disp = -8 };
 	hold_begin_saved(w);
-	block_op_cpu(w, EMIT_0F, 0xb7, HOST_T1, AT(flags)); /* movzx */
+	emit_op_cpu(&w->to, EMIT_0F, 0xb7, HOST_T1, AT(flags)); /* movzx */
 	emit_op_reg(to, 0, 0x8b, HOST_T2, HOST_T1);
 	emit_op_reg(to, 0, 0x83, 4, HOST_T2); /* and, 1 */
 	EMIT(to, 1);
@@ -77,7 +77,7 @@ static bool push_flags(struct writing *w)
 	emit_op_reg(to, 0, 0x81, 4, HOST_T1); /* and */
 	emit_32(to, FLAGS_ARITHMETIC & 0xff);
 	emit_op_reg(to, 0, 0x0b, HOST_T1, HOST_T2); /* or */
-	block_op_cpu(w, 0, 0x0b, HOST_T1, AT(rflags_rest));
+	emit_op_cpu(&w->to, 0, 0x0b, HOST_T1, AT(rflags_rest));
 	emit_store(to, AT(native_value), HOST_T1);
 	struct host_operand slot = group_stack(w, -8, ACCESS_WRITE);
 	emit_load(to, HOST_T2, AT(native_value));
@@ -95,14 +95,14 @@ static bool interrupts(struct writing *w)
 		return false;
 	hold_begin(w);
 	if (step_now(w)->insn.opcode == 0xfa) {
-		block_op_cpu(w, 0, 0x81, 4, AT(rflags_rest)); /* and */
+		emit_op_cpu(&w->to, 0, 0x81, 4, AT(rflags_rest)); /* and */
 		emit_32(&w->to, ~FLAG_IF);
 		return true;
 	}
 	emit_load_32(&w->to, HOST_T1, AT(attention));
-	block_op_cpu(w, 0, 0x0b, HOST_T1, AT(irq_waits)); /* or */
+	emit_op_cpu(&w->to, 0, 0x0b, HOST_T1, AT(irq_waits)); /* or */
 	block_callout_if(w, 5);
-	block_op_cpu(w, 0, 0x81, 1, AT(rflags_rest)); /* or */
+	emit_op_cpu(&w->to, 0, 0x81, 1, AT(rflags_rest)); /* or */
 	emit_32(&w->to, FLAG_IF);
 	return true;
 }
@@ -130,7 +130,7 @@ static bool segment_base(struct writing *w)
 	size_t in_segment = AT(segments) + segment * sizeof(struct cpu_segment) +
 		offsetof(struct cpu_segment, base);
 	hold_begin(w);
-	block_op_cpu(w, 0, 0xf7, 0, AT(cr4)); /* test */
+	emit_op_cpu(&w->to, 0, 0xf7, 0, AT(cr4)); /* test */
 	emit_32(to, CR4_FSGSBASE);
 	block_callout_if(w, 4);
 	if (which < 2) {
@@ -165,12 +165,12 @@ static bool time_stamp(struct writing *w)
 		return false; /* twice the same? */
 	hold_begin(w);
 	if (w->mode == NATIVE_USER) {
-		block_op_cpu(w, 0, 0xf7, 0, AT(cr4)); /* test */
+		emit_op_cpu(&w->to, 0, 0xf7, 0, AT(cr4)); /* test */
 		emit_32(to, CR4_TSD);
 		block_callout_if(w, 5);
 	}
 	EMIT(to, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0); /* rdtsc; shl rdx; or rax */
-	block_op_cpu(w, EMIT_WIDE, 0x03, HOST_RAX, AT(tsc_offset));
+	emit_op_cpu(&w->to, EMIT_WIDE, 0x03, HOST_RAX, AT(tsc_offset));
 	EMIT(to, 0x48, 0x89, 0xc2, 0x48, 0xc1, 0xea, 32, 0x89, 0xc0); /* mov rdx; shr; mov eax */
 	if (step_now(w)->insn.opcode == 0x01)                         /* RDTSCP */
 		emit_load_32(to, HOST_RCX, AT(tsc_aux));
@@ -188,7 +188,7 @@ static bool access_flag(struct writing *w)
 		.index = HOST_NONE,
 		.disp = (int32_t)(AT(tlbs) + kind * sizeof(struct tlb)) };
 	hold_begin(w);
-	block_op_cpu(w, 0, 0x81, sets ? 1 : 4, AT(rflags_rest));
+	emit_op_cpu(&w->to, 0, 0x81, sets ? 1 : 4, AT(rflags_rest));
 	emit_32(&w->to, sets ? FLAG_AC : ~FLAG_AC);
 	emit_lea(&w->to, HOST_T1, &tlb);
 	emit_store(&w->to, AT(tlb), HOST_T1);

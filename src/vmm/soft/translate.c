@@ -358,7 +358,7 @@ static void write_all(struct writing *w, struct block *block)
 	block->end = (uint32_t)(w->to.at - w->native->writable);
 	assert(!w->to.is_full);
 	w->to.at = w->native->writable + w->native->cold_used;
-	w->to.end = w->to.at + BLOCK_BYTES;
+	w->to.end = w->to.at + BLOCK_BYTES - EMIT_MOST;
 	block->cold = w->native->cold_used;
 	write_cold(w);
 }
@@ -417,7 +417,7 @@ uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, ui
 	w->group_count = w->in_t1 = w->careful_end = 0;
 	w->flags_in_host = w->flags_in_cpu = false;
 	w->to = (struct emitter){ .at = native->writable + native->used };
-	w->to.end = w->to.at + BLOCK_BYTES;
+	w->to.end = w->to.at + BLOCK_BYTES - EMIT_MOST;
 	w->second = 0;
 	w->next_crosses = false;
 	if (second)
