@@ -174,19 +174,28 @@ static void get_page(struct writing *w, bool in_one)
 	emit_op(&w->to, EMIT_WIDE, in_one ? 0x03 : 0x8b, in_one ? HOST_T1 : HOST_T2, &at);
 }
 
-void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one)
+/* Checks, and leaves to fill the TLB. */
+static struct cold *check_or_leave(
+	struct writing *w, uint32_t bytes, uint32_t access, enum site_kind kind)
 {
 	uint8_t *jump = check(w, bytes, access);
-	uint32_t site = block_site(w, SITE_MEMORY);
-	w->native->sites[site].bytes = (uint8_t)bytes;
-	w->native->sites[site].access = (uint8_t)access;
-	w->native->sites[site].has_two = w->has_two;
-	w->native->sites[site].retry = (uint32_t)(w->retry - w->native->writable);
-	struct cold *cold = block_cold(w, jump, site);
+	uint32_t number = block_site(w, kind);
+	struct site *site = &w->native->sites[number];
+	site->bytes = (uint16_t)bytes;
+	site->access = (uint8_t)access;
+	site->has_two = w->has_two;
+	site->retry = (uint32_t)(w->retry - w->native->writable);
+	struct cold *cold = block_cold(w, jump, number);
 	cold->bytes = (uint16_t)bytes;
 	cold->access = (uint8_t)access;
 	cold->tlb = (uint8_t)tlb_of(w->mode);
 	cold->found = w->to.at;
+	return cold;
+}
+
+void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one)
+{
+	check_or_leave(w, bytes, access, SITE_MEMORY);
 	if (is_aligned) {
 		test_alignment(w, bytes);
 		block_callout_if(w, 5);
@@ -194,7 +203,7 @@ void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_al
 	get_page(w, in_one);
 }
 
-void block_access_group(struct writing *w, uint32_t bytes, uint32_t access, uint32_t align)
+static void check_or_repeat(struct writing *w, uint32_t bytes, uint32_t access, uint32_t align)
 {
 	struct cold *cold = block_cold(w, check(w, bytes, access), 0);
 	cold->is_group = true;
@@ -211,6 +220,20 @@ void block_access_group(struct writing *w, uint32_t bytes, uint32_t access, uint
 	if (align) {
 		test_alignment(w, align);
 		cold->from_2 = emit_jcc(&w->to, 5);
+	}
+}
+
+void block_access_group(
+	struct writing *w, uint32_t bytes, uint32_t access, uint32_t align, bool is_eager)
+{
+	if (is_eager) {
+		check_or_repeat(w, bytes, access, align);
+	} else {
+		check_or_leave(w, bytes, access, SITE_GROUP);
+		if (align) {
+			test_alignment(w, align);
+			block_callout_if(w, 5);
+		}
 	}
 	get_page(w, true);
 }

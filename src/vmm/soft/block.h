@@ -71,7 +71,7 @@ struct cold {
 	uint8_t *found;
 	uint8_t tlb, access;
 	uint16_t bytes;
-	/* A group whose check has failed: its instructions are written again; what held before. */
+	/* A group whose instructions are written again, and what held before. */
 	bool is_group, in_host, in_cpu;
 	uint8_t first, live;
 	uint16_t undefined;
@@ -110,6 +110,7 @@ struct writing {
 	uint32_t group_count;
 	uint32_t in_t1;  /* number + 1 of the group whose address is there */
 	bool is_careful; /* no groups: one has failed */
+	bool is_eager;   /* all groups are written once more */
 	/* Behind each instruction; and before those that were written again, up to `careful_end`. */
 	struct after after[BLOCK_INSNS], careful[BLOCK_INSNS];
 	uint32_t careful_end;
@@ -155,5 +156,9 @@ struct host_operand block_tag(uint32_t kind, uint32_t access);
  */
 void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one);
 
-/* Likewise for a group that begins; T1 is the address. `align`: of the first byte, or 0. */
-void block_access_group(struct writing *w, uint32_t bytes, uint32_t access, uint32_t align);
+/*
+ * Likewise for a group that begins; T1 is the address. `align`: of the first byte, or 0. Where the check fails its
+ * instructions have one each, if `is_eager`.
+ */
+void block_access_group(
+	struct writing *w, uint32_t bytes, uint32_t access, uint32_t align, bool is_eager);

@@ -20,11 +20,14 @@
 #define BLOCK_SITES  512u
 #define CODE_HOT     3 / 8 /* of the memory */
 #define CODE_SEEN    (64u << 10)
-#define CODE_A_FAR   512 /* one link between pages */
+#define CODE_CAREFUL \
+	0xff /* instead of how often code was met: its groups are not what they should be */
+#define CODE_A_FAR 512 /* one link between pages */
 
 enum site_kind {
 	SITE_CALLOUT, /* the instruction is the interpreter's */
 	SITE_MEMORY,  /* its operand is not in the TLB: cpu->native_linear */
+	SITE_GROUP,   /* likewise, with others' behind it; see group.h */
 	SITE_LINK,    /* goes on at `target` */
 	SITE_NEED,    /* registers are not live: LIVE_... in `needs` */
 	SITE_STALE,   /* the block was dropped */
@@ -36,8 +39,9 @@ struct site {
 	uint8_t kind;  /* enum site_kind */
 	uint8_t live;  /* LIVE_... that the code behind relies on */
 	uint8_t count; /* instructions of the block that are done */
-	uint8_t bytes, access;
+	uint8_t access;
 	uint8_t needs;
+	uint16_t bytes;
 	uint16_t offset; /* of the instruction in its page */
 	uint16_t dead;   /* flags whose values are of no interest here */
 	bool has_two;    /* MEMORY: one of two operands, which may push each other out of the TLB */
@@ -72,6 +76,7 @@ struct block {
 	uint8_t count;      /* of instructions */
 	uint8_t checks;     /* in lock-step */
 	uint16_t undefined; /* flags that are so at its end */
+	uint8_t failed;     /* how often a group was not what it should be */
 	bool is_dropped;
 	bool wants_flags; /* at its entry */
 };
@@ -109,6 +114,11 @@ uint32_t code_find(const struct native *native, guest_addr physical, uint32_t mo
 
 /* Takes up the block that was written; `cold_end` is where its rest ends. */
 uint32_t code_add(struct native *native, const struct block *block, const uint8_t *cold_end);
+
+static inline uint8_t *code_seen(const struct native *native, guest_addr physical, uint32_t mode)
+{
+	return &native->seen[((uint32_t)physical * 0x9e3779b1u >> 16) ^ mode];
+}
 
 /* Drops one block. */
 void code_drop_block(struct native *native, uint32_t block);

@@ -524,7 +524,7 @@ void flow_finish(struct writing *w, struct cold *cold)
 	}
 	if (cold->saves_flags)
 		block_save_flags(&w->to);
-	if (site->kind == SITE_MEMORY) {
+	if (site->kind == SITE_MEMORY || site->kind == SITE_GROUP) {
 		finish_memory(w, cold, site);
 		return;
 	}

@@ -83,6 +83,7 @@ struct span {
 	uint32_t count, access, align, last;
 	int64_t aligned_at;
 	bool is_apart; /* operands of others are among them */
+	bool is_maybe; /* it is for writing, and something before may keep that from happening */
 };
 
 /* False if the group would be too long with the operand. */
@@ -151,6 +152,8 @@ static struct span find(struct writing *w, const struct reference *first, uint8_
 		bool fits = part == PART_OPERAND && is_like(first, &to) && !is_new &&
 			!is_there(w, step->group) && take(&longer, &to, moved);
 		if (fits) {
+			longer.is_maybe |= (to.access & ~span.access & ACCESS_WRITE) &&
+				(has_branch || has_others);
 			span = longer;
 			span.last = i;
 			span.is_apart |= has_others;
@@ -208,7 +211,8 @@ static void begin(struct writing *w, const struct insn *insn, const struct refer
 		.last = (uint8_t)span->last,
 		.is_parked = span->is_apart };
 	w->in_t1 = w->group_count;
-	block_access_group(w, (uint32_t)(span->high - span->low), span->access, span->align);
+	block_access_group(w, (uint32_t)(span->high - span->low), span->access, span->align,
+		w->is_eager || span->is_maybe);
 	if (span->is_apart)
 		emit_store(&w->to, parked_at(w->in_t1), HOST_T1);
 	w->to.spoils = false;

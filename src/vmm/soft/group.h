@@ -5,8 +5,10 @@
  * When an operand is to be checked, the instructions behind it are searched for others with the same
  * registers. If there are some, the check is for all their bytes, T1 keeps the host's address and the others
  * have none. If operands with other registers are among them the address is parked in struct cpu and loaded again.
- * Where the check fails - another page, the end of one - the instructions of this and of all groups that reach into it
- * are written once more behind the block, each with a check of its own.
+ * Where the check fails the page is looked up, and it is made again. If that is of no use - another page, the end of one -
+ * the interpreter does what is left of the block. Where that happens often, or where it is not certain that what the
+ * group writes is written, the instructions of this and of all groups that reach into it are written once more behind the
+ * block, each with a check of its own.
  */
 #pragma once
 

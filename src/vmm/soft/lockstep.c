@@ -209,7 +209,8 @@ static uint32_t run_translated(
 		offset = site->retry;
 		live = site->kind == SITE_NEED ? site->needs : site->live;
 		twice += site->has_two;
-		if (site->kind == SITE_MEMORY && twice < RETRIES && fill(cpu, all, site))
+		bool is_access = site->kind == SITE_MEMORY || site->kind == SITE_GROUP;
+		if (is_access && twice < RETRIES && fill(cpu, all, site))
 			continue;
 		if (site->kind == SITE_NEED && (site->needs & ~fallback_available(cpu)) == 0)
 			continue;

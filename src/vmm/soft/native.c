@@ -18,6 +18,9 @@
 /* Code is interpreted this often first: half of what a kernel runs when it starts it runs once. */
 #define COLD_RUNS 2
 
+/* How often an instruction was done alone whose group had no room in one page, or no RAM. */
+#define GROUP_FAILS 2
+
 int native_init(struct cpu *cpu, bool is_checked, struct error *e)
 {
 	int r = code_new(cpu->soft_count, &cpu->native, e);
@@ -126,8 +129,7 @@ static bool is_hot(struct native *native, guest_addr physical)
 
 static bool is_cold(struct native *native, const struct place *place)
 {
-	uint8_t *seen =
-		&native->seen[((uint32_t)place->physical * 0x9e3779b1u >> 16) ^ place->mode];
+	uint8_t *seen = code_seen(native, place->physical, place->mode);
 	if (*seen >= COLD_RUNS || native->is_checked)
 		return false;
 	*seen += 1;
@@ -278,6 +280,16 @@ static struct next follow(struct cpu *cpu, uint32_t number)
 	return at_offset(cpu, native->blocks[block].entry, 0);
 }
 
+/* A block with a group that was not what it should be, again and again, is translated with each of its checks. */
+static void group_failed(struct native *native, uint32_t number)
+{
+	struct block *block = &native->blocks[number];
+	if (block->is_dropped || ++block->failed < GROUP_FAILS)
+		return;
+	*code_seen(native, block->physical, block->mode) = CODE_CAREFUL;
+	code_drop_block(native, number);
+}
+
 static struct next memory_missed(struct cpu *cpu, const struct site *site)
 {
 	cpu->rip = cpu->r[R_CODE] + site->offset;
@@ -286,6 +298,8 @@ static struct next memory_missed(struct cpu *cpu, const struct site *site)
 	uint64_t flushes = cpu->native->flushes, next = cpu->rip;
 	const struct op *op = cache_find_one(cpu), *after = op->run(cpu, op);
 	cpu->link = NULL;
+	if (site->kind == SITE_GROUP && flushes == cpu->native->flushes)
+		group_failed(cpu->native, site->block);
 	if (!after)
 		return (struct next){};
 	next += op->length;
@@ -316,6 +330,7 @@ static struct next look(struct cpu *cpu)
 	case SITE_LINK:
 		return follow(cpu, cpu->native_site);
 	case SITE_MEMORY:
+	case SITE_GROUP:
 		return memory_missed(cpu, site);
 	case SITE_NEED:
 		return need(cpu, site);

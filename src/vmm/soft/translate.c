@@ -414,6 +414,9 @@ uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, ui
 	w->live = 0;
 	w->is_careful = false;
 	w->stack_moved = 0;
+	/* In lock-step every other block, so that both ways are compared. */
+	w->is_eager = native->is_checked ? native->translated & 1
+					 : *code_seen(native, physical, mode) == CODE_CAREFUL;
 	w->group_count = w->in_t1 = w->careful_end = 0;
 	w->flags_in_host = w->flags_in_cpu = false;
 	w->to = (struct emitter){ .at = native->writable + native->used };

@@ -77,6 +77,38 @@ static const uint8_t flags_code[] = { 0xbf, 0x00, 0x30, 0x00, 0x00, 0x89, 0x0f, 
 	0x07, 0x50, 0x5a, 0x80, 0x3f, 0x0a, 0x48, 0x89, 0x3f, 0xc3 };
 
 /*
+ * Operands that are checked together, most of them in one page and some over the end of one; flags are read behind them.
+ *
+ *	top:	mov esi, ecx; lea rdi, [rcx * 8 + 0x300000]
+ *		cmp rcx, rsi; mov [rdi], rcx; mov [rdi + 24], rcx; jne 2f
+ *		mov rax, [rdi]; add rax, [rdi + 24]; lea rdx, [rcx + rcx]; cmp rax, rdx; jne 2f
+ *		mov rsp, rdi; push rcx; push rdx; pop rax; pop rbx; cmp rax, rdx; jne 2f; cmp rbx, rcx; jne 2f
+ *		dec ecx; jnz top
+ *		out 1, al
+ *	2:	out 2, al
+ */
+static const uint8_t together_code[] = { 0x89, 0xce, 0x48, 0x8d, 0x3c, 0xcd, 0x00, 0x00, 0x30, 0x00,
+	0x48, 0x39, 0xf1, 0x48, 0x89, 0x0f, 0x48, 0x89, 0x4f, 0x18, 0x75, 0x27, 0x48, 0x8b, 0x07,
+	0x48, 0x03, 0x47, 0x18, 0x48, 0x8d, 0x14, 0x09, 0x48, 0x39, 0xd0, 0x75, 0x17, 0x48, 0x89,
+	0xfc, 0x51, 0x52, 0x58, 0x5b, 0x48, 0x39, 0xd0, 0x75, 0x0b, 0x48, 0x39, 0xcb, 0x75, 0x06,
+	0xff, 0xc9, 0x75, 0xc5, 0xe6, 0x01, 0xe6, 0x02 };
+
+/*
+ * A write that does not happen leaves no trace in the page tables, though it would be checked with the read before it.
+ *
+ *		mov edi, 0x2000000; mov esi, 0x12080
+ *	1:	cmp dword [rdi], 1; jne 3f; mov [rdi + 8], eax
+ *	3:	test byte [rsi], 0x40; jnz 2f; test byte [rsi], 0x20; jz 2f
+ *		add edi, 0x200000; add esi, 8; cmp edi, 0x2a00000; jne 1b
+ *		out 1, al
+ *	2:	out 2, al
+ */
+static const uint8_t clean_code[] = { 0xbf, 0x00, 0x00, 0x00, 0x02, 0xbe, 0x80, 0x20, 0x01, 0x00,
+	0x83, 0x3f, 0x01, 0x75, 0x03, 0x89, 0x47, 0x08, 0xf6, 0x06, 0x40, 0x75, 0x18, 0xf6, 0x06,
+	0x20, 0x74, 0x13, 0x81, 0xc7, 0x00, 0x00, 0x20, 0x00, 0x83, 0xc6, 0x08, 0x81, 0xff, 0x00,
+	0x00, 0xa0, 0x02, 0x75, 0xdd, 0xe6, 0x01, 0xe6, 0x02 };
+
+/*
  * What keeps a kernel from running a loop of calls at each system call.
  *
  *		mov eax, 7; mov ecx, 2; cpuid; bt edx, 4; jnc 2f
@@ -157,6 +189,16 @@ static void has_flags_again(void)
 	expect_equal(port_of(flags_code, sizeof(flags_code), 100), 1);
 }
 
+static void checks_operands_together(void)
+{
+	expect_equal(port_of(together_code, sizeof(together_code), 4000), 1);
+}
+
+static void leaves_pages_clean(void)
+{
+	expect_equal(port_of(clean_code, sizeof(clean_code), 0), 1);
+}
+
 static void has_no_branch_history(void)
 {
 	if (!__builtin_cpu_is("intel"))
@@ -189,6 +231,9 @@ static const struct test tests[] = {
 	{ "upper halves of vectors are kept, all 0 or not", keeps_upper_halves },
 	{ "pages that share slots of the TLB are kept apart", keeps_pages_apart },
 	{ "flags are had again", has_flags_again },
+	{ "operands that are checked together may reach over the end of a page",
+		checks_operands_together },
+	{ "a write that does not happen leaves its page clean", leaves_pages_clean },
 	{ "branch history is the control's of the CPU, not the kernel's", has_no_branch_history },
 	{ "a CPU that spins for long gives its processor away", gives_its_processor_away },
 };
