@@ -5,8 +5,10 @@
 #include "vmm/soft/cpuid.h"
 
 #include <cpuid.h>
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 #include <x86intrin.h>
 
 #include "vmm/soft/evex_table.h"
@@ -36,6 +38,8 @@
 #define EXT1_ECX  0x00000121u
 #define EXT1_EDX  0x2c100800u
 #define EXT1_COPY 0x0183f3ffu
+
+#define MEASURE_NS (2 * NS_PER_MS) /* least time that the counter is measured for */
 
 #define XSAVE_LEGACY 576u
 #define XSAVE_ALL    832u
@@ -182,17 +186,33 @@ bool cpuid_host_has_evex(uint32_t features)
 	return cpuid_host_has(wanted);
 }
 
-uint64_t cpuid_tsc_khz(void)
+struct cpuid_instant cpuid_now(void)
+{
+	struct cpuid_instant best = {};
+	uint64_t least = UINT64_MAX;
+	for (int i = 0; i < 8; i++) {
+		uint64_t before = __rdtsc(), ns = cpu_now(), took = __rdtsc() - before;
+		if (took >= least)
+			continue;
+		least = took;
+		best = (struct cpuid_instant){ .tsc = before + took / 2, .ns = ns };
+	}
+	return best;
+}
+
+uint64_t cpuid_tsc_khz(const struct cpuid_instant *since)
 {
 	struct leaf leaf = host(0x15, 0);
 	if (leaf.a && leaf.b && leaf.c)
 		return (uint64_t)leaf.c * leaf.b / leaf.a / 1000;
 	/* Long enough that the clock's own error is a few millionths. */
-	uint64_t start_ns = cpu_now(), start = __rdtsc();
-	while (cpu_now() - start_ns < 10 * NS_PER_MS)
-		_mm_pause();
-	uint64_t ticks = __rdtsc() - start, ns = cpu_now() - start_ns;
-	return (uint64_t)((unsigned __int128)ticks * 1000000 / ns);
+	struct timespec until = { .tv_sec = (time_t)((since->ns + MEASURE_NS) / NS_PER_SEC),
+		.tv_nsec = (long)((since->ns + MEASURE_NS) % NS_PER_SEC) };
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
+	struct cpuid_instant now = cpuid_now();
+	return (uint64_t)((unsigned __int128)(now.tsc - since->tsc) * 1000000 /
+		(now.ns - since->ns));
 }
 
 /*

@@ -55,5 +55,11 @@ uint32_t cpuid_signature(uint32_t host, bool is_amd, const uint32_t features[3])
 /* EAX, EBX, ECX, EDX of a leaf. */
 void cpuid_query(const struct cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t regs[4]);
 
-/* Frequency of the host's time stamp counter; measured if nobody says. */
-uint64_t cpuid_tsc_khz(void);
+/* The host's time stamp counter and CLOCK_MONOTONIC, read at once. */
+struct cpuid_instant {
+	uint64_t tsc, ns;
+};
+struct cpuid_instant cpuid_now(void);
+
+/* Frequency of the host's time stamp counter; measured from `since` if nobody says, for which it may sleep a little. */
+uint64_t cpuid_tsc_khz(const struct cpuid_instant *since);

@@ -99,15 +99,16 @@ static uint32_t level_of(const struct cpu_state *state)
 }
 
 /*
- * CPUs that are set to about the same time were in step and shall be again: within a second of the last
+ * CPUs that are set to about the same time were in step and shall be again: within about a second of the last
  * one they take its offset.
  */
+#define ABOUT_A_SECOND (INT64_C(1) << 31)
+
 static void set_tsc(struct cpu *cpu, uint64_t tsc)
 {
 	uint64_t offset = cpu->tsc_offset + (tsc - cpu_tsc(cpu));
 	int64_t apart = (int64_t)(offset - cpu->soft->tsc_offset);
-	int64_t second = (int64_t)cpu->soft->tsc_khz * 1000;
-	if (apart > -second && apart < second)
+	if (apart > -ABOUT_A_SECOND && apart < ABOUT_A_SECOND)
 		offset = cpu->soft->tsc_offset;
 	cpu->tsc_offset = cpu->soft->tsc_offset = offset;
 }

@@ -239,11 +239,20 @@ static bool take_fault(struct cpu *cpu)
 
 static void *run_timers(void *data);
 
+/* Nobody asks before there is a state; what was loaded meanwhile took longer than it takes to measure. */
+static void measure_tsc(struct soft *soft)
+{
+	struct cpuid_instant start = { .tsc = soft->start_tsc, .ns = soft->start_ns };
+	if (!soft->tsc_khz)
+		soft->tsc_khz = cpuid_tsc_khz(&start);
+}
+
 static int soft_start(struct cpus *cpus, void (*prepare)(void *data), void *data)
 {
 	struct soft *soft = soft_of(cpus);
 	int code = 0;
 	pthread_mutex_lock(&soft->lock);
+	measure_tsc(soft);
 	if (!soft->has_timer) {
 		soft->prepare = prepare;
 		soft->prepare_data = data;
@@ -352,6 +361,7 @@ static int soft_doorbell(struct cpus *cpus, guest_addr at, int event_fd)
 
 static int soft_load(struct cpus *cpus, uint32_t cpu, const struct cpu_state *state)
 {
+	measure_tsc(soft_of(cpus));
 	return saved_to(soft_of(cpus)->cpu[cpu], state);
 }
 
@@ -502,10 +512,10 @@ static int open_as(const struct engine *engine, enum how how, struct guest *gues
 		return can;
 	struct soft *soft = alloc(struct soft);
 	soft->cpus = (struct cpus){ .engine = engine, .guest = guest, .count = count };
-	soft->start_ns = cpu_now();
-	soft->start_tsc = __rdtsc();
+	struct cpuid_instant start = cpuid_now();
+	soft->start_ns = start.ns;
+	soft->start_tsc = start.tsc;
 	soft->tsc_offset = -soft->start_tsc;
-	soft->tsc_khz = cpuid_tsc_khz();
 	soft->wrote = notice_wrote;
 	soft->protect = notice_protect;
 	soft->ended = ioapic_ended;
