@@ -36,6 +36,7 @@
 
 #include "abi/boot.h"
 #include "base/text.h"
+#include "rewrite/locks.h"
 #include "rewrite/sites.h"
 
 #define PAGE_BYTES   4096u
@@ -415,6 +416,8 @@ int rewrite_program(const void *data, size_t size, const struct rewrite_options 
 	rewriter.code_address =
 		rewriter.table_address + (elf.segment_count + NEW_SEGMENTS) * sizeof(Elf64_Phdr);
 	uint64_t forwarder = options->forwards ? put_forwarder(&rewriter) : 0;
+	if (!options->forwards) /* then it runs beside others */
+		rewriter.count.locks = locks_remove(&elf, &sites, image);
 	rewrite_sites(&rewriter);
 	r = rewriter.code.length < CODE_MAX ? assemble(&rewriter, forwarder, ret, ret_size, e)
 					    : error_set(e, -E2BIG, "it has too many system calls");

@@ -4,7 +4,7 @@
  *
  * The result is an ordinary ELF file, as large as the original plus a segment of trampolines, in which
  * each `syscall` that could be rewritten jumps to its trampoline. What could not is left as it is and
- * traps where it runs. Pure: from bytes to bytes.
+ * traps where it runs. Unless it forwards, its atomic instructions are no longer locked (locks.c). Pure: from bytes to bytes.
  */
 #pragma once
 
@@ -26,6 +26,7 @@ struct rewrite_count {
 	uint32_t by_leader;   /* over what precedes the site, and the site */
 	uint32_t kept;        /* calls that return elsewhere than a function does; they trap, too */
 	uint32_t left;
+	uint32_t locks; /* LOCK prefixes that are none any more: nobody else runs */
 };
 
 struct rewrite_options {

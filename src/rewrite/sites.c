@@ -77,7 +77,7 @@ int64_t sites_file_offset(const struct elf *elf, uint64_t address)
 	return -1;
 }
 
-static struct instruction *find(const struct sites *sites, uint64_t address)
+int64_t sites_index(const struct sites *sites, uint64_t address)
 {
 	size_t low = 0, high = sites->count;
 	while (low < high) {
@@ -87,7 +87,13 @@ static struct instruction *find(const struct sites *sites, uint64_t address)
 		else
 			high = middle;
 	}
-	return low < sites->count && sites->list[low].address == address ? &sites->list[low] : NULL;
+	return low < sites->count && sites->list[low].address == address ? (int64_t)low : -1;
+}
+
+static struct instruction *find(const struct sites *sites, uint64_t address)
+{
+	int64_t index = sites_index(sites, address);
+	return index < 0 ? NULL : &sites->list[index];
 }
 
 static void mark(const struct sites *sites, uint64_t address)
@@ -116,6 +122,32 @@ static bool ends_flow(const ZydisDecodedInstruction *decoded)
 	}
 }
 
+/*
+ * Where its one LOCK stands, plus 1, if a prefix without a meaning can stand there: one that names a segment would be a second
+ * one of its kind, and F2 and F3 mean something else beside LOCK.
+ */
+static uint8_t lock_of(const uint8_t *bytes, const ZydisDecodedInstruction *decoded)
+{
+	uint8_t found = 0;
+	if (!(decoded->attributes & ZYDIS_ATTRIB_HAS_LOCK))
+		return 0;
+	for (uint8_t i = 0; i < decoded->raw.prefix_count; i++) {
+		switch (bytes[i]) {
+		case 0xf0:
+			if (found)
+				return 0;
+			found = (uint8_t)(i + 1);
+			break;
+		case 0x66:
+			break;
+		default:
+			if (bytes[i] >> 4 != 4) /* REX */
+				return 0;
+		}
+	}
+	return found;
+}
+
 /* Notes one decoded instruction, and the addresses it names in `named`. */
 static void note(struct sites *sites, struct addresses *named, uint64_t address,
 	const uint8_t *bytes, const ZydisDecodedInstruction *decoded)
@@ -123,6 +155,7 @@ static void note(struct sites *sites, struct addresses *named, uint64_t address,
 	struct instruction *instruction = add_instruction(sites);
 	instruction->address = address;
 	instruction->length = decoded->length;
+	instruction->lock = lock_of(bytes, decoded);
 	instruction->is_syscall = decoded->mnemonic == ZYDIS_MNEMONIC_SYSCALL;
 	instruction->is_branch = ends_flow(decoded);
 	instruction->is_number = (decoded->length == 5 && bytes[0] == 0xb8) ||

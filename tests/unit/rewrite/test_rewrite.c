@@ -161,9 +161,78 @@ static void odd_segments_are_refused(void)
 	}
 }
 
+/* Bytes of the first `size` that were LOCK and are DS, and others that are not what they were. */
+static uint32_t count_unlocked(const uint8_t *before, const uint8_t *after, size_t size)
+{
+	uint32_t count = 0;
+	for (size_t i = 0; i < size; i++)
+		count += before[i] == 0xf0 && after[i] == 0x3e;
+	return count;
+}
+
+static void atomic_instructions_are_not_locked(void)
+{
+	struct error e = {};
+	cleanup(free) char *data = NULL;
+	cleanup(free) void *alone = NULL, *beside = NULL;
+	size_t size, alone_size, beside_size;
+	struct rewrite_count count, other;
+	expect_equal(file_read(AT_FDCWD, getenv("PROGRAM"), 512 * MIB, &data, &size, &e), 0);
+	expect_equal(rewrite_program(data, size, &(struct rewrite_options){}, &alone, &alone_size,
+			     &count, &e),
+		0);
+	expect_equal(rewrite_program(data, size, &forwards, &beside, &beside_size, &other, &e), 0);
+	expect(count.locks > 100);
+	expect(count_unlocked((uint8_t *)data, alone, size) >= count.locks);
+	expect_equal(other.locks, 0);
+	expect(count_unlocked((uint8_t *)data, beside, size) < 3); /* parts of jumps */
+	static const char constant[] = "not code\xf0\x48\x01\x08";
+	expect(memmem(alone, size, constant, sizeof(constant) - 1) != NULL);
+}
+
+static Elf64_Shdr table_of_functions(const char *data)
+{
+	Elf64_Ehdr header;
+	Elf64_Shdr section, names;
+	memcpy(&header, data, sizeof(header));
+	memcpy(&names, data + header.e_shoff + header.e_shstrndx * sizeof(names), sizeof(names));
+	for (unsigned i = 0; i < header.e_shnum; i++) {
+		memcpy(&section, data + header.e_shoff + i * sizeof(section), sizeof(section));
+		if (strcmp(data + names.sh_offset + section.sh_name, ".eh_frame") == 0)
+			return section;
+	}
+	test_fail("there is no table");
+}
+
+/* With any word of its start wrong, and any byte of it. */
+static void a_wrong_table_harms_nobody(void)
+{
+	struct error e = {};
+	cleanup(free) char *data = NULL;
+	size_t size;
+	expect_equal(file_read(AT_FDCWD, getenv("PROGRAM"), 512 * MIB, &data, &size, &e), 0);
+	Elf64_Shdr table = table_of_functions(data);
+	static const uint32_t words[] = { 0, 0x7fffffff, 0xffffffff };
+	for (size_t i = 0; i < 12 * ARRAY_SIZE(words); i++) {
+		cleanup(free) void *result = NULL;
+		size_t result_size;
+		struct rewrite_count count;
+		char *word = data + table.sh_offset + 2 * (i / ARRAY_SIZE(words)), kept[4];
+		memcpy(kept, word, sizeof(kept));
+		memcpy(word, &words[i % ARRAY_SIZE(words)], sizeof(kept));
+		expect_equal(rewrite_program(data, size, &(struct rewrite_options){}, &result,
+				     &result_size, &count, &e),
+			0);
+		memcpy(word, kept, sizeof(kept));
+	}
+}
+
 static const struct test tests[] = {
 	{ "a program with signals, threads and a child runs as before", program_runs_as_before },
 	{ "the stock busybox runs as before, no site left", stock_busybox_runs_as_before },
+	{ "atomic instructions are not locked, and constants stay",
+		atomic_instructions_are_not_locked },
+	{ "a table of functions that is wrong harms nobody", a_wrong_table_harms_nobody },
 	{ "a script, a cut file and a rewritten file are refused", only_what_can_be_rewritten_is },
 	{ "segments that overlap, are out of order or too low are refused",
 		odd_segments_are_refused },
