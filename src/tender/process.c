@@ -305,6 +305,8 @@ int64_t platform_volume_flush(void)
 
 int64_t platform_net_send(const struct iovec *parts, int count)
 {
+	if (has_header && count == 1)
+		return CALL(SYS_write, CARD_FD, number_of(parts->iov_base), parts->iov_len, 0);
 	if (has_header)
 		return CALL(SYS_writev, CARD_FD, number_of(parts), (uint64_t)count, 0);
 	return CALL(SYS_writev, CARD_FD, number_of(parts + 1), (uint64_t)count - 1, 0);
@@ -453,6 +455,7 @@ int platform_lock(void)
 	filter_begin_trapping(&filter, number_of(platform_syscall_after));
 	if (has_card) { /* first what is called most */
 		ONLY(&filter, SYS_read, { 0, FILTER_EQUAL, CARD_FD });
+		ONLY(&filter, SYS_write, { 0, FILTER_EQUAL, CARD_FD });
 		ONLY(&filter, SYS_writev, { 0, FILTER_EQUAL, CARD_FD });
 	}
 	ONLY(&filter, SYS_ppoll, { 1, FILTER_AT_MOST, 2 });

@@ -23,6 +23,7 @@ static void (*device_poll)(bool takes_frames);
 static bool (*wants_console)(void);
 static void (*has_console)(void);
 static uint64_t last_look;
+static bool looks_on; /* the last sleep was short: it was not worth it */
 static uint32_t running_group;
 static bool uses_fsgsbase;
 static int32_t last_id = 1;
@@ -36,6 +37,8 @@ void thread_switch(uint64_t *save_sp, uint64_t sp);
 #define LOOK_CYCLES  30000u /* some ten microseconds */
 #define LOOK_OTHERS  200000u
 #define LOOK_SELDOM  2000000u
+#define LOOK_ON      15000u /* no longer than it costs to sleep and be woken, on both sides */
+#define SLEEP_SHORT  60000u
 
 static void ask_cpuid(uint32_t part, uint32_t *a, uint32_t *b, uint32_t *d)
 {
@@ -287,9 +290,26 @@ static void look(bool takes_frames)
 		last_look = cycles();
 }
 
+static bool is_old(uint64_t then, uint64_t most)
+{
+	return cycles() - then > most;
+}
+
 static bool is_look_old(uint64_t most)
 {
-	return cycles() - last_look > most;
+	return is_old(last_look, most);
+}
+
+/*
+ * Before it sleeps: where frames have just come faster than a sleep takes, the next may be here in a moment. Who is asked once
+ * in a while, and whose client needs the same processor, sleeps long and so does not look.
+ */
+static void look_on(void)
+{
+	uint64_t began = cycles();
+	do
+		look(true);
+	while (!ready_first && !platform_signals && !is_old(began, LOOK_ON));
 }
 
 void thread_look(void)
@@ -316,11 +336,15 @@ static struct thread *next_thread(void)
 	}
 	look(false); /* the wait says whether there are frames */
 	for (;;) {
+		if (looks_on)
+			look_on();
 		next = take_ready();
 		if (next)
 			return next;
 		bool wants = wants_console && wants_console();
+		uint64_t began = cycles();
 		uint32_t ready = platform_wait(timer_first(), wants);
+		looks_on = (ready & PLATFORM_NET) && !is_old(began, SLEEP_SHORT);
 		if (platform_signals && take_outside)
 			take_outside();
 		if (wants && (ready & PLATFORM_CONSOLE))
