@@ -42,6 +42,15 @@ def sh(*words, **options):
                           stdout=subprocess.PIPE, **options).stdout
 
 
+def processors():
+    """(the one for what is measured, those for who measures), as lists of taskset; the same if there is but one.
+
+    Processors are not alike: one has the interrupts. What is compared runs on the same one.
+    """
+    all_of_them = sorted(os.sched_getaffinity(0))
+    return str(all_of_them[-1]), ",".join(map(str, all_of_them[:-1] or all_of_them))
+
+
 @contextlib.contextmanager
 def own_turn():
     """A function that moves a process into a cgroup with a large share of the processors."""

@@ -14,7 +14,7 @@ import tarfile
 import time
 
 from containers import Daemon, runners
-from rows import TOP, Row, middle_pair, own_turn, sh
+from rows import TOP, Row, middle_pair, own_turn, processors, sh
 
 NGINX = """daemon off; master_process off; error_log stderr error; user root;
 events { worker_connections 1000; }
@@ -48,7 +48,7 @@ def import_tree(daemon, tree):
 
 
 def in_net(daemon, *words):
-    return sh("nsenter", "-t", daemon.process.pid, "-n", *words)
+    return sh("nsenter", "-t", daemon.process.pid, "-n", "taskset", "-c", processors()[1], *words)
 
 
 def launch(daemon, kind, name, fingerprint, entry, memory):
@@ -58,7 +58,7 @@ def launch(daemon, kind, name, fingerprint, entry, memory):
         "devices": {"eth0": {"type": "nic", "network": "served"},
                     "root": {"type": "disk", "path": "/", "pool": "default", "size": "256MiB"}},
         "source": {"type": "image", "fingerprint": fingerprint},
-        "config": {"oci.entrypoint": entry, "limits.memory": memory, "limits.cpu": "1"}})
+        "config": {"oci.entrypoint": entry, "limits.memory": memory, "limits.cpu": "{0}-{0}".format(processors()[0])}})
     config = daemon.api("GET", f"/1.0/instances/{name}")["config"]
     return config["volatile.eth0.ipv4.address"].split("/")[0]
 

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 
-from rows import BUILD, TOP, Row, middle_pair, sh
+from rows import BUILD, TOP, Row, middle_pair, processors, sh
 
 TENDER = BUILD / "src/tender/berth-tender"
 CALLS = BUILD / "tests/bench/unikernel_calls"
@@ -86,7 +86,7 @@ def network():
 @contextlib.contextmanager
 def serving(words, log):
     with open(log, "w") as to:
-        process = subprocess.Popen([str(w) for w in words], stdin=subprocess.DEVNULL, stdout=to, stderr=to)
+        process = subprocess.Popen(["taskset", "-c", processors()[0], *(str(w) for w in words)], stdin=subprocess.DEVNULL, stdout=to, stderr=to)
     try:
         time.sleep(1)
         yield process
@@ -102,13 +102,13 @@ def serving(words, log):
 
 def requests(client, programs, address, count, pipeline):
     """{command: requests a second}"""
-    text = sh("ip", "netns", "exec", client, programs / "redis-benchmark", "-h", address, "-t", "get,set", "-n", count,
+    text = sh("taskset", "-c", processors()[1], "ip", "netns", "exec", client, programs / "redis-benchmark", "-h", address, "-t", "get,set", "-n", count,
               "-P", pipeline, "-c", 50, "--csv")
     return {m[1]: float(m[2]) for m in re.finditer(r'^"(GET|SET)","([\d.]+)"', text, re.M)}
 
 
 def pages(client, address, seconds):
-    text = sh("ip", "netns", "exec", client, "wrk", "-t", 1, "-c", 32, "-d", f"{seconds}s", f"http://{address}/")
+    text = sh("taskset", "-c", processors()[1], "ip", "netns", "exec", client, "wrk", "-t", 1, "-c", 32, "-d", f"{seconds}s", f"http://{address}/")
     return float(re.search(r"Requests/sec: +([\d.]+)", text)[1])
 
 
