@@ -72,6 +72,8 @@ def own_turn():
         finally:
             for _ in range(100):
                 with contextlib.suppress(OSError):
+                    for pid in (folder / "cgroup.procs").read_text().split():
+                        pathlib.Path(root, "cgroup.procs").write_text(pid)
                     folder.rmdir()
                     break
                 time.sleep(0.05)

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 
-from rows import BUILD, TOP, Row, middle_pair, processors, sh
+from rows import BUILD, TOP, Row, middle_pair, own_turn, processors, sh
 
 TENDER = BUILD / "src/tender/berth-tender"
 CALLS = BUILD / "tests/bench/unikernel_calls"
@@ -198,7 +198,8 @@ def snapshot_rows(work, programs, quick):
 def alone(options):
     programs = pathlib.Path(sh(TOP / "tests/acceptance/programs/build", "redis", "nginx", "python").strip().splitlines()[-1])
     quick = options.quick
-    with tempfile.TemporaryDirectory(prefix="berth-bench-") as folder:
+    with own_turn() as take, tempfile.TemporaryDirectory(prefix="berth-bench-") as folder:
+        take(os.getpid())
         work = pathlib.Path(folder)
         image, _ = build(work, CALLS)
         own, native = float(sh(TENDER, f"--root={image}")), float(sh(CALLS))
