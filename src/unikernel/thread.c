@@ -334,8 +334,11 @@ static struct thread *next_thread(void)
 			look(true);
 		return next;
 	}
-	look(false); /* the wait says whether there are frames */
 	for (;;) {
+		next = take_ready(); /* whom the last wait has made so: what is kept back for an answer waits on */
+		if (next)
+			return next;
+		look(false); /* the wait says whether there are frames */
 		if (looks_on)
 			look_on();
 		next = take_ready();

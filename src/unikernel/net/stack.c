@@ -18,6 +18,7 @@
 #include "unikernel/net/card.h"
 #include "unikernel/net/clock.h"
 #include "unikernel/net/interfaces.h"
+#include "unikernel/net/tcp_acks.h"
 #include "unikernel/node.h"
 #include "unikernel/path.h"
 
@@ -192,6 +193,7 @@ static void take_servers(void)
 static void move(bool takes_frames)
 {
 	struct netif *netif;
+	tcp_acks_flush();
 	bool has_received = takes_frames && net_has_card && card_receive();
 	/* What an interface sends to itself was never on a wire: nothing of it is checked. */
 	net_card.chksum_flags &= 0xff;

@@ -13,6 +13,7 @@
 #include "unikernel/heap.h"
 #include "unikernel/net/card.h"
 #include "unikernel/net/net.h"
+#include "unikernel/net/tcp_acks.h"
 #include "unikernel/net/tcp_options.h"
 #include "unikernel/net/tcp_socket.h"
 #include "unikernel/net/tcp_table.h"
@@ -23,19 +24,6 @@
 #define QUICK_ACKS  16
 
 static const struct socket_operations operations;
-
-/*
- * An acknowledgement goes at once to a sender that may wait for it: with more than one segment in a frame its window was
- * full, and as long as the program does not answer by itself it may hold back a small segment. None costs anything inside.
- */
-static void acknowledge(struct tcp_socket *self, struct tcp_pcb *pcb, uint32_t bytes)
-{
-	bool is_inside = ip_addr_cmp(&pcb->local_ip, &pcb->remote_ip);
-	if (bytes > pcb->mss || self->quick_acks > 0 || is_inside)
-		tcp_ack_now(pcb);
-	if (self->quick_acks > 0)
-		self->quick_acks--;
-}
 
 static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *p, err_t error)
 {
@@ -57,8 +45,7 @@ static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *p, err
 		self->socket.error = ECONNRESET;
 		return ERR_ABRT;
 	} else {
-		acknowledge(self, pcb, p->tot_len);
-		self->has_received = true;
+		tcp_acks_received(self, pcb, p->tot_len);
 		self->waiting_bytes += p->tot_len;
 		if (self->last)
 			self->last->next = p;
@@ -112,6 +99,7 @@ static void on_error(void *argument, err_t error)
 	if (!self)
 		return;
 	tcp_table_remove(self);
+	tcp_acks_forget(self);
 	self->pcb = NULL;
 	self->was_refused = self->state == CONNECTING;
 	if (self->was_refused)
@@ -228,7 +216,7 @@ static int64_t begin_anew(struct tcp_socket *self)
 	if (self->is_nodelay)
 		tcp_nagle_disable(pcb);
 	self->state = FRESH;
-	self->has_end = self->has_received = self->was_refused = false;
+	self->has_end = self->is_unanswered = self->answers = self->was_refused = false;
 	self->quick_acks = QUICK_ACKS;
 	self->name.bytes = 0;
 	socket->is_shut_read = socket->is_shut_write = socket->is_listening = false;
@@ -381,8 +369,7 @@ static int64_t tcp_send(
 	}
 	if (self->state != CONNECTED || !self->pcb || socket->is_shut_write)
 		return -EPIPE;
-	if (self->has_received)
-		self->quick_acks = 0; /* from now on acknowledgements go with answers */
+	tcp_acks_answered(self);
 	bool has_more = self->is_corked || (how->flags & MSG_MORE);
 	bool is_constant = (how->flags & SOCKET_CONSTANT) != 0;
 	uint64_t done = 0;
@@ -561,6 +548,7 @@ static void let_go(struct tcp_socket *self)
 	bool resets = self->waiting_bytes > 0 || self->has_reset ||
 		(self->socket.linger.l_onoff && self->socket.linger.l_linger == 0);
 	tcp_table_remove(self);
+	tcp_acks_forget(self);
 	self->pcb = NULL;
 	while (self->first)
 		drop_first(self);

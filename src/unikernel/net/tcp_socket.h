@@ -21,11 +21,15 @@ struct tcp_socket {
 	uint64_t waiting_bytes;
 	bool has_end; /* the peer will send no more */
 	bool is_corked, is_nodelay;
-	bool has_received;
 	bool was_refused;   /* its last attempt to connect failed; the next one begins anew */
 	bool has_reset;     /* while it is let go: with a reset, whatever waits */
 	uint8_t quick_acks; /* so many are sent without waiting for an answer that takes them along */
 	bool wants_room;    /* somebody found none to write into */
+	/* Of tcp_acks.c. */
+	bool is_unanswered; /* something has come since it sent last */
+	bool answers;       /* it has answered what came before */
+	bool is_acked_later;
+	struct tcp_socket *next_later;
 	/* Of a listener: connections that nobody has accepted. */
 	struct tcp_socket *accepted_first, *accepted_last, *next;
 	struct tcp_socket *listener;

@@ -80,6 +80,7 @@ void net_free(void *pointer);
 #define TCP_WND                    (512 * 1024)
 #define LWIP_WND_SCALE             1
 #define TCP_RCV_SCALE              4
+#define TCP_WND_UPDATE_THRESHOLD   (TCP_WND / 4) /* each answer tells it, too */
 #define TCP_SND_BUF                (512 * 1024)
 #define TCP_SND_QUEUELEN           2048
 #define TCP_SNDLOWAT               (64 * 1024)
