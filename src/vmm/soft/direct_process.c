@@ -203,6 +203,13 @@ static int transfer(struct direct_process *process, int request)
 }
 
 /* What is not of the guest's vectors, protection keys among it, stays as it was in the beginning. */
+static void keep_components(struct direct_process *process, uint64_t components)
+{
+	*header_of(process->vectors) = (components & XSAVE_VECTORS) | process->vectors_kept;
+	if (process->keys_at)
+		memcpy(process->vectors + process->keys_at, &process->keys, sizeof(process->keys));
+}
+
 int direct_process_load_vectors(struct direct_process *process, const void *xsave, size_t bytes)
 {
 	uint8_t *image = process->vectors;
@@ -221,9 +228,7 @@ int direct_process_load_vectors(struct direct_process *process, const void *xsav
 			return -EINVAL;
 		memcpy(image + at, from + at, size);
 	}
-	*header_of(image) = (components & XSAVE_VECTORS) | process->vectors_kept;
-	if (process->keys_at)
-		memcpy(image + process->keys_at, &process->keys, sizeof(process->keys));
+	keep_components(process, components);
 	return transfer(process, PTRACE_SETREGSET);
 }
 
@@ -235,6 +240,15 @@ int direct_process_save_vectors(struct direct_process *process, void *xsave, siz
 	int r = transfer(process, PTRACE_GETREGSET);
 	if (r < 0)
 		return r;
+	/* Code there can write its keys, for all that comes after it. */
+	if (process->keys_at &&
+		memcmp(process->vectors + process->keys_at, &process->keys,
+			sizeof(process->keys)) != 0) {
+		keep_components(process, *header_of(process->vectors));
+		r = transfer(process, PTRACE_SETREGSET);
+		if (r < 0)
+			return r;
+	}
 	components = *header_of(process->vectors) & XSAVE_VECTORS;
 	if (bytes > process->vectors_bytes)
 		bytes = process->vectors_bytes;

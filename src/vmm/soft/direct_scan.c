@@ -23,8 +23,9 @@ static bool is_telling(const uint8_t *at, bool has_f3, uint32_t tells)
 		return at[1] == 4;
 	uint32_t reg = at[2] >> 3 & 7, mod = at[2] >> 6;
 	switch (at[1]) {
-	case 0x01: /* XGETBV */
-		return at[2] == 0xd0 && (tells & DIRECT_TELLS_XCR0);
+	case 0x01: /* VMCALL, VMMCALL: a hypervisor of the host's would answer; XGETBV */
+		return at[2] == 0xc1 || at[2] == 0xd9 ||
+			(at[2] == 0xd0 && (tells & DIRECT_TELLS_XCR0));
 	case 0x02: /* LAR */
 	case 0x03: /* LSL */
 		return mod == 3;

@@ -2,7 +2,8 @@
 /*
  * direct_scan.h - code that must not run as it is, because it would be told of the host. Pure.
  *
- * None of it is a wall: what it would learn are XCR0, the number of the processor and limits of segments. But XSAVE
+ * None of it is a wall: what it would learn are XCR0, the number of the processor, limits of segments, and that there is a
+ * hypervisor below the host. But XSAVE
  * would write the host's state components, which are more than the guest's programs have room for; and INT 4 would be
  * seen behind the instruction, where it cannot be told from a fault of the next.
  */

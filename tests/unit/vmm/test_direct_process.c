@@ -325,6 +325,28 @@ static void carries_vectors(void)
 	close_process();
 }
 
+/* Keys of memory that code there has written are none for what comes after it. */
+static void forgets_keys(void)
+{
+	uint8_t image[4096] __attribute__((__aligned__(64))) = {};
+	if (!__builtin_cpu_supports("xsave"))
+		test_skip("this processor has no XSAVE");
+	open_process();
+	/* xor ecx, ecx; xor edx, edx; mov eax, -1; wrpkru; mov eax, [rsp - 8]; hlt */
+	enum direct_exit exit = RUN(0x31, 0xc9, 0x31, 0xd2, 0xb8, 0xff, 0xff, 0xff, 0xff, 0x0f,
+		0x01, 0xef, 0x8b, 0x44, 0x24, 0xf8, 0xf4);
+	if (exit == DIRECT_TRAP) {
+		close_process();
+		test_skip("this host has no protection keys");
+	}
+	expect_equal(exit, DIRECT_FAULT);
+	expect_at(12);
+	expect_equal(direct_process_save_vectors(process, image, sizeof(image)), 0);
+	expect_equal(RUN(0x8b, 0x44, 0x24, 0xf8, 0xf4), DIRECT_TRAP);
+	expect_at(4);
+	close_process();
+}
+
 /* Nothing is there but what was mapped, and the one page that nobody can read where there are keys. */
 static void is_empty(void)
 {
@@ -370,6 +392,9 @@ static void has_no_rights(void)
 	fclose(file);
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		expect_contains(text, wanted[i]);
+	/* Where the host lets its processes choose. */
+	if (strstr(text, "SpeculationIndirectBranch:\tconditional"))
+		expect_contains(text, "SpeculationIndirectBranch:\tconditional force disabled\n");
 	snprintf(path, sizeof(path), "TracerPid:\t%d\n", (int)gettid());
 	expect_contains(text, path);
 	snprintf(path, sizeof(path), "/proc/%d/fd", direct_process_id(process));
@@ -720,6 +745,7 @@ static void tells_a_far_jump(void)
 }
 
 static const struct test tests[] = {
+	{ "keys of memory do not outlive a stay", forgets_keys },
 	{ "it computes", computes },
 	{ "a fault has its address and the instruction's", tells_faults_exactly },
 	{ "at a system call it stands before it", stands_before_calls },

@@ -29,6 +29,10 @@ static const struct sample samples[] = {
 	SAMPLE("\xcd\x80", false, false),                     /* int 0x80 */
 	SAMPLE("\xb8\xcd\x04\x00\x00", false, false),         /* mov eax, 0x4cd */
 	SAMPLE("\x0f\x01\xd0", false, true),                  /* xgetbv */
+	SAMPLE("\x0f\x01\xc1", true, true),                   /* vmcall */
+	SAMPLE("\x0f\x01\xd9", true, true),                   /* vmmcall */
+	SAMPLE("\x0f\x01\xee", false, false),                 /* rdpkru */
+	SAMPLE("\xe8\x0f\x01\xd9\xff", false, false),         /* call, by 0xffd9010f */
 	SAMPLE("\x0f\xae\xf0", false, false),                 /* mfence */
 	SAMPLE("\x0f\xae\x18", false, false),                 /* stmxcsr [rax] */
 	SAMPLE("\xf3\x48\x0f\xc7\xf8", true, true),           /* rdpid rax, with REX */
