@@ -58,7 +58,8 @@ static void note_ranges(const char *path, bool all)
 	while (fgets(line, sizeof(line), file) && range_count < RANGES) {
 		bool is_wanted = all ? !strstr(line, "[vsyscall]")
 				     : strstr(line, "--xp") && !strstr(line, "[vsyscall]");
-		if (!is_wanted || sscanf(line, "%lx-%lx", &begin, &end) != 2)
+		/* The shadow that a sanitizer has is no address of anything. */
+		if (!is_wanted || sscanf(line, "%lx-%lx", &begin, &end) != 2 || end - begin > GIB)
 			continue;
 		ranges[range_count].begin = begin;
 		ranges[range_count++].end = end;
