@@ -5,6 +5,10 @@
 #include "test.h"
 #include "vmm/soft/soft.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
 #define CODE_AT   0x2000u
 #define TABLES_AT 0x10000u
 #define RAM_BYTES (64 * MIB)
@@ -132,6 +136,32 @@ static const uint8_t pause_code[] = { 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 
 	0x8d, 0x34, 0x08, 0xf3, 0x90, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0x48,
 	0x39, 0xf0, 0x72, 0xf0, 0xe6, 0x01 };
 
+/*
+ * All places where code goes on are forgotten, then it jumps to address 0.
+ *
+ *	top:	mov rax, cr3; mov cr3, rax; xor eax, eax; jmp rax
+ *	0:	dec ecx; jnz 1f; out 1, al
+ *	1:	mov edx, top; jmp rdx
+ */
+static const uint8_t zero_code[] = { 0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8, 0x31, 0xc0, 0xff, 0xe0 };
+static const uint8_t at_zero[] = { 0xff, 0xc9, 0x75, 0x02, 0xe6, 0x01, 0xba, 0x00, 0x20, 0x00, 0x00,
+	0xff, 0xe2 };
+
+static struct {
+	struct cpus *cpus;
+	_Atomic bool runs;
+} kicked;
+
+static void *kick_often(void *data)
+{
+	const struct timespec time = { .tv_nsec = 100000 };
+	while (atomic_load(&kicked.runs)) {
+		nanosleep(&time, NULL);
+		soft_engine.kick(kicked.cpus, 0);
+	}
+	return data;
+}
+
 /* Runs it with a count in RCX: the port that it writes to in the end. */
 static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 {
@@ -152,6 +182,7 @@ static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 		expect(guest_write(guest, TABLES_AT + 0x2000 + 8 * i, &page, 8) == 0);
 	}
 	expect(guest_write(guest, CODE_AT, code, bytes) == 0);
+	expect(guest_write(guest, 0, at_zero, sizeof(at_zero)) == 0);
 	expect(soft_engine.open(guest, 1, &cpus, &e) == 0);
 	cpu_state_reset(&state, 0);
 	state.cr0 = 0x80050033;
@@ -165,7 +196,17 @@ static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 	state.gpr[CPU_RCX] = count;
 	state.gpr[CPU_RSP] = 0x8000;
 	expect(soft_engine.load(cpus, 0, &state) == 0);
-	expect(soft_engine.run(cpus, 0, &exit) == 0);
+	kicked.cpus = cpus;
+	pthread_t thread;
+	bool is_kicked = atomic_load(&kicked.runs);
+	if (is_kicked)
+		expect(pthread_create(&thread, NULL, kick_often, NULL) == 0);
+	do
+		expect(soft_engine.run(cpus, 0, &exit) == 0);
+	while (exit.why == CPU_KICKED && atomic_load(&kicked.runs));
+	atomic_store(&kicked.runs, false);
+	if (is_kicked)
+		pthread_join(thread, NULL);
 	expect_equal(exit.why, CPU_PORT);
 	soft_engine.close(cpus);
 	guest_free(guest);
@@ -227,7 +268,15 @@ static void gives_its_processor_away(void)
 	expect(used_ns() - used < once + 40 * NS_PER_SEC / 1000);
 }
 
+/* Somebody wants its attention while it does, and it must not take what is nowhere for code at 0. */
+static void jumps_to_zero(void)
+{
+	atomic_store(&kicked.runs, true);
+	expect_equal(port_of(zero_code, sizeof(zero_code), 60000), 1);
+}
+
 static const struct test tests[] = {
+	{ "a jump to address 0 finds what is there, whoever calls meanwhile", jumps_to_zero },
 	{ "upper halves of vectors are kept, all 0 or not", keeps_upper_halves },
 	{ "pages that share slots of the TLB are kept apart", keeps_pages_apart },
 	{ "flags are had again", has_flags_again },
