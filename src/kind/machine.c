@@ -15,9 +15,12 @@
 #define CPUS_SPARE   4 /* CPUs that it may be given while it runs, at least */
 #define MEMORY_TIMES 4 /* and this times its memory, or so much more */
 #define MEMORY_SPARE (4 * GIB)
-/* The monitor's own beside the guest's memory: what the software CPU translates, for each CPU. */
+/*
+ * The monitor's own beside the guest's memory, for each CPU: what the software CPU translates (144 MiB), and tables of pages
+ * and mappings of the four processes that programs run in (22 MiB each, at most).
+ */
 #define MONITOR_BYTES     (96 * MIB)
-#define MONITOR_CPU_BYTES (144 * MIB)
+#define MONITOR_CPU_BYTES (232 * MIB)
 
 static int refuse(struct error *e, const char *field, const char *noun, const char *why)
 {

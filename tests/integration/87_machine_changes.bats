@@ -41,7 +41,7 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	lxc config set m limits.memory 192MiB
 	[ "$(memory)" -le $((before - 60)) ]
 	group=$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID*default_m" | grep memory || true)
-	[ -z "$group" ] || [ "$(cat "$group/memory.limit_in_bytes")" = $(((192 + 96 + 4 * 144) * 1048576)) ]
+	[ -z "$group" ] || [ "$(cat "$group/memory.limit_in_bytes")" = $(((192 + 96 + 4 * 232) * 1048576)) ]
 	lxc config set m limits.memory 256MiB
 	eventually 10 sh -c "[ \$(lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int(\$2 / 1024) }') = $before ]"
 }
@@ -51,7 +51,7 @@ memory() { lxc exec m -- cat /proc/meminfo | awk '/^MemTotal/ { print int($2 / 1
 	lxc config set m limits.memory 512MiB
 	[ "$(memory)" -ge $((before + 248)) ]
 	group=$(find /sys/fs/cgroup -type d -path "*berth-$BERTH_ID*default_m" | grep memory || true)
-	[ -z "$group" ] || [ "$(cat "$group/memory.limit_in_bytes")" = $(((512 + 96 + 4 * 144) * 1048576)) ]
+	[ -z "$group" ] || [ "$(cat "$group/memory.limit_in_bytes")" = $(((512 + 96 + 4 * 232) * 1048576)) ]
 	lxc exec m -- sh -c 'mkdir /more; mount -t tmpfs -o size=100% none /more; head -c 280000000 /dev/zero >/more/file && echo word >>/more/file'
 	lxc stop m --stateful
 	lxc start m

@@ -422,7 +422,8 @@ struct cpu {
 	/* Other threads add, under soft->lock. */
 	guest_addr notices[NOTICE_MAX];
 	uint32_t notice_count;
-	bool notice_overflow;
+	bool notice_overflow, notice_is_late; /* too many; and while it ran */
+	bool notice_forgets;                  /* all code that was decoded here is to go */
 
 	struct lapic lapic;
 

@@ -41,6 +41,8 @@
 #define FLAG_ID       (1u << 21)
 
 #define XSAVE_HEADER_AT 512u
+#define XSAVE_MXCSR_AT  24u
+#define MXCSR_USUAL     0x1f80u
 #define XSAVE_BYTES_MIN 576u
 #define XSAVE_BYTES_MAX 16384u
 #define XSAVE_VECTORS   UINT64_C(0xe7) /* x87, SSE, AVX, AVX-512 */
@@ -423,7 +425,7 @@ static bool probe(
 
 static int read_vectors(struct direct_process *process)
 {
-	uint32_t size, c, d;
+	uint32_t size, c, d, mxcsr = MXCSR_USUAL;
 	process->vectors = alloc_array(XSAVE_BYTES_MAX, uint8_t);
 	struct iovec all = { process->vectors, XSAVE_BYTES_MAX };
 	if (direct_trace(process, PTRACE_GETREGSET, (void *)(uintptr_t)NT_X86_XSTATE, &all) < 0)
@@ -435,7 +437,11 @@ static int read_vectors(struct direct_process *process)
 	if (process->vectors_kept & XSAVE_KEYS)
 		__cpuid_count(13, XSAVE_KEYS_BIT, size, process->keys_at, c, d);
 	memcpy(&process->keys, process->vectors + process->keys_at, sizeof(process->keys));
-	return 0;
+	/* What the monitor had in them is not for who comes. */
+	memset(process->vectors, 0, XSAVE_SOFTWARE);
+	memcpy(process->vectors + XSAVE_MXCSR_AT, &mxcsr, sizeof(mxcsr));
+	keep_components(process, 0);
+	return transfer(process, PTRACE_SETREGSET);
 }
 
 /* It has emptied itself; does tracing work here as everything else relies on? */

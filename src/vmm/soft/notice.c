@@ -20,11 +20,15 @@ static void notice(struct cpu *cpu, guest_addr page, uint32_t kind)
 	for (uint32_t i = 0; i < cpu->notice_count; i++)
 		if (cpu->notices[i] == (page | kind))
 			return;
-	if (cpu->notice_count == NOTICE_MAX)
+	bool is_lost = cpu->notice_count == NOTICE_MAX;
+	if (is_lost)
 		cpu->notice_overflow = true;
 	else
 		cpu->notices[cpu->notice_count++] = page | kind;
 	cpu_call(cpu, ATTENTION_CODE);
+	/* One that sleeps sees it before it writes anything. */
+	if (is_lost && !atomic_load(&cpu->is_idle))
+		cpu->notice_is_late = true;
 	if (cpu->direct_hooks)
 		cpu->direct_hooks->call(cpu);
 }
@@ -36,6 +40,23 @@ static void notice_others(struct soft *soft, const struct cpu *cpu, guest_addr p
 		if (soft->cpu[i] != cpu)
 			notice(soft->cpu[i], page, kind);
 	pthread_mutex_unlock(&soft->lock);
+}
+
+static void forget_others(struct soft *soft, const struct cpu *cpu)
+{
+	pthread_mutex_lock(&soft->lock);
+	for (uint32_t i = 0; i < soft->cpus.count; i++)
+		if (soft->cpu[i] != cpu) {
+			soft->cpu[i]->notice_forgets = true;
+			cpu_call(soft->cpu[i], ATTENTION_CODE);
+		}
+	pthread_mutex_unlock(&soft->lock);
+}
+
+static void forget_code(struct cpu *cpu)
+{
+	cache_flush(cpu);
+	native_flush(cpu);
 }
 
 static void drop(struct cpu *cpu, guest_addr page)
@@ -77,18 +98,22 @@ void notice_handle(struct cpu *cpu)
 	guest_addr notices[NOTICE_MAX];
 	pthread_mutex_lock(&cpu->soft->lock);
 	uint32_t count = cpu->notice_count;
-	bool all = cpu->notice_overflow;
+	bool all = cpu->notice_overflow, forgets = cpu->notice_forgets,
+	     is_late = cpu->notice_is_late;
 	memcpy(notices, cpu->notices, count * sizeof(notices[0]));
 	cpu->notice_count = 0;
-	cpu->notice_overflow = false;
+	cpu->notice_overflow = cpu->notice_forgets = cpu->notice_is_late = false;
 	pthread_mutex_unlock(&cpu->soft->lock);
+	if (all || forgets)
+		forget_code(cpu);
 	if (all) {
-		cache_flush(cpu);
-		native_flush(cpu);
 		tlb_flush(cpu, true);
 		if (cpu->direct)
 			direct_forget(cpu);
 	}
+	/* Among what is lost may be pages that another has read, and this one has written since. */
+	if (is_late)
+		forget_others(cpu->soft, cpu);
 	for (uint32_t i = 0; i < count; i++) {
 		guest_addr page = notices[i] & PAGE_MASK;
 		if ((notices[i] & 1) == NOTICE_WROTE)

@@ -299,6 +299,10 @@ static void carries_vectors(void)
 	uint8_t image[4096] __attribute__((__aligned__(64))) = {};
 	open_process();
 	expect_equal(direct_process_save_vectors(process, image, sizeof(image)), 0);
+	/* Nothing of what the monitor had. */
+	expect_equal(image[512], 0);
+	for (int i = 160; i < 416; i++)
+		expect_equal(image[i], 0);
 	for (int i = 0; i < 16; i++)
 		image[160 + i] = (uint8_t)i;
 	image[512] = 3;

@@ -147,6 +147,8 @@ static const uint8_t zero_code[] = { 0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8, 0x31, 0
 static const uint8_t at_zero[] = { 0xff, 0xc9, 0x75, 0x02, 0xe6, 0x01, 0xba, 0x00, 0x20, 0x00, 0x00,
 	0xff, 0xe2 };
 
+static const struct engine *engine = &soft_engine;
+
 static struct {
 	struct cpus *cpus;
 	_Atomic bool runs;
@@ -157,7 +159,7 @@ static void *kick_often(void *data)
 	const struct timespec time = { .tv_nsec = 100000 };
 	while (atomic_load(&kicked.runs)) {
 		nanosleep(&time, NULL);
-		soft_engine.kick(kicked.cpus, 0);
+		engine->kick(kicked.cpus, 0);
 	}
 	return data;
 }
@@ -171,7 +173,7 @@ static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 	struct cpus *cpus;
 	struct cpu_state state;
 	struct cpu_exit exit = { .why = CPU_KICKED };
-	if (soft_engine.probe(&e) < 0)
+	if (engine->probe(&e) < 0)
 		test_skip("%.200s", e.text);
 	expect(guest_new(&guest, &e) == 0);
 	expect(guest_add(guest, 0, RAM_BYTES, GUEST_RAM, &e) == 0);
@@ -183,7 +185,7 @@ static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 	}
 	expect(guest_write(guest, CODE_AT, code, bytes) == 0);
 	expect(guest_write(guest, 0, at_zero, sizeof(at_zero)) == 0);
-	expect(soft_engine.open(guest, 1, &cpus, &e) == 0);
+	expect(engine->open(guest, 1, &cpus, &e) == 0);
 	cpu_state_reset(&state, 0);
 	state.cr0 = 0x80050033;
 	state.cr3 = TABLES_AT;
@@ -195,20 +197,20 @@ static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 	state.rip = CODE_AT;
 	state.gpr[CPU_RCX] = count;
 	state.gpr[CPU_RSP] = 0x8000;
-	expect(soft_engine.load(cpus, 0, &state) == 0);
+	expect(engine->load(cpus, 0, &state) == 0);
 	kicked.cpus = cpus;
 	pthread_t thread;
 	bool is_kicked = atomic_load(&kicked.runs);
 	if (is_kicked)
 		expect(pthread_create(&thread, NULL, kick_often, NULL) == 0);
 	do
-		expect(soft_engine.run(cpus, 0, &exit) == 0);
+		expect(engine->run(cpus, 0, &exit) == 0);
 	while (exit.why == CPU_KICKED && atomic_load(&kicked.runs));
 	atomic_store(&kicked.runs, false);
 	if (is_kicked)
 		pthread_join(thread, NULL);
 	expect_equal(exit.why, CPU_PORT);
-	soft_engine.close(cpus);
+	engine->close(cpus);
 	guest_free(guest);
 	return exit.at;
 }
@@ -273,6 +275,11 @@ static void jumps_to_zero(void)
 {
 	atomic_store(&kicked.runs, true);
 	expect_equal(port_of(zero_code, sizeof(zero_code), 60000), 1);
+	engine = &soft_lockstep_engine;
+	atomic_store(&kicked.runs, true);
+	uint64_t port = port_of(zero_code, sizeof(zero_code), 10000);
+	engine = &soft_engine;
+	expect_equal(port, 1);
 }
 
 static const struct test tests[] = {

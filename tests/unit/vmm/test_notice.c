@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "test.h"
+#include "vmm/soft/notice.h"
+#include "vmm/soft/soft.h"
+
+#define RAM_BYTES (4 * MIB)
+
+static struct guest *guest;
+static struct cpus *cpus;
+
+static struct cpu *open_two(struct cpu **other)
+{
+	struct error e = {};
+	if (soft_translator_engine.probe(&e) < 0)
+		test_skip("%.200s", e.text);
+	expect(guest_new(&guest, &e) == 0);
+	expect(guest_add(guest, 0, RAM_BYTES, GUEST_RAM, &e) == 0);
+	expect(soft_translator_engine.open(guest, 2, &cpus, &e) == 0);
+	struct soft *soft = (struct soft *)(void *)cpus; /* which begins with it */
+	*other = soft->cpu[1];
+	return soft->cpu[0];
+}
+
+static void close_two(void)
+{
+	soft_translator_engine.close(cpus);
+	guest_free(guest);
+}
+
+static void decode_pages(struct cpu *cpu, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++)
+		notice_protect(cpu->soft, cpu, i * GUEST_PAGE);
+}
+
+/* As many as are kept are answered one by one. */
+static void keeps_some(void)
+{
+	struct cpu *reader, *writer;
+	reader = open_two(&writer);
+	decode_pages(reader, NOTICE_MAX);
+	decode_pages(reader, NOTICE_MAX);
+	expect(!writer->notice_overflow);
+	expect(atomic_load(&writer->attention) & ATTENTION_CODE);
+	notice_handle(writer);
+	expect(!reader->notice_forgets && reader->notice_count == 0);
+	close_two();
+}
+
+/* More, while the other one ran: what it has written meanwhile nobody knows. */
+static void is_told_of_what_was_lost(void)
+{
+	struct cpu *reader, *writer;
+	reader = open_two(&writer);
+	decode_pages(reader, NOTICE_MAX + 1);
+	atomic_store(&reader->attention, 0);
+	notice_handle(writer);
+	expect(reader->notice_forgets);
+	expect(atomic_load(&reader->attention) & ATTENTION_CODE);
+	uint32_t generation = reader->generation;
+	notice_handle(reader);
+	expect(!reader->notice_forgets && reader->generation != generation);
+	/* That is the end of it. */
+	atomic_store(&writer->attention, 0);
+	notice_handle(reader);
+	expect(atomic_load(&writer->attention) == 0);
+	close_two();
+}
+
+/* One that slept has written nothing. */
+static void asks_nothing_for_sleepers(void)
+{
+	struct cpu *reader, *writer;
+	reader = open_two(&writer);
+	atomic_store(&writer->is_idle, true);
+	decode_pages(reader, 2 * NOTICE_MAX);
+	expect(writer->notice_overflow);
+	notice_handle(writer);
+	expect(!reader->notice_forgets);
+	close_two();
+}
+
+static const struct test tests[] = {
+	{ "pages that were decoded are told to the other CPU", keeps_some },
+	{ "if they are more than it keeps, who has decoded them forgets its code",
+		is_told_of_what_was_lost },
+	{ "but not because of a CPU that sleeps", asks_nothing_for_sleepers },
+};
+TEST_MAIN(tests)
