@@ -9,10 +9,12 @@
 #include "vmm/soft/direct_process.h"
 #include "vmm/soft/soft.h"
 
-#include <dirent.h>
+#include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
+#include <unistd.h>
 
 #define RAM_BYTES  (16 * MIB)
 #define GDT_AT     0x1000u
@@ -35,7 +37,7 @@
 #define PORT_OF_SYSCALL 0x80u
 
 #define BURN    2000000u /* rounds before it, that it is worth a stay */
-#define TRIES   400
+#define TRIES   2000
 #define KICK_NS 2500000
 
 #define CR0_64  UINT64_C(0x80050033) /* with AM, WP, NE */
@@ -153,23 +155,38 @@ static void *kick_often(void *data)
 	return NULL;
 }
 
-/* CPU time of all processes of this thread. */
-static uint64_t children_ns(void)
+/* The processes of the thread that runs the CPU. */
+static uint32_t children(pid_t *pids, uint32_t count)
 {
 	char path[64];
-	int pid;
-	uint64_t sum = 0;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)gettid());
+	uint32_t found = 0;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
 	FILE *file = fopen(path, "re");
 	expect(file);
-	while (fscanf(file, "%d", &pid) == 1) {
+	while (found < count && fscanf(file, "%d", &pids[found]) == 1)
+		found++;
+	fclose(file);
+	return found;
+}
+
+static uint64_t children_ns(void)
+{
+	pid_t pids[16];
+	uint64_t sum = 0;
+	for (uint32_t i = children(pids, ARRAY_SIZE(pids)); i-- > 0;) {
 		clockid_t clock;
 		struct timespec time;
-		if (clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &time) == 0)
+		if (clock_getcpuclockid(pids[i], &clock) == 0 && clock_gettime(clock, &time) == 0)
 			sum += (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 	}
-	fclose(file);
 	return sum;
+}
+
+static void kill_children(void)
+{
+	pid_t pids[16];
+	for (uint32_t i = children(pids, ARRAY_SIZE(pids)); i-- > 0;)
+		expect(kill(pids[i], SIGKILL) == 0);
 }
 
 /* dec rcx; jnz */
@@ -210,6 +227,7 @@ static bool run_directly(struct machine *machine, struct cpu_state *state, uint6
 	pthread_join(thread, NULL);
 	if (tries >= TRIES)
 		test_fail("nothing runs directly");
+	machine->engine->kick(machine->cpus, 0); /* there may be one already */
 	return exit.why == CPU_KICKED;
 }
 
@@ -496,7 +514,70 @@ static void goes_on_elsewhere(void)
 	expect(compare(&sample, &one, &other));
 }
 
+/* While the program is not there it is translated from then on. */
+static void goes_on_without_them(void)
+{
+	static const struct sample sample = { .name = "it computes", .port = 6 };
+	static struct end one, other;
+	struct machine machine;
+	struct cpu_state state;
+	need_direct();
+	open_machine(&machine, &soft_translator_engine);
+	begin_long(&machine, &state);
+	run_to_end(&machine, &state, &other);
+	close_machine(&machine);
+	open_machine(&machine, &soft_engine);
+	begin_long(&machine, &state);
+	expect(run_directly(&machine, &state, 3000000));
+	kill_children();
+	run_to_end(&machine, &state, &one);
+	expect(compare(&sample, &one, &other));
+	close_machine(&machine);
+}
+
+/* When they are at work; and if that was missed the CPU is called a second later. */
+static void *kill_at_work(void *data)
+{
+	const struct machine *machine = data;
+	const struct timespec time = { .tv_nsec = 5000000 };
+	uint64_t before = children_ns();
+	for (int i = 0; i < 400 && children_ns() - before < 1000000; i++)
+		nanosleep(&time, NULL);
+	kill_children();
+	for (int i = 0; i < 200 && !atomic_load(&ends); i++)
+		nanosleep(&time, NULL);
+	machine->engine->kick(machine->cpus, 0);
+	return NULL;
+}
+
+/* With the program's registers: it must end, and not with others. */
+static void ends_with_them(void)
+{
+	struct machine machine;
+	struct cpu_exit exit = { .why = CPU_KICKED };
+	pthread_t thread;
+	int r = 0;
+	need_direct();
+	for (int tries = 0; tries < 10 && r == 0; tries++) {
+		open_machine(&machine, &soft_engine);
+		warm_up(&machine);
+		/* What was asked for then is over. */
+		expect(machine.engine->run(machine.cpus, 0, &exit) == 0);
+		atomic_store(&ends, false);
+		expect(pthread_create(&thread, NULL, kill_at_work, &machine) == 0);
+		r = machine.engine->run(machine.cpus, 0, &exit);
+		atomic_store(&ends, true);
+		pthread_join(thread, NULL);
+		close_machine(&machine);
+	}
+	expect_equal(r, -EIO);
+}
+
 static const struct test tests[] = {
+	{ "if its processes are killed while none runs, a program is translated",
+		goes_on_without_them },
+	{ "if one is killed while a program runs in it, the CPU ends with an error",
+		ends_with_them },
 	{ "a state kept while a program runs directly goes on elsewhere", goes_on_elsewhere },
 	{ "a program that ends in an exception is told of it what a translated one is",
 		ends_as_translated },
