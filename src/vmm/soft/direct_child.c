@@ -105,6 +105,11 @@ uint64_t direct_child_in(void)
 	return DIRECT_PAGE + (uint64_t)(direct_code_in - direct_code);
 }
 
+uint64_t direct_child_vdso(void)
+{
+	return getauxval(AT_SYSINFO_EHDR);
+}
+
 int direct_child_pages(struct direct_call **ret, struct error *e)
 {
 	static_assert(sizeof(struct direct_call) == 56, "as the code has it");

@@ -22,6 +22,9 @@ uint64_t direct_child_many(void);
 uint64_t direct_child_sysenter(void);
 uint64_t direct_child_in(void);
 
+/* Where the kernel takes it to be there, although it is not. */
+uint64_t direct_child_vdso(void);
+
 /* The number first, then the arguments. */
 struct direct_call {
 	uint64_t number, arguments[6];

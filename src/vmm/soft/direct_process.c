@@ -50,6 +50,8 @@
 #define XSAVE_KEYS      (UINT64_C(1) << XSAVE_KEYS_BIT)
 #define XSAVE_SOFTWARE  464u /* the kernel's, up to the header's */
 
+#define VDSO_BYTES 0x2000u /* code of 32 bits in it */
+
 #define PORT         0x5658u
 #define PORT_MAGIC   0x564d5868u
 #define PORT_VERSION 10u
@@ -274,11 +276,15 @@ bool direct_process_can(const struct user_regs_struct *regs)
 		regs->fs_base < DIRECT_END && regs->gs_base < DIRECT_END;
 }
 
-/* In 32-bit code, where the host's own page would be. */
+/*
+ * SYSENTER, and SYSCALL of 32-bit code where the processor has that, come out in 32-bit code at an address in the vDSO that the monitor
+ * had: all of it in what the kernel tells, its lower half once it has been run to.
+ */
 static bool is_behind_sysenter(
 	const struct direct_process *process, const struct user_regs_struct *regs)
 {
-	return regs->cs == USER_CS32 && (uint32_t)regs->rip == process->sysenter_at;
+	return regs->cs == USER_CS32 &&
+		(regs->rip >> 32 || (uint32_t)(regs->rip - process->vdso) < VDSO_BYTES);
 }
 
 /* What a stop means; false: nothing, go on. */
@@ -466,7 +472,9 @@ static int try(struct direct_process *process, struct error *e)
 			"direct execution: programs here can talk to the hypervisor of this host");
 	if (!probe(process, process->page_at + direct_child_sysenter(), &regs, &status))
 		return error_set(e, -EIO, "direct execution: the process died of a SYSENTER");
-	process->sysenter_at = regs.cs == USER_CS32 ? (uint32_t)regs.rip : 0;
+	if (regs.cs == USER_CS32 && (uint32_t)(regs.rip - process->vdso) >= VDSO_BYTES)
+		return error_set(
+			e, -ENOTSUP, "direct execution: a SYSENTER comes out at an unknown place");
 	if (!probe(process, process->page_at + DIRECT_CALL_AT, &regs, &status) ||
 		WSTOPSIG(status) != DIRECT_SYSCALL_STOP)
 		return error_set(e, -ENOTSUP, "direct execution: no PTRACE_SYSEMU here");
@@ -523,6 +531,7 @@ int direct_process_new(int memfd, struct direct_process **ret, struct error *e)
 		return error_errno(e, "make a pair of sockets");
 	want_no_signals();
 	process->page_at = some_place();
+	process->vdso = direct_child_vdso();
 	process->pid = process_clone(0, -1, &pidfd);
 	if (process->pid == 0) {
 		const struct direct_child child = { memfd, pages, ends[1], process->page_at };

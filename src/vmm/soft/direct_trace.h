@@ -22,9 +22,9 @@ struct direct_process {
 	int pid;
 	uint64_t page_at; /* where the monitor's pages are */
 	struct direct_call *list;
-	uint32_t sysenter_at; /* where a SYSENTER comes out; 0: it is an invalid instruction */
-	uint64_t native_id;   /* EFLAGS.ID as it is there */
-	uint64_t used_us;     /* its CPU time as of the last stop */
+	uint64_t vdso;      /* where the monitor has it */
+	uint64_t native_id; /* EFLAGS.ID as it is there */
+	uint64_t used_us;   /* its CPU time as of the last stop */
 	bool traps_cpuid, is_dead, is_reaped;
 	atomic_bool runs, is_kicked;
 	uint8_t *vectors; /* the image of the process as last seen or set */

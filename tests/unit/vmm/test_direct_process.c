@@ -743,6 +743,15 @@ static void tells_a_far_jump(void)
 	expect_equal(regs.cs, 0x23);
 	expect_equal(direct_process_run(process, &regs, &address), DIRECT_TRAP);
 	expect_at(17);
+	/* What enters the host's kernel from there: sysenter and syscall, with a stack and without. */
+	for (int i = 0; i < 4; i++) {
+		uint8_t code[] = { 0x6a, 0x23, 0x68, 0x10, 0x00, 0x40, 0x00, 0x48, 0xcb, 0xf4, 0xf4,
+			0xf4, 0xf4, 0xf4, 0xf4, 0xf4, 0x31, i & 1 ? 0xe4 : 0xc0, 0x0f,
+			i & 2 ? 0x05 : 0x34, 0xf4 };
+		enum direct_exit exit = run(code, sizeof(code));
+		expect(exit == DIRECT_SYSENTER || exit == DIRECT_TRAP);
+		expect_at(exit == DIRECT_SYSENTER ? 0 : 18);
+	}
 	close_process();
 }
 
