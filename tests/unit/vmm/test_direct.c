@@ -462,22 +462,39 @@ static const uint8_t long_code[] = { 0xd9, 0xeb, 0xd9, 0xe8, 0xc5, 0xfb, 0x58, 0
 	0xd4, 0xe5, 0xc5, 0xed, 0x58, 0xd3, 0x48, 0x69, 0xc0, 0x93, 0x01, 0x00, 0x01, 0x48, 0x01,
 	0xc8, 0x89, 0xca, 0x81, 0xe2, 0xf8, 0x1f, 0x00, 0x00, 0x48, 0x89, 0x04, 0x17, 0x48, 0xff,
 	0xc9, 0x75, 0xd9, 0xd8, 0xc1, 0x0f, 0x0b };
+
+/*
+ *	l: vpaddd zmm20{k1}, zmm21, zmm20; vpaddq zmm2, zmm3, zmm2; kaddq k2, k2, k3
+ *	and the same
+ */
+static const uint8_t wide_code[] = { 0x62, 0xa1, 0x55, 0x41, 0xfe, 0xe4, 0x62, 0xf1, 0xe5, 0x48,
+	0xd4, 0xd2, 0xc4, 0xe1, 0xec, 0x4a, 0xd3, 0x48, 0x69, 0xc0, 0x93, 0x01, 0x00, 0x01, 0x48,
+	0x01, 0xc8, 0x89, 0xca, 0x81, 0xe2, 0xf8, 0x1f, 0x00, 0x00, 0x48, 0x89, 0x04, 0x17, 0x48,
+	0xff, 0xc9, 0x75, 0xd4, 0x0f, 0x0b };
+
 #define LONG UINT64_C(12000000)
+static uint64_t parts = 7; /* of XCR0 */
 
 static void begin_long(struct machine *machine, struct cpu_state *state, uint64_t rounds)
 {
 	static const double ones[4] = { 1, 0.5, 0.25, 0.125 };
 	uint8_t page[4096] = {};
 	memcpy(page, long_code, sizeof(long_code));
+	if (parts != 7)
+		memcpy(page, wide_code, sizeof(wide_code));
 	expect(guest_write(machine->guest, FRAMES_AT, page, sizeof(page)) == 0);
 	begin(state, USER_AT);
 	state->gpr[CPU_RCX] = rounds;
 	state->gpr[CPU_RDI] = DATA_AT;
+	state->xcr0 = parts;
 	memcpy(state->xsave + 160 + 16, ones, 16);
 	memcpy(state->xsave + 160 + 3 * 16, ones, 16);
 	memcpy(state->xsave + 576 + 3 * 16, ones + 2, 16);
 	memcpy(state->xsave + 160 + 5 * 16, state->gpr, 16);
-	state->xsave[512] = 7;
+	/* Masks, upper halves, those from 16 on: some number everywhere. */
+	for (uint32_t at = 1088; parts != 7 && at < 2688; at++)
+		state->xsave[at] = (uint8_t)(at * 37 ^ at >> 3);
+	state->xsave[512] = (uint8_t)parts;
 	memcpy(state->xsave, "\x7f\x03", 2); /* no x87 exceptions */
 }
 
@@ -555,6 +572,23 @@ static void goes_on_without_them(void)
 	expect(compare(&sample, &one, &other));
 }
 
+static void goes_on_elsewhere_with_more(void)
+{
+	struct machine machine;
+	struct cpu_state state;
+	need_direct();
+	open_machine(&machine, &soft_translator_engine);
+	begin(&state, USER_AT);
+	state.xcr0 = 0xe7;
+	bool can = machine.engine->load(machine.cpus, 0, &state) == 0;
+	close_machine(&machine);
+	if (!can)
+		test_skip("this processor has no AVX-512");
+	parts = 0xe7;
+	goes_on_elsewhere();
+	parts = 7;
+}
+
 /* When they are at work; and if that was missed the CPU is called a second later. */
 static void *kill_at_work(void *data)
 {
@@ -599,6 +633,7 @@ static const struct test tests[] = {
 	{ "if one is killed while a program runs in it, the CPU ends with an error",
 		ends_with_them },
 	{ "a state kept while a program runs directly goes on elsewhere", goes_on_elsewhere },
+	{ "so it does with AVX-512", goes_on_elsewhere_with_more },
 	{ "a program that ends in an exception is told of it what a translated one is",
 		ends_as_translated },
 };
