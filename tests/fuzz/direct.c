@@ -77,7 +77,7 @@ static bool is_hosts(uint64_t value)
 
 static void check_words(const uint8_t *bytes, size_t count, const char *where)
 {
-	for (size_t at = 0; at + 8 <= count; at++) {
+	for (size_t at = 0; at + 8 <= count; at += 8) {
 		uint64_t value;
 		memcpy(&value, bytes + at, sizeof(value));
 		if (value >> 40 && is_hosts(value))
