@@ -22,7 +22,7 @@ static int name_of(const struct image *kernel, char name[NAME_SIZE], struct erro
 	struct stat status;
 	if (fstat(kernel->fd, &status) < 0)
 		return error_errno(e, "%s", kernel->name);
-	snprintf(name, NAME_SIZE, "kernel-%jx-%jx-%jx-%jx.%lx-%jx.%lx", (uintmax_t)status.st_dev,
+	snprintf(name, NAME_SIZE, "program-%jx-%jx-%jx-%jx.%lx-%jx.%lx", (uintmax_t)status.st_dev,
 		(uintmax_t)status.st_ino, (uintmax_t)status.st_size,
 		(uintmax_t)status.st_mtim.tv_sec, (unsigned long)status.st_mtim.tv_nsec,
 		(uintmax_t)status.st_ctim.tv_sec, (unsigned long)status.st_ctim.tv_nsec);

@@ -49,22 +49,41 @@ int image_read(
 	return r < 0 ? r : read_part(image, offset, data, bytes, e);
 }
 
+/* Where the file's next bytes begin that are no hole, and where they end, at most at `end`; false: nobody knows. */
+static bool find_data(const struct image *image, uint64_t *at, uint64_t end, uint64_t *ret_end)
+{
+	off_t data = lseek(image->fd, (off_t)*at, SEEK_DATA);
+	if (data < 0 && errno == ENXIO) /* a hole up to its end, which is to be where it was */
+		data = lseek(image->fd, 0, SEEK_END) < (off_t)end ? -1 : (off_t)end;
+	off_t hole = data < (off_t)end && data >= 0 ? lseek(image->fd, data, SEEK_HOLE) : data;
+	if (hole < 0)
+		return false;
+	*at = (uint64_t)data < end ? (uint64_t)data : end;
+	*ret_end = (uint64_t)hole < end ? (uint64_t)hole : end;
+	return true;
+}
+
 /*
- * From file to file: the host need not clear pages that are overwritten at once, nor map those that nobody touches. Returns how
- * many bytes are there; not every file system can.
+ * From file to file: the host need not clear pages that are overwritten at once, nor map those that nobody touches. Holes stay holes: the
+ * guest's memory is new. Returns how many bytes are there; not every file system can.
  */
 static uint64_t send_part(const struct image *image, uint64_t offset, uint64_t bytes,
 	const struct guest *guest, guest_addr at)
 {
 	const struct guest_region *region = guest_region(guest, at);
-	off_t from = (off_t)offset, to = (off_t)(region->file_offset + (at - region->at));
-	uint64_t done = 0;
-	ssize_t part = 1;
-	if (lseek(guest->memfd, to, SEEK_SET) < 0)
-		return 0;
-	for (; done < bytes && part > 0; done += part > 0 ? (uint64_t)part : 0)
-		part = sendfile(guest->memfd, image->fd, &from, bytes - done);
-	return done;
+	uint64_t to = region->file_offset + (at - region->at) - offset;
+	uint64_t next = offset, end = offset + bytes, part_end;
+	while (next < end && find_data(image, &next, end, &part_end)) {
+		off_t from = (off_t)next;
+		if (lseek(guest->memfd, (off_t)(to + next), SEEK_SET) < 0)
+			break;
+		while (next < part_end &&
+			sendfile(guest->memfd, image->fd, &from, part_end - next) > 0)
+			next = (uint64_t)from;
+		if (next < part_end)
+			break;
+	}
+	return next - offset;
 }
 
 int image_load(const struct image *image, uint64_t offset, uint64_t bytes, struct guest *guest,

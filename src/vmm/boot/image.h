@@ -22,6 +22,6 @@ int image_init(struct image *image, int fd, const char *name, struct error *e) m
 int image_read(const struct image *image, uint64_t offset, void *data, size_t bytes,
 	struct error *e) must_use;
 
-/* Reads a part of the file into guest memory. -EINVAL if the one or the other does not hold it. */
+/* Reads a part of the file into guest memory, which is all 0 there. -EINVAL if the one or the other does not hold it. */
 int image_load(const struct image *image, uint64_t offset, uint64_t bytes, struct guest *guest,
 	guest_addr at, struct error *e) must_use;

@@ -9,12 +9,15 @@
  */
 #include <bzlib.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <lz4.h>
 #include <lzma.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -28,23 +31,68 @@
 #define CHUNK       (1 * MIB)
 #define LZ4_BLOCK   (8 * MIB)
 #define MEMORY_MAX  (256 * MIB)
+#define PAGE        ((size_t)4096)
 
 struct job {
 	const uint8_t *in;
 	size_t in_bytes;
 	uint8_t *out; /* CHUNK bytes */
 	uint64_t written;
+	bool is_sparse; /* the output is an empty file, in which pages of zeroes need not be */
 	struct error *e;
 };
 
+static bool is_zero(const uint8_t *data, size_t bytes)
+{
+	return data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0;
+}
+
+/* How many of the bytes are written next: all up to a page of zeroes. With `is_hole`: how many are in such pages. */
+static size_t run_of(const uint8_t *data, size_t bytes, uint64_t at, bool is_hole)
+{
+	size_t run = is_hole ? 0 : (size_t)(-at % PAGE);
+	while (run + PAGE <= bytes && is_zero(data + run, PAGE) == is_hole)
+		run += PAGE;
+	return is_hole ? run : run + PAGE <= bytes ? run : bytes;
+}
+
 static int put(struct job *job, const void *data, size_t bytes)
 {
+	uint64_t at = job->written;
+	int r = 0;
 	job->written += bytes;
 	if (job->written > OUTPUT_MAX)
 		return error_set(
 			job->e, -E2BIG, "it unpacks to more than %ju bytes", (uintmax_t)OUTPUT_MAX);
-	int r = file_write_all(STDOUT_FILENO, data, bytes);
+	for (const uint8_t *next = data; r == 0 && bytes > 0;) {
+		size_t hole = job->is_sparse && at % PAGE == 0 ? run_of(next, bytes, at, true) : 0;
+		size_t run = job->is_sparse ? run_of(next, bytes, at, false) : bytes;
+		if (hole == 0)
+			r = file_write_all(STDOUT_FILENO, next, run);
+		else if (lseek(STDOUT_FILENO, (off_t)hole, SEEK_CUR) < 0)
+			r = -errno;
+		run = hole ? hole : run;
+		next += run;
+		at += run;
+		bytes -= run;
+	}
 	return r < 0 ? error_code(job->e, r, "write what was unpacked") : 0;
+}
+
+/* What ends with a hole is as long as if it did not. */
+static int finish(struct job *job)
+{
+	if (job->is_sparse && ftruncate(STDOUT_FILENO, (off_t)job->written) < 0)
+		return error_errno(job->e, "write what was unpacked");
+	return 0;
+}
+
+static bool is_empty_file(int fd)
+{
+	struct stat status;
+	int flags = fcntl(fd, F_GETFL);
+	return flags >= 0 && !(flags & O_APPEND) && fstat(fd, &status) == 0 &&
+		S_ISREG(status.st_mode) && status.st_size == 0 && lseek(fd, 0, SEEK_CUR) == 0;
 }
 
 static int corrupt(struct job *job, const char *format)
@@ -198,7 +246,7 @@ static int unpack(struct job *job)
 
 static const uint16_t allowed[] = { SYS_read, SYS_pread64, SYS_write, SYS_mmap, SYS_munmap,
 	SYS_mremap, SYS_brk, SYS_madvise, SYS_futex, SYS_getrandom, SYS_fstat, SYS_newfstatat,
-	SYS_exit, SYS_exit_group };
+	SYS_lseek, SYS_ftruncate, SYS_exit, SYS_exit_group };
 
 static int run(int argc, char **argv, struct error *e)
 {
@@ -213,11 +261,14 @@ static int run(int argc, char **argv, struct error *e)
 		.system_calls = allowed,
 		.system_call_count = ARRAY_SIZE(allowed),
 	};
+	bool is_sparse = is_empty_file(STDOUT_FILENO);
 	int r = jail_enter(&jail, e);
 	if (r < 0)
 		return r;
 	uint8_t *in = malloc(bytes), *out = malloc(CHUNK);
-	struct job job = { .in = in, .in_bytes = bytes, .out = out, .e = e };
+	struct job job = {
+		.in = in, .in_bytes = bytes, .out = out, .is_sparse = is_sparse, .e = e
+	};
 	if (!in || !out)
 		r = error_set(e, -ENOMEM, "no memory for its payload");
 	else
@@ -226,6 +277,8 @@ static int run(int argc, char **argv, struct error *e)
 		error_set(e, r, "it is cut off");
 	if (r == 0)
 		r = unpack(&job);
+	if (r == 0)
+		r = finish(&job);
 	free(in);
 	free(out);
 	return r;
