@@ -379,6 +379,9 @@ static bool answer(struct cpu *cpu, struct place *place, enum direct_exit why, u
 	uint64_t stay_us)
 {
 	if (why == DIRECT_FAULT) {
+		/* Who decodes a page asks whether it was written here: answered before any is forgotten. */
+		if (atomic_load(&cpu->attention) != 0)
+			return false;
 		enum direct_reach reach = direct_space_reach(place->space, cpu, cpu->rip, address);
 		if (reach == DIRECT_REACHED)
 			return mapped(cpu, place, stay_us);
