@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "test.h"
 #include "vmm/soft/direct_process.h"
+#include "vmm/soft/direct_trace.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -755,7 +756,51 @@ static void tells_a_far_jump(void)
 	close_process();
 }
 
+/* The second wall, with the first one open: the calls are made as the monitor makes its own. */
+static void has_a_filter(void)
+{
+	static const struct direct_call calls[] = {
+		{ SYS_getpid, {} },
+		{ SYS_write, { DIRECT_GUEST_FD, DATA_AT, 1 } },
+		{ SYS_openat, { AT_FDCWD, DATA_AT } },
+		{ SYS_execve, { DATA_AT } },
+		{ SYS_clone, { SIGCHLD } },
+		{ SYS_kill, { 1, 0 } },
+		{ SYS_ptrace, { PTRACE_TRACEME } },
+		{ SYS_prctl, { 38 } },
+		{ SYS_ioctl, { DIRECT_GUEST_FD } },
+		{ SYS_mprotect, { CODE_AT, PAGE, RX | PROT_WRITE } },
+		{ SYS_mremap, { CODE_AT, PAGE, PAGE, 0 } },
+		{ SYS_close, { DIRECT_GUEST_FD } },
+		{ SYS_io_uring_setup, { 1, DATA_AT } },
+		{ 0x40000000u | SYS_munmap, { CODE_AT, PAGE } }, /* x32 */
+		{ SYS_mmap,
+			{ 0x100000, PAGE, RW, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS,
+				UINT64_MAX } },
+		{ SYS_mmap, { 0x100000, PAGE, RW, MAP_SHARED | MAP_FIXED | MAP_ANONYMOUS, 0 } },
+		{ SYS_mmap, { 0x100000, PAGE, RW, MAP_PRIVATE | MAP_FIXED, DIRECT_GUEST_FD } },
+		{ SYS_mmap, { 0x100000, PAGE, RW, MAP_SHARED, DIRECT_GUEST_FD } },
+		{ SYS_mmap, { 0x100000, PAGE, RW | 8, MAP_SHARED | MAP_FIXED, DIRECT_GUEST_FD } },
+		{ SYS_mmap, { 0x100000, PAGE, RW, MAP_SHARED | MAP_FIXED, DIRECT_PAGES_FD } },
+		{ SYS_mmap,
+			{ 0x100000, PAGE, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE,
+				DIRECT_PAGES_FD } },
+		{ SYS_mmap, { 0x100000, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, 2 } },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		open_process();
+		/* It has one, and it has what is asked for. */
+		expect_equal(map(0x100000, PAGE, DATA, PROT_READ), 0);
+		if (direct_trace_call(process, &calls[i]) != -ESRCH)
+			test_fail("call %zu (%ju) is made", i, (uintmax_t)calls[i].number);
+		begin();
+		expect_equal(direct_process_run(process, &regs, &address), DIRECT_GONE);
+		close_process();
+	}
+}
+
 static const struct test tests[] = {
+	{ "any call that is not the monitor's to make ends the process", has_a_filter },
 	{ "keys of memory do not outlive a stay", forgets_keys },
 	{ "it computes", computes },
 	{ "a fault has its address and the instruction's", tells_faults_exactly },
