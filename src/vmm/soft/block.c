@@ -104,9 +104,20 @@ static uint8_t address_part(struct writing *w, uint32_t guest, uint32_t temp)
 
 void block_address(struct writing *w, const struct insn *insn)
 {
-	block_address_to(w, insn, HOST_T1);
-	if (insn->segment == CPU_FS || insn->segment == CPU_GS)
-		emit_op_cpu(&w->to, EMIT_WIDE, 0x03, HOST_T1, AT(base) + 8 * insn->segment);
+	int64_t here = insn->base == INSN_RIP ? step_now(w)->offset + insn->length : 0;
+	struct reference of = { .base = insn->base,
+		.index = insn->index,
+		.scale = insn->scale,
+		.segment = insn->segment };
+	block_address_of(w, &of, insn->disp + here, insn->address_bytes);
+}
+
+void block_address_of(
+	struct writing *w, const struct reference *of, int64_t disp, uint32_t address_bytes)
+{
+	block_address_to(w, of, disp, address_bytes, HOST_T1);
+	if (of->segment == CPU_FS || of->segment == CPU_GS)
+		emit_op_cpu(&w->to, EMIT_WIDE, 0x03, HOST_T1, AT(base) + 8 * of->segment);
 }
 
 static bool has_no_place(uint32_t part)
@@ -114,24 +125,20 @@ static bool has_no_place(uint32_t part)
 	return part == INSN_RIP || (part != INSN_NONE && host_register(part) == HOST_NONE);
 }
 
-void block_address_to(struct writing *w, const struct insn *insn, uint32_t target)
+void block_address_to(struct writing *w, const struct reference *of, int64_t disp,
+	uint32_t address_bytes, uint32_t target)
 {
-	const struct step *step = step_now(w);
-	struct host_operand at = { .disp = (int32_t)insn->disp };
-	bool has_both = has_no_place(insn->base) && has_no_place(insn->index);
-	if (insn->index == INSN_NONE && !insn->disp && insn->base < INSN_NONE &&
-		insn->address_bytes == 8) {
-		block_get(w, target, insn->base);
+	struct host_operand at = { .scale = of->scale, .disp = (int32_t)disp };
+	bool has_both = has_no_place(of->base) && has_no_place(of->index);
+	if (of->index == INSN_NONE && !disp && of->base < INSN_NONE && address_bytes == 8) {
+		block_get(w, target, of->base);
 		return;
 	}
-	at.base = address_part(w, insn->base, has_both ? HOST_T1 : HOST_T2);
-	at.index = address_part(w, insn->index, HOST_T2);
-	at.scale = insn->scale;
-	if (insn->base == INSN_RIP)
-		at.disp += step->offset + insn->length;
-	if (insn->base == INSN_RIP && (int32_t)insn->disp > INT32_MAX - 0x2000)
+	at.base = address_part(w, of->base, has_both ? HOST_T1 : HOST_T2);
+	at.index = address_part(w, of->index, HOST_T2);
+	if (disp != at.disp)
 		w->to.is_full = true;
-	emit_op(&w->to, insn->address_bytes == 8 ? EMIT_WIDE : 0, 0x8d, target, &at);
+	emit_op(&w->to, address_bytes == 8 ? EMIT_WIDE : 0, 0x8d, target, &at);
 }
 
 static uint32_t tlb_of(uint32_t mode)

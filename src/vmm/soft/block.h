@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "vmm/soft/cache.h"
 #include "vmm/soft/code.h"
 #include "vmm/soft/effects.h"
 #include "vmm/soft/emit.h"
@@ -14,17 +15,28 @@
 #define KEEPS_FIRST  0x1u
 #define KEEPS_SECOND 0x2u
 
+/* An operand: base + index << scale + disp; `disp` of RIP: relative to the page. */
+struct reference {
+	uint8_t base, index, scale, segment;
+	uint8_t bytes, access;
+	bool is_aligned;
+	int64_t disp;
+};
+
 struct step {
 	struct insn insn;
 	struct effect effect;
 	/* What was decoded is what is written, whatever another CPU of the guest does to its page meanwhile. */
-	uint8_t bytes[INSN_BYTES_MAX + 1];
+	uint8_t bytes[DECODE_READS];
 	uint16_t offset;
 	uint16_t live_in, live_out; /* flags that somebody may read */
 	uint16_t live_target;       /* by the code at the target of a direct jump */
 	uint8_t group;              /* number + 1 of the one that its operand belongs to */
-	bool is_good;               /* it was decoded */
 	uint8_t keeps; /* KEEPS_...: operands that are stored, so that its flags can be had again */
+	/* Bits of general registers: see registers.h. */
+	uint16_t written, touched;
+	uint8_t part;        /* for a group: see group.h */
+	struct reference to; /* if it has an operand */
 };
 
 /* Operands that one address is good for: the host's of base (and index) + origin, in T1 or parked. */
@@ -97,6 +109,7 @@ struct writing {
 
 	struct step steps[BLOCK_INSNS];
 	uint32_t count, now; /* the one that is written */
+	uint64_t watched;    /* lines of the page */
 
 	/* Whether live flags are in the host's register, in cpu->flags. */
 	bool flags_in_host, flags_in_cpu;
@@ -127,6 +140,18 @@ static inline const struct step *step_now(const struct writing *w)
 
 #define AT(field) offsetof(struct cpu, field)
 
+/* Says that what stands there in the page is decoded, before it is. */
+static inline void block_watch(struct writing *w, uint32_t offset)
+{
+	uint32_t end = offset + INSN_BYTES_MAX - 1;
+	uint64_t lines =
+		UINT64_C(1) << (offset / 64) | UINT64_C(1) << (end < GUEST_PAGE ? end / 64 : 63);
+	if ((w->watched & lines) == lines)
+		return;
+	w->watched |= lines;
+	cache_watch(w->cpu, w->physical + offset);
+}
+
 /* A new site at the present instruction; its number. */
 uint32_t block_site(struct writing *w, enum site_kind kind);
 struct cold *block_cold(struct writing *w, uint8_t *from, uint32_t site);
@@ -143,9 +168,12 @@ void block_callout(struct writing *w);
 void block_get(struct writing *w, uint32_t target, uint32_t guest);
 void block_set(struct writing *w, uint32_t guest, uint32_t source);
 
-/* T1 = address of the operand in the guest; the other one without the segment's base. */
+/* T1 = address of the operand in the guest, of so many bytes; the other one without the segment's base. */
 void block_address(struct writing *w, const struct insn *insn);
-void block_address_to(struct writing *w, const struct insn *insn, uint32_t target);
+void block_address_of(
+	struct writing *w, const struct reference *of, int64_t disp, uint32_t address_bytes);
+void block_address_to(struct writing *w, const struct reference *of, int64_t disp,
+	uint32_t address_bytes, uint32_t target);
 
 /* The tag of the TLB's entry at T2. */
 struct host_operand block_tag(uint32_t kind, uint32_t access);

@@ -65,34 +65,37 @@ static bool has_bit(const uint16_t *table, uint8_t opcode)
 	return table[opcode >> 4] >> (opcode & 15) & 1;
 }
 
+/* It is seen afterwards whether there were that many bytes. */
 struct reader {
-	const uint8_t *bytes;
-	size_t count, at;
-	bool is_short;
+	const uint8_t *at, *end;
 };
 
-static uint8_t next(struct reader *reader)
+static inline uint8_t next(struct reader *reader)
 {
-	if (reader->at >= reader->count) {
-		reader->is_short = true;
-		return 0;
-	}
-	return reader->bytes[reader->at++];
+	return *reader->at++;
 }
 
-static uint64_t take(struct reader *reader, uint32_t bytes)
+static inline bool is_over(const struct reader *reader)
 {
-	uint64_t value = 0;
-	for (uint32_t i = 0; i < bytes; i++)
-		value |= (uint64_t)next(reader) << (8 * i);
-	return value;
+	return reader->at > reader->end;
 }
 
-static int64_t take_signed(struct reader *reader, uint32_t bytes)
+static inline uint64_t take_high(struct reader *reader, uint32_t bytes)
 {
-	uint64_t value = take(reader, bytes);
-	uint32_t unused = 64 - 8 * bytes;
-	return (int64_t)(value << unused) >> unused;
+	uint64_t value;
+	memcpy(&value, reader->at, 8);
+	reader->at += bytes;
+	return value << (64 - 8 * bytes);
+}
+
+static inline uint64_t take(struct reader *reader, uint32_t bytes)
+{
+	return take_high(reader, bytes) >> (64 - 8 * bytes);
+}
+
+static inline int64_t take_signed(struct reader *reader, uint32_t bytes)
+{
+	return (int64_t)take_high(reader, bytes) >> (64 - 8 * bytes);
 }
 
 static const int8_t segment_prefix[256] = { [0x26] = 1 + CPU_ES,
@@ -107,7 +110,7 @@ static uint8_t take_prefixes(struct reader *reader, struct insn *insn, uint8_t *
 {
 	for (;;) {
 		uint8_t byte = next(reader);
-		if (reader->is_short)
+		if (is_over(reader))
 			return 0;
 		if (segment_prefix[byte]) {
 			/* In 64-bit code CS, DS, ES, SS do not override a FS or GS before them. */
@@ -150,7 +153,7 @@ static int take_vex(struct reader *reader, struct insn *insn, bool is_short, uin
 		insn->w = second >> 7;
 		insn->map = first & 31;
 		if (insn->map < MAP_0F || insn->map > MAP_0F3A)
-			return reader->is_short ? DECODE_SHORT : DECODE_INVALID;
+			return is_over(reader) ? DECODE_SHORT : DECODE_INVALID;
 	}
 	if (insn->code_bytes != 8)
 		*rex = 0;
@@ -172,7 +175,7 @@ static int take_evex(struct reader *reader, struct insn *insn, uint8_t *rex)
 		return DECODE_INVALID;
 	uint8_t first = next(reader), second = next(reader), third = next(reader);
 	insn->opcode = next(reader);
-	if (reader->is_short)
+	if (is_over(reader))
 		return DECODE_SHORT;
 	bool is_long = insn->code_bytes == 8;
 	insn->map = first & 7;
@@ -196,18 +199,18 @@ static int take_evex(struct reader *reader, struct insn *insn, uint8_t *rex)
 static int take_opcode(struct reader *reader, struct insn *insn, uint8_t *rex)
 {
 	uint8_t byte = take_prefixes(reader, insn, rex);
-	if (reader->is_short)
+	if (is_over(reader))
 		return DECODE_SHORT;
 	if (byte == 0xc4 || byte == 0xc5) {
-		if (reader->at >= reader->count)
+		if (reader->at >= reader->end)
 			return DECODE_SHORT;
-		if (insn->code_bytes == 8 || reader->bytes[reader->at] >= 0xc0)
+		if (insn->code_bytes == 8 || *reader->at >= 0xc0)
 			return take_vex(reader, insn, byte == 0xc5, rex);
 	}
 	if (byte == 0x62) {
-		if (reader->at >= reader->count)
+		if (reader->at >= reader->end)
 			return DECODE_SHORT;
-		if (insn->code_bytes == 8 || reader->bytes[reader->at] >= 0xc0)
+		if (insn->code_bytes == 8 || *reader->at >= 0xc0)
 			return take_evex(reader, insn, rex);
 	}
 	if (byte == 0x0f) {
@@ -414,39 +417,57 @@ static char form_of(const struct insn *insn)
 	}
 }
 
-int decode(const uint8_t *bytes, size_t count, uint32_t code_bytes, struct insn *ret)
+static bool has_modrm(char form)
 {
-	struct reader reader = { .bytes = bytes,
-		.count = count < INSN_BYTES_MAX ? count : INSN_BYTES_MAX };
-	struct insn insn = { .code_bytes = (uint8_t)code_bytes,
+	static const uint64_t forms = UINT64_C(1) << ('m' & 63) | UINT64_C(1) << ('B' & 63) |
+		UINT64_C(1) << ('Z' & 63) | UINT64_C(1) << ('g' & 63) | UINT64_C(1) << ('G' & 63);
+	return forms >> (form & 63) & 1;
+}
+
+static int decode_from(struct reader reader, uint32_t code_bytes, int too_short, struct insn *insn)
+{
+	const uint8_t *start = reader.at;
+	*insn = (struct insn){ .code_bytes = (uint8_t)code_bytes,
 		.address_bytes = (uint8_t)code_bytes,
 		.segment = CPU_DS,
 		.base = INSN_NONE,
 		.index = INSN_NONE };
-	int too_short = count >= INSN_BYTES_MAX ? DECODE_LONG : DECODE_SHORT;
 	uint8_t rex = 0;
-	int status = take_opcode(&reader, &insn, &rex);
-	if (reader.is_short || status == DECODE_SHORT)
+	int status = take_opcode(&reader, insn, &rex);
+	if (is_over(&reader) || status == DECODE_SHORT)
 		return too_short;
 	if (status != DECODE_OK)
 		return status;
-	char form = form_of(&insn);
+	char form = form_of(insn);
 	if (form == 'x' || form == 'p')
 		return DECODE_INVALID;
-	set_operand_bytes(&insn);
-	if (strchr("mBZgG", form))
-		take_modrm(&reader, &insn, rex);
+	set_operand_bytes(insn);
+	if (has_modrm(form))
+		take_modrm(&reader, insn, rex);
 	else
-		insn.rm = (uint8_t)((insn.opcode & 7) | (rex & 1) << 3); /* push, mov, bswap */
-	if (insn.map == MAP_ONE_BYTE && insn.opcode == 0xff && code_bytes == 8)
-		widen_group5(&insn);
-	if (insn.has_evex)
-		finish_evex(&insn, rex);
-	insn.immediate_at = (uint8_t)reader.at;
-	take_immediate(&reader, &insn, form);
-	if (reader.is_short)
+		insn->rm = (uint8_t)((insn->opcode & 7) | (rex & 1) << 3); /* push, mov, bswap */
+	if (insn->map == MAP_ONE_BYTE && insn->opcode == 0xff && code_bytes == 8)
+		widen_group5(insn);
+	if (insn->has_evex)
+		finish_evex(insn, rex);
+	insn->immediate_at = (uint8_t)(reader.at - start);
+	take_immediate(&reader, insn, form);
+	if (is_over(&reader))
 		return too_short;
-	insn.length = (uint8_t)reader.at;
-	*ret = insn;
+	insn->length = (uint8_t)(reader.at - start);
 	return DECODE_OK;
+}
+
+int decode(const uint8_t *bytes, size_t count, uint32_t code_bytes, struct insn *ret)
+{
+	uint8_t copy[DECODE_READS];
+	int too_short = count >= INSN_BYTES_MAX ? DECODE_LONG : DECODE_SHORT;
+	struct reader reader = { .at = bytes, .end = bytes + INSN_BYTES_MAX };
+	if (count < DECODE_READS) {
+		memset(copy, 0, sizeof(copy));
+		memcpy(copy, bytes, count);
+		reader.at = copy;
+		reader.end = copy + (count < INSN_BYTES_MAX ? count : INSN_BYTES_MAX);
+	}
+	return decode_from(reader, code_bytes, too_short, ret);
 }

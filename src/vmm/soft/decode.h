@@ -13,5 +13,8 @@ enum {
 	DECODE_LONG = -3,    /* over 15 bytes: #GP */
 };
 
-/* Decodes for code of 2, 4 or 8 bytes (16, 32, 64 bit). Touches *ret on DECODE_OK only. */
+/* Bytes that are read at most, whatever they say: up to the opcode no more than fit, then operands and immediates. */
+#define DECODE_READS 32
+
+/* Decodes for code of 2, 4 or 8 bytes (16, 32, 64 bit). *ret is of no use unless DECODE_OK. */
 int decode(const uint8_t *bytes, size_t count, uint32_t code_bytes, struct insn *ret);

@@ -8,7 +8,6 @@
  */
 #include "vmm/soft/flow.h"
 
-#include "vmm/soft/cache.h"
 #include "vmm/soft/group.h"
 #include "vmm/soft/hold.h"
 #include "vmm/soft/recipe.h"
@@ -20,7 +19,7 @@ uint16_t flow_live_at(struct writing *w, int64_t offset)
 	uint32_t live = 0, killed = 0;
 	for (uint32_t i = 0; i < LOOK_AHEAD && offset >= 0 && offset < (int64_t)GUEST_PAGE; i++) {
 		struct insn insn;
-		cache_watch(w->cpu, w->physical + (uint64_t)offset);
+		block_watch(w, (uint32_t)offset);
 		if (decode(w->page + offset, GUEST_PAGE - (uint64_t)offset, 8, &insn) != DECODE_OK)
 			break;
 		struct effect effect = effect_of(&insn);

@@ -208,7 +208,7 @@ static bool on_memory(struct writing *w)
 		hold_begin(w);
 	if (effect->needs)
 		need_live(w, effect->needs);
-	struct reference to = group_reference(step);
+	const struct reference to = group_reference(step);
 	struct emit_operands operands = {};
 	if (effect->needs & LIVE_X87) {
 		block_address(w, insn);
@@ -216,7 +216,7 @@ static bool on_memory(struct writing *w)
 		block_access(w, to.bytes, to.access, to.is_aligned, true);
 		operands.rm = at_t1;
 	} else {
-		operands.rm = group_operand(w, insn, &to, in_one);
+		operands.rm = group_operand(w, &to, insn->address_bytes, in_one);
 	}
 	if (recipe_keep(w, &operands.rm)) {
 		recipe_store(w);
@@ -238,23 +238,30 @@ static bool on_memory(struct writing *w)
 	return true;
 }
 
+/* The instruction with a register of the guest's in memory. */
+static void with_memory(struct writing *w, uint8_t opcode, const struct emit_operands *operands)
+{
+	struct insn with = step_now(w)->insn;
+	with.opcode = opcode;
+	with.is_memory = true;
+	emit_insn(&w->to, &with, step_now(w)->bytes, operands);
+}
+
 static bool on_registers(struct writing *w)
 {
 	const struct step *step = step_now(w);
 	const struct insn *insn = &step->insn;
 	struct places at = {};
-	uint8_t needs = step->effect.needs;
+	uint8_t needs = step->effect.needs, opcode;
 	if (needs && (w->live & needs) != needs) {
 		hold_begin(w);
 		need_live(w, needs);
 	}
 	need_flags(w);
-	struct insn with = *insn;
-	if (placeless_swaps(step, &with.opcode)) {
+	if (placeless_swaps(step, &opcode)) {
 		struct emit_operands operands = { .reg = host_register(insn->rm),
 			.rm = in_cpu(insn->reg) };
-		with.is_memory = true;
-		emit_insn(&w->to, &with, step->bytes, &operands);
+		with_memory(w, opcode, &operands);
 	} else {
 		choose_reg(w, step, &at);
 		choose_vvvv(w, step, &at);
@@ -262,9 +269,11 @@ static bool on_registers(struct writing *w)
 		struct emit_operands operands = {
 			.reg = at.reg, .rm_reg = at.rm, .vvvv = at.vvvv, .how = at.how
 		};
-		with.is_memory = at.rm_is_in_cpu;
 		operands.rm = in_cpu(insn->rm);
-		emit_insn(&w->to, &with, step->bytes, &operands);
+		if (at.rm_is_in_cpu)
+			with_memory(w, insn->opcode, &operands);
+		else
+			emit_insn(&w->to, insn, step->bytes, &operands);
 		store_back(w, step, &at);
 	}
 	recipe_store(w);
@@ -301,12 +310,11 @@ static bool load_address(struct writing *w)
 	const struct insn *insn = &step->insn;
 	if (insn->operand_bytes == 2)
 		return false;
-	struct insn without = *insn;
-	without.segment = CPU_DS;
-	if (insn->operand_bytes == 4)
-		without.address_bytes = 4; /* the same low half */
-	uint32_t host = host_register(insn->reg);
-	block_address_to(w, &without, host == HOST_NONE ? HOST_T2 : host);
+	/* For a result of 32 bits the same low half. */
+	uint32_t host = host_register(insn->reg),
+		 bytes = insn->operand_bytes == 4 ? 4 : insn->address_bytes;
+	struct reference of = group_reference(step);
+	block_address_to(w, &of, of.disp, bytes, host == HOST_NONE ? HOST_T2 : host);
 	keep(w, insn->reg, HOST_T2);
 	return true;
 }

@@ -34,30 +34,27 @@ struct reference group_reference(const struct step *step)
 		.disp = insn->disp + here };
 }
 
-enum part { PART_NOTHING, PART_OPERAND, PART_STRANGER };
-
-/* What the step is for a group: one that has no operand, has one, or must be outside. */
-static enum part part_of(const struct step *step, struct reference *ret)
+static enum group_part part_of(const struct step *step, struct reference *ret)
 {
 	const struct insn *insn = &step->insn;
 	switch (step->effect.class) {
 	case EFFECT_MODRM:
 	case EFFECT_VECTOR:
 		if (step->effect.needs & LIVE_X87)
-			return PART_STRANGER;
+			return GROUP_STRANGER;
 		if (!insn->is_memory || !insn->has_modrm)
-			return PART_NOTHING;
+			return GROUP_NOTHING;
 		*ret = group_reference(step);
-		return insn->address_bytes == 8 ? PART_OPERAND : PART_STRANGER;
+		return insn->address_bytes == 8 ? GROUP_OPERAND : GROUP_STRANGER;
 	case EFFECT_PUSH:
 	case EFFECT_PUSH_IMMEDIATE:
 	case EFFECT_CALL:
 		*ret = on_stack(-8, ACCESS_WRITE);
-		return PART_OPERAND;
+		return GROUP_OPERAND;
 	case EFFECT_POP:
 	case EFFECT_RETURN:
 		*ret = on_stack(0, ACCESS_READ);
-		return PART_OPERAND;
+		return GROUP_OPERAND;
 	case EFFECT_NOTHING:
 	case EFFECT_PLAIN:
 	case EFFECT_LEA:
@@ -65,10 +62,15 @@ static enum part part_of(const struct step *step, struct reference *ret)
 	case EFFECT_BYTE_SWAP:
 	case EFFECT_EXCHANGE_A:
 	case EFFECT_CONDITION:
-		return PART_NOTHING;
+		return GROUP_NOTHING;
 	default:
-		return PART_STRANGER;
+		return GROUP_STRANGER;
 	}
+}
+
+void group_prepare(struct step *step)
+{
+	step->part = (uint8_t)part_of(step, &step->to);
 }
 
 static bool is_like(const struct reference *a, const struct reference *b)
@@ -89,24 +91,23 @@ struct span {
 /* False if the group would be too long with the operand. */
 static bool take(struct span *span, const struct reference *to, int64_t moved)
 {
-	int64_t low = to->disp + moved, high = low + to->bytes;
+	int64_t low = to->disp + moved, high = low + to->bytes, aligned_at = span->aligned_at;
+	uint32_t align = span->align;
+	if (to->is_aligned && !align) {
+		align = to->bytes;
+		aligned_at = low;
+	}
+	/* One test is for all that are aligned. */
+	if (to->is_aligned && (align != to->bytes || (low - aligned_at) % align))
+		return false;
 	low = low < span->low ? low : span->low;
 	high = high > span->high ? high : span->high;
-	if (to->is_aligned) {
-		/* One test is for all that are aligned. */
-		uint32_t align = to->bytes > span->align ? to->bytes : span->align;
-		int64_t apart = to->disp + moved - span->aligned_at;
-		if (span->align && (span->align != to->bytes || apart % align))
-			return false;
-		if (!span->align)
-			span->aligned_at = to->disp + moved;
-		span->align = align;
-	}
-	if (span->align)
-		low = span->aligned_at -
-			(span->aligned_at - low + span->align - 1) / span->align * span->align;
-	if (high - low > SPAN_MAX)
+	if (align)
+		low = aligned_at - (aligned_at - low + align - 1) / align * align;
+	if (high - low > SPAN_MAX || low < INT32_MIN || high > INT32_MAX)
 		return false;
+	span->align = align;
+	span->aligned_at = aligned_at;
 	span->low = low;
 	span->high = high;
 	span->access |= to->access;
@@ -138,28 +139,24 @@ static struct span find(struct writing *w, const struct reference *first, uint8_
 	uint8_t live = w->live;
 	int64_t moved = 0, by;
 	bool has_others = false, has_branch = false;
-	struct reference own;
-	if (part_of(step_now(w), &own) != PART_OPERAND)
+	if (step_now(w)->part != GROUP_OPERAND)
 		return span; /* it has more operands than this */
 	for (uint32_t i = w->now; i < w->count; i++) {
 		struct step *step = &w->steps[i];
-		struct reference to = *first;
-		enum part part = i == w->now ? PART_OPERAND : part_of(step, &to);
-		if (part == PART_STRANGER || (step->effect.needs & ~live))
+		const struct reference *to = &step->to;
+		if (step->part == GROUP_STRANGER || (step->effect.needs & ~live))
 			break;
-		struct span longer = span;
-		bool is_new = (to.access & ~span.access & ACCESS_WRITE) && has_branch && has_others;
-		bool fits = part == PART_OPERAND && is_like(first, &to) && !is_new &&
-			!is_there(w, step->group) && take(&longer, &to, moved);
+		bool begins_to_write = to->access & ~span.access & ACCESS_WRITE;
+		bool fits = step->part == GROUP_OPERAND && is_like(first, to) &&
+			!(begins_to_write && has_branch && has_others) &&
+			!is_there(w, step->group) && take(&span, to, moved);
 		if (fits) {
-			longer.is_maybe |= (to.access & ~span.access & ACCESS_WRITE) &&
-				(has_branch || has_others);
-			span = longer;
+			span.is_maybe |= begins_to_write && (has_branch || has_others);
 			span.last = i;
 			span.is_apart |= has_others;
 			step->group = number;
 		}
-		has_others |= part == PART_OPERAND && !fits;
+		has_others |= step->part == GROUP_OPERAND && !fits;
 		has_branch |= step->effect.class == EFFECT_CONDITION;
 		if (!registers_moved(step, first->base, &by) ||
 			(first->index != INSN_NONE && registers_written(step, first->index)))
@@ -169,22 +166,6 @@ static struct span find(struct writing *w, const struct reference *first, uint8_
 		moved += by;
 	}
 	return span;
-}
-
-/* T1 = the guest's address of the operand's registers and `disp`. */
-static void put_address(
-	struct writing *w, const struct insn *insn, const struct reference *to, int64_t disp)
-{
-	struct insn moved = *insn;
-	moved.base = to->base;
-	moved.index = to->index;
-	moved.scale = to->scale;
-	moved.segment = to->segment;
-	moved.address_bytes = insn->address_bytes;
-	moved.disp = disp;
-	if (to->base == INSN_RIP)
-		moved.disp -= step_now(w)->offset + insn->length;
-	block_address(w, &moved);
 }
 
 static size_t parked_at(uint32_t group)
@@ -200,11 +181,10 @@ static void lose_t1(struct writing *w, uint32_t last)
 	w->in_t1 = 0;
 }
 
-static void begin(struct writing *w, const struct insn *insn, const struct reference *to,
-	const struct span *span)
+static void begin(struct writing *w, const struct reference *to, const struct span *span)
 {
 	lose_t1(w, w->now - 1);
-	put_address(w, insn, to, span->low);
+	block_address_of(w, to, span->low, 8);
 	w->groups[w->group_count++] = (struct group){ .base = to->base,
 		.origin = span->low,
 		.first = (uint8_t)w->now,
@@ -229,31 +209,30 @@ static void fetch(struct writing *w, uint32_t group)
 	w->to.spoils = false;
 }
 
-static void begin_if_any(struct writing *w, const struct insn *insn, const struct reference *to)
+static void begin_if_any(struct writing *w, const struct reference *to, uint32_t address_bytes)
 {
 	uint8_t number = (uint8_t)(w->group_count + 1);
-	if (w->is_careful || insn->address_bytes != 8 || group_covers(w) ||
-		w->group_count == GROUPS_MAX)
+	if (w->is_careful || address_bytes != 8 || group_covers(w) || w->group_count == GROUPS_MAX)
 		return;
 	struct span span = find(w, to, number);
 	if (span.count > 1)
-		begin(w, insn, to, &span);
-	else
-		group_forget(w, w->group_count);
+		begin(w, to, &span);
+	else if (step_now(w)->group == number)
+		w->steps[w->now].group = 0;
 }
 
 struct host_operand group_operand(
-	struct writing *w, const struct insn *insn, const struct reference *to, bool in_one)
+	struct writing *w, const struct reference *to, uint32_t address_bytes, bool in_one)
 {
 	struct host_operand at = { .base = HOST_T1, .index = HOST_NONE };
-	begin_if_any(w, insn, to);
+	begin_if_any(w, to, address_bytes);
 	if (group_covers(w)) {
 		uint32_t group = step_now(w)->group;
 		fetch(w, group);
 		at.disp = (int32_t)(to->disp - w->groups[group - 1].origin);
 		return at;
 	}
-	put_address(w, insn, to, to->disp);
+	block_address_of(w, to, to->disp, address_bytes);
 	block_access(w, to->bytes, to->access, to->is_aligned, in_one);
 	at.index = in_one ? HOST_NONE : HOST_T2;
 	return at;
@@ -261,9 +240,8 @@ struct host_operand group_operand(
 
 struct host_operand group_stack(struct writing *w, int32_t disp, uint32_t access)
 {
-	struct insn insn = { .address_bytes = 8 };
-	struct reference to = on_stack(disp, access);
-	return group_operand(w, &insn, &to, true);
+	const struct reference to = on_stack(disp, access);
+	return group_operand(w, &to, 8, true);
 }
 
 void group_step(struct writing *w)
@@ -273,7 +251,7 @@ void group_step(struct writing *w)
 		return;
 	if (w->to.spoils)
 		lose_t1(w, w->now);
-	for (uint32_t i = 0; i < w->group_count; i++) {
+	for (uint32_t i = 0; step_now(w)->touched && i < w->group_count; i++) {
 		struct group *group = &w->groups[i];
 		if (w->now < group->last && registers_moved(step_now(w), group->base, &by))
 			group->origin -= by;
@@ -304,7 +282,7 @@ uint32_t group_end(const struct writing *w, uint32_t first)
 
 void group_forget(struct writing *w, uint32_t count)
 {
-	for (uint32_t i = 0; i < w->count; i++)
+	for (uint32_t i = 0; w->group_count > count && i < w->count; i++)
 		if (w->steps[i].group > count)
 			w->steps[i].group = 0;
 	w->group_count = count;

@@ -14,13 +14,11 @@
 
 #include "vmm/soft/block.h"
 
-/* An operand: base + index << scale + disp. */
-struct reference {
-	uint8_t base, index, scale, segment;
-	uint8_t bytes, access;
-	bool is_aligned;
-	int64_t disp;
-};
+/* step->part: has no operand, has one, or must be outside. */
+enum group_part { GROUP_NOTHING, GROUP_OPERAND, GROUP_STRANGER };
+
+/* Sets step->part and step->to. */
+void group_prepare(struct step *step);
 
 /* Whether the operand of this instruction is one of a group that was checked. */
 bool group_covers(const struct writing *w);
@@ -30,7 +28,7 @@ bool group_covers(const struct writing *w);
  * It needs T2 to stay as it is unless `in_one` is set.
  */
 struct host_operand group_operand(
-	struct writing *w, const struct insn *insn, const struct reference *to, bool in_one);
+	struct writing *w, const struct reference *to, uint32_t address_bytes, bool in_one);
 
 struct reference group_reference(const struct step *step);
 

@@ -4,12 +4,12 @@
  */
 #include "vmm/soft/registers.h"
 
-/* A register that was written, which may be a high byte of another. */
-static bool is_same(const struct insn *insn, uint32_t number, bool is_byte, uint32_t reg)
+/* The bit of a register, of which a high byte may be meant. */
+static uint16_t bit_of(const struct insn *insn, uint32_t number, bool is_byte)
 {
 	if (is_byte && !insn->has_rex && number >= 4 && number < 8)
 		number -= 4;
-	return number == reg;
+	return (uint16_t)(1u << (number & 15));
 }
 
 /* RAX, RCX and RDX are written without being named. */
@@ -25,28 +25,30 @@ static bool writes_unnamed(const struct step *step)
 	return insn->map == MAP_0F3A && (insn->opcode & 0xfc) == 0x60; /* PCMPESTRI and its like */
 }
 
-bool registers_written(const struct step *step, uint32_t reg)
+void registers_find(struct step *step)
 {
 	const struct insn *insn = &step->insn;
 	const struct effect *effect = &step->effect;
-	bool is_in_opcode = effect->class == EFFECT_BYTE_SWAP || effect->class == EFFECT_POP ||
-		effect->class == EFFECT_EXCHANGE_A;
-	if (is_in_opcode && insn->rm == reg)
-		return true;
-	if (effect->class == EFFECT_LEA && insn->reg == reg)
-		return true;
-	if (effect->reg_is_gpr && effect->reg_is_written &&
-		is_same(insn, insn->reg, effect->reg_is_byte, reg))
-		return true;
-	if (effect->rm_is_gpr && effect->rm_is_written && !insn->is_memory &&
-		is_same(insn, insn->rm, effect->rm_is_byte, reg))
-		return true;
-	if (effect->vvvv_is_written && insn->vvvv == reg)
-		return true;
-	return reg <= CPU_RDX && writes_unnamed(step);
+	uint32_t class = effect->class, bits = 0;
+	if (class == EFFECT_BYTE_SWAP || class == EFFECT_POP || class == EFFECT_EXCHANGE_A)
+		bits |= 1u << insn->rm;
+	if (class == EFFECT_LEA)
+		bits |= 1u << insn->reg;
+	if (effect->reg_is_gpr && effect->reg_is_written)
+		bits |= bit_of(insn, insn->reg, effect->reg_is_byte);
+	if (effect->rm_is_gpr && effect->rm_is_written && !insn->is_memory)
+		bits |= bit_of(insn, insn->rm, effect->rm_is_byte);
+	if (effect->vvvv_is_written)
+		bits |= 1u << insn->vvvv;
+	if (writes_unnamed(step))
+		bits |= 1u << CPU_RAX | 1u << CPU_RCX | 1u << CPU_RDX;
+	step->written = (uint16_t)bits;
+	bool moves_stack =
+		class == EFFECT_PUSH || class == EFFECT_PUSH_IMMEDIATE || class == EFFECT_POP;
+	step->touched = (uint16_t)(bits | (moves_stack ? 1u << CPU_RSP : 0));
 }
 
-bool registers_moved(const struct step *step, uint32_t reg, int64_t *by)
+bool registers_moved_by(const struct step *step, uint32_t reg, int64_t *by)
 {
 	const struct insn *insn = &step->insn;
 	uint32_t class = step->effect.class, which = insn->modrm >> 3 & 7;
@@ -69,5 +71,5 @@ bool registers_moved(const struct step *step, uint32_t reg, int64_t *by)
 		*by = which == 0 ? (int64_t)insn->imm : -(int64_t)insn->imm;
 		return true;
 	}
-	return reg == INSN_NONE || reg == INSN_RIP || !registers_written(step, reg);
+	return !registers_written(step, reg);
 }

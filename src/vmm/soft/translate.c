@@ -12,6 +12,7 @@
 #include "vmm/soft/group.h"
 #include "vmm/soft/hold.h"
 #include "vmm/soft/recipe.h"
+#include "vmm/soft/registers.h"
 
 bool translate_has_room(const struct native *native)
 {
@@ -46,15 +47,23 @@ static bool is_odd(const struct insn *insn)
 			(insn->base == INSN_RIP && insn->disp > INT32_MAX - 0x2000));
 }
 
+static void take_bytes(struct step *step, const uint8_t *from, uint32_t left)
+{
+	if (left >= sizeof(step->bytes))
+		memcpy(step->bytes, from, sizeof(step->bytes));
+	else
+		memcpy(step->bytes, from, left);
+}
+
 static void decode_steps(struct writing *w, uint32_t offset)
 {
 	while (w->count < BLOCK_INSNS && offset < GUEST_PAGE) {
 		struct step *step = &w->steps[w->count];
 		uint32_t left = (uint32_t)GUEST_PAGE - offset;
-		*step = (struct step){ .offset = (uint16_t)offset };
-		cache_watch(w->cpu, w->physical + offset);
-		memcpy(step->bytes, w->page + offset,
-			left < INSN_BYTES_MAX ? left : INSN_BYTES_MAX);
+		step->offset = (uint16_t)offset;
+		step->group = step->keeps = 0;
+		block_watch(w, offset);
+		take_bytes(step, w->page + offset, left);
 		int status = decode(step->bytes, left, 8, &step->insn);
 		w->next_crosses = status == DECODE_SHORT && w->count > 0;
 		if (w->next_crosses)
@@ -65,11 +74,18 @@ static void decode_steps(struct writing *w, uint32_t offset)
 			status = decode(step->bytes, INSN_BYTES_MAX, 8, &step->insn);
 		}
 		w->count++;
-		if (status != DECODE_OK)
+		if (status != DECODE_OK) {
+			step->insn = (struct insn){};
+			step->effect = (struct effect){ .class = EFFECT_OTHER };
+			registers_find(step);
+			group_prepare(step);
 			return;
+		}
 		step->effect = effect_of(&step->insn);
 		if (is_odd(&step->insn))
 			step->effect = (struct effect){ .class = EFFECT_OTHER };
+		registers_find(step);
+		group_prepare(step);
 		offset += step->insn.length;
 		if (ends(step))
 			return;
@@ -144,30 +160,29 @@ static void find_kept(struct writing *w)
 	}
 }
 
-/* How far the writing was before an instruction. */
+/* How far the writing was before an instruction, which begins groups and loses T1, but leaves the others as they are. */
 struct mark {
 	struct emitter to;
 	uint32_t sites, fars, cold, mode;
-	bool in_host, in_cpu;
-	uint8_t live;
-	struct group groups[GROUPS_MAX];
 	uint32_t group_count, in_t1;
+	bool in_host, in_cpu;
+	uint8_t live, last_in_t1;
 };
 
-static struct mark mark(const struct writing *w)
+static inline void set_mark(const struct writing *w, struct mark *mark)
 {
-	struct mark ret = { .to = w->to,
-		.sites = w->native->site_count,
-		.fars = w->native->far_count,
-		.cold = w->cold_count,
-		.mode = w->mode,
-		.in_host = w->flags_in_host,
-		.in_cpu = w->flags_in_cpu,
-		.live = w->live,
-		.group_count = w->group_count,
-		.in_t1 = w->in_t1 };
-	memcpy(ret.groups, w->groups, w->group_count * sizeof(w->groups[0]));
-	return ret;
+	mark->to = w->to;
+	mark->sites = w->native->site_count;
+	mark->fars = w->native->far_count;
+	mark->cold = w->cold_count;
+	mark->mode = w->mode;
+	mark->in_host = w->flags_in_host;
+	mark->in_cpu = w->flags_in_cpu;
+	mark->live = w->live;
+	mark->group_count = w->group_count;
+	mark->in_t1 = w->in_t1;
+	if (w->in_t1)
+		mark->last_in_t1 = w->groups[w->in_t1 - 1].last;
 }
 
 static void go_back(struct writing *w, const struct mark *mark)
@@ -180,9 +195,10 @@ static void go_back(struct writing *w, const struct mark *mark)
 	w->flags_in_host = mark->in_host;
 	w->flags_in_cpu = mark->in_cpu;
 	w->live = mark->live;
-	memcpy(w->groups, mark->groups, mark->group_count * sizeof(w->groups[0]));
 	group_forget(w, mark->group_count);
 	w->in_t1 = mark->in_t1;
+	if (w->in_t1)
+		w->groups[w->in_t1 - 1].last = mark->last_in_t1;
 	hold_step(w);
 }
 
@@ -200,23 +216,31 @@ static void set_resume(struct writing *w, uint32_t cold)
 	}
 }
 
+static bool goes_elsewhere(const struct step *step)
+{
+	uint32_t class = step->effect.class;
+	return class >= EFFECT_JUMP && class <= EFFECT_CROSSING;
+}
+
 /* Writes the present instruction; false if the block ends with it. */
 static bool write_step(struct writing *w)
 {
 	const struct step *step = step_now(w);
-	struct mark before = mark(w);
+	struct mark before;
+	set_mark(w, &before);
 	w->has_two = false;
 	hold_step(w);
-	if (step->effect.class != EFFECT_OTHER) {
+	if (goes_elsewhere(step)) {
+		if (flow(w) && !w->to.is_full) {
+			group_step(w);
+			return !ends(step);
+		}
+		go_back(w, &before);
+	} else if (step->effect.class != EFFECT_OTHER) {
 		if (generate(w) && !w->to.is_full) {
 			set_resume(w, before.cold);
 			group_step(w);
 			return true;
-		}
-		go_back(w, &before);
-		if (flow(w) && !w->to.is_full) {
-			group_step(w);
-			return !ends(step);
 		}
 		go_back(w, &before);
 	}
@@ -422,6 +446,7 @@ uint32_t translate(struct cpu *cpu, guest_addr physical, const uint8_t *page, ui
 	w->to = (struct emitter){ .at = native->writable + native->used };
 	w->to.end = w->to.at + BLOCK_BYTES - EMIT_MOST;
 	w->second = 0;
+	w->watched = 0;
 	w->next_crosses = false;
 	if (second)
 		take_crossing(w, physical & (GUEST_PAGE - 1), second);
