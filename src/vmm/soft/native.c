@@ -15,8 +15,11 @@
 /* A page whose code was dropped this often is the interpreter's for a while. */
 #define HOT_PAGE 24
 
-/* Code is interpreted this often first: half of what a kernel runs when it starts it runs once. */
-#define COLD_RUNS 2
+/*
+ * Code is interpreted this often first: half of what a kernel runs when it starts it runs once, and a third of what
+ * would be translated the third time does not come more than four times again. A translation takes as long as ten runs.
+ */
+#define COLD_RUNS 8
 
 /* How often an instruction was done alone whose group had no room in one page, or no RAM. */
 #define GROUP_FAILS 2

@@ -57,7 +57,7 @@ static void comes_back_to_code_that_was_written(void)
 	state.segments[CPU_CS].attributes = 0xa09b;
 	state.segments[CPU_CS].base = 0;
 	state.rip = AFTER_AT;
-	state.gpr[CPU_RCX] = 10;
+	state.gpr[CPU_RCX] = 40;
 	state.gpr[CPU_RSP] = 0x8000;
 	expect(soft_engine.load(cpus, 0, &state) == 0);
 	expect(soft_engine.run(cpus, 0, &exit) == 0);
