@@ -5,7 +5,7 @@
  * Theory of operation. A frame stands behind a virtio header in both directions. Where the platform takes over
  * checksums and segments, what it delivers may be one TCP segment of up to 64 KiB, and what lwIP sends as a row of
  * segments of one connection is joined here into one frame, which the host cuts, if it ever has to. That makes
- * one call to the platform of up to forty.
+ * one call to the platform of up to forty. A large frame stays where it was received until the program has read it.
  */
 #include "unikernel/net/card.h"
 
@@ -27,6 +27,9 @@
 #define FRAME_LONGEST   65535u
 #define PARTS           32
 #define RECEIVE_AT_ONCE 64
+#define LARGE_LEAST \
+	8192u /* less is copied: a program that does not read must not keep much for little */
+#define LARGE_MOST 8u
 #define CHECK_ALL \
 	(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_ICMP | \
 		NETIF_CHECKSUM_CHECK_ICMP6)
@@ -35,10 +38,17 @@
 
 struct netif net_card;
 bool net_has_card;
+static uint32_t large_count; /* places that have been given away */
+
+/* Where a frame is received. */
+struct place {
+	struct pbuf_custom pbuf; /* if it stays here */
+	uint8_t bytes[HEADER + FRAME_LONGEST];
+};
 
 static struct {
 	bool takes_checksums, takes_segments;
-	uint8_t *received; /* header and frame */
+	struct place *received;
 	uint8_t *joined;
 	uint32_t joined_bytes; /* with the header; 0: nothing is kept back */
 	uint32_t head_bytes;   /* Ethernet, IP and TCP of it */
@@ -279,7 +289,7 @@ void card_done(void)
 
 int card_init(const struct boot *boot)
 {
-	card.received = heap_alloc(HEADER + FRAME_LONGEST);
+	card.received = heap_alloc_raw(sizeof(*card.received));
 	if (boot->flags & BOOT_NET_OFFLOAD)
 		card.joined = heap_alloc(HEADER + FRAME_LONGEST);
 	if (!card.received || ((boot->flags & BOOT_NET_OFFLOAD) && !card.joined))
@@ -294,14 +304,46 @@ int card_init(const struct boot *boot)
 	return 0;
 }
 
+static void take_back(struct pbuf *p)
+{
+	large_count--;
+	heap_free((struct place *)p);
+}
+
+/* The frame where it is; the next one is received elsewhere. NULL: it has to be copied. */
+static struct pbuf *give_away(uint32_t bytes)
+{
+	struct place *place = card.received, *next = NULL;
+	if (bytes >= LARGE_LEAST && large_count < LARGE_MOST)
+		next = heap_alloc_raw(sizeof(*next));
+	if (!next)
+		return NULL;
+	large_count++;
+	card.received = next;
+	place->pbuf.custom_free_function = take_back;
+	return pbuf_alloced_custom(PBUF_RAW, (uint16_t)bytes, PBUF_REF, &place->pbuf,
+		place->bytes + HEADER, FRAME_LONGEST);
+}
+
+static struct pbuf *copy_received(uint32_t bytes)
+{
+	struct pbuf *p = pbuf_alloc(PBUF_RAW, (uint16_t)bytes, PBUF_RAM);
+	if (p)
+		memcpy(p->payload, card.received->bytes + HEADER, bytes);
+	return p;
+}
+
 static void take_frame(uint32_t bytes)
 {
-	const struct virtio_net_hdr_v1 *header = (const void *)card.received;
-	struct pbuf *p = pbuf_alloc(PBUF_RAW, (uint16_t)bytes, PBUF_RAM);
+	const struct virtio_net_hdr_v1 *header = (const void *)card.received->bytes;
+	bool is_checked =
+		(header->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID)) != 0;
+	struct pbuf *p = give_away(bytes);
+	if (!p)
+		p = copy_received(bytes);
 	if (!p)
 		return;
-	memcpy(p->payload, card.received + HEADER, bytes);
-	if (header->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID))
+	if (is_checked)
 		net_card.chksum_flags &= (uint16_t)~CHECK_ALL;
 	else
 		net_card.chksum_flags |= CHECK_ALL;
@@ -313,7 +355,7 @@ bool card_receive(void)
 {
 	int i;
 	for (i = 0; i < RECEIVE_AT_ONCE; i++) {
-		int64_t got = platform_net_receive(card.received, HEADER + FRAME_LONGEST);
+		int64_t got = platform_net_receive(card.received->bytes, HEADER + FRAME_LONGEST);
 		if (got < (int64_t)(HEADER + ETHERNET))
 			break;
 		take_frame((uint32_t)((uint64_t)got - HEADER));
