@@ -2,16 +2,23 @@
 /*
  * heap.c - objects by size class from pages; what is larger than half a page has pages of its own.
  *
+ * Segments of the network have a class of their own, and their first bytes differ in where they stand in a page: what is at
+ * the same place of each page contends for the same few lines of the processor's cache.
+ *
  * Runs of a few pages are kept when they become free, by their number of pages: giving them back to the
  * platform and asking for them again costs more than what they are used for. When memory runs out they go back.
  */
 #include "unikernel/heap.h"
 
-#define HEADER   16u
-#define SMALLEST 32u
-#define CLASSES  7 /* 32 to 2048 */
-#define BATCH    16
-#define RUNS     33 /* pages of the longest run that is kept, and one */
+#define HEADER        16u
+#define SMALLEST      32u
+#define LARGEST       2048u
+#define CLASSES       8 /* 32 to 2048, and one more: */
+#define SEGMENT       7
+#define SEGMENT_BYTES 1664u /* a frame of Ethernet, with what lwIP and this file write before it */
+#define LINE          64u
+#define BATCH         16
+#define RUNS          33 /* pages of the longest run that is kept, and one */
 
 struct free_object {
 	struct free_object *next;
@@ -29,7 +36,19 @@ static struct free_object *free_runs[RUNS];
 
 static int class_of(uint64_t bytes)
 {
+	if (bytes > LARGEST / 2 && bytes <= SEGMENT_BYTES)
+		return SEGMENT;
 	return bytes <= SMALLEST ? 0 : 59 - __builtin_clzll(bytes - 1);
+}
+
+/* How far behind the start of a page its first object stands: another line each time, where there is room. */
+static uint64_t next_start(uint64_t size)
+{
+	static uint64_t start;
+	start += LINE;
+	if (start > KERNEL_PAGE % size)
+		start = 0;
+	return KERNEL_PAGE % size ? start : 0;
 }
 
 /* Zero, as the platform made it; pages of a batch cost nothing until they are used. */
@@ -72,11 +91,11 @@ void heap_page_free(void *page)
 
 static bool fill_class(int class)
 {
-	uint64_t size = (uint64_t)SMALLEST << class;
+	uint64_t size = class == SEGMENT ? SEGMENT_BYTES : (uint64_t)SMALLEST << class;
 	uint8_t *page = heap_page();
 	if (!page)
 		return false;
-	for (uint64_t offset = 0; offset + size <= KERNEL_PAGE; offset += size) {
+	for (uint64_t offset = next_start(size); offset + size <= KERNEL_PAGE; offset += size) {
 		struct free_object *object = (void *)(page + offset);
 		object->next = free_objects[class];
 		free_objects[class] = object;
@@ -126,7 +145,7 @@ static void *alloc_object(uint64_t bytes, bool is_zeroed)
 	if (bytes > UINT32_MAX)
 		return NULL;
 	bytes += HEADER;
-	if (bytes > (uint64_t)SMALLEST << (CLASSES - 1)) {
+	if (bytes > LARGEST) {
 		header = take_pages(bytes, &is_fresh);
 		if (!header)
 			return NULL;
@@ -160,7 +179,7 @@ void heap_free(void *pointer)
 	struct header *header = (struct header *)pointer - 1;
 	struct free_object *object = (void *)header;
 	uint64_t pages = pages_of(header->bytes);
-	if (header->bytes <= (uint64_t)SMALLEST << (CLASSES - 1)) {
+	if (header->bytes <= LARGEST) {
 		int class = class_of(header->bytes);
 		object->next = free_objects[class];
 		free_objects[class] = object;
