@@ -146,7 +146,6 @@ int list_run(struct context *context, struct error *e)
 	return cells_print(context, columns, instances, e);
 }
 
-/* The answers to the first questions, in a few lines. */
 /* "Missed calls  mremap (3), times (1)": what a unikernel's program asked for and did not get. */
 static void add_missed(struct text *text, json_t *calls)
 {
@@ -199,6 +198,7 @@ static void add_end(struct text *text, const json_t *instance)
 	text_add_char(text, '\n');
 }
 
+/* The answers to the first questions, in a few lines. */
 static void add_summary(struct text *text, const json_t *instance)
 {
 	char buffer[TEXT_SIZE_MAX];

@@ -44,8 +44,8 @@ struct soft {
 	/* A CPU has ended a level-triggered interrupt. */
 	void (*ended)(struct soft *soft, uint32_t vector);
 
-	/* Drops what was decoded from the page at `at`, on every CPU. `cpu`: the caller, or NULL. */
 	/* Makes writes to the page slow on every CPU but `cpu`, which is about to decode it. */
 	void (*protect)(struct soft *soft, struct cpu *cpu, guest_addr at);
+	/* Drops what was decoded from the page at `at`, on every CPU. `cpu`: the caller, or NULL. */
 	void (*wrote)(struct soft *soft, struct cpu *cpu, guest_addr at);
 };

@@ -54,10 +54,9 @@ static void start_up(struct cpu *cpu)
 	cpu_update_mode(cpu);
 }
 
-/* The vector to deliver now, or -1. */
-static int take_interrupt(struct cpu *cpu)
+/* The vector to deliver now, or -1. `vector` is what the local APIC had. */
+static int take_interrupt(struct cpu *cpu, int vector)
 {
-	int vector = lapic_pending(cpu);
 	if (vector >= 0) {
 		lapic_accept(cpu, vector);
 		return vector;
@@ -79,6 +78,8 @@ static void look_for_interrupts(struct cpu *cpu)
 		cpu->irq_waits = true; /* for all that is known */
 		return;
 	}
+	/* Looked at before the NMI: of somebody who sends first the one and then the other, the NMI comes first. */
+	int vector = lapic_pending(cpu);
 	if (atomic_load(&cpu->nmi_pending) && !cpu->nmi_blocked) {
 		atomic_fetch_sub(&cpu->nmi_pending, 1);
 		cpu->activity = CPU_ACTIVE;
@@ -88,10 +89,10 @@ static void look_for_interrupts(struct cpu *cpu)
 	}
 	/* What comes later calls again. */
 	bool is_off = !(cpu->rflags_rest & FLAG_IF);
-	cpu->irq_waits = is_off && (lapic_pending(cpu) >= 0 || lapic_takes_pic(cpu));
+	cpu->irq_waits = is_off && (vector >= 0 || lapic_takes_pic(cpu));
 	if (is_off)
 		return;
-	int vector = take_interrupt(cpu);
+	vector = take_interrupt(cpu, vector);
 	if (vector < 0)
 		return;
 	cpu->activity = CPU_ACTIVE;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "test.h"
+#include "vmm/soft/code.h"
+#include "vmm/soft/shared.h"
 #include "vmm/soft/soft.h"
 
 #define MAIN_AT   0x2000u
@@ -173,7 +175,68 @@ static void calls_what_both_spaces_have(void)
 	calls_in_two_spaces(true);
 }
 
+#define MUCH_AT  0x200000u
+#define PAIRS    250000u
+#define ROUNDS   5u
+#define COUNT_AT 0x8000u
+#define MANY     16u /* CPUs: each has 16 MiB for its code */
+
+/* Straight on through more code than there is memory for when it is translated, several times. */
+static void forgets_what_does_not_fit(void)
+{
+	static const uint64_t tables[3] = { TABLES_AT + 0x1007, TABLES_AT + 0x2007, 0x87 };
+	static const uint8_t pair[] = { 0x48, 0x01, 0x06, /* add [rsi], rax */
+		0x48, 0x83, 0xf6, 0x08 };                 /* xor rsi, 8 */
+	const uint64_t large = 0x200087;
+	uint64_t counts[2];
+	struct error e = {};
+	struct guest *guest;
+	struct cpus *cpus;
+	struct cpu_state state;
+	struct cpu_exit exit = { .why = CPU_KICKED };
+	if (soft_engine.probe(&e) < 0)
+		test_skip("%.200s", e.text);
+	expect(guest_new(&guest, &e) == 0);
+	expect(guest_add(guest, 0, 4 * MIB, GUEST_RAM, &e) == 0);
+	for (uint64_t i = 0; i < 3; i++)
+		expect(guest_write(guest, TABLES_AT + 0x1000 * i, &tables[i], 8) == 0);
+	expect(guest_write(guest, TABLES_AT + 0x2008, &large, 8) == 0);
+	guest_addr at = MUCH_AT;
+	for (uint32_t i = 0; i < PAIRS; i++, at += sizeof(pair))
+		expect(guest_write(guest, at, pair, sizeof(pair)) == 0);
+	int32_t back = (int32_t)(MUCH_AT - (at + 8));
+	uint8_t last[10] = { 0xff, 0xc9, 0x0f, 0x85, 0, 0, 0, 0, 0xe6, 0x01 }; /* dec; jnz; out */
+	memcpy(last + 4, &back, sizeof(back));
+	expect(guest_write(guest, at, last, sizeof(last)) == 0);
+	expect(soft_translator_engine.open(guest, MANY, &cpus, &e) == 0);
+	cpu_state_reset(&state, 0);
+	state.cr0 = 0x80050033;
+	state.cr3 = TABLES_AT;
+	state.cr4 = 0x620;
+	state.efer = 0x500;
+	state.segments[CPU_CS].attributes = 0xa09b;
+	state.segments[CPU_CS].base = 0;
+	state.rip = MUCH_AT;
+	state.gpr[CPU_RCX] = ROUNDS;
+	state.gpr[CPU_RAX] = 1;
+	state.gpr[CPU_RSI] = COUNT_AT;
+	expect(soft_translator_engine.load(cpus, 0, &state) == 0);
+	expect(soft_translator_engine.run(cpus, 0, &exit) == 0);
+	expect_equal(exit.why, CPU_PORT);
+	expect_equal(exit.at, 1);
+	expect(guest_read(guest, COUNT_AT, counts, sizeof(counts)) == 0);
+	expect_equal(counts[0] + counts[1], ROUNDS * PAIRS);
+	const struct native *native = ((struct soft *)(void *)cpus)->cpu[0]->native;
+	expect(native->flushes > 0);
+	expect_equal(native->mapped, 16 * MIB);
+	expect(native->used <= native->cold && native->cold_used <= native->bytes);
+	soft_translator_engine.close(cpus);
+	guest_free(guest);
+}
+
 static const struct test tests[] = {
+	{ "code beyond the memory for it is forgotten, found again, and right",
+		forgets_what_does_not_fit },
 	{ "a user's calls lead to the page that the address space has, whatever the one before had",
 		calls_what_each_space_has },
 	{ "a user's calls lead to the page that both address spaces have",
