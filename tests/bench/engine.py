@@ -190,7 +190,7 @@ def scaling(files, turn, options):
 
 
 def engine(options):
-    with Files() as files, own_turn() as turn:
+    with own_turn() as turn, Files(turn) as files:
         if wanted(options, "boot"):
             yield from boots(files, turn, options)
         kinds = ["berth"] + ([] if options.no_peer else ["tcg"])

@@ -31,15 +31,16 @@ def cpu_seconds(pid):
 
 
 class Files:
-    """Kernel, initial file system and the programs, for guests and for the host."""
+    """Kernel, initial file system and the programs, for guests and for the host; made in their share of the processors."""
 
-    def __init__(self):
+    def __init__(self, turn):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="berth-bench-", dir="/dev/shm"))
-        self.kernel_dir = sh(TOP / "tests/images/kernel").strip()
+        taken = {"preexec_fn": lambda: turn(os.getpid())}
+        self.kernel_dir = sh(TOP / "tests/images/kernel", **taken).strip()
         self.kernel = next(pathlib.Path(self.kernel_dir, "boot").glob("vmlinuz-*"))
         self.plain = self.dir / "plain.cpio"
         sh(TOP / "tests/images/initramfs", self.kernel_dir, BUILD / "src/agent/berth-agent",
-           self.plain, *MODULES)
+           self.plain, *MODULES, **taken)
         self.bench = self.dir / "bench"
         self.bench.mkdir()
         for name in ("suite", "serve", "crypto", "disk", "net"):

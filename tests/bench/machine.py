@@ -198,7 +198,7 @@ def compare(guests, name, command, count, unit, options):
 
 
 def machine(options):
-    with Files() as files, own_turn() as turn:
+    with own_turn() as turn, Files(turn) as files:
         with open(files.dir / "disk", "wb") as file:
             file.truncate(BLOCK * 16)
         os.chmod(files.dir, 0o777)
