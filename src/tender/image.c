@@ -66,6 +66,10 @@ static int make_erofs(const char *directory, const char *image, struct error *e)
 		(char *)(uintptr_t)image, (char *)(uintptr_t)directory, NULL };
 	pid_t child;
 	int status;
+	/* mkfs.erofs would say so on a page of its options. */
+	cleanup(close) int fd = open(image, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return error_errno(e, "make %s", image);
 	int r = posix_spawnp(&child, words[0], NULL, NULL, words, environ);
 	if (r != 0)
 		return error_set(e, -r, "mkfs.erofs could not be started: %s", strerror(r));

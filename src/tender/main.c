@@ -342,13 +342,16 @@ static int run(int count, char **words, struct error *e)
 			     : run_program(&options, NULL, 0, words + kernel, count - kernel, e);
 	}
 	if (kernel >= count)
-		return error_set(e, -EINVAL, "%s", usage);
+		return error_set(e, -EINVAL, "usage");
 	int r = map_file(words[kernel], &data, &size, NULL, e);
 	if (r == 0)
 		r = elf_open(data, size, &elf, e);
 	bool is_program = r == 0 && is_rewritten(&elf);
 	if (r == 0 && !is_program)
 		r = solo5_open(&elf, SOLO5_TARGET_ANY, &solo5, e);
+	if (r == -ENOEXEC && !is_program)
+		error_prefix(
+			e, r, "no program that --build has prepared, and no unikernel of Solo5");
 	if (r < 0)
 		return error_prefix(e, r, "%s", words[kernel]);
 	r = take_options(kernel, words, &solo5, &options, e);
@@ -409,7 +412,13 @@ int main(int count, char **words)
 	struct error e = {};
 	if (count >= 5 && text_equal(words[1], "--build"))
 		become("berth-rewrite", words + 1);
-	(void)run(count, words, &e);
-	fprintf(stderr, "%s%s\n", text_starts(e.text, "usage") ? "" : "berth-tender: ", e.text);
+	else if (count >= 2 && text_equal(words[1], "--build"))
+		error_set(&e, -EINVAL, "--build: ROOTDIR, PROGRAM and IMAGE are wanted");
+	else
+		(void)run(count, words, &e);
+	if (text_equal(e.text, "usage"))
+		fputs(usage, stderr);
+	else
+		fprintf(stderr, "berth-tender: %s\n", e.text);
 	return 1;
 }

@@ -216,6 +216,19 @@ alone() { in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev/
 	[[ $output == *"needs a network card"* ]]
 }
 
+@test "what is no program for it, and what is wrong on its command line, is a sentence" {
+	run "$TENDER" /bin/busybox
+	[[ $status -eq 1 && $output == "berth-tender: /bin/busybox: no program that --build has prepared, and no unikernel of Solo5: "* ]]
+	run "$TENDER" --build "$WORK/root" /bin/busybox
+	[[ $status -eq 1 && $output == "berth-tender: --build: ROOTDIR, PROGRAM and IMAGE are wanted" ]]
+	run "$TENDER" --build "$WORK/root" /bin/busybox "$WORK/none/image"
+	[[ $status -eq 1 && $output == "berth-tender: make $WORK/none/image: No such file or directory" ]]
+	"$TENDER" --help >"$WORK/usage"
+	run "$TENDER" --nothing
+	[ "$status" -eq 1 ]
+	[ "$output" = "$(cat "$WORK/usage")" ]
+}
+
 @test "what is done to files on the volume is what Linux does, and stays; e2fsck finds it clean" {
 	local name a b f seed tree="$WORK/tree"
 	mkdir -p "$tree"/{bin,tmp,dev}

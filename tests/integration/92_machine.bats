@@ -112,6 +112,14 @@ check_engine() {
 	[[ $output == *42* ]]
 }
 
+@test "it turns a machine off that has no fixed registers, by the register that ACPI names" {
+	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
+	run timeout -s KILL 60 qemu-system-x86_64 -M microvm -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \
+		-serial stdio -kernel "$KERNEL" -initrd "$WORK/image" -append 'berth.plain -- busybox echo and off' </dev/null
+	[ "$status" -eq 0 ]
+	[[ $output == *"and off"* ]]
+}
+
 # qemu MACHINE KIND LINE: boots with a volume and a card of KIND (pci, device).
 qemu() {
 	timeout -s KILL 150 qemu-system-x86_64 -M "$1" -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \

@@ -27,7 +27,14 @@
 #define FADT_CONTROL 64u
 #define FADT_LENGTH  88u
 #define FADT_FLAGS   112u
-#define NO_BUTTON    (1u << 4 | 1u << 20) /* it is no register, or none of these are there */
+#define FADT_SLEEP   244u
+#define IS_REDUCED   (1u << 20)             /* no fixed registers are there */
+#define NO_BUTTON    (1u << 4 | IS_REDUCED) /* it is no register, or none of these are there */
+#define IN_MEMORY    0
+#define SLEEPS       0x20u /* of the sleep control register; the kind of sleep stands beside */
+#define OFF_NAME     "_S5_"
+#define PACKAGE      0x12
+#define ONE_BYTE     0x0a
 #define IO_APIC      1
 #define SPACE        0x86 /* a window of memory, 32 bits */
 #define INTERRUPT    0x89
@@ -131,13 +138,42 @@ static void read_button(const uint8_t *table, uint32_t bytes, const struct acpi_
 		takers->button(&button);
 }
 
+/* The first number of the package "_S5_": the kind of sleep that is off. False if there is none. */
+static bool read_kind(uint64_t physical, uint8_t *ret)
+{
+	uint32_t bytes;
+	const uint8_t *code = table_at(physical, &bytes);
+	for (uint32_t place = HEAD_BYTES; code && place + 12 <= bytes; place++) {
+		if (memcmp(code + place, OFF_NAME, 4) != 0 || code[place + 4] != PACKAGE)
+			continue;
+		const uint8_t *first =
+			code + place + 7 + (code[place + 5] >> 6); /* its length, its count */
+		if (*first > 1 && *first != ONE_BYTE)
+			continue;
+		*ret = *first == ONE_BYTE ? first[1] : *first;
+		return *ret < 8;
+	}
+	return false;
+}
+
+static void read_off(
+	const uint8_t *table, uint32_t bytes, uint64_t code, const struct acpi_takers *takers)
+{
+	uint8_t kind;
+	if (bytes < FADT_SLEEP + 12 || !(word_at(table + FADT_FLAGS) & IS_REDUCED))
+		return;
+	if (table[FADT_SLEEP] == IN_MEMORY && long_at(table + FADT_SLEEP + 4) &&
+		read_kind(code, &kind))
+		takers->off(long_at(table + FADT_SLEEP + 4), (uint8_t)(SLEEPS | kind << 2));
+}
+
 static void read_fixed(const uint8_t *table, uint32_t bytes, const struct acpi_takers *takers)
 {
+	bool is_long = bytes >= FADT_CODE_64 + 8 && long_at(table + FADT_CODE_64);
+	uint64_t code = is_long ? long_at(table + FADT_CODE_64) : word_at(table + FADT_CODE);
 	read_button(table, bytes, takers);
-	read_code(bytes >= FADT_CODE_64 + 8 && long_at(table + FADT_CODE_64)
-			? long_at(table + FADT_CODE_64)
-			: word_at(table + FADT_CODE),
-		takers);
+	read_off(table, bytes, code, takers);
+	read_code(code, takers);
 }
 
 static void read_table(uint64_t physical, const struct acpi_takers *takers)

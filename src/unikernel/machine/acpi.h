@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * acpi.h - the little that is read of a machine's ACPI tables: interrupt controllers, and virtio devices that are windows
- * of memory.
+ * acpi.h - the little that is read of a machine's ACPI tables: interrupt controllers, virtio devices that are windows
+ * of memory, the power button, and how a machine without fixed registers is turned off.
  */
 #pragma once
 
@@ -20,6 +20,8 @@ struct acpi_takers {
 	void (*controller)(uint64_t physical, uint32_t first_line);
 	void (*window)(uint64_t physical, uint32_t line);
 	void (*button)(const struct acpi_button *button);
+	void (*off)(
+		uint64_t physical, uint8_t value); /* a byte that is written there turns it off */
 };
 
 /* The root pointer is at `rsdp`, or where a PC's firmware has it if that is 0; memory is seen up to `seen_end`. */

@@ -27,10 +27,18 @@
 #define KEYBOARD_RESET 0xfe
 
 static uint16_t exit_port;
+static volatile uint8_t *off_at;
+static uint8_t off_value;
 
 void console_set_exit_port(uint16_t port)
 {
 	exit_port = port;
+}
+
+void console_set_off(volatile uint8_t *at, uint8_t value)
+{
+	off_at = at;
+	off_value = value;
 }
 
 void console_init(void)
@@ -72,6 +80,8 @@ void console_exit(int status)
 {
 	if (exit_port)
 		port_write8(exit_port, (uint8_t)status);
+	if (off_at)
+		*off_at = off_value;
 	port_write16(POWER_CONTROL, POWER_OFF);
 	port_write8(KEYBOARD, KEYBOARD_RESET);
 	for (;;)

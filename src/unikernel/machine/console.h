@@ -16,3 +16,6 @@ void console_exit(int status) __attribute__((__noreturn__));
 
 /* A byte v written to this port ends the machine with the status v, as far as its monitor knows one; 0: there is none. */
 void console_set_exit_port(uint16_t port);
+
+/* Where the machine has no fixed registers: `value`, written there, turns it off. */
+void console_set_off(volatile uint8_t *at, uint8_t value);

@@ -12,6 +12,7 @@
 #include "unikernel/exit.h"
 #include "unikernel/machine/button.h"
 #include "unikernel/machine/card.h"
+#include "unikernel/machine/console.h"
 #include "unikernel/machine/entropy.h"
 #include "unikernel/machine/virtio_mmio.h"
 #include "unikernel/machine/virtio_pci.h"
@@ -102,10 +103,16 @@ static void take_button(const struct acpi_button *button)
 	parts.button = *button;
 }
 
+static void take_off(uint64_t physical, uint8_t value)
+{
+	console_set_off(pages_map_device(physical, 1), value);
+}
+
 void parts_find(
 	const struct command *command, const struct parts_place *place, struct pages_range *region)
 {
-	const struct acpi_takers takers = { wait_add_controller, take_window, take_button };
+	const struct acpi_takers takers = { wait_add_controller, take_window, take_button,
+		take_off };
 	virtio_memory(region);
 	acpi_read(place->rsdp, place->seen_end, &takers);
 	for (uint32_t i = 0; i < command->window_count; i++)
