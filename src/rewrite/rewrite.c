@@ -20,7 +20,8 @@
  *	[followers]  jmp back
  *
  * The calls that come back with another stack, twice, or not at all (clone, clone3, vfork, rt_sigreturn) are
- * kept as they are where the number shows them: the handler of the trap sees, and can set, every register.
+ * kept as they are where the number shows them: the handler of the trap sees, and can set, every register. Where it
+ * does not the library OS makes new threads begin in the trampoline, behind its call, with room for its last `lea`.
  *
  * Moved instructions run with the stack pointer they expect; `lea` changes no flag. The new program headers and the
  * trampolines are a new segment behind the last one; where the program can be anywhere its offset is its address, since

@@ -527,9 +527,11 @@ static int64_t serve_fallocate(struct registers *r)
 		return -ENODEV;
 	if (r->rsi != 0)
 		return -EOPNOTSUPP;
-	if (r->rdx + r->r10 <= file->node->size)
-		return 0;
-	return node_truncate(file->node, r->rdx + r->r10);
+	if ((int64_t)r->rdx < 0 || (int64_t)r->r10 <= 0)
+		return -EINVAL;
+	if ((int64_t)(r->rdx + r->r10) < 0)
+		return -EFBIG;
+	return node_reserve(file->node, r->rdx, r->rdx + r->r10);
 }
 
 static int64_t serve_sync(struct registers *r)

@@ -47,9 +47,22 @@ static int64_t clone_thread(struct registers *r, const struct clone_request *req
 	return thread->id;
 }
 
+/*
+ * A new thread begins where the call returns. That is behind the `syscall`, or in a trampoline, which goes up past
+ * the red zone that it has left: where the number does not show (musl) the site was rewritten like any other.
+ */
+static uint64_t stack_behind(const struct registers *r, uint64_t stack)
+{
+	static const uint8_t past[] = { 0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0,
+		0 }; /* lea 128(%rsp), %rsp */
+	bool is_trampoline = memcmp(at(r->rip), past, sizeof(past)) == 0;
+	return stack && is_trampoline ? stack - 128 : stack;
+}
+
 static int64_t serve_clone(struct registers *r)
 {
-	return clone_thread(r, &(struct clone_request){ r->rdi, r->rdx, r->r10, r->rsi, r->r8 });
+	return clone_thread(r,
+		&(struct clone_request){ r->rdi, r->rdx, r->r10, stack_behind(r, r->rsi), r->r8 });
 }
 
 static int64_t serve_fork(struct registers *r)
@@ -70,7 +83,8 @@ static int64_t serve_clone3(struct registers *r)
 		return -EINVAL;
 	return clone_thread(r,
 		&(struct clone_request){ args->flags, args->parent_tid, args->child_tid,
-			args->stack ? args->stack + args->stack_size : 0, args->tls });
+			stack_behind(r, args->stack ? args->stack + args->stack_size : 0),
+			args->tls });
 }
 
 static void end_program(int status) __attribute__((__noreturn__));

@@ -341,6 +341,28 @@ static int on_truncate(struct node *node, uint64_t size)
 	return r;
 }
 
+/* Holes become zeros. Where there cannot be enough room nothing is begun. */
+static int on_reserve(struct node *node, uint64_t from, uint64_t end)
+{
+	static const uint8_t zeros[EXT2_BLOCK];
+	struct ext2_inode *inode = &node->kept->inode;
+	uint64_t size = node->size, has = inode->sectors / (EXT2_BLOCK / 512);
+	uint64_t wants = (end - from + EXT2_BLOCK - 1) / EXT2_BLOCK;
+	int r = wants > has + ext2_blocks_free() ? -ENOSPC : 0;
+	for (uint64_t at = from / EXT2_BLOCK * EXT2_BLOCK; r == 0 && at < end; at += EXT2_BLOCK) {
+		uint64_t count = end - at < EXT2_BLOCK ? end - at : EXT2_BLOCK;
+		bool is_fresh;
+		int64_t block = ext2_map(0, inode, at / EXT2_BLOCK, 1, false, &is_fresh);
+		int64_t put = block ?: on_write(node, zeros, count, at);
+		r = put > 0 ? 0 : (int)put ?: -ENOSPC;
+	}
+	if (r == 0 && end > node->size)
+		r = on_truncate(node, end);
+	if (r < 0 && node->size > size)
+		(void)on_truncate(node, size);
+	return r;
+}
+
 /* The last reference is gone. */
 static void on_drop(struct node *node)
 {
@@ -368,6 +390,7 @@ static const struct node_keeper keeper = {
 	.read = on_read,
 	.write = on_write,
 	.truncate = on_truncate,
+	.reserve = on_reserve,
 	.drop = on_drop,
 	.sectors = on_sectors,
 };

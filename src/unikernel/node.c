@@ -401,3 +401,22 @@ int node_truncate(struct node *node, uint64_t size)
 	node->mtime_ns = node->ctime_ns = node_now();
 	return 0;
 }
+
+int node_reserve(struct node *node, uint64_t from, uint64_t end)
+{
+	uint64_t size = node->size;
+	if (end > FILE_PAGES_MAX * KERNEL_PAGE)
+		return -EFBIG;
+	int r = node_change(node);
+	if (r < 0)
+		return r;
+	if (node->kept)
+		return node_keeper->reserve(node, from, end);
+	r = grow_pages(node, (end + KERNEL_PAGE - 1) / KERNEL_PAGE);
+	for (uint64_t at = from; r == 0 && at < end; at = (at | (KERNEL_PAGE - 1)) + 1)
+		r = own_page(node, at / KERNEL_PAGE) ? 0 : -ENOSPC;
+	if (r == 0)
+		return end > size ? node_truncate(node, end) : 0;
+	free_pages(node, (size + KERNEL_PAGE - 1) / KERNEL_PAGE);
+	return r;
+}

@@ -90,6 +90,7 @@ struct node_keeper {
 	int64_t (*read)(const struct node *node, void *to, uint64_t size, uint64_t offset);
 	int64_t (*write)(struct node *node, const void *from, uint64_t size, uint64_t offset);
 	int (*truncate)(struct node *node, uint64_t size);
+	int (*reserve)(struct node *node, uint64_t from, uint64_t end);
 	void (*drop)(struct node *node);
 	uint64_t (*sectors)(const struct node *node);
 };
@@ -129,5 +130,8 @@ struct entry *node_entry(struct node *directory, const char *name, size_t length
 int64_t node_read(struct node *node, void *to, uint64_t size, uint64_t offset);
 int64_t node_write(struct node *node, const void *from, uint64_t size, uint64_t offset);
 int node_truncate(struct node *node, uint64_t size);
+
+/* Room for the bytes from `from` to `end`, which belong to the file then; all of it, or -ENOSPC, -EFBIG and none. */
+int node_reserve(struct node *node, uint64_t from, uint64_t end);
 
 uint64_t node_now(void);

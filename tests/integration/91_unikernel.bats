@@ -203,8 +203,12 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	again "head -c 16 /kept" u11
 	grep root:x:0:0 "$BERTH_DIR/instances/default/u11/console.log"
 	lxc restore u10 written
-	again "head -c 16 /kept"
+	# What fallocate has promised is there, and what it cannot promise is refused and takes nothing.
+	again "sh -c 'head -c 16 /kept; fallocate -l 100M /more; fallocate -l 40M /room && ls -s /room; ls -s /more; rm /room /more'"
 	grep root:x:0:0 "$log"
+	grep "fallocate '/more': No space left on device" "$log"
+	grep -E '^ *4[0-9]{4} /room' "$log"
+	grep -E '^ *0 /more' "$log"
 	# Killed while it writes, it goes on with what is whole; larger, it has the room.
 	lxc config set u10 oci.entrypoint "sh -c 'while :; do cp /kept /k; mv /k /l; mkdir /d; rmdir /d; done'"
 	lxc start u10

@@ -56,6 +56,14 @@ static void files(void)
 	SAY(pwrite(fd, "X", 1, 10000));
 	SAY(fstat(fd, &status));
 	printf("%o %ld %ld\n", status.st_mode, (long)status.st_size, (long)status.st_nlink);
+	SAY(fallocate(fd, 0, 100, 20000));
+	SAY(fallocate(fd, 0, 0, 10));
+	SAY(fallocate(fd, 0, -1, 10));
+	SAY(fallocate(fd, 0, 0, 0));
+	SAY(fallocate(fd, 0, 1, INT64_MAX));
+	SAY(lseek(fd, 0, SEEK_END));
+	SAY(pread(fd, text, 1, 20099));
+	SAY(text[0]);
 	SAY(ftruncate(fd, 5));
 	SAY(pread(fd, text, sizeof(text), 0));
 	SAY(link("a", "b"));

@@ -84,6 +84,23 @@ static void every_area_of(const char *program, bool with_edges)
 	}
 }
 
+static void musl_is_as_on_linux(void)
+{
+	static char wanted[4096], got[4096];
+	const char *program = getenv("MUSL");
+	if (!program || !*program)
+		test_skip("no musl to build it with");
+	make_root();
+	expect_equal(build(program, "musl", got, sizeof(got)), 0);
+	cleanup(free) char *native = alloc_printf("timeout 20 %s", program);
+	cleanup(free) char *alone = alloc_printf(
+		"timeout 20 %s --root=%s/image", getenv("BERTH_TENDER"), directory);
+	expect_equal(run(wanted, sizeof(wanted), native), 0);
+	expect_equal(run(got, sizeof(got), alone), 0);
+	expect_text(got, wanted);
+	remove_root();
+}
+
 static void every_area_is_as_on_linux(void)
 {
 	make_root();
@@ -291,6 +308,7 @@ static void what_cannot_run_is_refused_by_name(void)
 }
 
 static const struct test tests[] = {
+	{ "threads and children of a program of musl are as on Linux", musl_is_as_on_linux },
 	{ "files, waiting, threads, signals, memory, sockets and the edges of sockets are as on Linux",
 		every_area_is_as_on_linux },
 	{ "dynamic programs of Debian run, and run each other and static ones",
