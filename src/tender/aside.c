@@ -124,7 +124,11 @@ static int become(const struct made *made, pid_t parent, struct error *e)
 {
 	const struct aside *aside = made->aside;
 	const struct tender_plan *plan = aside->plan;
-	static const struct card none;
+	struct card none = {}; /* but the name */
+	cleanup(free) char *name = alloc_printf("--host-name=%s", plan->name);
+	int named = card_take_option(&none, name, e);
+	if (named < 0)
+		return named;
 	struct unikernel_options options = { .memory_bytes = plan->memory_bytes,
 		.root = made->root,
 		.root_bytes = made->root_bytes,

@@ -42,8 +42,8 @@ int monitor_command(const struct tender_plan *plan, char **ret, struct error *e)
 	text_printf(&text, "berth.exit=%d berth.report=%#x berth.memory=%ju berth.stop-signal=%d",
 		MONITOR_EXIT_PORT, MONITOR_REPORT_AT, (uintmax_t)plan->memory_bytes,
 		plan->stop_signal);
+	text_printf(&text, " berth.host-name=%s", plan->name);
 	if (plan->has_nic) {
-		text_printf(&text, " berth.host-name=%s", plan->name);
 		add_all(&text, "berth.address=", plan->nic.addresses, 2);
 		add_all(&text, "berth.gateway=", plan->nic.gateways, 2);
 		add_all(&text, "berth.dns=", plan->nameservers, 2);

@@ -51,11 +51,13 @@ int plug_card(const struct tender_plan *plan, struct card *ret, struct error *e)
 {
 	struct card card = {};
 	int tap;
-	if (!plan->has_nic) {
-		*ret = card;
-		return 0;
+	int r = say(&card, e, "host-name", plan->name);
+	if (r < 0 || !plan->has_nic) {
+		if (r == 0)
+			*ret = card;
+		return r;
 	}
-	int r = make_tap(&plan->nic, &tap, e);
+	r = make_tap(&plan->nic, &tap, e);
 	if (r < 0)
 		return r;
 	cleanup(free) char *number = alloc_printf("@%d", tap);
@@ -69,8 +71,6 @@ int plug_card(const struct tender_plan *plan, struct card *ret, struct error *e)
 		r = say_all(&card, e, "gateway", plan->nic.gateways, 2);
 	if (r == 0)
 		r = say_all(&card, e, "dns", plan->nameservers, BOOT_DNS);
-	if (r == 0)
-		r = say(&card, e, "host-name", plan->name);
 	if (r == 0)
 		*ret = card;
 	return r < 0 ? error_prefix(e, r, "nic %s", plan->nic.host) : 0;

@@ -13,6 +13,7 @@
 #include "unikernel/call.h"
 #include "unikernel/descriptors.h"
 #include "unikernel/devices.h"
+#include "unikernel/net/net.h"
 #include "unikernel/process.h"
 #include "unikernel/signals.h"
 
@@ -72,9 +73,24 @@ static int64_t serve_arch_prctl(struct registers *r)
 
 static int64_t serve_uname(struct registers *r)
 {
-	static const struct utsname names = { "Linux", "unikernel", "6.1.0-berth", "#1 berth",
-		"x86_64", "(none)" };
+	struct utsname names = { "Linux", "", "6.1.0-berth", "#1 berth", "x86_64", "(none)" };
+	memcpy(names.nodename, net_host_name(), strlen(net_host_name()));
 	memcpy(at(r->rdi), &names, sizeof(names));
+	return 0;
+}
+
+/* The call says 20 for what is 0. */
+static int64_t serve_getpriority(struct registers *r)
+{
+	return r->rdi > PRIO_USER ? -EINVAL : 20 - *process_nice();
+}
+
+static int64_t serve_setpriority(struct registers *r)
+{
+	int64_t nice = (int32_t)r->rdx;
+	if (r->rdi > PRIO_USER)
+		return -EINVAL;
+	*process_nice() = (int8_t)(nice < -20 ? -20 : nice > 19 ? 19 : nice);
 	return 0;
 }
 
@@ -288,8 +304,8 @@ const struct call calls_of_process[] = {
 	{ SYS_sched_getparam, "sched_getparam", serve_getparam },
 	{ SYS_sched_get_priority_max, "sched_get_priority_max", serve_zero },
 	{ SYS_sched_get_priority_min, "sched_get_priority_min", serve_zero },
-	{ SYS_getpriority, "getpriority", serve_zero },
-	{ SYS_setpriority, "setpriority", serve_zero },
+	{ SYS_getpriority, "getpriority", serve_getpriority },
+	{ SYS_setpriority, "setpriority", serve_setpriority },
 	{ SYS_getcpu, "getcpu", serve_getcpu },
 	{ SYS_wait4, "wait4", serve_wait4 },
 	{ SYS_waitid, "waitid", serve_waitid },

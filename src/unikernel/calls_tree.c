@@ -110,10 +110,12 @@ static int64_t open_nameless(struct node *directory, uint64_t flags, uint64_t mo
 	return e < 0 ? e : descriptor_add(file, 0, (flags & O_CLOEXEC) != 0);
 }
 
-/* Opening what a descriptor of the program names opens what it names, whatever that is. */
-static int64_t open_again(const char *path, uint64_t flags)
+/* The file without a node that a name of a descriptor of the program stands for, such as a pipe; NULL: it is no such name. */
+static struct file *file_again(const char *path)
 {
 	static const char *const heads[] = { "/proc/self/fd/", "/dev/fd/" };
+	static const char *const streams[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
+	struct file *file = NULL;
 	for (size_t i = 0; i < COUNT(heads); i++) {
 		size_t length = strlen(heads[i]);
 		if (strlen(path) <= length || memcmp(path, heads[i], length) != 0)
@@ -121,33 +123,31 @@ static int64_t open_again(const char *path, uint64_t flags)
 		uint64_t number = 0;
 		for (const char *c = path + length; *c; c++) {
 			if (*c < '0' || *c > '9')
-				return -ENOENT;
+				return NULL;
 			number = number * 10 + (uint64_t)(*c - '0');
 		}
-		struct file *file = descriptor_file(number);
-		if (!file)
-			return -ENOENT;
-		if (file->node)
-			return -ENOENT;
-		file_hold(file);
-		return descriptor_add(file, 0, (flags & O_CLOEXEC) != 0);
+		file = descriptor_file(number);
 	}
-	if (text_is(path, "/dev/stdin"))
-		return open_again("/proc/self/fd/0", flags);
-	if (text_is(path, "/dev/stdout"))
-		return open_again("/proc/self/fd/1", flags);
-	if (text_is(path, "/dev/stderr"))
-		return open_again("/proc/self/fd/2", flags);
-	return -ENOENT;
+	for (uint32_t i = 0; i < COUNT(streams); i++)
+		if (text_is(path, streams[i]))
+			file = descriptor_file(i);
+	return file && !file->node ? file : NULL;
+}
+
+/* Opening what a descriptor of the program names opens what it names, whatever that is. */
+static int64_t open_again(struct file *file, uint64_t flags)
+{
+	file_hold(file);
+	return descriptor_add(file, 0, (flags & O_CLOEXEC) != 0);
 }
 
 static int64_t open_at(uint64_t directory, uint64_t path, uint64_t flags, uint64_t mode)
 {
 	struct place place;
 	bool follows = !(flags & O_NOFOLLOW) && !((flags & O_CREAT) && (flags & O_EXCL));
-	int64_t again = open_again(at(path), flags);
-	if (again != -ENOENT)
-		return again;
+	struct file *again = file_again(at(path));
+	if (again)
+		return open_again(again, flags);
 	int r = walk(directory, path, follows, &place);
 	if (r < 0)
 		return r;
@@ -182,6 +182,9 @@ static int64_t stat_path(uint64_t directory, uint64_t path, uint64_t flags, stru
 		return file ? file->operations->stat(file, ret) : -EBADF;
 	}
 	struct node *node = NULL;
+	struct file *again = flags & AT_SYMLINK_NOFOLLOW ? NULL : file_again(at(path));
+	if (again)
+		return again->operations->stat(again, ret);
 	int r = find(directory, path, !(flags & AT_SYMLINK_NOFOLLOW), &node);
 	if (r < 0)
 		return r;
@@ -236,6 +239,8 @@ static int64_t serve_statx(struct registers *r)
 static int64_t may_access(uint64_t directory, uint64_t path, uint64_t mode)
 {
 	struct node *node = NULL;
+	if (file_again(at(path)))
+		return mode & 1 ? -EACCES : 0;
 	int r = find(directory, path, true, &node);
 	if (r < 0)
 		return r;

@@ -346,7 +346,7 @@ static uint64_t *push_words(uint64_t *to, uint32_t count, const char **word)
  * The initial stack of the System V ABI below `top`: words, random bytes, auxiliary vector, environment,
  * arguments. Returns the stack pointer.
  */
-uint64_t load_stack(const struct boot *boot, const struct program *program, uint64_t top)
+uint64_t load_stack(const struct boot *boot, struct program *program, uint64_t top)
 {
 	static const char platform_name[] = "x86_64";
 	uint64_t random = top - sizeof(boot->random);
@@ -386,6 +386,8 @@ uint64_t load_stack(const struct boot *boot, const struct program *program, uint
 	const char *word = at(words);
 	*to++ = boot->argument_count;
 	to = push_words(to, boot->argument_count, &word);
+	program->arguments = words;
+	program->arguments_end = address_of(word);
 	to = push_words(to, boot->environment_count, &word);
 	memcpy(to, auxiliary, sizeof(auxiliary));
 	return sp;

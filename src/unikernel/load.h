@@ -16,6 +16,7 @@ struct program {
 	uint64_t loader;         /* the base of the loader it asks for; 0: none */
 	uint64_t first;          /* the first instruction: the loader's, if there is one */
 	uint64_t start, end;     /* of all its segments */
+	uint64_t arguments, arguments_end; /* on its stack, each with its NUL */
 	uint32_t header_count;
 	bool is_fixed;           /* it lies where its file says, outside the memory */
 	char path[PROGRAM_PATH]; /* as /proc/self/exe shows it; "" if it is longer */
@@ -34,8 +35,8 @@ int load_again(const struct program *program);
 /* Its segments, if it is fixed, for a snapshot. */
 int load_fixed_runs(const struct program *program, memory_each_run *each, void *data);
 
-/* The initial stack below `top`; the stack pointer. */
-uint64_t load_stack(const struct boot *boot, const struct program *program, uint64_t top);
+/* The initial stack below `top`; the stack pointer. Notes where the arguments are. */
+uint64_t load_stack(const struct boot *boot, struct program *program, uint64_t top);
 
 /* From here on nothing becomes executable but what shows the image. */
 void load_locked(void);

@@ -71,6 +71,18 @@ static struct timespec time_of(uint64_t ns)
 	return (struct timespec){ (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
 }
 
+/* What the image has counts, and pages of its own; holes do not. */
+static blkcnt_t sectors_of(const struct node *node)
+{
+	const struct image_bytes *image = &node->regular.image;
+	uint64_t shown = image->first_bytes + image->second_bytes;
+	uint64_t pages =
+		((shown < node->size ? shown : node->size) + KERNEL_PAGE - 1) / KERNEL_PAGE;
+	for (uint64_t i = pages; i < node->regular.page_count; i++)
+		pages += node->regular.pages[i] != NULL;
+	return (blkcnt_t)(pages * (KERNEL_PAGE / 512));
+}
+
 void node_stat(const struct node *node, struct stat *ret)
 {
 	*ret = (struct stat){
@@ -84,7 +96,7 @@ void node_stat(const struct node *node, struct stat *ret)
 		.st_size = (off_t)node->size,
 		.st_blksize = KERNEL_PAGE,
 		.st_blocks = node->kept       ? (blkcnt_t)node_keeper->sectors(node)
-			: S_ISREG(node->mode) ? (blkcnt_t)((node->size + 4095) / 4096 * 8)
+			: S_ISREG(node->mode) ? sectors_of(node)
 					      : 0,
 		.st_atim = time_of(node->atime_ns),
 		.st_mtim = time_of(node->mtime_ns),

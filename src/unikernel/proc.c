@@ -94,7 +94,8 @@ static void write_self_status(struct writer *w)
 
 static void write_cmdline(struct writer *w)
 {
-	writer_bytes(w, program.arguments, program.arguments_bytes);
+	const struct program *now = process_program();
+	writer_bytes(w, at(now->arguments), now->arguments_end - now->arguments);
 }
 
 static void write_mounts(struct writer *w)
@@ -128,6 +129,36 @@ static void write_never(struct writer *w)
 	writer_put(w, "always madvise [never]\n");
 }
 
+static void write_host_name(struct writer *w)
+{
+	writer_put(w, "@\n", net_host_name());
+}
+
+static void write_system(struct writer *w)
+{
+	writer_put(w, "Linux\n");
+}
+
+static void write_release(struct writer *w)
+{
+	writer_put(w, "6.1.0-berth\n");
+}
+
+static void write_processes_most(struct writer *w)
+{
+	writer_put(w, "32768\n");
+}
+
+static void write_file_systems(struct writer *w)
+{
+	writer_put(w, "nodev\tproc\nnodev\ttmpfs\nnodev\tdevtmpfs\n\text2\n");
+}
+
+static void write_cgroup(struct writer *w)
+{
+	writer_put(w, "0::/\n");
+}
+
 static const struct {
 	const char *path;
 	write_text *write;
@@ -138,6 +169,7 @@ static const struct {
 	{ "/proc/uptime", write_uptime },
 	{ "/proc/loadavg", write_loadavg },
 	{ "/proc/version", write_version },
+	{ "/proc/filesystems", write_file_systems },
 	{ "/proc/mounts", write_mounts },
 	{ "/proc/1/maps", write_maps },
 	{ "/proc/1/stat", write_self_stat },
@@ -146,6 +178,11 @@ static const struct {
 	{ "/proc/1/cmdline", write_cmdline },
 	{ "/proc/1/comm", write_comm },
 	{ "/proc/1/mounts", write_mounts },
+	{ "/proc/1/cgroup", write_cgroup },
+	{ "/proc/sys/kernel/hostname", write_host_name },
+	{ "/proc/sys/kernel/ostype", write_system },
+	{ "/proc/sys/kernel/osrelease", write_release },
+	{ "/proc/sys/kernel/pid_max", write_processes_most },
 	{ "/proc/sys/vm/overcommit_memory", write_one },
 	{ "/proc/sys/net/core/somaxconn", write_somaxconn },
 	{ "/sys/devices/system/cpu/online", write_cpu_list },

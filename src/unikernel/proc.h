@@ -8,8 +8,6 @@
 
 struct program_place {
 	uint64_t stack_start, stack_end;
-	const char *arguments; /* each with its NUL */
-	uint64_t arguments_bytes;
 };
 
 int proc_init(const struct program_place *program);

@@ -41,6 +41,7 @@ struct process {
 	struct node *working;
 	struct program program;
 	uint32_t umask;
+	int8_t nice;
 	bool has_executed, has_ended;
 };
 
@@ -50,6 +51,11 @@ static int depth;
 static struct boot boot;
 static struct program program;
 static uint64_t stack_start, stack_end;
+
+int8_t *process_nice(void)
+{
+	return &current->nice;
+}
 
 static void end_by_signal(int signal)
 {
@@ -111,6 +117,7 @@ static struct process *new_child(const struct registers *r, uint64_t flags)
 	child->signals = signals_copy();
 	child->working = path_working;
 	child->umask = path_umask;
+	child->nice = current->nice;
 	child->program = program;
 	node_hold(program.node);
 	if (!(flags & CLONE_VM))

@@ -28,6 +28,9 @@ int64_t process_fork(const struct registers *registers, const struct fork_reques
 /* Ends the process with a status of wait(2). Returns if it is the first one, which nobody waits for. */
 void process_end(int status);
 
+/* How nice it has said to be; there is nobody to be nice to. */
+int8_t *process_nice(void);
+
 int32_t process_id(void);
 int32_t process_parent(void);
 

@@ -299,14 +299,6 @@ static void put_named_script(struct boot *boot, struct node **node, const char *
 	put_words(boot, head, length);
 }
 
-static uint64_t arguments_bytes(const struct boot *boot)
-{
-	const char *words = at(boot->words_address), *end = words;
-	for (uint32_t i = 0; i < boot->argument_count; i++)
-		end += strlen(end) + 1;
-	return (uint64_t)(end - words);
-}
-
 static void name_thread(const char *path)
 {
 	const char *name = path;
@@ -353,8 +345,7 @@ void kernel_main(const struct boot *given)
 	signals_set_entry(address_of((void *)(uintptr_t)unikernel_entry));
 	missed_say_at_end((boot->flags & BOOT_VERBOSE) != 0);
 	uint64_t sp = load_stack(boot, &program, stack + stack_bytes);
-	const struct program_place place = { stack, stack + stack_bytes, at(boot->words_address),
-		arguments_bytes(boot) };
+	const struct program_place place = { stack, stack + stack_bytes };
 	if (proc_init(&place) < 0)
 		kernel_panic("there is not enough memory for /proc");
 	begin_to_keep();

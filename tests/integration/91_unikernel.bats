@@ -224,6 +224,9 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 @test "it begins where its config says, and is restarted and frozen" {
 	create u12 "cat" '{"oci.cwd": "/etc"}'
 	lxc delete -f u12
+	create u12 "sh -c 'hostname; cat /proc/sys/kernel/hostname'"
+	eventually 5 sh -c '[ "$(grep -c "^u12" "$BERTH_DIR/instances/default/u12/console.log")" = 2 ]'
+	lxc delete -f u12
 	create u12 "cat passwd" '{"oci.cwd": "/etc"}'
 	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u12/console.log"'
 	create u13 "cat" '{"oci.cwd": "/none"}' >"$BERTH_BASE/out" || true

@@ -14,6 +14,9 @@ int net_init(const struct boot *boot);
 /* The same card for what began without one. */
 int net_plug(const struct boot *boot);
 
+/* What the unikernel calls itself; never empty. */
+const char *net_host_name(void);
+
 /* Takes what the card has and lets time pass for TCP. */
 void net_poll(void);
 

@@ -97,14 +97,18 @@ static void set_addresses(const struct boot_net *net)
 		add_address6(net);
 }
 
+const char *net_host_name(void)
+{
+	return host_name[0] ? host_name : "unikernel";
+}
+
 static int start_card(const struct boot *boot)
 {
 	int r = card_init(boot);
 	if (r < 0)
 		return r;
 	given = boot->net;
-	memcpy(host_name, boot->net.host_name, BOOT_HOST_NAME);
-	net_card.hostname = host_name[0] ? host_name : "unikernel";
+	net_card.hostname = net_host_name();
 	netif_set_default(&net_card);
 	netif_set_up(&net_card);
 	set_addresses(&boot->net);
@@ -119,6 +123,7 @@ static void move(bool takes_frames);
 int net_init(const struct boot *boot)
 {
 	struct netif *loop;
+	memcpy(host_name, boot->net.host_name, BOOT_HOST_NAME);
 	lwip_init();
 	NETIF_FOREACH(loop)
 	loop->chksum_flags = NETIF_CHECKSUM_DISABLE_ALL;
@@ -156,6 +161,7 @@ static bool is_same_card(const struct boot *boot)
 int net_plug(const struct boot *boot)
 {
 	bool is_wanted = (boot->flags & BOOT_NET) != 0;
+	memcpy(host_name, boot->net.host_name, BOOT_HOST_NAME);
 	if (is_wanted && net_has_card && is_same_card(boot)) {
 		card_set_offload(boot);
 		if (dhcp_supplied_address(&net_card))

@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -38,6 +39,28 @@ void say(const char *what, long result)
 }
 
 static volatile uintptr_t nowhere = 8;
+
+/* What a descriptor's name stands for, and how nice a process is. */
+static void names(void)
+{
+	int ends[2];
+	char name[32];
+	struct stat status = {};
+	SAY(pipe(ends));
+	(void)snprintf(name, sizeof(name), "/dev/fd/%d", ends[0]);
+	SAY(stat(name, &status));
+	SAY(S_ISFIFO(status.st_mode));
+	SAY(access(name, R_OK));
+	SAY(access(name, X_OK));
+	(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", ends[1] + 1);
+	SAY(stat(name, &status));
+	close(ends[0]);
+	close(ends[1]);
+	SAY(setpriority(PRIO_PROCESS, 0, 7));
+	SAY(getpriority(PRIO_PROCESS, 0));
+	SAY(nice(100));
+	SAY(setpriority(4, 0, 0));
+}
 
 static void files(void)
 {
@@ -64,6 +87,13 @@ static void files(void)
 	SAY(lseek(fd, 0, SEEK_END));
 	SAY(pread(fd, text, 1, 20099));
 	SAY(text[0]);
+	SAY(ftruncate(fd, 5));
+	SAY(ftruncate(fd, 1 << 20));
+	SAY(fstat(fd, &status));
+	SAY(status.st_blocks);
+	SAY(pwrite(fd, "X", 1, 500000));
+	SAY(fstat(fd, &status));
+	SAY(status.st_blocks);
 	SAY(ftruncate(fd, 5));
 	SAY(pread(fd, text, sizeof(text), 0));
 	SAY(link("a", "b"));
@@ -335,9 +365,9 @@ int main(int count, char **words)
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} areas[] = { { "files", files }, { "waiting", waiting }, { "threads", threads },
-		{ "signals", signals }, { "memory", memory }, { "sockets", sockets },
-		{ "edges", edges } };
+	} areas[] = { { "names", names }, { "files", files }, { "waiting", waiting },
+		{ "threads", threads }, { "signals", signals }, { "memory", memory },
+		{ "sockets", sockets }, { "edges", edges } };
 	for (size_t i = 0; count == 2 && i < sizeof(areas) / sizeof(areas[0]); i++)
 		if (strcmp(words[1], areas[i].name) == 0) {
 			areas[i].run();

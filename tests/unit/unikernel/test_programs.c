@@ -64,8 +64,8 @@ static void add_libraries(const char *programs)
 
 static void every_area_of(const char *program, bool with_edges)
 {
-	static const char *const areas[] = { "files", "waiting", "threads", "signals", "memory",
-		"sockets", "edges" };
+	static const char *const areas[] = { "names", "files", "waiting", "threads", "signals",
+		"memory", "sockets", "edges" };
 	static char wanted[1 << 20], got[1 << 20];
 	expect_equal(build(program, "areas", got, sizeof(got)), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(areas) - !with_edges; i++) {
@@ -93,8 +93,8 @@ static void musl_is_as_on_linux(void)
 	make_root();
 	expect_equal(build(program, "musl", got, sizeof(got)), 0);
 	cleanup(free) char *native = alloc_printf("timeout 20 %s", program);
-	cleanup(free) char *alone = alloc_printf(
-		"timeout 20 %s --root=%s/image", getenv("BERTH_TENDER"), directory);
+	cleanup(free) char *alone =
+		alloc_printf("timeout 20 %s --root=%s/image", getenv("BERTH_TENDER"), directory);
 	expect_equal(run(wanted, sizeof(wanted), native), 0);
 	expect_equal(run(got, sizeof(got), alone), 0);
 	expect_text(got, wanted);
@@ -254,7 +254,7 @@ static void what_waits_goes_on_from_its_snapshot(void)
 				     "--from=%s/snapshot",
 				i, tender, directory, directory);
 		cleanup(free) char *wanted =
-			alloc_printf("5 line%d 1 2 /deep\nbusybox sh -c\nempty\n1 2 3\nbye\n", i);
+			alloc_printf("5 line%d 1 2 /deep\nbusybox cat /\nempty\n1 2 3\nbye\n", i);
 		expect_equal(run(output, sizeof(output), from), 0);
 		expect_text(output, wanted);
 	}
