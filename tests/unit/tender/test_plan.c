@@ -118,7 +118,7 @@ static void tells_one_that_goes_on(void)
 	expect_equal(monitor_command(plan, &line, &e), 0);
 	expect_text(line,
 		"berth.exit=244 berth.report=0x40000 berth.memory=8388608 berth.stop-signal=15 "
-		"berth.keep=248 berth.no-card");
+		"berth.host-name=u berth.keep=248 berth.no-card");
 }
 
 static const struct test tests[] = {
