@@ -195,7 +195,7 @@ static const struct option options[] = {
 		"what runs the CPUs (auto: measured)", read_engine },
 	{ "lockstep", NULL, "the software engine's translator and interpreter compare each block",
 		read_lockstep },
-	{ "cpus", "N", "virtual CPUs (1)", read_cpus },
+	{ "cpus", "N", "virtual CPUs, at most 64 (1)", read_cpus },
 	{ "memory", "SIZE", "guest memory (256MiB)", read_memory },
 	{ "memory-max", "SIZE", "the most that it can have while it runs (as --memory)",
 		read_memory_max },
@@ -243,7 +243,8 @@ static int read_one(struct plan *plan, const struct option *option, char *value,
 		return error_set(
 			e, -EINVAL, "--%s: a value is missing: %s", option->name, option->what);
 	if (option->read(plan, value) < 0)
-		return error_set(e, -EINVAL, "--%s: not %s", option->name, option->what);
+		return error_set(e, -EINVAL, "--%s: it is no %s: %s", option->name, option->what,
+			option->help);
 	return 0;
 }
 

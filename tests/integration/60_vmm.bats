@@ -258,6 +258,13 @@ milliseconds() {
 	[[ $output == *"$BASE/short: 100000 bytes is not a whole number"* ]]
 }
 
+@test "an option that cannot be is named, with what it takes" {
+	run "$VMM" --kernel x --cpus 65
+	[[ $status -eq 1 && $output == "berth-vmm: --cpus: it is no N: virtual CPUs, at most 64 (1)" ]]
+	run "$VMM" --kernel x --nothing
+	[[ $status -eq 1 && $output == "berth-vmm: --nothing: no such option (--help lists them)" ]]
+}
+
 @test "what lock-step prints of a difference is disassembled" {
 	printf '%s\n' 'lock-step: rip differs in the block at ffffffff81000000 after 7 blocks' \
 		'  ffffffff81000000: 48 89 c8' 'host: 4c 8d 74 24 08 c3' 'cold: 90' >"$BASE/difference"
