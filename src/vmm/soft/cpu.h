@@ -424,6 +424,7 @@ struct cpu {
 	uint32_t notice_count;
 	bool notice_overflow, notice_is_late; /* too many; and while it ran */
 	bool notice_forgets;                  /* all code that was decoded here is to go */
+	bool has_lost_writers; /* which pages could be written without asking is not all known */
 
 	struct lapic lapic;
 

@@ -118,8 +118,11 @@ void notice_handle(struct cpu *cpu)
 		guest_addr page = notices[i] & PAGE_MASK;
 		if ((notices[i] & 1) == NOTICE_WROTE)
 			drop(cpu, page);
-		else if (protect(cpu, page))
+		else if (protect(cpu, page) || cpu->has_lost_writers)
 			/* It may have been written unnoticed since the other one has read it. */
 			notice_others(cpu->soft, cpu, page, NOTICE_WROTE);
 	}
+	/* Of what was asked since then it counts, too. */
+	if (!(atomic_load(&cpu->attention) & ATTENTION_CODE))
+		cpu->has_lost_writers = false;
 }

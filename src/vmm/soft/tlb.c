@@ -84,6 +84,19 @@ static const struct tlb *tlb_with(const struct cpu *cpu, const struct tlb_entry 
 
 #define SAME_HASH ((uint64_t)(WRITERS - 1) * GUEST_PAGE)
 
+/*
+ * Before entries that can write go. Who decodes a page asks whether it was written here, then reads it: if somebody has asked by
+ * now, what these entries have written may have come too late, and nobody will know of them when that is answered.
+ */
+static void forget_writers(struct cpu *cpu)
+{
+	if (cpu->soft_count == 1)
+		return;
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) & ATTENTION_CODE)
+		cpu->has_lost_writers = true;
+}
+
 /* From now on tlb_protect() finds the entry. */
 static void note_writer(struct cpu *cpu, const struct tlb_entry *entry)
 {
@@ -171,6 +184,8 @@ struct tlb_entry *tlb_find(
 	if (!walk(cpu, linear, &want, &found, code))
 		return NULL;
 	entry = make_room(tlb, page, found.is_global);
+	if (tag_is_fast(entry->write, (uint32_t)(entry - tlb->entries)))
+		forget_writers(cpu);
 	entry->physical = found.physical | (found.is_global ? TLB_GLOBAL : 0) | found.size_flag |
 		(found.is_writable ? TLB_WRITE : 0);
 	if (found.size_flag)
@@ -215,6 +230,7 @@ static void drop_entry(struct tlb *tlb, uint32_t slot)
 
 void tlb_slow_writes(struct cpu *cpu)
 {
+	forget_writers(cpu);
 	for (int kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlbs[kind];
 		for (uint32_t slot = next_used(tlb, 0); slot < TLB_SIZE;
@@ -290,6 +306,7 @@ static void flush_one(struct tlb *tlb, bool with_global)
 
 void tlb_flush(struct cpu *cpu, bool with_global)
 {
+	forget_writers(cpu);
 	cpu->direct_epoch++;
 	walk_forget(cpu);
 	for (int kind = 0; kind < TLB_KINDS; kind++)
@@ -326,6 +343,7 @@ void tlb_flush_page(struct cpu *cpu, uint64_t linear)
 {
 	uint64_t page = linear & PAGE_MASK;
 	uint32_t half = half_of(page), bit = page_bit(page);
+	forget_writers(cpu);
 	cpu->direct_epoch += half == 0;
 	walk_forget(cpu);
 	for (int kind = 0; kind < TLB_KINDS; kind++) {
@@ -369,6 +387,7 @@ static bool protect_all(struct cpu *cpu, guest_addr page)
 				slow_down(entry);
 			} else if (is_writer(tlb, entry, page, SAME_HASH)) {
 				entry->write = tag_none(slot);
+				cpu->has_lost_writers = cpu->soft_count > 1;
 			}
 		}
 	}

@@ -2,8 +2,9 @@
 #include "test.h"
 #include "vmm/soft/notice.h"
 #include "vmm/soft/soft.h"
+#include "vmm/soft/tlb.h"
 
-#define RAM_BYTES (4 * MIB)
+#define RAM_BYTES (64 * MIB)
 
 static struct guest *guest;
 static struct cpus *cpus;
@@ -80,7 +81,46 @@ static void asks_nothing_for_sleepers(void)
 	close_two();
 }
 
+static void fill(struct cpu *cpu, uint64_t page)
+{
+	uint32_t code;
+	expect(tlb_find(cpu, cpu->tlb, page, ACCESS_READ | ACCESS_WRITE, &code));
+}
+
+#define PAGE_AT UINT64_C(0x5000)
+
+/* What could write is asked, even if it cannot any more. */
+static void knows_who_wrote(void)
+{
+	struct cpu *reader, *writer;
+	for (int how = 0; how < 4; how++) {
+		reader = open_two(&writer);
+		fill(writer, PAGE_AT);
+		if (how == 3)
+			tlb_flush(writer, true); /* before: what was written is seen */
+		notice_protect(reader->soft, reader, PAGE_AT);
+		if (how == 0)
+			tlb_flush(writer, true);
+		if (how == 1)
+			tlb_flush_page(writer, PAGE_AT);
+		for (uint64_t i = 1; how == 2 && i < 4; i++)
+			fill(writer, PAGE_AT + i * TLB_SIZE * GUEST_PAGE);
+		atomic_store(&writer->attention, 0);
+		notice_handle(writer);
+		expect_equal(reader->notice_count, how != 3);
+		/* Once. */
+		reader->notice_count = 0;
+		notice_protect(reader->soft, reader, PAGE_AT + GUEST_PAGE);
+		atomic_store(&writer->attention, 0);
+		notice_handle(writer);
+		expect_equal(reader->notice_count, 0);
+		close_two();
+	}
+}
+
 static const struct test tests[] = {
+	{ "who could write a page is told that it was asked, in whatever way it lost that",
+		knows_who_wrote },
 	{ "pages that were decoded are told to the other CPU", keeps_some },
 	{ "if they are more than it keeps, who has decoded them forgets its code",
 		is_told_of_what_was_lost },
