@@ -230,12 +230,15 @@ milliseconds() {
 	[ -n "$children" ] || skip "all was right; this engine runs nothing directly"
 	for child in $children; do cat "/proc/$child/stat"; done >"$BASE/children"
 	[ "$(awk '{ticks += $14 + $15} END {print ticks}' "$BASE/children")" -ge 20 ]
+	touch "$BASE/ran-directly"
 }
 
 @test "the agent turns the machine off, status 0" {
 	agent shutdown
 	vm_wait
 	grep 'reason=off status=0' "$BASE/log"
+	[ ! -e "$BASE/ran-directly" ] ||
+		grep -E 'programs ran directly entries=[1-9][0-9]* .* ms=[1-9][0-9]* stops=[1-9][0-9]* .* calls=[1-9]' "$BASE/log"
 	[ "$(stat -c %s "$BASE/disk")" = 67108864 ]
 }
 

@@ -65,7 +65,7 @@ struct direct {
 	uint64_t looked; /* when */
 	uint32_t generation;
 	_Atomic(struct direct_process *) runs;
-	uint64_t exits[DIRECT_LOST + 1], reached, begun, dropped, refused, renewed; /* counted */
+	struct direct_counts counts;
 };
 
 int direct_prepare(struct cpu *cpu, struct error *e)
@@ -96,6 +96,19 @@ void direct_done(struct cpu *cpu)
 	cpu->direct_hooks = NULL;
 	cpu->direct_waits = 0;
 	free(direct);
+}
+
+void direct_add_counts(const struct cpu *cpu, struct direct_counts *to)
+{
+	const struct direct_counts *counts = &cpu->direct->counts;
+	for (uint32_t i = 0; i < ARRAY_SIZE(to->stops); i++)
+		to->stops[i] += counts->stops[i];
+	to->entries += counts->entries;
+	to->rests += counts->rests;
+	to->spaces += counts->spaces;
+	to->pages += counts->pages;
+	to->refused += counts->refused;
+	to->used_us += counts->used_us;
 }
 
 static void call(struct cpu *cpu)
@@ -321,7 +334,7 @@ static void rest(struct cpu *cpu, struct place *place)
 		place->rest = US((uint64_t)REST_MAX_US);
 	place->rest_until = __rdtsc() + place->rest;
 	cpu->direct_waits = 0;
-	cpu->direct->dropped++;
+	cpu->direct->counts.rests++;
 }
 
 /* Whether it pays off. */
@@ -343,7 +356,7 @@ static bool pays(struct cpu *cpu, struct place *place, uint64_t stay_us)
 /* A page that could be mapped. There are many in the beginning, but each comes once. */
 static bool mapped(struct cpu *cpu, struct place *place, uint64_t stay_us)
 {
-	cpu->direct->reached++;
+	cpu->direct->counts.pages++;
 	return place->faults++ < FIRST_FAULTS || pays(cpu, place, stay_us);
 }
 
@@ -362,7 +375,7 @@ static struct place *begin(struct cpu *cpu)
 			place = &direct->places[i];
 	struct direct_space *space = place->space;
 	*place = (struct place){ .space = space, .used = ++direct->uses, .missed = DIRECT_NOWHERE };
-	direct->begun++;
+	direct->counts.spaces++;
 	return direct_space_begin(space, cpu) ? place : NULL;
 }
 
@@ -388,7 +401,7 @@ static bool answer(struct cpu *cpu, struct place *place, enum direct_exit why, u
 		if (reach == DIRECT_TURNED)
 			return pays(cpu, place, stay_us);
 		if (reach == DIRECT_REFUSED) {
-			cpu->direct->refused++;
+			cpu->direct->counts.refused++;
 			cpu->direct_waits = 0; /* until the next switch or look */
 			return false;
 		}
@@ -437,7 +450,7 @@ static bool stay(struct cpu *cpu, struct place *place)
 	if (atomic_load(&cpu->attention) == 0)
 		why = direct_process_run(process, &regs, &address);
 	atomic_store(&direct->runs, NULL);
-	direct->exits[why]++;
+	direct->counts.stops[why]++;
 	if (why == DIRECT_GONE) {
 		give_up(cpu);
 		return false;
@@ -447,7 +460,9 @@ static bool stay(struct cpu *cpu, struct place *place)
 		longjmp(cpu->loop, LEAVE_BROKEN);
 	take(cpu, &regs);
 	take_selectors(cpu, &regs);
-	return answer(cpu, place, why, address, direct_process_used_us(process) - used_us);
+	used_us = direct_process_used_us(process) - used_us;
+	direct->counts.used_us += used_us;
+	return answer(cpu, place, why, address, used_us);
 }
 
 /* Another program has come to the same CR3. */
@@ -458,7 +473,6 @@ static void renew(struct cpu *cpu, struct place *place)
 	place->stays = place->faults = 0;
 	place->missed = DIRECT_NOWHERE;
 	cpu->direct_waits = 0;
-	cpu->direct->renewed++;
 }
 
 void direct_run(struct cpu *cpu)
@@ -472,6 +486,7 @@ void direct_run(struct cpu *cpu)
 		give_up(cpu);
 		return;
 	}
+	cpu->direct->counts.entries += !place->is_good;
 	place->is_good = true;
 	do {
 		if (!direct_space_look(place->space, cpu, cpu->direct_epoch)) {

@@ -434,6 +434,28 @@ static int soft_probe(struct error *e)
 	return 0;
 }
 
+/* What running programs directly was worth. */
+static void tell_counts(const struct soft *soft)
+{
+	struct direct_counts sum = {};
+	for (uint32_t i = 0; i < soft->cpus.count; i++)
+		if (soft->cpu[i] && soft->cpu[i]->direct)
+			direct_add_counts(soft->cpu[i], &sum);
+	if (sum.entries == 0)
+		return;
+	uint64_t stops = 0;
+	for (uint32_t i = 0; i < ARRAY_SIZE(sum.stops); i++)
+		stops += sum.stops[i];
+	log_info(
+		"programs ran directly entries=%ju rests=%ju spaces=%ju ms=%ju stops=%ju faults=%ju "
+		"mapped=%ju calls=%ju kicks=%ju refused=%ju",
+		(uintmax_t)sum.entries, (uintmax_t)sum.rests, (uintmax_t)sum.spaces,
+		(uintmax_t)(sum.used_us / 1000), (uintmax_t)stops,
+		(uintmax_t)sum.stops[DIRECT_FAULT], (uintmax_t)sum.pages,
+		(uintmax_t)sum.stops[DIRECT_SYSCALL], (uintmax_t)sum.stops[DIRECT_KICKED],
+		(uintmax_t)sum.refused);
+}
+
 static void soft_close(struct cpus *cpus)
 {
 	if (!cpus)
@@ -447,6 +469,7 @@ static void soft_close(struct cpus *cpus)
 		pthread_join(soft->timer, NULL);
 	}
 	soft->cpus.guest->watch = NULL;
+	tell_counts(soft);
 	for (uint32_t i = 0; i < soft->cpus.count; i++) {
 		if (!soft->cpu[i])
 			continue;
