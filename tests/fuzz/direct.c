@@ -58,8 +58,9 @@ static void note_ranges(const char *path, bool all)
 	while (fgets(line, sizeof(line), file) && range_count < RANGES) {
 		bool is_wanted = all ? !strstr(line, "[vsyscall]")
 				     : strstr(line, "--xp") && !strstr(line, "[vsyscall]");
-		/* The shadow that a sanitizer has is no address of anything. */
-		if (!is_wanted || sscanf(line, "%lx-%lx", &begin, &end) != 2 || end - begin > GIB)
+		/* Nothing that is worth it lies where a sanitizer has its shadow and its heap, at round numbers. */
+		if (!is_wanted || sscanf(line, "%lx-%lx", &begin, &end) != 2 || end - begin > GIB ||
+			begin >> 44 == 6)
 			continue;
 		ranges[range_count].begin = begin;
 		ranges[range_count++].end = end;
