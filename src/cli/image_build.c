@@ -144,7 +144,11 @@ static int fill(struct image_build *build, const char *what, bool is_directory,
 		return error_set(e, -EINVAL,
 			"--entrypoint: which program of %s shall the unikernel run?", what);
 	cleanup(free) char *root = alloc_printf("%s/root", build->directory);
-	cleanup(free) char *alone = alloc_printf("/bin/%s", slash ? slash + 1 : what);
+	const char *name = slash ? slash + 1 : what;
+	bool is_word = !strpbrk(name, " \t\n\"'\\");
+	cleanup(free) char *alone = alloc_printf(is_word ? "/bin/%s" : "'/bin/%s'", name);
+	if (is_unikernel && !entrypoint && strchr(name, '\''))
+		return error_set(e, -EINVAL, "%s: its name has a quote; rename it", what);
 	int r = write_metadata(build->directory, what,
 		is_unikernel ? entrypoint ? entrypoint : alone : NULL, options, e);
 	if (r == 0 && !is_directory)
@@ -159,6 +163,8 @@ int image_build_start(
 	struct stat status;
 	if (stat(root, &status) < 0)
 		return error_errno(e, "%s", root);
+	if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode))
+		return error_set(e, -EINVAL, "%s: is neither a directory nor a file", root);
 	char directory[] = "/tmp/berth-build.XXXXXX";
 	if (!mkdtemp(directory))
 		return error_errno(e, "make %s", directory);

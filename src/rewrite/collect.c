@@ -18,6 +18,18 @@
 
 #define DEPTH_MOST 128
 #define HEAD_BYTES 20 /* of an ELF file, with its machine */
+#define SEEN_LISTS 4096u
+/* What is rewritten is not much more than what was there: beyond that programs stay as they are, which is slower. */
+#define GROWTH      4u
+#define GROWTH_MORE (512 * MIB)
+
+/* A file with several names is rewritten once. */
+struct seen {
+	struct seen *next;
+	dev_t device;
+	ino_t inode;
+	char name[16]; /* in /.berth; "": it stays as it is */
+};
 
 struct collecting {
 	int own, root;
@@ -27,6 +39,8 @@ struct collecting {
 	struct text path; /* of what is looked at, from the root */
 	struct text index;
 	uint32_t count;
+	uint64_t bytes_before, bytes_after; /* of what was rewritten */
+	struct seen *seen[SEEN_LISTS];
 	bool has_program; /* in the tree */
 };
 
@@ -76,14 +90,44 @@ static bool has_head(int fd)
 		head[18] == EM_X86_64 && head[19] == 0;
 }
 
+static const struct seen *find_seen(const struct collecting *collecting, const struct stat *status)
+{
+	const struct seen *seen = collecting->seen[status->st_ino % SEEN_LISTS];
+	while (seen && (seen->inode != status->st_ino || seen->device != status->st_dev))
+		seen = seen->next;
+	return seen;
+}
+
+static void add_seen(struct collecting *collecting, const struct stat *status, const char *name)
+{
+	struct seen **list = &collecting->seen[status->st_ino % SEEN_LISTS];
+	if (status->st_nlink < 2)
+		return;
+	struct seen *seen = alloc(struct seen);
+	*seen = (struct seen){ *list, status->st_dev, status->st_ino, "" };
+	snprintf(seen->name, sizeof(seen->name), "%s", name);
+	*list = seen;
+}
+
+static void forget_seen(struct collecting *collecting)
+{
+	for (size_t i = 0; i < SEEN_LISTS; i++)
+		while (collecting->seen[i]) {
+			struct seen *seen = collecting->seen[i];
+			collecting->seen[i] = seen->next;
+			free(seen);
+		}
+}
+
 static int take_file(
 	struct collecting *collecting, int fd, const struct stat *status, struct error *e)
 {
 	const void *data = NULL;
 	cleanup(free) void *prepared = NULL;
-	size_t size;
+	size_t size = 0;
 	char name[16];
 	bool is_library;
+	const struct seen *seen = find_seen(collecting, status);
 	if (is_same(status, &collecting->script) && !collecting->script_path)
 		collecting->script_path = alloc_text(text_str(&collecting->path));
 	if (is_same(status, &collecting->program)) {
@@ -93,16 +137,28 @@ static int take_file(
 		collecting->has_program = true;
 		return 0;
 	}
+	if (seen) {
+		if (seen->name[0])
+			note(collecting, seen->name, text_str(&collecting->path));
+		return 0;
+	}
 	if (!has_head(fd) || map_all(fd, status, &data, NULL) < 0)
 		return 0;
 	int r = prepare_any(data, (size_t)status->st_size, &prepared, &size, &is_library, NULL);
 	munmap((void *)(uintptr_t)data, (size_t)status->st_size);
 	if (r == -ENOMEM)
 		return error_set(e, r, "%s: not enough memory", text_str(&collecting->path));
-	if (r < 0)
+	uint64_t bytes_before = collecting->bytes_before + (uint64_t)status->st_size;
+	uint64_t bytes_after = collecting->bytes_after + size;
+	if (r < 0 || bytes_after > bytes_before * GROWTH + GROWTH_MORE) {
+		add_seen(collecting, status, "");
 		return 0;
+	}
+	collecting->bytes_before = bytes_before;
+	collecting->bytes_after = bytes_after;
 	snprintf(name, sizeof(name), "%c%u", is_library ? 'l' : 'p', collecting->count++);
 	note(collecting, name, text_str(&collecting->path));
+	add_seen(collecting, status, name);
 	return write_out(collecting->own, name, prepared, size, e);
 }
 
@@ -234,10 +290,13 @@ static int collect(struct collecting *collecting, int program, struct error *e)
 
 int collect_programs(int root, int own, int program, struct error *e)
 {
-	struct collecting collecting = { .own = own, .root = root };
-	int r = collect(&collecting, program, e);
-	free(collecting.script_path);
-	text_done(&collecting.path);
-	text_done(&collecting.index);
+	struct collecting *collecting = alloc(struct collecting);
+	*collecting = (struct collecting){ .own = own, .root = root };
+	int r = collect(collecting, program, e);
+	forget_seen(collecting);
+	free(collecting->script_path);
+	text_done(&collecting->path);
+	text_done(&collecting->index);
+	free(collecting);
 	return r;
 }

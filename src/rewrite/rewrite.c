@@ -45,6 +45,7 @@
 #define NEW_SEGMENTS 3u /* the page of a slot that forwards, trampolines, the name of the slot */
 #define SLOT_BYTES   8u
 #define IMAGE_MAX    (1024 * MIB)
+#define GAP_MAX      (64 * MIB) /* of the file, where that has to go on at its address */
 #define CODE_MAX     (64 * MIB) /* of trampolines: what one takes is fifteen times its site */
 
 struct rewriter {
@@ -413,6 +414,12 @@ int rewrite_program(const void *data, size_t size, const struct rewrite_options 
 		rewriter.new_address = rewriter.new_offset;
 	else if (elf.type == ET_DYN)
 		rewriter.new_offset = rewriter.new_address;
+	if (rewriter.new_offset - page_up(size) > GAP_MAX) {
+		sites_done(&sites);
+		return error_set(e, -E2BIG,
+			"it takes more than %d MiB of memory beyond its file: trampolines would be too far",
+			(int)(GAP_MAX / MIB));
+	}
 	rewriter.table_address = rewriter.new_address + (options->forwards ? PAGE_BYTES : 0);
 	rewriter.code_address =
 		rewriter.table_address + (elf.segment_count + NEW_SEGMENTS) * sizeof(Elf64_Phdr);

@@ -139,6 +139,9 @@ int platform_map_image(uint64_t address, uint64_t size, uint64_t from, int right
 	if (!image.has_fd || from < image.address || from - image.address > image.bytes ||
 		size > image.bytes - (from - image.address))
 		return -ENOTSUP;
+	/* What is executable can be read; the filter knows no other. */
+	if (rights & PLATFORM_EXECUTE)
+		rights |= PLATFORM_READ;
 	return map(address, size, rights, MAP_PRIVATE | MAP_FIXED, IMAGE_FD, from - image.address);
 }
 

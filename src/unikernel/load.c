@@ -141,17 +141,13 @@ static int map_segment(struct node *node, const Elf64_Phdr *segment, uint64_t ba
 	return r < 0 ? (int)r : 0;
 }
 
-/* Outside the memory, at its own address. */
-static int map_fixed_segment(struct node *node, const Elf64_Phdr *segment)
+static int fill_fixed_segment(struct node *node, const Elf64_Phdr *segment)
 {
 	uint64_t start = page_down(segment->p_vaddr), from = 0;
 	uint64_t data_end = segment->p_vaddr + segment->p_filesz;
 	uint64_t end = page_up(segment->p_vaddr + segment->p_memsz);
 	uint64_t offset = page_down(segment->p_offset), bytes = data_end - start;
-	int rights = rights_of(segment);
-	int r = platform_map(start, end - start);
-	if (r < 0)
-		return r;
+	int rights = rights_of(segment), r = 0;
 	uint64_t shown = segment->p_filesz ? map_image_bytes(node, offset, &from) : 0;
 	if (shown > page_up(bytes))
 		shown = page_up(bytes);
@@ -172,13 +168,35 @@ static int map_fixed_segment(struct node *node, const Elf64_Phdr *segment)
 	return r;
 }
 
+static void unmap_fixed(const struct headers *headers, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const Elf64_Phdr *segment = &headers->segments[i];
+		uint64_t start = page_down(segment->p_vaddr);
+		if (segment->p_type == PT_LOAD && segment->p_memsz)
+			platform_unmap(start, page_up(segment->p_vaddr + segment->p_memsz) - start);
+	}
+}
+
+/* Outside the memory, at its own address; all of it or nothing: who is there before comes back. */
 static int map_fixed(struct node *node, const struct headers *headers)
 {
 	int r = 0;
 	memory_forget_segments();
-	for (uint32_t i = 0; r == 0 && i < headers->file.e_phnum; i++)
-		if (headers->segments[i].p_type == PT_LOAD && headers->segments[i].p_memsz)
-			r = map_fixed_segment(node, &headers->segments[i]);
+	for (uint32_t i = 0; r == 0 && i < headers->file.e_phnum; i++) {
+		const Elf64_Phdr *segment = &headers->segments[i];
+		uint64_t start = page_down(segment->p_vaddr);
+		if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
+			continue;
+		r = platform_map(start, page_up(segment->p_vaddr + segment->p_memsz) - start);
+		if (r < 0) {
+			unmap_fixed(headers, i);
+			continue;
+		}
+		r = fill_fixed_segment(node, segment);
+		if (r < 0)
+			unmap_fixed(headers, i + 1);
+	}
 	return r;
 }
 
@@ -276,6 +294,8 @@ int load_program(struct node *node, const char *path, struct program *ret)
 			r = map_all(loader, &headers, &program.loader);
 		program.first = program.loader + headers.file.e_entry;
 	}
+	if (r < 0)
+		load_unmap(&program);
 	*ret = program;
 	return r;
 }
@@ -283,14 +303,8 @@ int load_program(struct node *node, const char *path, struct program *ret)
 void load_unmap(const struct program *program)
 {
 	struct headers headers;
-	if (!program->is_fixed || read_headers(program->node, &headers) < 0)
-		return;
-	for (uint32_t i = 0; i < headers.file.e_phnum; i++) {
-		const Elf64_Phdr *segment = &headers.segments[i];
-		uint64_t start = page_down(segment->p_vaddr);
-		if (segment->p_type == PT_LOAD && segment->p_memsz)
-			platform_unmap(start, page_up(segment->p_vaddr + segment->p_memsz) - start);
-	}
+	if (program->is_fixed && read_headers(program->node, &headers) == 0)
+		unmap_fixed(&headers, headers.file.e_phnum);
 }
 
 int load_again(const struct program *program)

@@ -244,6 +244,7 @@ int64_t memory_map_image(
 {
 	if ((rights & PROT_EXEC) && (rights & PROT_WRITE))
 		return -EACCES;
+	rights |= rights & PROT_EXEC ? PROT_READ : 0; /* as on every x86 */
 	if (memory_images.count == IMAGE_RUNS_MOST)
 		return -ENOMEM;
 	int64_t page = take_pages(address, size, flags, false);
@@ -282,7 +283,7 @@ int64_t memory_unmap(uint64_t address, uint64_t size)
 int64_t memory_protect(uint64_t address, uint64_t size, uint64_t rights)
 {
 	uint64_t count = pages_up(size), page = page_of(address);
-	if (address % KERNEL_PAGE)
+	if (address % KERNEL_PAGE || (rights & ~(uint64_t)(PROT_READ | PROT_WRITE | PROT_EXEC)))
 		return -EINVAL;
 	if (!is_inside(address, count * KERNEL_PAGE))
 		return rights & PROT_EXEC

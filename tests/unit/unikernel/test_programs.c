@@ -2,7 +2,9 @@
 /*
  * Programs alone with the library OS say what they say on Linux.
  */
+#include <elf.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -230,6 +232,61 @@ static void every_register_is_kept(void)
 	remove_root();
 }
 
+/* A program of two segments that only ends, with status 7, made odd by a number at a place of its headers. */
+static void write_odd(const char *name, size_t at, uint64_t value, size_t bytes)
+{
+	static const char code[] = "\xb8\x3c\0\0\0\x6a\x07\x5f\x0f\x05\x90\x90\x90\x90";
+	static uint8_t file[8192];
+	const Elf64_Ehdr header = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 },
+		.e_type = ET_EXEC,
+		.e_machine = EM_X86_64,
+		.e_version = 1,
+		.e_entry = 0x401000,
+		.e_phoff = sizeof(header),
+		.e_ehsize = sizeof(header),
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = 2 };
+	const Elf64_Phdr segments[] = {
+		{ PT_LOAD, PF_R | PF_X, 4096, 0x401000, 0x401000, sizeof(code), 4096, 4096 },
+		{ PT_LOAD, PF_R | PF_W, 0, 0x402000, 0x402000, 64, 4096, 4096 },
+	};
+	memset(file, 0, sizeof(file));
+	memcpy(file, &header, sizeof(header));
+	memcpy(file + sizeof(header), segments, sizeof(segments));
+	memcpy(file + 4096, code, sizeof(code));
+	memcpy(file + at, &value, bytes);
+	cleanup(free) char *path = alloc_printf("%s/root/%s", directory, name);
+	FILE *out = fopen(path, "w");
+	expect(out && fwrite(file, sizeof(file), 1, out) == 1 && fclose(out) == 0);
+	expect_equal(chmod(path, 0755), 0);
+}
+
+/* Whatever stands in its headers, a program of the image ends itself only. */
+static void odd_programs_end_alone(void)
+{
+	static const char script[] = "for f in plain execute cover low high; do (exec /$f) "
+				     "2>/dev/null; echo $f $?; done; echo alive";
+	const size_t first = sizeof(Elf64_Ehdr), second = first + sizeof(Elf64_Phdr);
+	char output[4096];
+	make_root();
+	write_odd("plain", 0, 0x7f, 1);
+	write_odd("execute", first + offsetof(Elf64_Phdr, p_flags), PF_X, 4);
+	write_odd("cover", first + offsetof(Elf64_Phdr, p_memsz), 8192, 8);
+	write_odd("low", second + offsetof(Elf64_Phdr, p_vaddr), 0x20000, 8);
+	write_odd("high", second + offsetof(Elf64_Phdr, p_memsz), UINT64_MAX, 8);
+	expect_equal(build("/bin/busybox", "busybox", output, sizeof(output)), 0);
+	cleanup(free) char *alone =
+		alloc_printf("timeout 20 %s --root=%s/image -- busybox sh -c '%s' 2>&1",
+			getenv("BERTH_TENDER"), directory, script);
+	expect_equal(run(output, sizeof(output), alone), 0);
+	/* Linux kills who is broken when there is no way back, as we do. */
+	expect_contains(output, "plain 7\nexecute 7\n");
+	expect_contains(output, "cover 137\n");
+	expect_contains(output, "low 137\n");
+	expect_contains(output, "alive\n");
+	remove_root();
+}
+
 /* A shell that waits for a line is written down, and goes on as often as somebody has one. */
 static void what_waits_goes_on_from_its_snapshot(void)
 {
@@ -316,6 +373,7 @@ static const struct test tests[] = {
 	{ "applets of the stock busybox say what they say on Linux", busybox_is_as_on_linux },
 	{ "every register and flag is kept around every call, seen or hidden",
 		every_register_is_kept },
+	{ "a program with odd headers ends itself only", odd_programs_end_alone },
 	{ "what waits goes on from its snapshot, as often as wanted",
 		what_waits_goes_on_from_its_snapshot },
 	{ "what cannot run is refused by name", what_cannot_run_is_refused_by_name },
