@@ -191,7 +191,7 @@ static int read_no_jail(struct plan *plan, char *value)
 
 static const struct option options[] = {
 	{ "name", "NAME", "what the machine is called in messages", read_name },
-	{ "engine", "auto|kvm|soft|soft-translator|soft-interpreter",
+	{ "engine", "auto|kvm|soft|soft-translator|soft-interpreter|soft-mapped",
 		"what runs the CPUs (auto: measured)", read_engine },
 	{ "lockstep", NULL, "the software engine's translator and interpreter compare each block",
 		read_lockstep },

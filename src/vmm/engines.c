@@ -18,7 +18,7 @@
 #define SPEED_MIN UINT64_C(50000000)
 
 static const struct engine *const engines[] = { &kvm_engine, &soft_interpreter_engine,
-	&soft_lockstep_engine, &soft_translator_engine, &soft_engine };
+	&soft_lockstep_engine, &soft_mapped_engine, &soft_translator_engine, &soft_engine };
 
 static int choose_by_measuring(
 	const struct engine **ret, char reason[ENGINE_REASON_SIZE], struct error *e)

@@ -6,7 +6,9 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include "vmm/soft/code_map.h"
 #include "vmm/soft/kept.h"
 #include "vmm/soft/memory.h"
 
@@ -29,6 +31,7 @@ int code_new(uint32_t cpus, struct native **ret, struct error *e)
 		return code;
 	}
 	struct native *native = alloc(struct native);
+	native->map_fd = -1;
 	native->writable = writable;
 	native->executable = executable;
 	native->mapped = (uint32_t)bytes;
@@ -60,6 +63,8 @@ void code_free(struct native *native)
 		return;
 	munmap(native->writable, native->mapped);
 	munmap((void *)(uintptr_t)native->executable, native->mapped);
+	if (native->map_fd >= 0)
+		close(native->map_fd);
 	free(native->blocks);
 	free(native->sites);
 	free(native->buckets);
@@ -108,6 +113,26 @@ static uint32_t aligned(uint32_t offset)
 	return (offset + 15) & ~15u;
 }
 
+/* Failures end the map. */
+static void note_in_map(struct native *native, const struct block *block)
+{
+	uint32_t first = block->entry_host < block->entry ? block->entry_host : block->entry;
+	uint64_t base = (uintptr_t)native->executable;
+	const struct code_map_line line = {
+		.hot = base + (block->entry_told < first ? block->entry_told : first),
+		.hot_end = base + block->end,
+		.cold = base + block->cold,
+		.cold_end = base + native->cold_used,
+		.physical = block->physical,
+		.mode = block->mode,
+		.count = block->count,
+	};
+	if (code_map_add(native->map_fd, &line) == 0)
+		return;
+	close(native->map_fd);
+	native->map_fd = -1;
+}
+
 uint32_t code_add(struct native *native, const struct block *block, const uint8_t *cold_end)
 {
 	uint32_t number = native->block_count++;
@@ -128,6 +153,8 @@ uint32_t code_add(struct native *native, const struct block *block, const uint8_
 	native->used = aligned(block->end);
 	native->cold_used = (uint32_t)(cold_end - native->writable);
 	native->translated++;
+	if (native->map_fd >= 0)
+		note_in_map(native, block);
 	return number;
 }
 

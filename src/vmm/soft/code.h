@@ -102,6 +102,7 @@ struct native {
 	uint64_t checked, flushes, translated;
 	uint32_t hot_runs;
 	uint32_t turn; /* of the two slots for jumps to an address */
+	int map_fd;    /* see code_map.h; -1: none */
 };
 
 /* For one of `cpus` CPUs. */

@@ -18,6 +18,8 @@
 #include "base/log.h"
 #include "vmm/soft/apic.h"
 #include "vmm/soft/cache.h"
+#include "vmm/soft/code.h"
+#include "vmm/soft/code_map.h"
 #include "vmm/soft/cpuid.h"
 #include "vmm/soft/direct.h"
 #include "vmm/soft/event.h"
@@ -35,7 +37,7 @@
 /* Below struct cpu, where the host's stack pointer is while translated code runs. */
 #define SIGNAL_ROOM (64 * 1024u)
 
-enum how { HOW_INTERPRETED, HOW_TRANSLATED, HOW_DIRECT, HOW_LOCKSTEP };
+enum how { HOW_INTERPRETED, HOW_TRANSLATED, HOW_DIRECT, HOW_LOCKSTEP, HOW_MAPPED };
 
 static struct soft *soft_of(struct cpus *cpus)
 {
@@ -504,6 +506,8 @@ static int open_cpu(struct soft *soft, uint32_t number, enum how how, struct err
 	int status = vector_init(cpu, e);
 	if (status == 0 && how != HOW_INTERPRETED)
 		status = native_init(cpu, how == HOW_LOCKSTEP, e);
+	if (status == 0 && how == HOW_MAPPED)
+		status = code_map_open(&cpu->native->map_fd, e);
 	if (status < 0)
 		return status;
 	if (soft->has_direct)
@@ -591,6 +595,13 @@ static int lockstep_open(struct guest *guest, uint32_t count, struct cpus **ret,
 	return open_as(&soft_lockstep_engine, HOW_LOCKSTEP, guest, count, ret, e);
 }
 
+static int mapped_open(struct guest *guest, uint32_t count, struct cpus **ret, struct error *e)
+{
+	if (count != 1)
+		return error_set(e, -EINVAL, "cpus: with a map of the code there is one");
+	return open_as(&soft_mapped_engine, HOW_MAPPED, guest, count, ret, e);
+}
+
 #define ENGINE(NAME, OPEN) \
 	{ \
 		.name = NAME, .probe = soft_probe, .open = OPEN, .close = soft_close, \
@@ -604,3 +615,4 @@ const struct engine soft_engine = ENGINE("soft", direct_open);
 const struct engine soft_translator_engine = ENGINE("soft-translator", translating_open);
 const struct engine soft_interpreter_engine = ENGINE("soft-interpreter", interpreting_open);
 const struct engine soft_lockstep_engine = ENGINE("soft-lockstep", lockstep_open);
+const struct engine soft_mapped_engine = ENGINE("soft-mapped", mapped_open);

@@ -10,6 +10,8 @@ extern const struct engine soft_engine;            /* translates 64-bit code, in
 extern const struct engine soft_translator_engine; /* runs no program directly */
 extern const struct engine soft_interpreter_engine; /* only interprets */
 extern const struct engine soft_lockstep_engine;    /* both, and compares; one CPU */
+extern const struct engine
+	soft_mapped_engine; /* translates, and says what; see code_map.h; one CPU */
 
 /* How many instructions the CPU has interpreted. */
 uint64_t soft_instructions(const struct cpus *cpus, uint32_t cpu);
