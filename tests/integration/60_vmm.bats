@@ -53,6 +53,7 @@ setup_file() {
 
 teardown_file() {
 	[ ! -f "$BASE/pid" ] || kill -KILL "$(cat "$BASE/pid")" 2>/dev/null || true
+	[ ! -f "$BASE/pid" ] || vm_wait || true
 	[ ! -f "$BASE/http" ] || kill "$(cat "$BASE/http")" 2>/dev/null || true
 	ip netns del "$NETNS"
 	umount "$BASE/mounted"
