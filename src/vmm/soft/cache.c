@@ -260,6 +260,31 @@ static void add_next(struct op *op, uint32_t offset, uint32_t sequence)
 	};
 }
 
+/* The entry of a block: it may run so many times more, then it is left to be translated. */
+static const struct op *arrive(struct cpu *cpu, const struct op *op)
+{
+	struct op *own = (struct op *)(uintptr_t)op;
+	if (unlikely(own->imm == 0))
+		return op_look(cpu, op_rip(cpu, op));
+	own->imm--;
+	return op + 1;
+}
+
+static void add_entry(struct op *op, uint32_t offset, uint32_t runs)
+{
+	*op = (struct op){ .run = arrive, .offset = (uint16_t)offset, .imm = runs };
+}
+
+bool cache_is_due(const struct op *op)
+{
+	return op->run == arrive && op->imm == 0;
+}
+
+const struct op *cache_behind_entry(const struct op *op)
+{
+	return op->run == arrive ? op + 1 : op;
+}
+
 /* The instruction at cpu->rip lies in two pages: no block is made of it. */
 static const struct op *decode_crossing(struct cpu *cpu, const uint8_t *host, uint32_t offset)
 {
@@ -288,10 +313,12 @@ static const struct op *decode_block(
 	uint32_t limit = mode & MODE_SINGLE ? 1 : BLOCK_OPS;
 	struct code_cache *cache = cpu->code;
 	uint32_t start = physical & 0xfff, offset = start, count = 0;
-	if (cache->op_count + BLOCK_OPS + 1 > ARENA_OPS || cache->block_count == BLOCKS_MAX)
+	if (cache->op_count + BLOCK_OPS + 2 > ARENA_OPS || cache->block_count == BLOCKS_MAX)
 		cache_flush(cpu);
-	struct op *ops = cache->ops + cache->op_count;
+	struct op *first = cache->ops + cache->op_count, *ops = first;
 	bool is_done = false;
+	if (cpu->cold_runs && mode == 8)
+		add_entry(ops++, start, cpu->cold_runs);
 	while (!is_done && count < limit && offset < GUEST_PAGE) {
 		struct insn insn;
 		cache_watch(cpu, (physical & PAGE_MASK) + offset);
@@ -314,20 +341,21 @@ static const struct op *decode_block(
 	if (count == 0)
 		return decode_crossing(cpu, host, start);
 	add_next(&ops[count], offset, count);
+	count += (uint32_t)(ops - first) + 1;
 	uint32_t number = cache->block_count++;
 	uint32_t *bucket = &cache->buckets[bucket_of(physical, mode)];
 	uint32_t *page = &cache->pages[physical / GUEST_PAGE % PAGE_BUCKETS];
 	cache->blocks[number] = (struct block){
 		.physical = physical,
 		.mode = mode,
-		.count = count + 1,
-		.ops = ops,
+		.count = count,
+		.ops = first,
 		.next = *bucket,
 		.next_in_page = *page,
 	};
 	*bucket = *page = number;
-	cache->op_count += count + 1;
-	return ops;
+	cache->op_count += count;
+	return first;
 }
 
 static const struct op *find(struct cpu *cpu, uint32_t mode)

@@ -15,6 +15,12 @@ const struct op *cache_find(struct cpu *cpu);
 /* As cache_find(), but no more than this instruction is decoded; cpu->link stays NULL. */
 const struct op *cache_find_one(struct cpu *cpu);
 
+/* Whether the op is the entry of a block that has been run cpu->cold_runs times. */
+bool cache_is_due(const struct op *op);
+
+/* The instruction at such an entry, or the op itself. */
+const struct op *cache_behind_entry(const struct op *op);
+
 /* Says that instructions are decoded from these bytes, before they are read. */
 void cache_watch(struct cpu *cpu, guest_addr physical);
 

@@ -429,6 +429,8 @@ struct cpu {
 	struct lapic lapic;
 
 	struct code_cache *code;
+	uint32_t
+		cold_runs; /* how often a block is interpreted before it is translated; 0: always */
 
 	/* Translated code; see native.c. */
 	struct native *native; /* NULL: only the interpreter */

@@ -19,7 +19,7 @@ void fallback_one(struct cpu *cpu)
 
 void fallback_some(struct cpu *cpu)
 {
-	const struct op *op = cache_find(cpu);
+	const struct op *op = cache_behind_entry(cache_find(cpu));
 	for (uint32_t i = 0; op && i < AT_ONCE; i++)
 		op = op->run(cpu, op);
 	cpu->link = NULL;
@@ -27,16 +27,14 @@ void fallback_some(struct cpu *cpu)
 		cpu->rip = cpu->r[R_CODE] + op->offset;
 }
 
-void fallback_block(struct cpu *cpu)
+bool fallback_cold(struct cpu *cpu)
 {
-	const struct op *op = cache_find(cpu), *next = op->run(cpu, op);
-	while (next == op + 1) {
-		op = next;
-		next = op->run(cpu, op);
-	}
-	cpu->link = NULL;
-	if (next)
-		cpu->rip = cpu->r[R_CODE] + next->offset;
+	const struct op *op = cache_find(cpu);
+	if (cache_is_due(op))
+		return false;
+	while (op)
+		op = op->run(cpu, op);
+	return true;
 }
 
 uint32_t fallback_available(const struct cpu *cpu)

@@ -12,8 +12,11 @@ void fallback_one(struct cpu *cpu);
 /* A few dozen, or fewer. */
 void fallback_some(struct cpu *cpu);
 
-/* To the next jump that is taken. */
-void fallback_block(struct cpu *cpu);
+/*
+ * The block at cpu->rip and those behind it, until one is to be translated or the loop has to look around; false if it
+ * is the first. cpu->link stays for cache_find().
+ */
+bool fallback_cold(struct cpu *cpu);
 
 /* LIVE_... that the host's registers may hold now. */
 uint32_t fallback_available(const struct cpu *cpu);

@@ -15,11 +15,11 @@
 /* A page whose code was dropped this often is the interpreter's for a while. */
 #define HOT_PAGE 24
 
-/*
- * Code is interpreted this often first: half of what a kernel runs when it starts it runs once, and a third of what
- * would be translated the third time does not come more than four times again. A translation takes as long as ten runs.
- */
-#define COLD_RUNS 8
+/* Code is interpreted this often first: most of what a kernel runs when it starts it runs a few times only. */
+#define COLD_RUNS 16
+
+/* Likewise an instruction over the end of a page, which is decoded anew each time. */
+#define COLD_CROSSING 2
 
 /* How often an instruction was done alone whose group had no room in one page, or no RAM. */
 #define GROUP_FAILS 2
@@ -32,6 +32,7 @@ int native_init(struct cpu *cpu, bool is_checked, struct error *e)
 	if (r < 0)
 		return r;
 	cpu->native->is_checked = is_checked;
+	cpu->cold_runs = is_checked ? 0 : COLD_RUNS;
 	cpu->native_shift = (uintptr_t)cpu->native->writable - (uintptr_t)cpu->native->executable;
 	kept_forget(cpu);
 	return 0;
@@ -130,30 +131,37 @@ static bool is_hot(struct native *native, guest_addr physical)
 	return true;
 }
 
-static bool is_cold(struct native *native, const struct place *place)
+/* The interpreter has run what is not worth more yet. */
+static bool run_cold(struct cpu *cpu, const struct place *place)
 {
+	struct native *native = cpu->native;
+	if (native->is_checked)
+		return false;
+	if (!place->crosses)
+		return fallback_cold(cpu);
 	uint8_t *seen = code_seen(native, place->physical, place->mode);
-	if (*seen >= COLD_RUNS || native->is_checked)
+	if (*seen >= COLD_CROSSING)
 		return false;
 	*seen += 1;
-	return true;
+	return fallback_cold(cpu);
 }
 
-/* Likewise, and translates it; 0: the interpreter has done something. */
+/* The block at cpu->rip, translated if it is due; 0: the interpreter has done something. */
 static uint32_t find_or_translate(struct cpu *cpu)
 {
 	struct place place;
 	uint32_t number = find(cpu, &place);
-	if (number)
+	if (number) {
+		cpu->link = NULL;
 		return number;
+	}
 	if (is_hot(cpu->native, place.physical)) {
 		fallback_some(cpu);
 		return 0;
 	}
-	if (is_cold(cpu->native, &place)) {
-		fallback_block(cpu);
+	if (run_cold(cpu, &place))
 		return 0;
-	}
+	cpu->link = NULL;
 	if (!translate_has_room(cpu->native))
 		code_flush(cpu);
 	return translate(

@@ -158,7 +158,7 @@ static void step(struct cpu *cpu)
 	if (cpu->has_code_breakpoints && !(cpu->rflags_rest & FLAG_RF) &&
 		!(was_ss && cpu->is_intel) && !cpu->io_count)
 		check_code_breakpoints(cpu);
-	const struct op *op = cache_find(cpu);
+	const struct op *op = cache_behind_entry(cache_find(cpu));
 	cpu->rflags_rest &= ~FLAG_RF;
 	cpu->trap_is_new = false;
 	cpu->io_next = 0;
@@ -213,6 +213,7 @@ static void loop(struct cpu *cpu)
 		} else if (cpu_must_step(cpu)) {
 			step(cpu);
 		} else if (direct_wants(cpu)) {
+			cpu->link = NULL;
 			direct_run(cpu);
 		} else if (native_can(cpu)) {
 			native_run(cpu);
