@@ -358,6 +358,33 @@ static const struct op *decode_block(
 	return first;
 }
 
+static uint32_t jump_slot(uint64_t rip)
+{
+	return (uint32_t)(rip ^ rip >> 12) & (JUMP_SIZE - 1);
+}
+
+/* The jump that has led here leads to the op from now on. */
+static void link_to(struct cpu *cpu, const struct op *link, const struct op *op)
+{
+	if (!link || link == cpu->code->crossing || link == cpu->code->crossing + 1)
+		return;
+	struct op *from = (struct op *)(uintptr_t)link;
+	from->target = op;
+	from->generation = cpu->generation;
+}
+
+const struct op *cache_known(struct cpu *cpu)
+{
+	const struct jump_entry *entry = &cpu->jumps[jump_slot(cpu->rip)];
+	if (entry->rip != cpu->rip || entry->generation != cpu->generation ||
+		entry->op->run == stale)
+		return NULL;
+	link_to(cpu, cpu->link, entry->op);
+	cpu->link = NULL;
+	cpu->r[R_CODE] = cpu->rip - entry->op->offset;
+	return entry->op;
+}
+
 static const struct op *find(struct cpu *cpu, uint32_t mode)
 {
 	const uint8_t *host;
@@ -375,15 +402,11 @@ static const struct op *find(struct cpu *cpu, uint32_t mode)
 	cpu->r[R_CODE] = cpu->rip - op->offset;
 	if (op == cpu->code->crossing || (mode & MODE_SINGLE))
 		return op;
-	struct jump_entry *entry = &cpu->jumps[(cpu->rip ^ cpu->rip >> 12) & (JUMP_SIZE - 1)];
+	struct jump_entry *entry = &cpu->jumps[jump_slot(cpu->rip)];
 	*entry = (struct jump_entry){ .rip = cpu->rip, .op = op, .generation = cpu->generation };
 	/* A flush of the arena has taken the linking op with it. */
-	if (link && generation == cpu->generation && link != cpu->code->crossing &&
-		link != cpu->code->crossing + 1) {
-		struct op *from = (struct op *)(uintptr_t)link;
-		from->target = op;
-		from->generation = cpu->generation;
-	}
+	if (generation == cpu->generation)
+		link_to(cpu, link, op);
 	return op;
 }
 

@@ -12,6 +12,9 @@ void cache_free(struct code_cache *cache);
 /* The op at cpu->rip, with R_CODE set; decodes if needed. May fault. Fills in cpu->link. */
 const struct op *cache_find(struct cpu *cpu);
 
+/* Likewise if it was found before by the same address, else NULL. */
+const struct op *cache_known(struct cpu *cpu);
+
 /* As cache_find(), but no more than this instruction is decoded; cpu->link stays NULL. */
 const struct op *cache_find_one(struct cpu *cpu);
 

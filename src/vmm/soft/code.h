@@ -26,6 +26,7 @@
 
 enum site_kind {
 	SITE_CALLOUT, /* the instruction is the interpreter's */
+	SITE_JUMP,    /* to the address in cpu->native_linear, which no table has */
 	SITE_MEMORY,  /* its operand is not in the TLB: cpu->native_linear */
 	SITE_GROUP,   /* likewise, with others' behind it; see group.h */
 	SITE_LINK,    /* goes on at `target` */
@@ -47,7 +48,7 @@ struct site {
 	bool has_two;    /* MEMORY: one of two operands, which may push each other out of the TLB */
 	/* LINK: to another page, of the user's; with the flags in the host's register. */
 	bool is_far, is_kept, is_host;
-	int32_t target;         /* LINK: relative to the page */
+	int32_t target;         /* LINK: relative to the page; JUMP: what is added to RSP */
 	uint32_t retry, resume; /* MEMORY, NEED: where it is done again, and what follows it */
 	/* LINK: the displacement, where the unlinked jump goes, the generation or, if kept, its far. */
 	uint32_t jump, stub, generation;

@@ -277,6 +277,12 @@ struct native_jump {
 	const uint8_t *code;
 };
 
+/* Neither is the address of who looks in this slot, with bits of attention or without. */
+static inline struct native_jump native_jump_none(uint64_t slot)
+{
+	return (struct native_jump){ .rip = slot < NATIVE_JUMPS_OF_0 ? ~slot : 0 };
+}
+
 /* The bits of an address that are the slot. */
 static inline uint32_t native_jump_mask(uint32_t mode)
 {

@@ -27,13 +27,27 @@ void fallback_some(struct cpu *cpu)
 		cpu->rip = cpu->r[R_CODE] + op->offset;
 }
 
+static void run(struct cpu *cpu, const struct op *op)
+{
+	while (op)
+		op = op->run(cpu, op);
+}
+
+bool fallback_known(struct cpu *cpu)
+{
+	const struct op *op = cache_known(cpu);
+	if (!op || cache_is_due(op))
+		return false;
+	run(cpu, op);
+	return true;
+}
+
 bool fallback_cold(struct cpu *cpu)
 {
 	const struct op *op = cache_find(cpu);
 	if (cache_is_due(op))
 		return false;
-	while (op)
-		op = op->run(cpu, op);
+	run(cpu, op);
 	return true;
 }
 

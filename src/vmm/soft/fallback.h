@@ -12,6 +12,9 @@ void fallback_one(struct cpu *cpu);
 /* A few dozen, or fewer. */
 void fallback_some(struct cpu *cpu);
 
+/* As fallback_cold() if the ops at cpu->rip are found by its address, else false. */
+bool fallback_known(struct cpu *cpu);
+
 /*
  * The block at cpu->rip and those behind it, until one is to be translated or the loop has to look around; false if it
  * is the first. cpu->link stays for cache_find().

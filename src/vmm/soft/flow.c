@@ -234,17 +234,20 @@ static struct host_operand entry_rip(const struct writing *w, uint32_t mode)
 }
 
 /*
- * With the target's address in T1: its entry's offset in T2, or the interpreter does it all. If somebody wants attention
+ * With the target's address in T1: its entry's offset in T2, or C does the jump; `moved` is what it adds to RSP. If somebody wants attention
  * it is compared with that of another pair of entries, which never is for this address.
  */
-static void find_entry(struct writing *w)
+static void find_entry(struct writing *w, int32_t moved)
 {
 	struct host_operand at = entry_rip(w, w->mode);
 	emit_slot(&w->to, 32 - 4, native_jump_mask(w->mode) << 4);
 	emit_op_cpu(&w->to, 0, 0x33, HOST_T2, AT(attention)); /* xor */
 	emit_op(&w->to, EMIT_WIDE, 0x3b, HOST_T1, &at);
-	uint32_t site = block_site(w, SITE_CALLOUT);
-	struct cold *cold = block_cold(w, emit_jcc(&w->to, 5), site);
+	uint32_t number = block_site(w, SITE_JUMP);
+	struct site *site = &w->native->sites[number];
+	site->bytes = step_now(w)->insn.length;
+	site->target = moved;
+	struct cold *cold = block_cold(w, emit_jcc(&w->to, 5), number);
 	cold->looks_beside = true;
 	cold->back = w->to.at;
 	cold->mode = w->mode;
@@ -296,7 +299,7 @@ static bool go_back(struct writing *w)
 	hold_begin(w);
 	struct host_operand slot = group_stack(w, 0, ACCESS_READ);
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T1, &slot);
-	find_entry(w);
+	find_entry(w, above.disp);
 	emit_lea(&w->to, HOST_SP, &above);
 	jump_to_entry(w, above.disp);
 	return true;
@@ -319,7 +322,7 @@ static bool jump_indirect(struct writing *w)
 {
 	hold_begin(w);
 	get_target(w);
-	find_entry(w);
+	find_entry(w, 0);
 	jump_to_entry(w, 0);
 	return true;
 }
@@ -330,7 +333,7 @@ static bool call_indirect(struct writing *w)
 	w->has_two = step_now(w)->insn.is_memory;
 	hold_begin(w);
 	get_target(w);
-	find_entry(w);
+	find_entry(w, -8);
 	emit_op(&w->to, EMIT_WIDE, 0x8b, HOST_T2, &code);
 	emit_store(&w->to, AT(native_code), HOST_T2);
 	emit_store(&w->to, AT(native_value), HOST_T1);
@@ -529,6 +532,7 @@ void flow_finish(struct writing *w, struct cold *cold)
 	}
 	if (cold->looks_beside) {
 		struct host_operand at = entry_rip(w, cold->mode);
+		emit_store(&w->to, AT(native_linear), HOST_T1);
 		calls = jump_if_attention(w);
 		emit_op_reg(&w->to, 0, 0x83, 6, HOST_T2); /* xor */
 		EMIT(&w->to, sizeof(struct native_jump));

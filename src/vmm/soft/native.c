@@ -219,34 +219,66 @@ static struct next at_offset(const struct cpu *cpu, uint32_t offset, uint32_t li
 	return (struct next){ .code = code_at(cpu->native, offset), .live = live };
 }
 
-/*
- * After the interpreter has done an instruction: straight to the next block, if nothing else is to be done. The
- * user's vectors stay where they were.
- */
-static struct next go_on(struct cpu *cpu, uint32_t cpl)
+/* Whether the loop would come to translated code. */
+static bool may_go_on(const struct cpu *cpu)
 {
-	struct native *native = cpu->native;
-	if (wants_attention(cpu) || native->is_checked || cpu->event_is_pending || cpu->trap_dr6 ||
-		cpu->activity != CPU_ACTIVE || cpu_must_step(cpu) || !native_can(cpu) ||
-		direct_wants(cpu))
-		return (struct next){};
+	return !wants_attention(cpu) && !cpu->native->is_checked && !cpu->event_is_pending &&
+		!cpu->trap_dr6 && cpu->activity == CPU_ACTIVE && !cpu_must_step(cpu) &&
+		native_can(cpu) && !direct_wants(cpu);
+}
+
+/* Where the table of jumps by address goes on at cpu->rip, or NULL. */
+static const uint8_t *find_jump(const struct cpu *cpu)
+{
 	enum native_mode mode = mode_of(cpu);
 	const struct native_jump *jumps = cpu->native_jumps[mode];
 	uint32_t at = cpu->rip & native_jump_mask(mode);
 	at = jumps[at].rip == cpu->rip ? at : at ^ 1;
-	uint32_t live = cpl == 3 && cpu->cpl == 3 ? (uint8_t)~cpu->lacked : 0;
-	if (live & ~fallback_available(cpu))
-		return (struct next){};
-	if (jumps[at].rip != cpu->rip) {
+	return jumps[at].rip == cpu->rip ? jumps[at].code : NULL;
+}
+
+/* What the table has for cpu->rip was dropped. */
+static void forget_jump(struct cpu *cpu)
+{
+	enum native_mode mode = mode_of(cpu);
+	struct native_jump *jumps = cpu->native_jumps[mode];
+	uint32_t at = cpu->rip & native_jump_mask(mode);
+	at = jumps[at].rip == cpu->rip ? at : at ^ 1;
+	if (jumps[at].rip == cpu->rip)
+		jumps[at] = native_jump_none(at);
+}
+
+/*
+ * Straight to what is at cpu->rip, if nothing else is to be done: the table's next block, or cold code whose ops are
+ * known and what comes behind it. The user's vectors, `live`, stay where they were.
+ */
+static struct next go_on(struct cpu *cpu, uint32_t live)
+{
+	struct native *native = cpu->native;
+	while (may_go_on(cpu) && !(live & ~fallback_available(cpu))) {
+		const uint8_t *code = find_jump(cpu);
+		if (code) {
+			cpu->link = NULL;
+			cpu->r[R_CODE] = cpu->rip & PAGE_MASK;
+			return (struct next){ .code = code, .live = live };
+		}
+		if (fallback_known(cpu))
+			continue;
 		struct place place;
 		uint32_t block = find(cpu, &place);
 		if (!block)
-			return (struct next){};
+			break;
+		cpu->link = NULL;
 		remember(cpu, block);
 		return at_offset(cpu, native->blocks[block].entry, live);
 	}
-	cpu->r[R_CODE] = cpu->rip & PAGE_MASK;
-	return (struct next){ .code = jumps[at].code, .live = live };
+	return (struct next){};
+}
+
+/* Of what the host's registers held of a program's, when it was left: what they may hold again. */
+static uint32_t still_live(const struct cpu *cpu, uint32_t cpl)
+{
+	return cpl == 3 && cpu->cpl == 3 ? (uint8_t)~cpu->lacked : 0;
 }
 
 /* The interpreter does the instruction. */
@@ -255,7 +287,25 @@ static struct next call_out(struct cpu *cpu, const struct site *site)
 	uint32_t cpl = cpu->cpl;
 	cpu->rip = cpu->r[R_CODE] + site->offset;
 	fallback_one(cpu);
-	return go_on(cpu, cpl);
+	return go_on(cpu, still_live(cpu, cpl));
+}
+
+/* A jump by address, a call or a return; what is out of the ordinary is the interpreter's. */
+static struct next jump_missed(struct cpu *cpu, const struct site *site)
+{
+	uint64_t target = cpu->native_linear;
+	uint64_t top = cpu->r[CPU_RSP] + (uint64_t)(int64_t)site->target;
+	if (!is_canonical(target))
+		return call_out(cpu, site);
+	if (site->target < 0) {
+		any64 *slot = memory_direct(cpu, top, 8, ACCESS_WRITE);
+		if (!slot)
+			return call_out(cpu, site);
+		slot->v = cpu->r[R_CODE] + site->offset + site->bytes;
+	}
+	cpu->r[CPU_RSP] = top;
+	cpu->rip = target;
+	return go_on(cpu, still_live(cpu, cpu->cpl));
 }
 
 /* A jump out of the 48 bits is the instruction's own fault; a call has pushed already. */
@@ -280,7 +330,7 @@ static struct next follow(struct cpu *cpu, uint32_t number)
 	struct place place;
 	uint32_t block = find_linked(cpu, site->to, &place);
 	if (!block)
-		return (struct next){};
+		return go_on(cpu, 0);
 	/* A block in two pages is good for one generation of mappings, too. */
 	bool is_fixed = !native->sites[number].is_far;
 	if (is_fixed && native->blocks[block].second)
@@ -347,7 +397,10 @@ static struct next look(struct cpu *cpu)
 		return need(cpu, site);
 	case SITE_STALE:
 		cpu->rip = cpu->r[R_CODE] + site->offset;
+		forget_jump(cpu);
 		return (struct next){};
+	case SITE_JUMP:
+		return jump_missed(cpu, site);
 	case SITE_CALLOUT:
 	default:
 		return call_out(cpu, site);
@@ -357,15 +410,20 @@ static struct next look(struct cpu *cpu)
 void native_run(struct cpu *cpu)
 {
 	struct native *native = cpu->native;
-	uint32_t block = find_or_translate(cpu);
-	if (!block)
+	struct next next = go_on(cpu, 0);
+	if (!next.code && !may_go_on(cpu) && !native->is_checked)
 		return;
-	remember(cpu, block);
-	if (native->is_checked && !lockstep_believes(cpu, block)) {
-		lockstep_run(cpu, block);
-		return;
+	if (!next.code) {
+		uint32_t block = find_or_translate(cpu);
+		if (!block)
+			return;
+		remember(cpu, block);
+		if (native->is_checked && !lockstep_believes(cpu, block)) {
+			lockstep_run(cpu, block);
+			return;
+		}
+		next = at_offset(cpu, native->blocks[block].entry, 0);
 	}
-	struct next next = at_offset(cpu, native->blocks[block].entry, 0);
 	while (next.code) {
 		pieces_enter(&native->pieces, cpu, next.code, next.live);
 		next = look(cpu);

@@ -246,9 +246,8 @@ static void forget_jumps(struct cpu *cpu, enum native_mode mode)
 		uint64_t bits = cpu->native_used[mode][word];
 		cpu->native_used[mode][word] = 0;
 		for (; bits; bits &= bits - 1) {
-			/* Neither is the address of who looks here, with bits of attention or without. */
 			uint64_t at = word * 64 + (uint64_t)__builtin_ctzll(bits);
-			jumps[at] = (struct native_jump){ .rip = at < NATIVE_JUMPS_OF_0 ? ~at : 0 };
+			jumps[at] = native_jump_none(at);
 		}
 	}
 }
