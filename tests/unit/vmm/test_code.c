@@ -177,7 +177,7 @@ static void calls_what_both_spaces_have(void)
 
 #define MUCH_AT  0x200000u
 #define PAIRS    250000u
-#define ROUNDS   12u /* more than it is interpreted first */
+#define ROUNDS   20u /* more than it is interpreted first */
 #define COUNT_AT 0x8000u
 #define MANY     16u /* CPUs: each has 16 MiB for its code */
 
