@@ -260,24 +260,30 @@ static void add_next(struct op *op, uint32_t offset, uint32_t sequence)
 	};
 }
 
-/* The entry of a block: it may run so many times more, then it is left to be translated. */
+/*
+ * The entry of a block: when it has run often enough it is left to be translated. The counter, imm, is not the op's own: it
+ * stays when the arena is emptied.
+ */
 static const struct op *arrive(struct cpu *cpu, const struct op *op)
 {
-	struct op *own = (struct op *)(uintptr_t)op;
-	if (unlikely(own->imm == 0))
+	uint8_t *seen = (uint8_t *)(uintptr_t)op->imm;
+	if (unlikely(*seen >= op->extra))
 		return op_look(cpu, op_rip(cpu, op));
-	own->imm--;
+	*seen += 1;
 	return op + 1;
 }
 
-static void add_entry(struct op *op, uint32_t offset, uint32_t runs)
+static void add_entry(struct op *op, uint32_t offset, const uint8_t *seen, uint32_t runs)
 {
-	*op = (struct op){ .run = arrive, .offset = (uint16_t)offset, .imm = runs };
+	*op = (struct op){ .run = arrive,
+		.offset = (uint16_t)offset,
+		.imm = (uintptr_t)seen,
+		.extra = (uint8_t)runs };
 }
 
 bool cache_is_due(const struct op *op)
 {
-	return op->run == arrive && op->imm == 0;
+	return op->run == arrive && *(const uint8_t *)(uintptr_t)op->imm >= op->extra;
 }
 
 const struct op *cache_behind_entry(const struct op *op)
@@ -318,7 +324,8 @@ static const struct op *decode_block(
 	struct op *first = cache->ops + cache->op_count, *ops = first;
 	bool is_done = false;
 	if (cpu->cold_runs && mode == 8)
-		add_entry(ops++, start, cpu->cold_runs);
+		add_entry(ops++, start, &cpu->cold_seen[(uint32_t)physical * 0x9e3779b1u >> 16],
+			cpu->cold_runs);
 	while (!is_done && count < limit && offset < GUEST_PAGE) {
 		struct insn insn;
 		cache_watch(cpu, (physical & PAGE_MASK) + offset);

@@ -435,8 +435,8 @@ struct cpu {
 	struct lapic lapic;
 
 	struct code_cache *code;
-	uint32_t
-		cold_runs; /* how often a block is interpreted before it is translated; 0: always */
+	uint32_t cold_runs; /* before a block is translated; 0: it is at once */
+	uint8_t *cold_seen; /* how often one was interpreted, by a hash of 16 bits */
 
 	/* Translated code; see native.c. */
 	struct native *native; /* NULL: only the interpreter */

@@ -32,6 +32,7 @@ int native_init(struct cpu *cpu, bool is_checked, struct error *e)
 	if (r < 0)
 		return r;
 	cpu->native->is_checked = is_checked;
+	cpu->cold_seen = cpu->native->seen;
 	cpu->cold_runs = is_checked ? 0 : COLD_RUNS;
 	cpu->native_shift = (uintptr_t)cpu->native->writable - (uintptr_t)cpu->native->executable;
 	kept_forget(cpu);
