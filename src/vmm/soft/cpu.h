@@ -230,7 +230,7 @@ struct walk_table {
  * By hashes of physical pages: where in struct cpu the entry is that writes to one of them without asking; 0: none,
  * WRITERS_MANY: more than one. It may be an entry no longer.
  */
-#define WRITERS      4096
+#define WRITERS      32768
 #define WRITERS_MANY UINT32_MAX
 
 #define WALK_TABLES 64
@@ -457,6 +457,7 @@ struct cpu {
 	uint8_t lacked;        /* when translated code was left */
 	/* Code was fetched by the kernel from the user's half, or from the kernel's through an entry not global. */
 	bool has_local_kernel;
+	bool has_user_code; /* code was fetched from the user's half, or by the user, since this was forgotten last */
 	/* Hashes of pages and of large pages in each half that code was fetched from. */
 	uint64_t fetched[2][FETCH_BITS / 64], fetched_large[2];
 	uint64_t native_used[NATIVE_MODES][NATIVE_JUMPS / 64]; /* bits of entries that are in use */

@@ -264,17 +264,21 @@ static void forget_kernel(struct cpu *cpu)
 /* Forgets where code was found: in the user's half and through entries that are not global, or all. */
 static void forget_fetches(struct cpu *cpu, bool with_global)
 {
-	for (int i = 0; i < FETCH_USER; i++)
+	/* A kernel that only changes its own code loads CR3 twice for each word. */
+	bool with_user = with_global || cpu->has_user_code;
+	cpu->has_user_code = false;
+	for (int i = 0; i < FETCH_USER && with_user; i++)
 		cpu->fetch_user[i].linear = FETCH_NONE;
 	for (int i = 0; i < FETCH_KERNEL && (with_global || cpu->has_local_kernel); i++)
 		if (with_global || !cpu->fetch_kernel[i].is_global)
 			cpu->fetch_kernel[i].linear = FETCH_NONE;
 	cpu->generation++;
 	cpu->user_links++;
-	forget_jumps(cpu, NATIVE_USER);
+	if (with_user)
+		forget_jumps(cpu, NATIVE_USER);
 	if (with_global || cpu->has_local_kernel)
 		forget_kernel(cpu);
-	for (int half = 0; half < (with_global ? 2 : 1); half++) {
+	for (int half = 0; half < (with_global ? 2 : with_user); half++) {
 		memset(cpu->fetched[half], 0, sizeof(cpu->fetched[half]));
 		cpu->fetched_large[half] = 0;
 	}
@@ -415,6 +419,7 @@ static void take_fetch(
 	entry->physical = found->physical;
 	entry->host = (const uint8_t *)guest_slice_const(cpu->guest, found->physical, GUEST_PAGE);
 	entry->is_global = found->is_global;
+	cpu->has_user_code |= half == 0 || is_user;
 	cpu->has_local_kernel |= half == 0 ? !is_user : !found->is_global;
 	if (found->size_flag)
 		cpu->fetched_large[half] |= large_bit(page, found->size_flag);
