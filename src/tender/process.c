@@ -368,6 +368,15 @@ static struct registers registers_of(const greg_t *g)
 	};
 }
 
+extern const char __ehdr_start[], _end[]; /* the linker's: where we lie ourselves */
+
+static bool is_ours(uint64_t ip)
+{
+	uint64_t clock = getauxval(AT_SYSINFO_EHDR);
+	return (ip >= number_of(__ehdr_start) && ip < number_of(_end)) ||
+		(clock && ip >= clock && ip < clock + CLOCK_BYTES);
+}
+
 static bool is_on_kernel_stack(uint64_t sp)
 {
 	return sp < current_thread->kernel_sp && sp > current_thread->kernel_sp - KERNEL_STACK;
@@ -399,11 +408,16 @@ static void on_trap(int number, siginfo_t *info, void *data)
 /* A fault: of the program, or of a call that was given a bad pointer, whose stack must stay as it is. */
 static void on_fault(int number, siginfo_t *info, void *data)
 {
+	static const char early[] = "berth-tender: a fault before the program began\n";
 	greg_t *g = ((ucontext_t *)data)->uc_mcontext.gregs;
+	if (!current_thread) {
+		(void)CALL(SYS_write, STDERR_FILENO, number_of(early), sizeof(early) - 1, 0);
+		platform_exit(255);
+	}
 	struct fault *fault = (struct fault *)(uintptr_t)(current_thread->kernel_sp -
 		sizeof(struct registers) - sizeof(struct fault));
 	uint64_t sp = (uint64_t)g[REG_RSP];
-	if (is_on_kernel_stack(sp)) {
+	if (is_on_kernel_stack(sp) && is_ours((uint64_t)g[REG_RIP])) {
 		fault = (struct fault *)(uintptr_t)(sp - RED_ZONE - sizeof(*fault));
 		fault->is_in_call = true;
 	} else {
@@ -418,15 +432,10 @@ static void on_fault(int number, siginfo_t *info, void *data)
 	g[REG_RIP] = (greg_t)(uintptr_t)unikernel_trap_fault;
 }
 
-extern const char __ehdr_start[], _end[]; /* the linker's: where we lie ourselves */
-
 static bool is_program_at_work(const greg_t *g)
 {
-	uint64_t ip = (uint64_t)g[REG_RIP], sp = (uint64_t)g[REG_RSP];
-	uint64_t top = current_thread->kernel_sp, clock = getauxval(AT_SYSINFO_EHDR);
-	return (ip < number_of(__ehdr_start) || ip >= number_of(_end)) &&
-		(sp >= top || sp <= top - KERNEL_STACK) &&
-		(ip < clock || ip >= clock + CLOCK_BYTES);
+	uint64_t sp = (uint64_t)g[REG_RSP], top = current_thread->kernel_sp;
+	return !is_ours((uint64_t)g[REG_RIP]) && (sp >= top || sp <= top - KERNEL_STACK);
 }
 
 /* Somebody outside wants something: the program is told at its next call, or at once if it makes none. */

@@ -4,6 +4,10 @@
  */
 #include "unikernel/calls.h"
 
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "unikernel/exit.h"
 #include "unikernel/missed.h"
 #include "unikernel/signals.h"
 
@@ -68,16 +72,45 @@ void unikernel_interrupt(struct registers *r)
 	unikernel_continue(r);
 }
 
+/* With it iretq fails, whatever it goes back to; no program keeps it on purpose. */
+#define FLAG_NESTED 0x4000u
+
+static bool is_resuming(uint64_t rip)
+{
+	return rip >= address_of((void *)(uintptr_t)unikernel_resume) &&
+		rip < address_of(unikernel_resume_end);
+}
+
+/* A fault of ours while the registers stand where a call has them; they are what the program goes on with. */
+static void fault_in_call(struct registers *r, const struct registers *ours)
+{
+	if (is_resuming(ours->rip)) {
+		/* What they say cannot be gone back to: as on Linux the program's fault. Without the flag it is tried once more. */
+		if (!(ours->rflags & FLAG_NESTED))
+			signals_fault(r, SIGSEGV, SI_KERNEL, 0);
+	} else if (!signals_frame_failed(r)) { /* the call ends with EFAULT, as on Linux */
+		if (r->number == SYS_exit)     /* of one of several threads, which nobody is told */
+			thread_exit();
+		r->rax = (uint64_t)-EFAULT;
+		unikernel_after(r);
+		unikernel_continue(r);
+	}
+}
+
 void unikernel_fault(const struct fault *fault)
 {
 	struct registers *r = at(current_thread->kernel_sp - sizeof(*r));
-	if (fault->is_in_call) { /* the call ends with EFAULT, as on Linux */
-		r->rax = (uint64_t)-EFAULT;
-		signals_end_call();
-		unikernel_continue(r);
-	}
 	struct fault copy = *fault;
-	*r = copy.registers;
-	signals_fault(r, copy.signal, copy.code, copy.address);
+	if (kernel_has_no_caller)
+		kernel_panic("a fault of the library OS itself");
+	if (copy.is_in_call) {
+		fault_in_call(r, &copy.registers);
+	} else {
+		*r = copy.registers;
+		signals_fault(r, copy.signal, copy.code, copy.address);
+	}
+	/* Who faults for ever is still to be ended from outside. */
+	r->number = NO_CALL;
+	handle_signals(r);
 	unikernel_continue(r);
 }

@@ -90,6 +90,7 @@ static int64_t serve_clone3(struct registers *r)
 static void end_program(int status) __attribute__((__noreturn__));
 static void end_program(int status)
 {
+	kernel_has_no_caller = true;
 	missed_report();
 	net_drain();
 	kernel_exit(status);

@@ -12,7 +12,9 @@
 
 /* Flags that sahf sets (CF PF AF ZF SF) and those that always read as set (IF, bit 1). */
 #define FLAGS_EASY     0x2d7
-#define FLAG_DIRECTION 0x400
+/* Not for our own code: direction, nested task (iretq fails with it), alignment check. */
+#define FLAGS_NONE     0x44400
+#define FLAGS_OURS     0x2
 
 	.text
 	.globl unikernel_entry
@@ -26,7 +28,7 @@ unikernel_entry:
 	lea REGISTERS_RFLAGS + 8 - REGISTERS_SIZE(%rsp), %rsp
 	pushf
 	lea -REGISTERS_RFLAGS(%rsp), %rsp
-	testl $FLAG_DIRECTION, REGISTERS_RFLAGS(%rsp)
+	testl $FLAGS_NONE, REGISTERS_RFLAGS(%rsp)
 	jnz 2f
 1:	mov (%r11), %rcx
 	add $8, %r11
@@ -69,7 +71,8 @@ unikernel_entry:
 	/* Back by ret, not by a jump: the trampoline called, and the processor predicts in pairs. */
 	lea -8(%rsp), %rsp
 	ret
-2:	cld /* slow, and hardly ever needed */
+2:	push $FLAGS_OURS /* slow, and hardly ever needed */
+	popf
 	jmp 1b
 3:	mov %rsp, %rdi
 	call unikernel_call
@@ -79,7 +82,8 @@ unikernel_entry:
 	.globl unikernel_trap
 	.type unikernel_trap, @function
 unikernel_trap:
-	cld
+	push $FLAGS_OURS
+	popf
 	mov %rsp, %rdi
 	call unikernel_call
 	jmp unikernel_resume
@@ -89,7 +93,8 @@ unikernel_trap:
 	.globl unikernel_trap_fault
 	.type unikernel_trap_fault, @function
 unikernel_trap_fault:
-	cld
+	push $FLAGS_OURS
+	popf
 	call unikernel_fault
 	ud2
 	.size unikernel_trap_fault, . - unikernel_trap_fault

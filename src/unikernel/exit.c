@@ -6,8 +6,11 @@
 
 #include "unikernel/kept.h"
 
+bool kernel_has_no_caller = true; /* until the program begins */
+
 void kernel_exit(int status)
 {
+	kernel_has_no_caller = true;
 	kept_close();
 	platform_exit(status);
 }

@@ -43,6 +43,7 @@ void unikernel_start(uint64_t rip, uint64_t rsp) __attribute__((__noreturn__));
 void unikernel_entry(void);
 void unikernel_trap(void);
 void unikernel_resume(void);
+extern const char unikernel_resume_end[] __attribute__((__visibility__("hidden")));
 void unikernel_trap_fault(void);
 
 /* memory.c */
@@ -70,9 +71,10 @@ struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end);
 void memory_put_back(struct memory_copy *copy); /* the copy is gone */
 void memory_copy_free(struct memory_copy *copy);
 
-/* A writable segment of a program at a fixed address, which memory_copy() takes along; false if there are too many. */
-bool memory_add_segment(uint64_t start, uint64_t end);
+/* A segment of a program at a fixed address: memory_copy() takes writable ones along; false if there are too many. */
+bool memory_add_segment(uint64_t start, uint64_t end, bool is_writable);
 void memory_forget_segments(void);
+int memory_protect_segments(uint64_t address, uint64_t size, uint64_t rights);
 
 /* Unmaps all of the program's but its stack, which is emptied. */
 void memory_reset(uint64_t stack_start, uint64_t stack_end);

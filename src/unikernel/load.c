@@ -118,7 +118,7 @@ static int read_headers(struct node *node, struct headers *ret)
 static void clear_end(const Elf64_Phdr *segment, uint64_t base)
 {
 	uint64_t data_end = base + segment->p_vaddr + segment->p_filesz;
-	if ((segment->p_flags & PF_W) && segment->p_memsz > segment->p_filesz)
+	if ((segment->p_flags & PF_W) && segment->p_filesz && segment->p_memsz > segment->p_filesz)
 		memset(at(data_end), 0, page_up(data_end) - data_end);
 }
 
@@ -162,8 +162,9 @@ static int fill_fixed_segment(struct node *node, const Elf64_Phdr *segment)
 	if (end > start + shown && rights != (PLATFORM_READ | PLATFORM_WRITE))
 		r = platform_protect(start + shown, end - start - shown,
 			is_locked ? rights & ~PLATFORM_EXECUTE : rights);
-	if (r == 0 && (rights & PLATFORM_WRITE) &&
-		!memory_add_segment(segment->p_vaddr, segment->p_vaddr + segment->p_memsz))
+	if (r == 0 &&
+		!memory_add_segment(segment->p_vaddr, segment->p_vaddr + segment->p_memsz,
+			(rights & PLATFORM_WRITE) != 0))
 		r = -E2BIG;
 	return r;
 }

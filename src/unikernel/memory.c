@@ -288,7 +288,7 @@ int64_t memory_protect(uint64_t address, uint64_t size, uint64_t rights)
 	if (!is_inside(address, count * KERNEL_PAGE))
 		return rights & PROT_EXEC
 			? -EACCES
-			: platform_protect(address, count * KERNEL_PAGE, (int)rights);
+			: memory_protect_segments(address, count * KERNEL_PAGE, rights);
 	bool is_same = true;
 	for (uint64_t i = 0; i < count; i++) {
 		uint8_t used = region.used[page + i];

@@ -9,10 +9,11 @@
 #include "unikernel/memory_region.h"
 
 #define region        memory_region
-#define SEGMENTS_MOST 16u
+#define SEGMENTS_MOST 64u
 
 struct segment {
 	uint64_t start, end;
+	bool is_writable;
 };
 
 struct memory_copy {
@@ -32,6 +33,7 @@ struct memory_copy {
 static struct memory_copy *last_copy;
 static struct segment segments[SEGMENTS_MOST];
 static uint32_t segment_count;
+static bool hides_segments; /* some page of them cannot be read */
 
 static void set_last(struct memory_copy *copy)
 {
@@ -47,25 +49,63 @@ static bool is_copied(const struct memory_copy *copy, uint64_t page)
 		!(address >= copy->skip_start && address < copy->skip_end);
 }
 
-bool memory_add_segment(uint64_t start, uint64_t end)
+bool memory_add_segment(uint64_t start, uint64_t end, bool is_writable)
 {
 	if (segment_count == SEGMENTS_MOST)
 		return false;
-	segments[segment_count].start = start;
-	segments[segment_count++].end = end;
+	segments[segment_count++] = (struct segment){ start, end, is_writable };
 	return true;
 }
 
 void memory_forget_segments(void)
 {
 	segment_count = 0;
+	hides_segments = false;
+}
+
+static bool is_in_segments(uint64_t start, uint64_t end)
+{
+	uint64_t mask = KERNEL_PAGE - 1;
+	if (end < start)
+		return false;
+	for (uint32_t i = 0; i < segment_count && start < end;) {
+		uint64_t segment_end = (segments[i].end + mask) & ~mask;
+		if (start >= (segments[i].start & ~mask) && start < segment_end) {
+			start = segment_end;
+			i = 0;
+		} else {
+			i++;
+		}
+	}
+	return start >= end;
+}
+
+/* Nothing else lies outside the region but what is ours. */
+int memory_protect_segments(uint64_t address, uint64_t size, uint64_t rights)
+{
+	if (!is_in_segments(address, address + size))
+		return -ENOMEM;
+	hides_segments |= !(rights & (PLATFORM_READ | PLATFORM_WRITE));
+	return platform_protect(address, size, (int)rights);
+}
+
+/* To be copied; who had made some of it unreadable gets it back writable. */
+static void reveal_segments(void)
+{
+	uint64_t mask = KERNEL_PAGE - 1;
+	for (uint32_t i = 0; hides_segments && i < segment_count; i++) {
+		uint64_t start = segments[i].start & ~mask, end = (segments[i].end + mask) & ~mask;
+		if (segments[i].is_writable)
+			platform_protect(start, end - start, PLATFORM_READ | PLATFORM_WRITE);
+	}
+	hides_segments = false;
 }
 
 static uint64_t segments_bytes(const struct segment *list, uint32_t count)
 {
 	uint64_t bytes = 0;
 	for (uint32_t i = 0; i < count; i++)
-		bytes += list[i].end - list[i].start;
+		bytes += list[i].is_writable ? list[i].end - list[i].start : 0;
 	return bytes;
 }
 
@@ -87,6 +127,7 @@ struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end)
 	struct memory_copy *copy = at(memory_alloc(head));
 	if (!copy)
 		return NULL;
+	reveal_segments();
 	copy->bytes = head;
 	copy->runs = (struct image_run *)(copy + 1);
 	copy->used = (uint8_t *)(copy->runs + memory_images.count);
@@ -115,6 +156,8 @@ struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end)
 		}
 	copy->segments = to;
 	for (uint32_t i = 0; i < segment_count; i++) {
+		if (!segments[i].is_writable)
+			continue;
 		memcpy(to, at(segments[i].start), segments[i].end - segments[i].start);
 		to += segments[i].end - segments[i].start;
 	}
@@ -138,8 +181,10 @@ static void put_segments_back(const struct memory_copy *copy)
 	const uint8_t *from = copy->segments;
 	memcpy(segments, copy->list, sizeof(segments));
 	segment_count = copy->segment_count;
+	reveal_segments();
 	for (uint32_t i = 0; i < segment_count; i++)
-		for (uint64_t start = segments[i].start, end = segments[i].end; start < end;) {
+		for (uint64_t start = segments[i].start, end = segments[i].end;
+			segments[i].is_writable && start < end;) {
 			uint64_t page = start & ~(uint64_t)(KERNEL_PAGE - 1);
 			uint64_t next = page + KERNEL_PAGE < end ? page + KERNEL_PAGE : end;
 			if (memcmp(at(start), from, next - start) != 0) {

@@ -195,6 +195,7 @@ void process_end(int status)
 	struct process *parent = child->parent;
 	if (!parent)
 		return;
+	kernel_has_no_caller = true;
 	struct ended *ended = heap_alloc(sizeof(*ended));
 	put_back(child);
 	if (ended) {
@@ -350,6 +351,7 @@ static void begin_anew(struct registers *r, const struct words *words, uint32_t 
 	struct program fresh;
 	char name[PROGRAM_PATH]; /* the caller's memory goes */
 	make_absolute(path, name);
+	kernel_has_no_caller = true;
 	start.words_address = address_of(words->bytes);
 	start.words_bytes = (uint32_t)words->length;
 	start.argument_count = arguments;
@@ -378,6 +380,7 @@ static void begin_anew(struct registers *r, const struct words *words, uint32_t 
 	name_thread(self, name);
 	signals_reset();
 	descriptors_close_on_exec();
+	kernel_has_no_caller = false;
 }
 
 int64_t process_execute(

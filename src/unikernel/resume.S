@@ -85,6 +85,8 @@ unikernel_resume:
 	pop %rdi
 	add $8, %rsp
 	iretq
+	.globl unikernel_resume_end
+unikernel_resume_end:
 	.size unikernel_resume, . - unikernel_resume
 
 	.section .note.GNU-stack, "", @progbits

@@ -43,6 +43,10 @@ static struct action actions[SIGNALS + 1];
 
 static uint64_t call_entry;
 
+/* The signal whose frame is being written, or ANY_FRAME while one is read; 0 otherwise. */
+static int framing;
+#define ANY_FRAME -1
+
 void signals_set_entry(uint64_t address)
 {
 	call_entry = address;
@@ -180,6 +184,7 @@ static void push_frame(
 {
 	struct thread *self = current_thread;
 	uint64_t sp = r->rsp - RED_ZONE;
+	framing = signal;
 	bool was_on_other = is_on_other_stack(self, r->rsp);
 	if ((action->flags & SA_ONSTACK) && !was_on_other && self->other_stack.ss_size &&
 		!(self->other_stack.ss_flags & SS_DISABLE))
@@ -198,6 +203,7 @@ static void push_frame(
 	uint64_t mask = self->has_blocked_before ? self->blocked_before : self->blocked;
 	self->has_blocked_before = false;
 	memcpy(&frame->context.uc_sigmask, &mask, sizeof(mask));
+	framing = 0;
 	self->blocked |= action->mask | (action->flags & SA_NODEFER ? 0 : BIT(signal));
 	self->blocked &= ~UNBLOCKABLE;
 	r->rdi = (uint64_t)signal;
@@ -321,6 +327,17 @@ void signals_fault(struct registers *r, int signal, int code, uint64_t address)
 	if (action.flags & SA_RESETHAND)
 		actions[signal].handler = (uint64_t)(uintptr_t)SIG_DFL;
 	push_frame(r, signal, &action, &info);
+}
+
+bool signals_frame_failed(struct registers *r)
+{
+	int signal = framing;
+	framing = 0;
+	if (signal == SIGSEGV)
+		end_by(SIGSEGV);
+	if (signal)
+		signals_fault(r, SIGSEGV, SI_KERNEL, 0);
+	return signal != 0;
 }
 
 void signals_block_for_call(uint64_t mask)
@@ -475,11 +492,13 @@ int64_t signals_return(struct registers *r)
 {
 	const struct frame *frame = at(r->rsp - 8);
 	uint64_t mask;
+	framing = ANY_FRAME;
 	memcpy(&mask, &frame->context.uc_sigmask, sizeof(mask));
 	current_thread->blocked = mask & ~UNBLOCKABLE;
 	if (frame->context.uc_mcontext.fpregs)
 		vector_restore(frame->context.uc_mcontext.fpregs);
 	restore_registers(frame->context.uc_mcontext.gregs, r);
+	framing = 0;
 	r->number = UINT64_MAX;
 	return (int64_t)r->rax;
 }

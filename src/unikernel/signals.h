@@ -33,6 +33,12 @@ bool signals_deliver(struct registers *registers);
 /* A fault: its handler or the end, whatever is blocked. */
 void signals_fault(struct registers *registers, int signal, int code, uint64_t address);
 
+/*
+ * A fault of the library OS while it wrote a frame for the program or read one: the program's stack is not there, which is
+ * a SIGSEGV of its own. False if it did neither.
+ */
+bool signals_frame_failed(struct registers *registers);
+
 /* Called before a signal ends the program: returns if it ends all of it. */
 void signals_set_end(void (*end)(int signal));
 

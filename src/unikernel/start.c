@@ -353,5 +353,6 @@ void kernel_main(const struct boot *given)
 	name_thread(at(boot->words_address));
 	if (platform_lock() < 0)
 		kernel_panic("the process could not be locked");
+	kernel_has_no_caller = false;
 	unikernel_start(program.first, sp);
 }

@@ -8,6 +8,7 @@
  */
 #include "unikernel/thread.h"
 
+#include "unikernel/exit.h"
 #include "unikernel/heap.h"
 
 struct thread *current_thread;
@@ -396,6 +397,7 @@ int thread_wait(uint64_t deadline_ns)
 void thread_exit(void)
 {
 	struct thread *self = current_thread;
+	kernel_has_no_caller = true;
 	for (struct thread **link = &all_threads; *link; link = &(*link)->next)
 		if (*link == self) {
 			*link = self->next;
@@ -405,6 +407,7 @@ void thread_exit(void)
 	struct thread *next = next_thread();
 	free_dead();
 	dead = self;
+	kernel_has_no_caller = false;
 	switch_to(next);
 	__builtin_unreachable();
 }

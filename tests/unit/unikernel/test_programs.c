@@ -264,7 +264,7 @@ static void write_odd(const char *name, size_t at, uint64_t value, size_t bytes)
 /* Whatever stands in its headers, a program of the image ends itself only. */
 static void odd_programs_end_alone(void)
 {
-	static const char script[] = "for f in plain execute cover low high; do (exec /$f) "
+	static const char script[] = "for f in plain execute cover low far high; do (exec /$f) "
 				     "2>/dev/null; echo $f $?; done; echo alive";
 	const size_t first = sizeof(Elf64_Ehdr), second = first + sizeof(Elf64_Phdr);
 	char output[4096];
@@ -273,6 +273,7 @@ static void odd_programs_end_alone(void)
 	write_odd("execute", first + offsetof(Elf64_Phdr, p_flags), PF_X, 4);
 	write_odd("cover", first + offsetof(Elf64_Phdr, p_memsz), 8192, 8);
 	write_odd("low", second + offsetof(Elf64_Phdr, p_vaddr), 0x20000, 8);
+	write_odd("far", offsetof(Elf64_Ehdr, e_entry), UINT64_C(1) << 63, 8);
 	write_odd("high", second + offsetof(Elf64_Phdr, p_memsz), UINT64_MAX, 8);
 	expect_equal(build("/bin/busybox", "busybox", output, sizeof(output)), 0);
 	cleanup(free) char *alone =
@@ -283,7 +284,32 @@ static void odd_programs_end_alone(void)
 	expect_contains(output, "plain 7\nexecute 7\n");
 	expect_contains(output, "cover 137\n");
 	expect_contains(output, "low 137\n");
+	expect_contains(output, "far 139\n");
 	expect_contains(output, "alive\n");
+	remove_root();
+}
+
+/* What cannot go on ends, by the signal that Linux ends it by, and by SIGTERM if it could for ever. */
+static void faults_end_as_on_linux(void)
+{
+	static const char *const cases[] = { "write", "deliver", "aside", "return", "frame",
+		"nested", "hidden", "thread", "ever" };
+	char wanted[4096], got[4096];
+	const char *program = getenv("FAULTS");
+	make_root();
+	expect_equal(build(program, "faults", got, sizeof(got)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup(free) char *native = alloc_printf(
+			"(timeout -k 4 1 %s %s) 2>/dev/null; echo $?", program, cases[i]);
+		cleanup(free) char *alone =
+			alloc_printf("(timeout -k 4 1 %s --root=%s/image -- faults %s) "
+				     "2>/dev/null </dev/null; echo $?",
+				getenv("BERTH_TENDER"), directory, cases[i]);
+		printf("# %s\n", cases[i]);
+		expect_equal(run(wanted, sizeof(wanted), native), 0);
+		expect_equal(run(got, sizeof(got), alone), 0);
+		expect_text(got, wanted);
+	}
 	remove_root();
 }
 
@@ -374,6 +400,8 @@ static const struct test tests[] = {
 	{ "every register and flag is kept around every call, seen or hidden",
 		every_register_is_kept },
 	{ "a program with odd headers ends itself only", odd_programs_end_alone },
+	{ "what cannot go on after a fault ends as on Linux, and by SIGTERM",
+		faults_end_as_on_linux },
 	{ "what waits goes on from its snapshot, as often as wanted",
 		what_waits_goes_on_from_its_snapshot },
 	{ "what cannot run is refused by name", what_cannot_run_is_refused_by_name },
