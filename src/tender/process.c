@@ -408,7 +408,7 @@ static void on_trap(int number, siginfo_t *info, void *data)
 /* A fault: of the program, or of a call that was given a bad pointer, whose stack must stay as it is. */
 static void on_fault(int number, siginfo_t *info, void *data)
 {
-	static const char early[] = "berth-tender: a fault before the program began\n";
+	static const char early[] = "unikernel: a fault of the library OS itself\n";
 	greg_t *g = ((ucontext_t *)data)->uc_mcontext.gregs;
 	if (!current_thread) {
 		(void)CALL(SYS_write, STDERR_FILENO, number_of(early), sizeof(early) - 1, 0);

@@ -75,6 +75,8 @@ void unikernel_interrupt(struct registers *r)
 /* With it iretq fails, whatever it goes back to; no program keeps it on purpose. */
 #define FLAG_NESTED 0x4000u
 
+static const char own_fault[] = "a fault of the library OS itself";
+
 static bool is_resuming(uint64_t rip)
 {
 	return rip >= address_of((void *)(uintptr_t)unikernel_resume) &&
@@ -89,7 +91,9 @@ static void fault_in_call(struct registers *r, const struct registers *ours)
 		if (!(ours->rflags & FLAG_NESTED))
 			signals_fault(r, SIGSEGV, SI_KERNEL, 0);
 	} else if (!signals_frame_failed(r)) { /* the call ends with EFAULT, as on Linux */
-		if (r->number == SYS_exit)     /* of one of several threads, which nobody is told */
+		if (r->number == NO_CALL || r->number >= CALLS_MAX)
+			kernel_panic(own_fault);
+		if (r->number == SYS_exit) /* of one of several threads, which nobody is told */
 			thread_exit();
 		r->rax = (uint64_t)-EFAULT;
 		unikernel_after(r);
@@ -102,11 +106,12 @@ void unikernel_fault(const struct fault *fault)
 	struct registers *r = at(current_thread->kernel_sp - sizeof(*r));
 	struct fault copy = *fault;
 	if (kernel_has_no_caller)
-		kernel_panic("a fault of the library OS itself");
+		kernel_panic(own_fault);
 	if (copy.is_in_call) {
 		fault_in_call(r, &copy.registers);
 	} else {
 		*r = copy.registers;
+		r->number = NO_CALL;
 		signals_fault(r, copy.signal, copy.code, copy.address);
 	}
 	/* Who faults for ever is still to be ended from outside. */

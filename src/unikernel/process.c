@@ -191,11 +191,11 @@ int64_t process_fork(const struct registers *r, const struct fork_request *reque
 
 void process_end(int status)
 {
+	kernel_has_no_caller = true; /* whoever called does not come back */
 	struct process *child = current;
 	struct process *parent = child->parent;
 	if (!parent)
 		return;
-	kernel_has_no_caller = true;
 	struct ended *ended = heap_alloc(sizeof(*ended));
 	put_back(child);
 	if (ended) {

@@ -255,6 +255,7 @@ void signals_reset(void)
 
 static void end_by(int signal)
 {
+	kernel_has_no_caller = true;
 	if (end_process)
 		end_process(signal);
 	kernel_exit(128 + signal);

@@ -13,6 +13,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "unikernel/thread.h"
+
 #define PAGE 4096u
 #define FAR  (INT64_C(1) << 62) /* no address that a processor has */
 
@@ -118,6 +120,24 @@ static void *end_badly(void *data)
 	return data;
 }
 
+/*
+ * Breaks what only the library OS has, which lies in the same memory: a signal waits whose description is nowhere, or (`all`)
+ * there is no thread. Its entry begins with reading where the thread is: mov disp32(%rip), %rcx.
+ */
+static void break_library(bool all)
+{
+	uint8_t *entry = *(uint8_t *volatile *)(uintptr_t)BOOT_SLOT;
+	int32_t distance;
+	memcpy(&distance, entry + 3, sizeof(distance));
+	struct thread **thread = (void *)(entry + 7 + distance);
+	catch_by(SIGSEGV, go_back, 0);
+	(*thread)->pending |= UINT64_C(1) << (SIGUSR1 - 1);
+	(*thread)->pending_info[SIGUSR1] = (void *)(uintptr_t)FAR;
+	if (all)
+		*thread = NULL;
+	fault_on((char *)__builtin_frame_address(0) - PAGE);
+}
+
 int main(int count, char **words)
 {
 	const char *wanted = count > 1 ? words[1] : "";
@@ -152,6 +172,8 @@ int main(int count, char **words)
 	} else if (strcmp(wanted, "ever") == 0) {
 		catch_by(SIGSEGV, go_back, 0);
 		__asm__ volatile("mov 0, %%rax" : : : "rax");
+	} else if (strcmp(wanted, "own") == 0 || strcmp(wanted, "all") == 0) {
+		break_library(wanted[0] == 'a');
 	} else {
 		return 2;
 	}

@@ -310,6 +310,15 @@ static void faults_end_as_on_linux(void)
 		expect_equal(run(got, sizeof(got), alone), 0);
 		expect_text(got, wanted);
 	}
+	static const char *const breaks[] = { "own", "all" };
+	for (size_t i = 0; i < ARRAY_SIZE(breaks); i++) {
+		cleanup(free) char *alone =
+			alloc_printf("(timeout -k 4 1 %s --root=%s/image -- faults %s) "
+				     "2>&1 </dev/null; echo $?",
+				getenv("BERTH_TENDER"), directory, breaks[i]);
+		expect_equal(run(got, sizeof(got), alone), 0);
+		expect_text(got, "unikernel: a fault of the library OS itself\n255\n");
+	}
 	remove_root();
 }
 
