@@ -26,7 +26,7 @@
 static const uint8_t *bytes_at(const struct elf *elf, uint64_t address, uint64_t size)
 {
 	int64_t first = sites_file_offset(elf, address);
-	if (first < 0 || address + size < address)
+	if (first < 0 || size == 0 || size > elf->size - (uint64_t)first)
 		return NULL;
 	return sites_file_offset(elf, address + size - 1) == first + (int64_t)size - 1
 		? elf->data + first

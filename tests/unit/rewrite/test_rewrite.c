@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "base/file.h"
@@ -227,11 +228,55 @@ static void a_wrong_table_harms_nobody(void)
 	}
 }
 
+/* Its size goes round the end of the numbers: a page that cannot be read is behind the file. */
+static void a_table_without_an_end_is_none(void)
+{
+	static const char names[] = "\0.eh_frame";
+	const size_t size = 0x3000;
+	struct error e = {};
+	struct rewrite_count count;
+	void *result;
+	size_t result_size;
+	uint8_t *data = mmap(NULL, size + 0x1000, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	expect(data != MAP_FAILED && mprotect(data + size, 0x1000, PROT_NONE) == 0);
+	Elf64_Ehdr header = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 },
+		.e_type = ET_DYN,
+		.e_machine = EM_X86_64,
+		.e_phoff = sizeof(header),
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = 1,
+		.e_shoff = 0x200,
+		.e_shentsize = sizeof(Elf64_Shdr),
+		.e_shnum = 2,
+		.e_shstrndx = 1 };
+	/* Further on in the file than in memory. */
+	Elf64_Phdr segment = { .p_type = PT_LOAD,
+		.p_flags = PF_R | PF_X,
+		.p_offset = 0x2000,
+		.p_vaddr = 0x1000,
+		.p_filesz = 0x1000,
+		.p_memsz = 0x1000 };
+	Elf64_Shdr sections[] = { { .sh_name = 1, .sh_addr = 0x1000, .sh_size = -0x2000ul },
+		{ .sh_offset = 0x400, .sh_size = sizeof(names) } };
+	memcpy(data, &header, sizeof(header));
+	memcpy(data + header.e_phoff, &segment, sizeof(segment));
+	memcpy(data + header.e_shoff, sections, sizeof(sections));
+	memcpy(data + sections[1].sh_offset, names, sizeof(names));
+	expect_equal(rewrite_program(data, size, &(struct rewrite_options){}, &result, &result_size,
+			     &count, &e),
+		0);
+	expect_equal(count.locks, 0);
+	free(result);
+	munmap(data, size + 0x1000);
+}
+
 static const struct test tests[] = {
 	{ "a program with signals, threads and a child runs as before", program_runs_as_before },
 	{ "the stock busybox runs as before, no site left", stock_busybox_runs_as_before },
 	{ "atomic instructions are not locked, and constants stay",
 		atomic_instructions_are_not_locked },
+	{ "a table whose size goes round harms nobody", a_table_without_an_end_is_none },
 	{ "a table of functions that is wrong harms nobody", a_wrong_table_harms_nobody },
 	{ "a script, a cut file and a rewritten file are refused", only_what_can_be_rewritten_is },
 	{ "segments that overlap, are out of order or too low are refused",
