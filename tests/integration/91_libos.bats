@@ -142,6 +142,36 @@ alone() { in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev/
 	[ "$output" -ge 200 ] && [ "$output" -lt 300 ]
 }
 
+@test "who knows no scaled windows hears when there is room again" {
+	ip netns exec "$NS" timeout 30 "$TENDER" --root="$WORK/image" --net=tap0 --address=10.9.0.2/24 -- \
+		busybox nc -l -p 80 </dev/null >"$WORK/got" 3>&- &
+	local pid=$!
+	in_ns sysctl -qw net.ipv4.tcp_window_scaling=0
+	run in_ns timeout 20 python3 - <<-'PY'
+		import socket, time
+		for _ in range(100):
+		    try:
+		        s = socket.create_connection(("10.9.0.2", 80), 2)
+		        break
+		    except OSError:
+		        time.sleep(0.05)
+		def probes():
+		    names, counts = [l.split() for l in open("/proc/net/netstat") if l.startswith("TcpExt:")]
+		    return int(counts[names.index("TCPWinProbe")])
+		before = probes()
+		s.settimeout(20)
+		s.sendall(bytes(2000000))
+		s.close()
+		print(probes() - before)
+	PY
+	in_ns sysctl -qw net.ipv4.tcp_window_scaling=1
+	wait "$pid" || true
+	echo "probes: $output"
+	[ "$status" = 0 ]
+	[ "$(stat -c %s "$WORK/got")" = 2000000 ]
+	[ "$output" -le 2 ] # it was one for each 64 KiB, after 0.2 s and more
+}
+
 @test "DHCP gives an address and a name server" {
 	run in_ns timeout 20 "$TENDER" --root="$WORK/image" --net=tap1 --net-mac=02:00:00:00:00:07 --host-name=seven -- \
 		busybox wget -q -O - http://some.example:8000/data </dev/null
