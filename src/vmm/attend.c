@@ -140,14 +140,14 @@ static void is_kept(void *data, int code)
 	struct error e = {};
 	int fd = TAKE_FD(a->keep_fd);
 	struct control_peer *peer = control_peer_of(a->control, a->keep_peer);
-	if (code == 0 && peer) {
+	if (code == 0 && peer) /* else who asked has gone, and does not want it any more */
 		code = suspend(a, fd, &e);
-	} else {
+	else
 		close(fd);
+	if (code < 0 && !e.text[0])
 		error_set(&e, code,
 			code == -ETIMEDOUT ? "keep its state: it did not answer"
 					   : "keep its state: its program cannot be kept now");
-	}
 	keep_here(a->assembly->keep);
 	if (peer)
 		answer(peer, &a->keep_request, code, &e);

@@ -6,11 +6,15 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "abi/keep.h"
+#include "abi/runner.h"
+#include "base/channel.h"
 #include "test.h"
+#include "vmm/attend.h"
 #include "vmm/keep.h"
 
 #define PORT 0xf8
@@ -125,6 +129,42 @@ static void goes_on_elsewhere(void)
 	take_apart(&board);
 }
 
+/* berthd is started anew while the guest comes to where it can stand still. */
+static void who_asked_has_gone(void)
+{
+	struct board board;
+	struct attendant attendant;
+	struct error e = {};
+	char text[32];
+	int ends[2], file = memfd_create("state", MFD_CLOEXEC);
+	make(&board);
+	static struct machine machine;
+	static struct assembly assembly;
+	assembly.machine = &machine;
+	assembly.keep = board.keep;
+	assembly.plan.is_initrd_mapped = true;
+	expect_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	snprintf(text, sizeof(text), "channel=%d", ends[0]);
+	setenv("BERTH_FDS", text, 1);
+	expect_equal(attendant_init(&attendant, board.loop, 0, &e), 0);
+	expect_equal(attendant_serve(&attendant, &assembly, NULL, &e), 0);
+	const struct runner_header suspend = { sizeof(suspend), RUNNER_VERSION, RUNNER_SUSPEND, 1,
+		0 };
+	expect_equal(channel_send(ends[1], &suspend, sizeof(suspend), &file, 1), 0);
+	expect_equal(loop_step(board.loop, 0), 0);
+	expect_equal(nmis, 1);
+	close(ends[1]);
+	expect_equal(loop_step(board.loop, 0), 0);
+	say(&board, 0);
+	expect_equal(read_port(&board, PORT + 1), KEEP_STANDS);
+	expect_equal(loop_step(board.loop, 0), 0);
+	expect_equal(read_port(&board, PORT + 1), KEEP_HERE);
+	expect_equal(lseek(file, 0, SEEK_END), 0);
+	attendant_done(&attendant);
+	close(file);
+	take_apart(&board);
+}
+
 static struct image image_of(uint64_t bytes)
 {
 	int fd = memfd_create("image", MFD_CLOEXEC);
@@ -157,6 +197,7 @@ static const struct test tests[] = {
 	{ "a guest that is asked stands still until it may go on", stands_until_it_goes_on },
 	{ "a word that nobody waits for holds nobody", is_not_held_by_its_own_word },
 	{ "from its state it knows that it is elsewhere", goes_on_elsewhere },
+	{ "nobody's question is not answered, and it goes on", who_asked_has_gone },
 	{ "a state is of one image", knows_its_image },
 };
 TEST_MAIN(tests)
