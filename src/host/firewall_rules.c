@@ -6,7 +6,8 @@
 
 /*
  * forward: answers, and what was redirected on purpose, pass first; `same` has each bridge with itself.
- * input: what was let in goes on; each packet to the host would else be looked up four times.
+ * input: what was let in goes on; each packet to the host would else be looked up four times. Not what is related to it:
+ * an error of ICMP that names somebody else's connection can come from any network, and ends it.
  * postrouting: an instance that reaches a network of ours by a forward must see the answers come from there.
  * By its address, because bridge netfilter, where it is on, calls this chain without the interface.
  */
@@ -44,7 +45,7 @@ const char firewall_rules_inet[] =
 	"}\n"
 	"chain input {\n"
 	"type filter hook input priority filter; policy accept;\n"
-	"ct state established,related accept\n"
+	"ct state established accept\n"
 	"iifname @bridges ip daddr @gateways4 iifname . ip daddr != @gateway4 drop\n"
 	"iifname @bridges ip6 daddr @gateways6 iifname . ip6 daddr != @gateway6 drop\n"
 	"iifname . tcp dport @metadata_ports ct original ip daddr != " FIREWALL_METADATA_ADDRESS

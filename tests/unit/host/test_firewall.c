@@ -94,6 +94,8 @@ static void adds_a_network(void)
 	expect_done(firewall_add_network(firewall, &network, why));
 	expect_listed("\"br0\" . \"br0\"", true);
 	expect_listed("elements = { 10.5.0.1 }", true);
+	expect_listed("ct state established accept", true);         /* input */
+	expect_listed("ct state established,related accept", true); /* forward */
 	expect_listed("\"br0\" . fd42::1", true);
 	expect_listed("\"br0\" : 2001:db8::9", true);
 	expect_done(firewall_delete_network(firewall, &network, why));
@@ -162,6 +164,7 @@ static void replaces_a_port(void)
 	expect_listed("10.5.0.7", false);
 	expect_listed("fd42::7", false);
 	expect_listed("\"v12345678-12345\" . 10.5.0.9", true);
+	expect_listed("\"v12345678-12345\" . 00:16:3e:01:02:03 . 10.5.0.9", true);
 	expect_done(firewall_delete_port(firewall, &other, why));
 	expect_listed("elements", false);
 }
