@@ -237,8 +237,8 @@ static void a_table_without_an_end_is_none(void)
 	struct rewrite_count count;
 	void *result;
 	size_t result_size;
-	uint8_t *data = mmap(NULL, size + 0x1000, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *data = mmap(
+		NULL, size + 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	expect(data != MAP_FAILED && mprotect(data + size, 0x1000, PROT_NONE) == 0);
 	Elf64_Ehdr header = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 },
 		.e_type = ET_DYN,

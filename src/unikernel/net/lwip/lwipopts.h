@@ -80,8 +80,7 @@ void net_free(void *pointer);
 #define TCP_WND                    (512 * 1024)
 #define LWIP_WND_SCALE             1
 #define TCP_RCV_SCALE              4
-/* Of what the peer can be told: without window scaling that is 64 KiB. Each answer tells it, too. */
-#define TCP_WND_UPDATE_THRESHOLD   (TCP_WND_MAX(pcb) / 4)
+#define TCP_WND_UPDATE_THRESHOLD   (TCP_WND_MAX(pcb) / 4) /* 64 KiB / 4 if it is not scaled */
 #define TCP_SND_BUF                (512 * 1024)
 #define TCP_SND_QUEUELEN           2048
 #define TCP_SNDLOWAT               (64 * 1024)
