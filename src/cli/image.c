@@ -190,9 +190,10 @@ static int build(struct context *context, struct error *e)
 	struct image_build build;
 	int code;
 	const char *what = context_argument(context, 0);
+	/* An alias may be "debian/12". */
+	bool is_path = text_starts(what, "/") || text_starts(what, ".");
 	if (image_build_is_unikernel(&context->options, e, &code) && access(what, F_OK) < 0)
-		return strchr(what, '/') ? error_errno(e, "%s", what)
-					 : build_of_image(context, what, e);
+		return is_path ? error_errno(e, "%s", what) : build_of_image(context, what, e);
 	if (code < 0)
 		return code;
 	int r = image_build_start(&build, context_argument(context, 0), &context->options, e);

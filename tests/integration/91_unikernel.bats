@@ -311,6 +311,8 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	[[ $status -ne 0 && $output == *"the image names no program"* ]]
 	run berth image build none --type unikernel --entrypoint /a
 	[[ $status -ne 0 && $output == *"\"none\" does not exist"* ]]
+	run berth image build no/such --type unikernel --entrypoint /a
+	[[ $status -ne 0 && $output == *"\"no/such\" does not exist"* ]]
 	run berth image build ./none --type unikernel
 	[[ $status -ne 0 && $output == *"./none: No such file or directory"* ]]
 	run berth image build "$BERTH_BASE/root" --type vm
