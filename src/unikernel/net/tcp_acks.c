@@ -29,7 +29,9 @@ void tcp_acks_received(struct tcp_socket *self, struct tcp_pcb *pcb, uint32_t by
 {
 	bool is_inside = ip_addr_cmp(&pcb->local_ip, &pcb->remote_ip);
 	self->is_unanswered = true;
-	if (self->quick_acks > 0 || is_inside)
+	/* Both sides have ended with this: if the program closes it now no timer of lwIP looks at it again. */
+	bool is_last = pcb->state == TIME_WAIT;
+	if (self->quick_acks > 0 || is_inside || is_last)
 		tcp_ack_now(pcb);
 	else if (self->answers)
 		keep_back(self, pcb);
