@@ -188,9 +188,10 @@ static bool take_trap(struct cpu *cpu)
 	return true;
 }
 
+/* In rings 1 and 2 there is nobody who would translate what has run often. */
 static void run_ops(struct cpu *cpu)
 {
-	const struct op *op = cache_find(cpu);
+	const struct op *op = cache_behind_entry(cache_find(cpu));
 	while (op)
 		op = op->run(cpu, op);
 }

@@ -147,7 +147,16 @@ static const uint8_t zero_code[] = { 0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8, 0x31, 0
 static const uint8_t at_zero[] = { 0xff, 0xc9, 0x75, 0x02, 0xe6, 0x01, 0xba, 0x00, 0x20, 0x00, 0x00,
 	0xff, 0xe2 };
 
+/*
+ * More often than it takes code to be translated.
+ *
+ *	1:	dec ecx; jnz 1b
+ *		out 1, al
+ */
+static const uint8_t loop_code[] = { 0xff, 0xc9, 0x75, 0xfc, 0xe6, 0x01 };
+
 static const struct engine *engine = &soft_engine;
+static uint16_t ring;
 
 static struct {
 	struct cpus *cpus;
@@ -192,8 +201,10 @@ static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 	state.cr4 = CR4_OF_64;
 	state.efer = 0x500;
 	state.xcr0 = 7;
-	state.segments[CPU_CS].attributes = 0xa09b;
+	state.segments[CPU_CS].attributes = (uint16_t)(0xa09b | ring << 5);
 	state.segments[CPU_CS].base = 0;
+	state.segments[CPU_SS].attributes = (uint16_t)(0xc093 | ring << 5);
+	state.rflags |= 0x3000;
 	state.rip = CODE_AT;
 	state.gpr[CPU_RCX] = count;
 	state.gpr[CPU_RSP] = 0x8000;
@@ -270,6 +281,13 @@ static void gives_its_processor_away(void)
 	expect(used_ns() - used < once + 40 * NS_PER_SEC / 1000);
 }
 
+static void runs_in_all_rings(void)
+{
+	for (ring = 0; ring < 4; ring++)
+		expect_equal(port_of(loop_code, sizeof(loop_code), 1000), 1);
+	ring = 0;
+}
+
 /* Somebody wants its attention while it does, and it must not take what is nowhere for code at 0. */
 static void jumps_to_zero(void)
 {
@@ -284,6 +302,7 @@ static void jumps_to_zero(void)
 
 static const struct test tests[] = {
 	{ "a jump to address 0 finds what is there, whoever calls meanwhile", jumps_to_zero },
+	{ "64-bit code runs in all rings, also where it is only interpreted", runs_in_all_rings },
 	{ "upper halves of vectors are kept, all 0 or not", keeps_upper_halves },
 	{ "pages that share slots of the TLB are kept apart", keeps_pages_apart },
 	{ "flags are had again", has_flags_again },
