@@ -416,7 +416,10 @@ HANDLER(nop)
 HANDLER(pause_loop)
 {
 	spin_pause(cpu);
-	return op + 1;
+	if (likely(atomic_load(&cpu->attention) == 0))
+		return op + 1;
+	cpu->instructions += op->sequence;
+	return op_end(cpu, op);
 }
 
 HANDLER(convert_a) /* CBW CWDE CDQE */

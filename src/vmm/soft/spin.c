@@ -22,7 +22,7 @@
 #define SLEEP_FROM 8u
 #define SLEEP_NS   50000
 
-/* An interrupt ends it. */
+/* An interrupt ends it. Behind it attention comes before all else, as behind HLT: notice.c relies on that. */
 static void sleep_a_little(struct cpu *cpu)
 {
 	const struct timespec time = { .tv_nsec = SLEEP_NS };

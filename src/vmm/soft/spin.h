@@ -6,5 +6,8 @@
 
 #include "vmm/soft/cpu.h"
 
-/* One PAUSE. Returns at once, or later: then the host's processor was others' meanwhile. */
+/*
+ * One PAUSE. Returns at once, or later: then the host's processor was others' meanwhile, and who calls looks for attention
+ * before the next instruction.
+ */
 void spin_pause(struct cpu *cpu);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "test.h"
+#include "vmm/soft/fallback.h"
 #include "vmm/soft/notice.h"
 #include "vmm/soft/soft.h"
 #include "vmm/soft/tlb.h"
@@ -118,6 +119,37 @@ static void knows_who_wrote(void)
 	}
 }
 
+/*
+ * Behind a PAUSE, in which the CPU may have slept, it looks for attention before it writes.
+ *
+ *		pause; mov byte [0x3000], 1; jmp $
+ */
+static void looks_before_it_writes(void)
+{
+	static const uint8_t code[] = { 0xf3, 0x90, 0xc6, 0x06, 0x00, 0x30, 0x01, 0xeb, 0xfe };
+	struct cpu *cpu, *other;
+	struct cpu_state state;
+	uint8_t byte;
+	cpu = open_two(&other);
+	expect(guest_write(guest, 0x2000, code, sizeof(code)) == 0);
+	cpu_state_reset(&state, 0);
+	state.segments[CPU_CS].selector = 0;
+	state.segments[CPU_CS].base = 0;
+	state.rip = 0x2000;
+	expect(soft_translator_engine.load(cpus, 0, &state) == 0);
+	atomic_store(&cpu->attention, ATTENTION_CODE);
+	fallback_some(cpu);
+	expect_equal(cpu->rip, 0x2002);
+	expect(guest_read(guest, 0x3000, &byte, 1) == 0);
+	expect_equal(byte, 0);
+	atomic_store(&cpu->attention, 0);
+	cpu->rip = 0x2000;
+	fallback_some(cpu);
+	expect(guest_read(guest, 0x3000, &byte, 1) == 0);
+	expect_equal(byte, 1);
+	close_two();
+}
+
 static const struct test tests[] = {
 	{ "who could write a page is told that it was asked, in whatever way it lost that",
 		knows_who_wrote },
@@ -125,5 +157,7 @@ static const struct test tests[] = {
 	{ "if they are more than it keeps, who has decoded them forgets its code",
 		is_told_of_what_was_lost },
 	{ "but not because of a CPU that sleeps", asks_nothing_for_sleepers },
+	{ "a CPU that slept in PAUSE looks for attention before it writes",
+		looks_before_it_writes },
 };
 TEST_MAIN(tests)
