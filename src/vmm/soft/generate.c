@@ -368,8 +368,10 @@ static bool exchange_a(struct writing *w)
 static bool stays_on_stack(const struct writing *w)
 {
 	const struct step *step = step_now(w), *next = step + 1;
+	if (w->now + 1 >= w->count)
+		return false;
 	uint32_t class = next->effect.class;
-	return w->now + 1 < w->count && group_covers(w) && next->group == step->group &&
+	return group_covers(w) && next->group == step->group &&
 		w->now < w->groups[step->group - 1].last && next->insn.rm != CPU_RSP &&
 		(class == EFFECT_PUSH || class == EFFECT_PUSH_IMMEDIATE || class == EFFECT_POP);
 }
