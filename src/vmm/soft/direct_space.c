@@ -476,12 +476,14 @@ void direct_space_fill(struct direct_space *space, struct cpu *cpu, uint64_t lin
 		fill_around(space, cpu, linear, 0);
 }
 
+/* Tables can lead to each other without end: it ends for who calls. What was not looked at comes when it is missing. */
 static void fill_table(struct direct_space *space, struct cpu *cpu, guest_addr table,
 	uint32_t level, uint64_t linear)
 {
 	uint32_t shift = 12 + 9 * (level - 1);
 	uint32_t count = level == 4 ? 256 : 512;
-	for (uint32_t i = 0; i < count && space->runs < NEW_RUNS; i++) {
+	for (uint32_t i = 0; i < count && space->runs < NEW_RUNS && !atomic_load(&cpu->attention);
+		i++) {
 		uint64_t entry = memory_physical(cpu, table + 8 * i, 8);
 		uint64_t at = linear + ((uint64_t)i << shift);
 		if ((entry & (PTE_P | PTE_U | PTE_A)) != (PTE_P | PTE_U | PTE_A))

@@ -423,6 +423,22 @@ static void knows_that_it_is_gone(void)
 	close_space();
 }
 
+/* Four pages of tables that lead to the same empty one 67 million times: who calls does not wait until all were looked at. */
+static void is_called_away(void)
+{
+	open_space();
+	for (uint64_t level = 4; level > 1; level--) {
+		uint64_t *table = at(TABLES_AT + (level == 4 ? 0 : 0x100000 + level * GUEST_PAGE));
+		for (uint32_t i = 0; i < (level == 4 ? 256 : 512); i++)
+			table[i] = (TABLES_AT + 0x100000 + (level - 1) * GUEST_PAGE) | USER | PTE_W;
+	}
+	memset(at(TABLES_AT + 0x101000), 0, GUEST_PAGE);
+	atomic_store(&cpu->attention, ATTENTION_KICK);
+	walk_forget(cpu);
+	expect(direct_space_begin(space, cpu));
+	close_space();
+}
+
 static const struct test tests[] = {
 	{ "a page is mapped as the tables allow; accessed and dirty are set", maps_by_rights },
 	{ "what is not the program's memory is the interpreter's", leaves_the_rest_alone },
@@ -435,5 +451,6 @@ static const struct test tests[] = {
 	{ "more pieces of memory than a process may have", has_room_for_the_rest },
 	{ "more of the address space than is kept", has_many_pieces },
 	{ "a process that was killed is gone", knows_that_it_is_gone },
+	{ "tables without end keep nobody who calls", is_called_away },
 };
 TEST_MAIN(tests)
