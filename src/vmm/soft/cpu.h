@@ -325,7 +325,7 @@ struct io_done {
 /* PAUSEs; see spin.c. */
 struct spin {
 	uint64_t looked; /* when */
-	uint32_t pauses, looks;
+	uint32_t pauses; /* in a row */
 };
 
 /* What runs programs directly does when something happens below it. */

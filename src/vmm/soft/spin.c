@@ -16,10 +16,10 @@
 
 #include "vmm/soft/shared.h"
 
-#define LOOK       32u /* PAUSEs between two looks, */
-#define CLOSE_US   64u /* which take no longer if nothing else is done */
-#define YIELD_FROM 4u  /* looks, about 20 us */
-#define SLEEP_FROM 8u
+#define CLOSE_US   4u   /* between two PAUSEs; who does something else in between takes longer */
+#define LOOK       32u  /* one in so many does anything, from the */
+#define YIELD_FROM 128u /* in a row, about 20 us, on */
+#define SLEEP_FROM 256u
 #define SLEEP_NS   50000
 
 /* An interrupt ends it. Behind it attention comes before all else, as behind HLT: notice.c relies on that. */
@@ -35,14 +35,16 @@ static void sleep_a_little(struct cpu *cpu)
 void spin_pause(struct cpu *cpu)
 {
 	struct spin *spin = &cpu->spin;
+	uint64_t now = __rdtsc(), close = cpu->soft->tsc_khz * CLOSE_US / 1000;
 	_mm_pause();
-	if (++spin->pauses % LOOK != 0)
+	spin->pauses = now - spin->looked < close ? spin->pauses + 1 : 0;
+	spin->looked = now;
+	if (spin->pauses % LOOK != 0 || spin->pauses < YIELD_FROM)
 		return;
-	uint64_t close = cpu->soft->tsc_khz * CLOSE_US / 1000;
-	spin->looks = __rdtsc() - spin->looked < close ? spin->looks + 1 : 0;
-	if (spin->looks >= SLEEP_FROM)
+	/* One that is alone waits for no other: it counts, perhaps. */
+	if (spin->pauses >= SLEEP_FROM && cpu->soft_count > 1)
 		sleep_a_little(cpu);
-	else if (spin->looks >= YIELD_FROM)
+	else
 		sched_yield();
 	spin->looked = __rdtsc();
 }

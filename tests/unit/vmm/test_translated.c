@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define CODE_AT   0x2000u
@@ -137,6 +138,29 @@ static const uint8_t pause_code[] = { 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 
 	0x39, 0xf0, 0x72, 0xf0, 0xe6, 0x01 };
 
 /*
+ * So many PAUSEs.
+ *
+ *	1:	pause; dec rcx; jnz 1b
+ *		out 1, al
+ */
+static const uint8_t counted_code[] = { 0xf3, 0x90, 0x48, 0xff, 0xc9, 0x75, 0xf9, 0xe6, 0x01 };
+
+/*
+ * So many times 32 PAUSEs, and then something else for 100,000 ticks.
+ *
+ *	1:	mov ebx, 32
+ *	2:	pause; dec ebx; jnz 2b
+ *		rdtsc; shl rdx, 32; or rax, rdx; lea rsi, [rax + 100000]
+ *	3:	rdtsc; shl rdx, 32; or rax, rdx; cmp rax, rsi; jb 3b
+ *		dec rcx; jnz 1b
+ *		out 1, al
+ */
+static const uint8_t working_code[] = { 0xbb, 0x20, 0x00, 0x00, 0x00, 0xf3, 0x90, 0xff, 0xcb, 0x75,
+	0xfa, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0x48, 0x8d, 0xb0, 0xa0, 0x86,
+	0x01, 0x00, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0x48, 0x39, 0xf0, 0x72,
+	0xf2, 0x48, 0xff, 0xc9, 0x75, 0xd2, 0xe6, 0x01 };
+
+/*
  * All places where code goes on are forgotten, then it jumps to address 0.
  *
  *	top:	mov rax, cr3; mov cr3, rax; xor eax, eax; jmp rax
@@ -157,6 +181,7 @@ static const uint8_t loop_code[] = { 0xff, 0xc9, 0x75, 0xfc, 0xe6, 0x01 };
 
 static const struct engine *engine = &soft_engine;
 static uint16_t ring;
+static uint32_t count_of_cpus = 1; /* of which the first runs */
 
 static struct {
 	struct cpus *cpus;
@@ -194,7 +219,7 @@ static uint64_t port_of(const uint8_t *code, size_t bytes, uint64_t count)
 	}
 	expect(guest_write(guest, CODE_AT, code, bytes) == 0);
 	expect(guest_write(guest, 0, at_zero, sizeof(at_zero)) == 0);
-	expect(engine->open(guest, 1, &cpus, &e) == 0);
+	expect(engine->open(guest, count_of_cpus, &cpus, &e) == 0);
 	cpu_state_reset(&state, 0);
 	state.cr0 = 0x80050033;
 	state.cr3 = TABLES_AT;
@@ -271,6 +296,7 @@ static void gives_its_processor_away(void)
 {
 	const uint64_t ticks = 400000000;
 	uint64_t used = used_ns(), begin = __rdtsc();
+	count_of_cpus = 2;
 	expect_equal(port_of(pause_code, sizeof(pause_code), 1), 1);
 	uint64_t once = used_ns() - used;
 	used = used_ns();
@@ -279,6 +305,26 @@ static void gives_its_processor_away(void)
 	expect(__rdtsc() - begin >= ticks);
 	/* Less than half of it at 5 GHz. */
 	expect(used_ns() - used < once + 40 * NS_PER_SEC / 1000);
+	count_of_cpus = 1;
+}
+
+static int64_t sleeps(const uint8_t *code, size_t bytes, uint64_t count)
+{
+	struct rusage before, after;
+	expect(getrusage(RUSAGE_THREAD, &before) == 0);
+	expect_equal(port_of(code, bytes, count), 1);
+	expect(getrusage(RUSAGE_THREAD, &after) == 0);
+	return after.ru_nvcsw - before.ru_nvcsw;
+}
+
+static void sleeps_for_others_only(void)
+{
+	/* Hundreds of times with another CPU. */
+	expect(sleeps(counted_code, sizeof(counted_code), 20000) < 100);
+	count_of_cpus = 2;
+	expect(sleeps(counted_code, sizeof(counted_code), 20000) > 200);
+	expect(sleeps(working_code, sizeof(working_code), 500) < 100);
+	count_of_cpus = 1;
 }
 
 static void runs_in_all_rings(void)
@@ -311,5 +357,6 @@ static const struct test tests[] = {
 	{ "a write that does not happen leaves its page clean", leaves_pages_clean },
 	{ "branch history is the control's of the CPU, not the kernel's", has_no_branch_history },
 	{ "a CPU that spins for long gives its processor away", gives_its_processor_away },
+	{ "but none that is alone, or does something else in between", sleeps_for_others_only },
 };
 TEST_MAIN(tests)
