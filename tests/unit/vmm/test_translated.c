@@ -303,8 +303,8 @@ static void gives_its_processor_away(void)
 	begin = __rdtsc();
 	expect_equal(port_of(pause_code, sizeof(pause_code), ticks), 1);
 	expect(__rdtsc() - begin >= ticks);
-	/* Less than half of it at 5 GHz. */
-	expect(used_ns() - used < once + 40 * NS_PER_SEC / 1000);
+	/* Less than three quarters of it at 5 GHz: a sanitizer's PAUSEs take longer, the sleeps do not. */
+	expect(used_ns() - used < once + 60 * NS_PER_SEC / 1000);
 	count_of_cpus = 1;
 }
 
