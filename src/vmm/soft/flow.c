@@ -4,7 +4,7 @@
  *
  * A jump within the page leads straight to its target's block. One to another page is good for one
  * generation of mappings. Every loop has a jump backwards or an indirect one; those look for attention.
- * Indirect ones find their way in a table by address, or leave it to the interpreter.
+ * Indirect ones find their way in a table by address, or C jumps for them (SITE_JUMP).
  */
 #include "vmm/soft/flow.h"
 
