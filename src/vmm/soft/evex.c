@@ -25,6 +25,7 @@
 #define EXTRA_SAE     0x04u /* no exceptions */
 #define EXTRA_WHOLE   0x08u /* whatever the mask says */
 #define EXTRA_ONE     0x10u /* repeated: each of its elements is for several bits of the mask */
+#define EXTRA_FLUSHED 0x20u /* to zero, without underflow */
 
 static uint64_t mask_bits(const struct cpu *cpu, uint32_t opmask, uint32_t count)
 {
@@ -112,7 +113,20 @@ HANDLER(plain)
 HANDLER(floating)
 {
 	vector_check(cpu, op, CLASS_512);
-	vector_floating(cpu, op, run, op->extra & EXTRA_SAE);
+	vector_floating(cpu, op, run,
+		(struct floating){ .is_quiet = op->extra & EXTRA_SAE,
+			.is_flushed = op->extra & EXTRA_FLUSHED });
+	return op + 1;
+}
+
+/* op->imm: the register. */
+HANDLER(to_halves)
+{
+	vector_check(cpu, op, CLASS_512);
+	vector_floating(cpu, op, run,
+		(struct floating){ .is_quiet = op->extra & EXTRA_SAE,
+			.halves = mask_bits(cpu, op->reg, op->rm),
+			.halves_at = cpu->vector[op->imm] });
 	return op + 1;
 }
 
@@ -280,11 +294,16 @@ op_run *evex_bind(struct stubs *stubs, const struct insn *given, struct op *op)
 					 : bytes / count);
 	op->extra = (flags & X_STORE ? EXTRA_STORE : 0) | (flags & X_ALIGNED ? EXTRA_ALIGNED : 0) |
 		(flags & (X_NF | X_NO_MASK) ? EXTRA_WHOLE : 0) | (is_one ? EXTRA_ONE : 0) |
-		(insn.extra && !insn.is_memory ? EXTRA_SAE : 0);
+		(insn.extra && !insn.is_memory ? EXTRA_SAE : 0) |
+		(flags & X_FLUSHED ? EXTRA_FLUSHED : 0);
 	op->stub = stub_get(stubs, &recipe);
 	if (!op->stub)
 		return vector_no_room;
 	if ((flags & X_PACK) && insn.is_memory)
 		return packed;
+	if (flags & X_HALVES) {
+		op->imm = insn.is_memory ? 0 : insn.rm;
+		return to_halves;
+	}
 	return flags & X_FP ? floating : plain;
 }

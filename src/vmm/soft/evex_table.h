@@ -28,7 +28,9 @@
 #define X_PACK     0x080000u /* compress, expand: elements in memory are next to each other */
 #define X_GATHER   0x100000u
 #define X_SCATTER  0x200000u
-#define X_ONE      0x400000u /* memory is one for all elements */
+#define X_ONE      0x400000u  /* memory is one for all elements */
+#define X_FLUSHED  0x800000u  /* tiny results are flushed to zero, but do not underflow */
+#define X_HALVES   0x1000000u /* results are halves, which are not flushed */
 
 /* Bits of evex_row.feature; a host has X_BASE or nothing. */
 #define X_BASE      0x01u /* F, CD, BW, DQ, VL */

@@ -77,8 +77,20 @@ static uint32_t reported(uint32_t found, uint32_t unmasked)
 	return found & unmasked & before ? found & before : found;
 }
 
+/* A half that is tiny; it underflows even if it is exact. */
+static bool has_tiny_half(const uint8_t *halves, uint64_t bits)
+{
+	for (uint64_t left = bits; left; left &= left - 1) {
+		uint16_t half;
+		memcpy(&half, halves + 2 * __builtin_ctzll(left), sizeof(half));
+		if ((half & 0x7c00) == 0 && (half & 0x3ff) != 0)
+			return true;
+	}
+	return false;
+}
+
 void vector_floating(struct cpu *cpu, const struct op *op,
-	void (*run)(struct cpu *cpu, const struct op *op), bool is_quiet)
+	void (*run)(struct cpu *cpu, const struct op *op), struct floating how)
 {
 	uint32_t unmasked = ~(cpu->mxcsr >> 7) & MXCSR_FLAGS;
 	uint8_t was[sizeof(cpu->vector)];
@@ -86,7 +98,7 @@ void vector_floating(struct cpu *cpu, const struct op *op,
 	uint64_t was_opmask[8];
 	uint8_t was_fx[sizeof(cpu->fx)];
 	cpu->stub_mxcsr = (cpu->mxcsr | MXCSR_MASKS) & ~MXCSR_FLAGS;
-	if (likely(!unmasked || is_quiet)) {
+	if (likely(!unmasked || how.is_quiet)) {
 		run(cpu, op);
 		cpu->mxcsr |= cpu->stub_mxcsr & MXCSR_FLAGS;
 		return;
@@ -97,7 +109,7 @@ void vector_floating(struct cpu *cpu, const struct op *op,
 	memcpy(was_fx, cpu->fx, sizeof(was_fx));
 	uint16_t was_flags = cpu->flags;
 	/* Unmasked, a tiny result that is exact underflows, too; masked, it does with flush-to-zero only. */
-	if (unmasked & MXCSR_UE)
+	if ((unmasked & MXCSR_UE) && !how.is_flushed)
 		cpu->stub_mxcsr |= MXCSR_FTZ;
 	/* Memory is not written before it is known that nothing is found. */
 	bool is_store = (op->flags & OP_MEMORY) && op->access == ACCESS_WRITE;
@@ -106,6 +118,9 @@ void vector_floating(struct cpu *cpu, const struct op *op,
 	else
 		run(cpu, op);
 	uint32_t found = cpu->stub_mxcsr & MXCSR_FLAGS;
+	if ((unmasked & MXCSR_UE) &&
+		has_tiny_half(is_store ? cpu->scratch + 128 : how.halves_at, how.halves))
+		found |= MXCSR_UE;
 	cpu->mxcsr |= reported(found, unmasked);
 	if (found & unmasked) {
 		memcpy(cpu->vector, was, sizeof(was));
@@ -122,7 +137,17 @@ void vector_floating(struct cpu *cpu, const struct op *op,
 HANDLER(floating)
 {
 	vector_check(cpu, op, op->reg);
-	vector_floating(cpu, op, run_stub, false);
+	vector_floating(cpu, op, run_stub, (struct floating){});
+	return op + 1;
+}
+
+/* VCVTPS2PH; op->imm: the register. */
+HANDLER(to_halves)
+{
+	vector_check(cpu, op, op->reg);
+	vector_floating(cpu, op, run_stub,
+		(struct floating){ .halves = (1u << op->memory_bytes / 2) - 1,
+			.halves_at = cpu->vector[op->imm] });
 	return op + 1;
 }
 
@@ -246,6 +271,10 @@ static op_run *bind_entry(struct stubs *stubs, const struct vector_entry *entry,
 	op->stub = stub_get(stubs, &recipe);
 	if (!op->stub)
 		return vector_no_room;
+	if (flags & V_HALVES) {
+		op->imm = insn.is_memory ? 0 : insn.rm;
+		return to_halves;
+	}
 	return flags & V_FP ? floating : plain;
 }
 

@@ -9,11 +9,17 @@
 
 op_run *vector_bind(struct stubs *stubs, const struct insn *insn, struct op *op);
 
-/*
- * An instruction that uses MXCSR, whose run() may be done with exceptions that are found afterwards; none are if `is_quiet`.
- */
+/* How an instruction that uses MXCSR differs from most. */
+struct floating {
+	bool is_quiet;         /* no exceptions */
+	bool is_flushed;       /* to zero if MXCSR has it so, but never underflows */
+	uint64_t halves;       /* bit n: its nth is a half, which is not flushed */
+	const void *halves_at; /* in a register */
+};
+
+/* Its run() may be done with exceptions that are found afterwards. */
 void vector_floating(struct cpu *cpu, const struct op *op,
-	void (*run)(struct cpu *cpu, const struct op *op), bool is_quiet);
+	void (*run)(struct cpu *cpu, const struct op *op), struct floating how);
 
 int vector_init(struct cpu *cpu, struct error *e) must_use;
 void vector_done(struct cpu *cpu);

@@ -208,7 +208,7 @@ static const struct vector_entry table[] = {
 	RUN(MAP_0F3A, 0x17, 0x17, P66, 4, LV | NV | V_L0 | V_RM_GPR | V_STORE | V_IMM),
 	RUN(MAP_0F3A, 0x18, 0x18, P66, 16, V | V_W0 | V_L1 | V_IMM),
 	RUN(MAP_0F3A, 0x19, 0x19, P66, 16, V | NV | V_W0 | V_L1 | V_STORE | V_IMM),
-	HAS(MAP_0F3A, 0x1d, 0x1d, P66, SIZE_HALF, V | NV | V_W0 | FP | V_STORE | V_IMM,
+	HAS(MAP_0F3A, 0x1d, 0x1d, P66, SIZE_HALF, V | NV | V_W0 | FP | V_HALVES | V_STORE | V_IMM,
 		HOST_HAS_F16C),
 	RUN(MAP_0F3A, 0x20, 0x20, P66, 1, LV | V_L0 | V_RM_GPR | V_IMM),
 	RUN(MAP_0F3A, 0x21, 0x21, P66, 4, LV | V_L0 | V_IMM),

@@ -35,6 +35,7 @@
 #define V_NOT_MMX_RM  0x4000000u
 #define V_IS4         0x8000000u
 #define V_ANY_AMD     0x10000000u /* V_ANY if the host is AMD's */
+#define V_HALVES      0x20000000u /* results are halves, which are not flushed to zero */
 
 /* Sizes of the memory operand that depend on something. */
 enum { SIZE_FULL = 64, SIZE_HALF, SIZE_QUARTER, SIZE_EIGHTH, SIZE_W, SIZE_DDUP, SIZE_MMX4 };
