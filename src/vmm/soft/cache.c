@@ -324,8 +324,7 @@ static const struct op *decode_block(
 	struct op *first = cache->ops + cache->op_count, *ops = first;
 	bool is_done = false;
 	if (cpu->cold_runs && mode == 8)
-		add_entry(ops++, start, &cpu->cold_seen[(uint32_t)physical * 0x9e3779b1u >> 16],
-			cpu->cold_runs);
+		add_entry(ops++, start, &cpu->cold_seen[cold_slot(physical)], cpu->cold_runs);
 	while (!is_done && count < limit && offset < GUEST_PAGE) {
 		struct insn insn;
 		cache_watch(cpu, (physical & PAGE_MASK) + offset);

@@ -119,7 +119,7 @@ uint32_t code_add(struct native *native, const struct block *block, const uint8_
 
 static inline uint8_t *code_seen(const struct native *native, guest_addr physical, uint32_t mode)
 {
-	return &native->seen[((uint32_t)physical * 0x9e3779b1u >> 16) ^ mode];
+	return &native->seen[cold_slot(physical) ^ mode];
 }
 
 /* Drops one block. */

@@ -474,6 +474,12 @@ struct cpu {
 
 enum { LEAVE_FAULT = 1, LEAVE_EXIT, LEAVE_AGAIN, LEAVE_BROKEN };
 
+/* Where cpu->cold_seen counts the code at an address. */
+static inline uint32_t cold_slot(guest_addr physical)
+{
+	return (uint32_t)physical * 0x9e3779b1u >> 16;
+}
+
 /* One instruction at a time, with everything that counts only between two. */
 static inline bool cpu_must_step(const struct cpu *cpu)
 {
