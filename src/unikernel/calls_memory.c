@@ -62,7 +62,11 @@ static int64_t serve_munmap(struct registers *r)
 
 static int64_t serve_mprotect(struct registers *r)
 {
-	return memory_protect(r->rdi, r->rsi, r->rdx);
+	uint64_t mask = KERNEL_PAGE - 1;
+	int64_t result = memory_protect(r->rdi, r->rsi, r->rdx);
+	/* What is not in the region may be a program's at a fixed address. */
+	return result == -ENOMEM ? memory_protect_segments(r->rdi, (r->rsi + mask) & ~mask, r->rdx)
+				 : result;
 }
 
 static int64_t serve_madvise(struct registers *r)

@@ -286,9 +286,7 @@ int64_t memory_protect(uint64_t address, uint64_t size, uint64_t rights)
 	if (address % KERNEL_PAGE || (rights & ~(uint64_t)(PROT_READ | PROT_WRITE | PROT_EXEC)))
 		return -EINVAL;
 	if (!is_inside(address, count * KERNEL_PAGE))
-		return rights & PROT_EXEC
-			? -EACCES
-			: memory_protect_segments(address, count * KERNEL_PAGE, rights);
+		return rights & PROT_EXEC ? -EACCES : -ENOMEM;
 	bool is_same = true;
 	for (uint64_t i = 0; i < count; i++) {
 		uint8_t used = region.used[page + i];
