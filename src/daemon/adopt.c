@@ -208,16 +208,41 @@ static void lease_again(struct instance *instance)
 		log_error("no lease again instance=%s: %s", instance->name, e.text);
 }
 
+/* A server goes on by itself; its state is told by its BMC. */
+static bool is_adoptable(const struct instance *instance)
+{
+	return !(instance->kind->can & KIND_IS_SERVER);
+}
+
+static bool was_started(const struct instance *instance)
+{
+	cleanup(close) int dir = -1;
+	return instance_open_dir(instance, &dir, NULL) == 0 && has_file(dir, RUNNER_PLAN_FILE);
+}
+
+/* First those that run: one that does not may ask for an address that one of them has. */
+static void lease_started(void *data, struct instance *instance)
+{
+	(void)data;
+	if (is_adoptable(instance) && was_started(instance))
+		lease_again(instance);
+}
+
+static void lease_stopped(void *data, struct instance *instance)
+{
+	(void)data;
+	if (is_adoptable(instance) && !was_started(instance))
+		lease_again(instance);
+}
+
 static void adopt_one(void *data, struct instance *instance)
 {
 	struct adoption *adoption = data;
 	cleanup(close) int dir = -1;
 	struct error e = {};
 	struct turn turn;
-	/* A server goes on by itself; its state is told by its BMC. */
-	if (instance->kind->can & KIND_IS_SERVER)
+	if (!is_adoptable(instance))
 		return;
-	lease_again(instance);
 	if (instance_open_dir(instance, &dir, &e) < 0)
 		log_error("adopt instance=%s: %s", instance->name, e.text);
 	else if (has_file(dir, RUNNER_PLAN_FILE))
@@ -292,6 +317,8 @@ void adopt_all(struct service *service)
 	struct adoption *adoption = alloc(struct adoption);
 	adoption->service = service;
 	instances_each_half_made(service, discard_one, NULL);
+	instances_each(service, NULL, lease_started, NULL);
+	instances_each(service, NULL, lease_stopped, NULL);
 	instances_each(service, NULL, adopt_one, adoption);
 	sweep_groups(service);
 	if (adoption->count)

@@ -362,14 +362,14 @@ rate() {
 }
 
 @test "an address that is asked for is given, and one that cannot be is refused by its field" {
-	local gateway
-	gateway=$(gateway4)
+	local spare
+	spare=$(spare4)
 	lxc init box fixed
-	lxc config device override fixed eth0 "ipv4.address=${gateway%.*}.77"
+	lxc config device override fixed eth0 "ipv4.address=$spare"
 	lxc start fixed
-	[ "$(address fixed inet)" = "${gateway%.*}.77" ]
+	[ "$(address fixed inet)" = "$spare" ]
 	lxc init box second
-	run lxc config device override second eth0 "ipv4.address=${gateway%.*}.77"
+	run lxc config device override second eth0 "ipv4.address=$spare"
 	[ "$status" -ne 0 ] || run lxc start second
 	[ "$status" -ne 0 ]
 	[[ $output == *"devices.eth0.ipv4.address"*fixed* ]]
@@ -536,6 +536,9 @@ asks_outside() { outside socat -T 2 - "TCP:$1:$2,connect-timeout=2" </dev/null; 
 	local name other gateway spare
 	spare=$(spare4)
 	gateway=$(gateway4)
+	# One that does not run and asks for an address gets it from none that runs, whoever is looked at first.
+	lxc init box fixed
+	lxc config device override fixed eth0 "ipv4.address=$(address a inet)"
 	lxc config device override a eth0 limits.egress=20Mbit
 	lxc network forward create default 192.0.2.9
 	lxc network forward port add default 192.0.2.9 tcp 8080 "$(address a inet)" 80
@@ -547,6 +550,7 @@ asks_outside() { outside socat -T 2 - "TCP:$1:$2,connect-timeout=2" </dev/null; 
 	reaches a "$other"
 	[ -n "$(inside a dig +short "@$gateway" b.berth A)" ]
 	berthd_run
+	lxc delete fixed
 	reaches a "$(address b inet)"
 	reaches a 192.0.2.2
 	eventually 5 resolves "$gateway" b.berth "$other"
