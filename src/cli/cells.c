@@ -279,6 +279,14 @@ int cells_print(
 	return output_write(&text, e);
 }
 
+int cells_list(
+	struct context *context, const struct column *columns, const char *path, struct error *e)
+{
+	cleanup(json_decref) json_t *array = NULL;
+	int r = context_get(context, path, &array, NULL, e);
+	return r < 0 ? r : cells_print(context, columns, array, e);
+}
+
 static void add_leaves(struct table *table, const char *path, const json_t *value)
 {
 	if (json_is_object(value)) {

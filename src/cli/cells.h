@@ -53,6 +53,9 @@ json_int_t object_number(const json_t *object, const char *path);
  */
 int cells_print(struct context *context, const struct column *columns, json_t *array,
 	struct error *e) must_use;
+/* The same with the array that a GET of `path` answers. */
+int cells_list(struct context *context, const struct column *columns, const char *path,
+	struct error *e) must_use;
 
 /* One object: YAML for people, JSON with --format json, "key,value" lines with csv. */
 int object_print(struct context *context, const json_t *object, struct error *e) must_use;

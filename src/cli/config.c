@@ -140,18 +140,6 @@ static json_t *own_devices(json_t *object)
 	return json_object_get(object, "devices");
 }
 
-/* Sets the words KEY=VALUE from argument `first` on. */
-static int set_keys(struct context *context, json_t *device, unsigned first, struct error *e)
-{
-	const char *word;
-	for (unsigned i = first; (word = context_argument(context, i)); i++) {
-		int r = pair_set(device, word, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int add_device(json_t *object, void *data, struct error *e)
 {
 	struct context *context = data;
@@ -162,7 +150,7 @@ static int add_device(json_t *object, void *data, struct error *e)
 			e, -EEXIST, "there is a device %s already; 'set' changes it", name);
 	json_t *device = json_pack("{s:s}", "type", context_argument(context, 2));
 	json_object_set_new(devices, name, device);
-	return set_keys(context, device, 3, e);
+	return pairs_of_arguments(context, 3, device, e);
 }
 
 static int remove_device(json_t *object, void *data, struct error *e)
@@ -191,7 +179,7 @@ static int set_device(json_t *object, void *data, struct error *e)
 		device = json_copy(inherited);
 		json_object_set_new(devices, name, device);
 	}
-	return set_keys(context, device, 2, e);
+	return pairs_of_arguments(context, 2, device, e);
 }
 
 static int device_add(struct context *context, struct error *e)

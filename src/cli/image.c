@@ -266,9 +266,7 @@ static int list(struct context *context, struct error *e)
 		{ "public", "PUBLIC", "public", CELL_YES, .is_extra = true },
 		{},
 	};
-	cleanup(json_decref) json_t *images = NULL;
-	int r = context_get(context, "/1.0/images?recursion=1", &images, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, images, e);
+	return cells_list(context, columns, "/1.0/images?recursion=1", e);
 }
 
 static int info(struct context *context, struct error *e)
@@ -352,9 +350,7 @@ static int alias_list(struct context *context, struct error *e)
 		{ "description", "DESCRIPTION", "description" },
 		{},
 	};
-	cleanup(json_decref) json_t *aliases = NULL;
-	int r = context_get(context, "/1.0/images/aliases?recursion=1", &aliases, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, aliases, e);
+	return cells_list(context, columns, "/1.0/images/aliases?recursion=1", e);
 }
 
 static int alias_delete(struct context *context, struct error *e)

@@ -79,11 +79,8 @@ static int read_options(struct context *context, json_t *body, struct error *e)
 
 static int read_config(struct context *context, json_t *body, struct error *e)
 {
-	const char *word;
 	json_t *config = json_object();
-	int r = 0;
-	for (unsigned i = 1; r == 0 && (word = context_argument(context, i)); i++)
-		r = pair_set(config, word, e);
+	int r = pairs_of_arguments(context, 1, config, e);
 	if (json_object_size(config) > 0)
 		json_object_set(body, "config", config);
 	json_decref(config);
@@ -155,9 +152,7 @@ static int list_servers(struct context *context, struct error *e)
 		{ "failed", "WHY", "failed", .is_extra = true },
 		{},
 	};
-	cleanup(json_decref) json_t *servers = NULL;
-	int r = context_get(context, SERVERS "?recursion=1", &servers, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, servers, e);
+	return cells_list(context, columns, SERVERS "?recursion=1", e);
 }
 
 /* Stages with the time since the one before: what a deployment spent its time with. */

@@ -18,24 +18,12 @@ static const struct option create_options[] = {
 };
 static const struct option table_options[] = { OPTION_FORMAT, OPTION_COLUMNS, {} };
 
-/* The words KEY=VALUE from argument `first` on as an object. */
-static int config_of(struct context *context, unsigned first, json_t *config, struct error *e)
-{
-	const char *word;
-	for (unsigned i = first; (word = context_argument(context, i)); i++) {
-		int r = pair_set(config, word, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int create(struct context *context, struct error *e)
 {
 	const char *type = options_text(&context->options, "type");
 	const char *description = options_text(&context->options, "description");
 	cleanup(json_decref) json_t *config = json_object();
-	int r = config_of(context, 1, config, e);
+	int r = pairs_of_arguments(context, 1, config, e);
 	if (r < 0)
 		return r;
 	json_t *body = json_pack("{s:s, s:s, s:s, s:O}", "name", context_argument(context, 0),
@@ -57,9 +45,7 @@ static int list(struct context *context, struct error *e)
 		{ "description", "DESCRIPTION", "description", .is_extra = true },
 		{},
 	};
-	cleanup(json_decref) json_t *networks = NULL;
-	int r = context_get(context, "/1.0/networks?recursion=1", &networks, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, networks, e);
+	return cells_list(context, columns, "/1.0/networks?recursion=1", e);
 }
 
 static int info(struct context *context, struct error *e)
@@ -80,9 +66,7 @@ static int leases(struct context *context, struct error *e)
 	};
 	cleanup(free) char *path =
 		path_format("/1.0/networks/%s/leases", context_argument(context, 0));
-	cleanup(json_decref) json_t *found = NULL;
-	int r = context_get(context, path, &found, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, found, e);
+	return cells_list(context, columns, path, e);
 }
 
 static int forward_list(struct context *context, struct error *e)
@@ -96,15 +80,13 @@ static int forward_list(struct context *context, struct error *e)
 	};
 	cleanup(free) char *path =
 		path_format("/1.0/networks/%s/forwards?recursion=1", context_argument(context, 0));
-	cleanup(json_decref) json_t *found = NULL;
-	int r = context_get(context, path, &found, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, found, e);
+	return cells_list(context, columns, path, e);
 }
 
 static int forward_create(struct context *context, struct error *e)
 {
 	cleanup(json_decref) json_t *config = json_object();
-	int r = config_of(context, 2, config, e);
+	int r = pairs_of_arguments(context, 2, config, e);
 	if (r < 0)
 		return r;
 	cleanup(free) char *path =

@@ -78,6 +78,17 @@ int pair_set(json_t *strings, const char *word, struct error *e)
 	return 0;
 }
 
+int pairs_of_arguments(struct context *context, unsigned first, json_t *strings, struct error *e)
+{
+	const char *word;
+	for (unsigned i = first; (word = context_argument(context, i)); i++) {
+		int r = pair_set(strings, word, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int pairs_of_option(struct context *context, const char *option, json_t *strings, struct error *e)
 {
 	size_t position = 0;

@@ -36,7 +36,10 @@ int object_edit(struct context *context, const char *path, struct error *e) must
 
 /* Sets KEY=VALUE in the object of strings; -EINVAL if the word is none. */
 int pair_set(json_t *strings, const char *word, struct error *e) must_use;
-/* The same for each value of an option. */
+/* The same for each argument from `first` on. */
+int pairs_of_arguments(
+	struct context *context, unsigned first, json_t *strings, struct error *e) must_use;
+/* And for each value of an option. */
 int pairs_of_option(
 	struct context *context, const char *option, json_t *strings, struct error *e) must_use;
 

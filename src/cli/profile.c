@@ -39,14 +39,6 @@ static int project_create(struct context *context, struct error *e)
 	return create(context, "/1.0/projects", e);
 }
 
-static int list(
-	struct context *context, const char *path, const struct column *columns, struct error *e)
-{
-	cleanup(json_decref) json_t *objects = NULL;
-	int r = context_get(context, path, &objects, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, objects, e);
-}
-
 static int profile_list(struct context *context, struct error *e)
 {
 	static const struct column columns[] = {
@@ -55,7 +47,7 @@ static int profile_list(struct context *context, struct error *e)
 		{ "used", "USED BY", "used_by", CELL_COUNT },
 		{},
 	};
-	return list(context, "/1.0/profiles?recursion=1", columns, e);
+	return cells_list(context, columns, "/1.0/profiles?recursion=1", e);
 }
 
 static int project_list(struct context *context, struct error *e)
@@ -66,7 +58,7 @@ static int project_list(struct context *context, struct error *e)
 		{ "used", "USED BY", "used_by", CELL_COUNT },
 		{},
 	};
-	return list(context, "/1.0/projects?recursion=1", columns, e);
+	return cells_list(context, columns, "/1.0/projects?recursion=1", e);
 }
 
 static int project_info(struct context *context, struct error *e)

@@ -78,9 +78,7 @@ static int warning_list(struct context *context, struct error *e)
 		{ "message", "MESSAGE", "last_message" },
 		{},
 	};
-	cleanup(json_decref) json_t *warnings = NULL;
-	int r = context_get(context, "/1.0/warnings?recursion=1", &warnings, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, warnings, e);
+	return cells_list(context, columns, "/1.0/warnings?recursion=1", e);
 }
 
 static char *warning_path(struct context *context)

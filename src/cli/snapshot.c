@@ -47,9 +47,7 @@ static int list(struct context *context, struct error *e)
 {
 	cleanup(free) char *path = path_format(
 		"/1.0/instances/%s/snapshots?recursion=1", context_argument(context, 0));
-	cleanup(json_decref) json_t *snapshots = NULL;
-	int r = context_get(context, path, &snapshots, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, snapshots, e);
+	return cells_list(context, columns, path, e);
 }
 
 static int delete (struct context *context, struct error *e)

@@ -22,17 +22,6 @@ static const struct option volume_options[] = {
 };
 static const struct option table_options[] = { OPTION_FORMAT, OPTION_COLUMNS, {} };
 
-static int config_of(struct context *context, unsigned first, json_t *config, struct error *e)
-{
-	const char *word;
-	for (unsigned i = first; (word = context_argument(context, i)); i++) {
-		int r = pair_set(config, word, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static const char *description(struct context *context)
 {
 	const char *text = options_text(&context->options, "description");
@@ -42,7 +31,7 @@ static const char *description(struct context *context)
 static int pool_create(struct context *context, struct error *e)
 {
 	cleanup(json_decref) json_t *config = json_object();
-	int r = config_of(context, 2, config, e);
+	int r = pairs_of_arguments(context, 2, config, e);
 	if (r < 0)
 		return r;
 	json_t *body = json_pack("{s:s, s:s, s:s, s:O}", "name", context_argument(context, 0),
@@ -62,9 +51,7 @@ static int pool_list(struct context *context, struct error *e)
 		{ "description", "DESCRIPTION", "description", .is_extra = true },
 		{},
 	};
-	cleanup(json_decref) json_t *pools = NULL;
-	int r = context_get(context, "/1.0/storage-pools?recursion=1", &pools, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, pools, e);
+	return cells_list(context, columns, "/1.0/storage-pools?recursion=1", e);
 }
 
 static int pool_info(struct context *context, struct error *e)
@@ -100,7 +87,7 @@ static int volume_create(struct context *context, struct error *e)
 {
 	const char *type = options_text(&context->options, "type");
 	cleanup(json_decref) json_t *config = json_object();
-	int r = config_of(context, 2, config, e);
+	int r = pairs_of_arguments(context, 2, config, e);
 	if (r < 0)
 		return r;
 	cleanup(free) char *path =
@@ -124,9 +111,7 @@ static int volume_list(struct context *context, struct error *e)
 	};
 	cleanup(free) char *path = path_format(
 		"/1.0/storage-pools/%s/volumes?recursion=1", context_argument(context, 0));
-	cleanup(json_decref) json_t *volumes = NULL;
-	int r = context_get(context, path, &volumes, NULL, e);
-	return r < 0 ? r : cells_print(context, columns, volumes, e);
+	return cells_list(context, columns, path, e);
 }
 
 static int volume_copy(struct context *context, struct error *e)

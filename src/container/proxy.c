@@ -13,7 +13,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -34,7 +33,6 @@
 #include "host/process.h"
 #include "model/json.h"
 
-#define NOBODY       65534
 #define BLOCK_BYTES  65536
 #define PACKET_BYTES 65536
 #define STREAMS_MAX  8192
@@ -479,14 +477,12 @@ static int take_file(int dir, const char *name, const json_t *json, struct error
 
 static int jail(struct error *e)
 {
-	int r = jail_enter(
-		&(struct jail){ .empty_namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC }, e);
-	if (r < 0)
-		return r;
-	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-		setresuid(NOBODY, NOBODY, NOBODY) < 0)
-		return error_errno(e, "become nobody");
-	return jail_enter(&(struct jail){ .drop_capabilities = true, .limit_paths = true }, e);
+	static const struct jail jail = { .empty_namespaces =
+						  CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC,
+		.become_nobody = true,
+		.drop_capabilities = true,
+		.limit_paths = true };
+	return jail_enter(&jail, e);
 }
 
 static int prepare(struct proxy *proxy, const json_t *json, int pidfd, struct error *e)

@@ -7,12 +7,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -28,7 +26,6 @@
 #include "http/server.h"
 #include "http/websocket.h"
 
-#define NOBODY           65534
 #define DESCRIPTORS_MAX  (4 * GUEST_CONNECTIONS_MAX + 64)
 #define CONNECTION_BYTES 8192
 #define HEAD_NS          (10 * NS_PER_SEC)
@@ -341,18 +338,9 @@ static int lock_in(struct error *e)
 		SYS_getrandom, SYS_getpid, SYS_gettid, SYS_getuid, SYS_rt_sigaction,
 		SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_eventfd2, SYS_dup, SYS_restart_syscall,
 		SYS_exit, SYS_exit_group, SYS_tgkill, SYS_rseq, SYS_sched_yield };
-	bool is_root = getuid() == 0;
-	struct jail jail = { .empty_namespaces = is_root ? CLONE_NEWNS | CLONE_NEWNET : 0 };
-	int r = jail_enter(&jail, e);
-	if (r < 0)
-		return r;
-	if (is_root &&
-		(setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-			setresuid(NOBODY, NOBODY, NOBODY) < 0))
-		return error_errno(e, "become nobody");
-	if (prctl(PR_SET_DUMPABLE, 0) < 0)
-		return error_errno(e, "keep the memory to itself");
-	jail = (struct jail){ .drop_capabilities = true,
+	struct jail jail = { .empty_namespaces = getuid() == 0 ? CLONE_NEWNS | CLONE_NEWNET : 0,
+		.become_nobody = true,
+		.drop_capabilities = true,
 		.limit_paths = true,
 		.system_calls = system_calls,
 		.system_call_count = ARRAY_SIZE(system_calls) };

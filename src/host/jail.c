@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
@@ -17,12 +18,14 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "host/mount.h"
 #include "host/process.h"
 
 #define SYSTEM_CALLS_MAX 200 /* jumps of a filter reach 255 instructions */
 #define FEW_CALLS        6
+#define NOBODY           65534
 
 #if defined(__x86_64__)
 #define OUR_ARCHITECTURE AUDIT_ARCH_X86_64
@@ -288,11 +291,24 @@ static int limit_system_calls(const struct jail *jail, struct error *e)
 	return load(program.code, program.length, e);
 }
 
+static int become_nobody(struct error *e)
+{
+	if (getuid() == 0 &&
+		(setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+			setresuid(NOBODY, NOBODY, NOBODY) < 0))
+		return error_errno(e, "become nobody");
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		return error_errno(e, "keep the memory to itself");
+	return 0;
+}
+
 int jail_enter(const struct jail *jail, struct error *e)
 {
 	int r = jail->empty_namespaces ? enter_namespaces(jail, e) : 0;
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = error_errno(e, "forbid new privileges");
+	if (r == 0 && jail->become_nobody)
+		r = become_nobody(e);
 	if (r == 0 && jail->drop_capabilities)
 		r = jail_drop_capabilities(e);
 	if (r == 0 && jail->limit_paths)

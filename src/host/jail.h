@@ -34,6 +34,7 @@ struct jail_argument {
 #define JAIL_ARGUMENTS_MAX 2
 
 struct jail {
+	bool become_nobody; /* user and group 65534 and no other, if it is root; no other process reads its memory */
 	bool drop_capabilities;        /* all five sets; and no program executed gets any back */
 	const struct jail_path *paths; /* used if `limit_paths`; NULL: nothing can be opened */
 	size_t path_count;
@@ -49,7 +50,7 @@ struct jail {
 	size_t filter_length;
 };
 
-/* Carries out the members in this order: namespaces, capabilities, paths, system calls. */
+/* Carries out the members in this order: namespaces, user, capabilities, paths, system calls. */
 int jail_enter(const struct jail *jail, struct error *e) must_use;
 
 /*

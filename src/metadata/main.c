@@ -7,14 +7,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -32,7 +30,6 @@
 #include "metadata/tree.h"
 #include "model/json.h"
 
-#define NOBODY          65534
 #define CONNECTIONS_MAX 512
 #define HEAD_NS         (5 * NS_PER_SEC)
 #define IDLE_NS         (10 * NS_PER_SEC)
@@ -254,16 +251,10 @@ static int lock_in(struct error *e)
 		SYS_gettid, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_eventfd2,
 		SYS_restart_syscall, SYS_exit, SYS_exit_group, SYS_tgkill, SYS_pread64, SYS_dup,
 		SYS_accept4, SYS_accept, SYS_rseq, SYS_sched_yield, SYS_sendfile };
-	struct jail rooms = { .empty_namespaces = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS };
-	if (getuid() == 0 && jail_enter(&rooms, e) < 0)
-		return -EPERM;
-	if (getuid() == 0 &&
-		(setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-			setresuid(NOBODY, NOBODY, NOBODY) < 0))
-		return error_errno(e, "become nobody");
-	if (prctl(PR_SET_DUMPABLE, 0) < 0)
-		return error_errno(e, "keep the memory to itself");
-	struct jail jail = { .drop_capabilities = true,
+	const uint64_t rooms = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+	struct jail jail = { .empty_namespaces = getuid() == 0 ? rooms : 0,
+		.become_nobody = true,
+		.drop_capabilities = true,
 		.limit_paths = true,
 		.system_calls = calls,
 		.system_call_count = ARRAY_SIZE(calls) };

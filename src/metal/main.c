@@ -7,11 +7,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <curl/curl.h>
@@ -31,7 +29,6 @@
 #include "model/json.h"
 #include "runner/console.h"
 
-#define NOBODY           65534
 #define AUTHORITIES_FILE "/etc/ssl/certs/ca-certificates.crt"
 #define AUTHORITIES_MAX  (4 * MIB)
 #define CONSOLE_AGAIN_NS (2 * NS_PER_SEC)
@@ -343,13 +340,8 @@ static int lock_in(struct error *e)
 		SYS_sigaltstack, SYS_eventfd2, SYS_pipe2, SYS_socketpair, SYS_restart_syscall,
 		SYS_exit, SYS_exit_group, SYS_tgkill, SYS_pread64, SYS_pwrite64, SYS_dup,
 		SYS_accept4, SYS_rseq, SYS_sched_yield, SYS_getrusage, SYS_time };
-	if (getuid() == 0 &&
-		(setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-			setresuid(NOBODY, NOBODY, NOBODY) < 0))
-		return error_errno(e, "become nobody");
-	if (prctl(PR_SET_DUMPABLE, 0) < 0)
-		return error_errno(e, "keep the memory to itself");
-	struct jail jail = { .drop_capabilities = true,
+	struct jail jail = { .become_nobody = true,
+		.drop_capabilities = true,
 		.limit_paths = true,
 		.system_calls = calls,
 		.system_call_count = ARRAY_SIZE(calls) };

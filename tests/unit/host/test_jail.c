@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -159,9 +161,39 @@ static void many_share_what_is_empty(void)
 	close(proc);
 }
 
+/* For good: not even the ids that it had are kept anywhere. */
+static bool is_nobody(void)
+{
+	uid_t user[3];
+	gid_t group[3];
+	return getresuid(&user[0], &user[1], &user[2]) == 0 &&
+		getresgid(&group[0], &group[1], &group[2]) == 0 && user[0] == 65534 &&
+		user[1] == user[0] && user[2] == user[0] && group[0] == 65534 &&
+		group[1] == group[0] && group[2] == group[0] && getgroups(0, NULL) == 0 &&
+		setuid(0) < 0 && errno == EPERM;
+}
+
+static void becomes_nobody(void)
+{
+	static const gid_t more[] = { 1, 2 };
+	if (getuid() != 0)
+		test_skip("only root becomes another user");
+	pid_t pid = fork();
+	if (pid == 0) {
+		const struct jail jail = { .become_nobody = true, .drop_capabilities = true };
+		struct error e;
+		_exit(setgroups(2, more) < 0 || jail_enter(&jail, &e) < 0 || !is_nobody() ||
+			prctl(PR_GET_DUMPABLE) != 0);
+	}
+	int status = -1;
+	expect_equal(waitpid(pid, &status, 0), pid);
+	expect_equal(status, 0);
+}
+
 static const struct test tests[] = {
 	{ "system calls that are listed work, all others kill", allows_what_is_listed },
 	{ "a call can be allowed with some values of one argument", looks_at_arguments },
+	{ "root becomes nobody, with no other group and no way back", becomes_nobody },
 	{ "many processes share namespaces with nothing in them", many_share_what_is_empty },
 };
 TEST_MAIN(tests)
