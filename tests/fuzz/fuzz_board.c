@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "devices.h"
 #include "vmm/bus.h"
 #include "vmm/chipset.h"
 #include "vmm/fw_cfg.h"
@@ -47,38 +48,8 @@ struct board {
 	struct pflash *flash;
 	struct virtio_device *device;
 	struct virtio_pci *transport;
-	const uint8_t *data;
-	size_t size;
+	struct input input;
 };
-
-static void must(int r)
-{
-	if (r < 0)
-		abort();
-}
-
-static void line(void *data, uint32_t number, bool level)
-{
-	(void)data;
-	(void)number;
-	(void)level;
-}
-
-static void message(void *data, uint64_t address, uint32_t value)
-{
-	(void)data;
-	(void)address;
-	(void)value;
-}
-
-static int doorbell(void *data, uint64_t at, int event_fd, bool on)
-{
-	(void)data;
-	(void)at;
-	(void)event_fd;
-	(void)on;
-	return -1;
-}
 
 static void chipset_changed(void *data, uint32_t number, bool level)
 {
@@ -96,16 +67,6 @@ static void output(void *data, const uint8_t *bytes, size_t count)
 	(void)data;
 	(void)bytes;
 	(void)count;
-}
-
-static uint64_t take(struct board *board, size_t bytes)
-{
-	uint64_t value = 0;
-	size_t n = bytes < board->size ? bytes : board->size;
-	memcpy(&value, board->data, n);
-	board->data += n;
-	board->size -= n;
-	return value;
 }
 
 /* Where something answers; the last is where the guest put a BAR itself. */
@@ -134,7 +95,12 @@ static void place(struct board *board, uint64_t which, enum bus_space *ret_space
 	which %= ARRAY_SIZE(places);
 	uint64_t mask = places[which].mask;
 	*ret_space = places[which].space;
-	*ret_at = places[which].at + (take(board, mask < 256 ? 1 : mask < 65536 ? 2 : 8) & mask);
+	*ret_at = places[which].at +
+		(take(&board->input,
+			 mask < 256             ? 1
+				 : mask < 65536 ? 2
+						: 8) &
+			mask);
 }
 
 static void access_bus(struct board *board, uint64_t op, bool is_write)
@@ -144,7 +110,7 @@ static void access_bus(struct board *board, uint64_t op, bool is_write)
 	uint32_t bytes = 1u << (op & 3);
 	place(board, op >> 2, &space, &at);
 	if (is_write)
-		bus_write(&board->bus, space, at, bytes, take(board, bytes));
+		bus_write(&board->bus, space, at, bytes, take(&board->input, bytes));
 	else
 		bus_read(&board->bus, space, at, bytes);
 }
@@ -152,28 +118,23 @@ static void access_bus(struct board *board, uint64_t op, bool is_write)
 /* An address and a value at 0xcf8, which the input seldom finds by itself. */
 static void configure(struct board *board)
 {
-	uint64_t place = take(board, 2);
+	uint64_t place = take(&board->input, 2);
 	bus_write(&board->bus, BUS_PORTS, 0xcf8, 4, UINT64_C(0x80000000) | (place & 0xfffc));
-	bus_write(&board->bus, BUS_PORTS, 0xcfc, 4, take(board, 4));
+	bus_write(&board->bus, BUS_PORTS, 0xcfc, 4, take(&board->input, 4));
 	bus_read(&board->bus, BUS_PORTS, 0xcfc, 4);
 }
 
 static void write_memory(struct board *board)
 {
-	uint64_t at = take(board, 2) % MEMORY, bytes = take(board, 1) % 64;
-	if (bytes > board->size)
-		bytes = board->size;
-	if (guest_write(board->guest, at, board->data, bytes) < 0)
-		return;
-	board->data += bytes;
-	board->size -= bytes;
+	uint64_t at = take(&board->input, 2) % MEMORY, bytes = take(&board->input, 1) % 64;
+	(void)take_to_guest(&board->input, board->guest, at, bytes);
 }
 
 /* A request of the firmware configuration device by DMA: its address is big endian. */
 static void firmware_dma(struct board *board)
 {
-	uint64_t at = take(board, 2) % MEMORY;
-	bus_write(&board->bus, BUS_PORTS, 0x510, 2, take(board, 1));
+	uint64_t at = take(&board->input, 2) % MEMORY;
+	bus_write(&board->bus, BUS_PORTS, 0x510, 2, take(&board->input, 1));
 	bus_write(&board->bus, BUS_PORTS, 0x514, 4, 0);
 	bus_write(&board->bus, BUS_PORTS, 0x518, 4, __builtin_bswap32((uint32_t)at));
 }
@@ -204,7 +165,7 @@ static void save_and_load(struct board *board)
 /* What comes from outside of the guest. */
 static void host(struct board *board)
 {
-	uint64_t what = take(board, 1);
+	uint64_t what = take(&board->input, 1);
 	bus_enter(&board->bus);
 	switch (what % 6) {
 	case 0:
@@ -234,7 +195,7 @@ static void host(struct board *board)
 
 static void act(struct board *board)
 {
-	uint64_t op = take(board, 1), kind = take(board, 1);
+	uint64_t op = take(&board->input, 1), kind = take(&board->input, 1);
 	switch (kind % 8) {
 	case 0:
 	case 1:
@@ -280,7 +241,7 @@ static void add_flash(struct board *board, struct error *e)
 static void build(struct board *board)
 {
 	struct error e = {};
-	board->wires = (struct wires){ board, line, message, doorbell, NULL };
+	board->wires = (struct wires){ board, no_line, no_message, no_doorbell, NULL };
 	bus_init(&board->bus);
 	must(guest_new(&board->guest, &e));
 	must(guest_add(board->guest, 0, MEMORY, GUEST_RAM, &e));
@@ -291,7 +252,7 @@ static void build(struct board *board)
 	must(rtc_init(&board->rtc, &board->bus, &board->wires, board->loop, &e));
 	must(serial_init(&board->serial, &board->bus, &board->wires, 0x3f8, 4, &e));
 	must(fw_cfg_init(&board->fw_cfg, &board->bus, board->guest, &e));
-	must(test_device_init(&board->test_device, &board->bus, line, board));
+	must(test_device_init(&board->test_device, &board->bus, no_line, board));
 	add_flash(board, &e);
 	fw_cfg_file(&board->fw_cfg, "etc/something", "some bytes", 10);
 	board->pci.line_changed = chipset_changed;
@@ -321,10 +282,9 @@ static void take_apart(struct board *board)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct board *board = alloc(struct board);
-	board->data = data;
-	board->size = size;
+	board->input = (struct input){ data, size };
 	build(board);
-	for (int i = 0; i < STEPS_MAX && board->size > 0; i++)
+	for (int i = 0; i < STEPS_MAX && board->input.size > 0; i++)
 		act(board);
 	must(loop_step(board->loop, 0));
 	take_apart(board);

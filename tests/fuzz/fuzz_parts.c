@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/loop.h"
+#include "devices.h"
 #include "disk/disk.h"
 #include "vmm/ahci/ahci.h"
 #include "vmm/e1000/e1000.h"
@@ -34,48 +35,8 @@ struct board {
 	bool has_fw_cfg;
 	int peer;           /* the other end of a network card */
 	uint64_t at, bytes; /* the device's registers */
-	const uint8_t *data;
-	size_t size;
+	struct input input;
 };
-
-static void must(int r)
-{
-	if (r < 0)
-		abort();
-}
-
-static void line(void *data, uint32_t number, bool level)
-{
-	(void)data;
-	(void)number;
-	(void)level;
-}
-
-static void message(void *data, uint64_t address, uint32_t value)
-{
-	(void)data;
-	(void)address;
-	(void)value;
-}
-
-static int doorbell(void *data, uint64_t at, int event_fd, bool on)
-{
-	(void)data;
-	(void)at;
-	(void)event_fd;
-	(void)on;
-	return -1;
-}
-
-static uint64_t take(struct board *board, size_t bytes)
-{
-	uint64_t value = 0;
-	size_t n = bytes < board->size ? bytes : board->size;
-	memcpy(&value, board->data, n);
-	board->data += n;
-	board->size -= n;
-	return value;
-}
 
 static void write32(struct board *board, uint64_t offset, uint64_t value)
 {
@@ -170,7 +131,7 @@ static void new_fw_cfg(struct board *board)
 static void new_device(struct board *board)
 {
 	struct error e = {};
-	uint64_t which = take(board, 1) % 4;
+	uint64_t which = take(&board->input, 1) % 4;
 	if (which == 2)
 		new_pflash(board);
 	if (which == 3)
@@ -192,20 +153,15 @@ static void new_device(struct board *board)
 
 static void write_memory(struct board *board)
 {
-	uint64_t at = take(board, 3) % MEMORY, bytes = take(board, 1) % 128;
-	if (bytes > board->size)
-		bytes = board->size;
-	if (guest_write(board->guest, at, board->data, bytes) == 0) {
-		board->data += bytes;
-		board->size -= bytes;
-	}
+	uint64_t at = take(&board->input, 3) % MEMORY, bytes = take(&board->input, 1) % 128;
+	(void)take_to_guest(&board->input, board->guest, at, bytes);
 }
 
 static void send_packet(struct board *board)
 {
 	uint8_t packet[2048] = {};
-	size_t bytes = take(board, 2) % sizeof(packet);
-	uint64_t first = take(board, 8);
+	size_t bytes = take(&board->input, 2) % sizeof(packet);
+	uint64_t first = take(&board->input, 8);
 	memcpy(packet + 12, &first, sizeof(first));
 	if (board->peer >= 0 && send(board->peer, packet, bytes, MSG_DONTWAIT) < 0)
 		return;
@@ -216,14 +172,16 @@ static void issue(struct board *board, uint32_t slot)
 {
 	uint8_t packet[12] = {};
 	const uint32_t header[4] = { 5 | 1u << 16, 0, 0x3000 + slot * 0x100, 0 };
-	uint8_t fis[20] = { 0x27, 0x80, (uint8_t)take(board, 1), (uint8_t)take(board, 1),
-		(uint8_t)take(board, 1), [7] = 0x40, [12] = (uint8_t)take(board, 1) };
-	const uint32_t piece[4] = { (uint32_t)(take(board, 2) << 4), 0, 0,
-		(uint32_t)take(board, 2) };
+	uint8_t fis[20] = {
+		0x27, 0x80, (uint8_t)take(&board->input, 1), (uint8_t)take(&board->input, 1),
+		(uint8_t)take(&board->input, 1), [7] = 0x40, [12] = (uint8_t)take(&board->input, 1)
+	};
+	const uint32_t piece[4] = { (uint32_t)(take(&board->input, 2) << 4), 0, 0,
+		(uint32_t)take(&board->input, 2) };
 	/* A packet is for the CD drive. */
 	bool is_packet = fis[2] == 0xa0;
 	for (size_t i = 0; is_packet && i < sizeof(packet); i++)
-		packet[i] = (uint8_t)take(board, 1);
+		packet[i] = (uint8_t)take(&board->input, 1);
 	must(guest_write(board->guest, 0x3040 + slot * 0x100, packet, sizeof(packet)));
 	must(guest_write(
 		board->guest, (is_packet ? 0x1400 : 0x1000) + slot * 32, header, sizeof(header)));
@@ -234,18 +192,19 @@ static void issue(struct board *board, uint32_t slot)
 
 static void act(struct board *board)
 {
-	uint64_t op = take(board, 1);
+	uint64_t op = take(&board->input, 1);
 	uint32_t bytes = 1u << (op >> 3 & 3);
 	switch (op % 8) {
 	case 0:
 	case 1:
 		if (board->has_fw_cfg)
-			bus_write(&board->bus, BUS_PORTS, 0x510 + take(board, 1) % 12, bytes,
-				take(board, 8));
+			bus_write(&board->bus, BUS_PORTS, 0x510 + take(&board->input, 1) % 12,
+				bytes, take(&board->input, 8));
 		else
 			bus_write(&board->bus, BUS_MEMORY,
-				board->at + (take(board, 2) % board->bytes & ~(bytes - 1ull)),
-				bytes, take(board, bytes));
+				board->at +
+					(take(&board->input, 2) % board->bytes & ~(bytes - 1ull)),
+				bytes, take(&board->input, bytes));
 		break;
 	case 2:
 	case 3:
@@ -253,10 +212,12 @@ static void act(struct board *board)
 		break;
 	case 4:
 		if (board->has_fw_cfg)
-			bus_read(&board->bus, BUS_PORTS, 0x510 + take(board, 1) % 12, bytes);
+			bus_read(
+				&board->bus, BUS_PORTS, 0x510 + take(&board->input, 1) % 12, bytes);
 		else
 			bus_read(&board->bus, BUS_MEMORY,
-				board->at + (take(board, 2) % board->bytes & ~(bytes - 1ull)),
+				board->at +
+					(take(&board->input, 2) % board->bytes & ~(bytes - 1ull)),
 				bytes);
 		break;
 	case 5:
@@ -290,15 +251,15 @@ static void save_and_load(struct board *board)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct error e = {};
-	struct board board = { .peer = -1, .data = data, .size = size };
-	board.wires = (struct wires){ &board, line, message, doorbell, NULL };
+	struct board board = { .peer = -1, .input = { data, size } };
+	board.wires = (struct wires){ &board, no_line, no_message, no_doorbell, NULL };
 	bus_init(&board.bus);
 	must(guest_new(&board.guest, &e));
 	must(guest_add(board.guest, 0, MEMORY, GUEST_RAM, &e));
 	must(loop_new(&board.loop, &e));
 	must(pci_init(&board.pci, &board.bus, &board.wires, &e));
 	new_device(&board);
-	for (int i = 0; i < STEPS_MAX && board.size > 0; i++)
+	for (int i = 0; i < STEPS_MAX && board.input.size > 0; i++)
 		act(&board);
 	save_and_load(&board);
 	for (int i = 0; i < 3; i++)

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include "base/loop.h"
+#include "devices.h"
 #include "disk/disk.h"
 #include "vmm/bus.h"
 #include "vmm/pci.h"
@@ -44,48 +45,8 @@ struct board {
 	int peer;     /* the other end of a network card */
 	int listener; /* where a host's program finds the guest's sockets */
 	int client;   /* such a program's end */
-	const uint8_t *data;
-	size_t size;
+	struct input input;
 };
-
-static void must(int r)
-{
-	if (r < 0)
-		abort();
-}
-
-static void line(void *data, uint32_t number, bool level)
-{
-	(void)data;
-	(void)number;
-	(void)level;
-}
-
-static void message(void *data, uint64_t address, uint32_t value)
-{
-	(void)data;
-	(void)address;
-	(void)value;
-}
-
-static int doorbell(void *data, uint64_t at, int event_fd, bool on)
-{
-	(void)data;
-	(void)at;
-	(void)event_fd;
-	(void)on;
-	return -1;
-}
-
-static uint64_t take(struct board *board, size_t bytes)
-{
-	uint64_t value = 0;
-	size_t n = bytes < board->size ? bytes : board->size;
-	memcpy(&value, board->data, n);
-	board->data += n;
-	board->size -= n;
-	return value;
-}
 
 static struct virtio_device *new_block(struct board *board)
 {
@@ -182,19 +143,14 @@ static void start(struct board *board, uint64_t features, uint64_t queue_size)
 
 static void write_memory(struct board *board)
 {
-	uint64_t at = take(board, 3) % MEMORY, bytes = take(board, 1) % 64;
-	if (bytes > board->size)
-		bytes = board->size;
-	if (guest_write(board->guest, at, board->data, bytes) == 0) {
-		board->data += bytes;
-		board->size -= bytes;
-	}
+	uint64_t at = take(&board->input, 3) % MEMORY, bytes = take(&board->input, 1) % 64;
+	(void)take_to_guest(&board->input, board->guest, at, bytes);
 }
 
 static void send_packet(struct board *board)
 {
 	uint8_t packet[2048] = {};
-	size_t bytes = take(board, 2) % sizeof(packet);
+	size_t bytes = take(&board->input, 2) % sizeof(packet);
 	if (board->peer >= 0 && send(board->peer, packet, bytes, MSG_DONTWAIT) < 0)
 		return;
 }
@@ -205,9 +161,9 @@ static void use_socket(struct board *board)
 	struct sockaddr_un address;
 	socklen_t length = sizeof(address);
 	char line[64];
-	int n = snprintf(line, sizeof(line), "CONNECT %u\n", (unsigned)take(board, 1));
+	int n = snprintf(line, sizeof(line), "CONNECT %u\n", (unsigned)take(&board->input, 1));
 	if (board->client >= 0) {
-		if (take(board, 1) & 1) {
+		if (take(&board->input, 1) & 1) {
 			close(board->client);
 			board->client = -1;
 		} else if (send(board->client, line, (size_t)n, MSG_DONTWAIT) < 0) {
@@ -230,14 +186,14 @@ static void use_device(struct board *board)
 	bus_enter(&board->bus);
 	if (device->driver->id == VIRTIO_ID_CONSOLE) {
 		virtio_console_input(device, typed, sizeof(typed));
-		virtio_console_resize(device, (uint16_t)take(board, 1), 25);
+		virtio_console_resize(device, (uint16_t)take(&board->input, 1), 25);
 	} else if (device->driver->id == VIRTIO_ID_BALLOON) {
-		balloon_set(device, take(board, 2) << 12);
-		balloon_hints(device, take(board, 1) & 1);
+		balloon_set(device, take(&board->input, 2) << 12);
+		balloon_hints(device, take(&board->input, 1) & 1);
 		balloon_ask(device);
 		balloon_stats(device);
 	} else if (device->driver->id == VIRTIO_ID_MEMORY) {
-		memory_want(device, take(board, 2) << 16);
+		memory_want(device, take(&board->input, 2) << 16);
 		if (memory_plugged(device) > ROOM_BYTES)
 			abort();
 	} else if (device->driver->id == VIRTIO_ID_BLOCK) {
@@ -262,11 +218,11 @@ static void save_and_load(struct board *board)
 
 static void act(struct board *board)
 {
-	uint64_t op = take(board, 1), offset;
+	uint64_t op = take(&board->input, 1), offset;
 	switch (op % 8) {
 	case 0:
-		offset = take(board, 2);
-		write_register(board, offset, 1u << (op >> 3 & 3), take(board, 8));
+		offset = take(&board->input, 2);
+		write_register(board, offset, 1u << (op >> 3 & 3), take(&board->input, 8));
 		break;
 	case 1:
 	case 2:
@@ -274,17 +230,18 @@ static void act(struct board *board)
 		break;
 	case 3:
 		bus_write(&board->bus, BUS_MEMORY,
-			PCI_ECAM_AT + (SLOT << 15) + (take(board, 1) & 0xfc), 4, take(board, 4));
+			PCI_ECAM_AT + (SLOT << 15) + (take(&board->input, 1) & 0xfc), 4,
+			take(&board->input, 4));
 		break;
 	case 4:
-		start(board, take(board, 8), 1 + op / 8);
+		start(board, take(&board->input, 8), 1 + op / 8);
 		break;
 	case 5:
 		write_register(board, 0x3000 + op / 8 * 4, 2, 0);
 		must(loop_step(board->loop, 0));
 		break;
 	case 6:
-		bus_read(&board->bus, BUS_MEMORY, PCI_WINDOW_AT + (take(board, 2) & 0x7ff8),
+		bus_read(&board->bus, BUS_MEMORY, PCI_WINDOW_AT + (take(&board->input, 2) & 0x7ff8),
 			1u << (op >> 3 & 3));
 		break;
 	default:
@@ -304,22 +261,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	signal(SIGPIPE, SIG_IGN); /* as the monitor does */
 	struct error e = {};
-	struct board board = {
-		.peer = -1, .listener = -1, .client = -1, .data = data, .size = size
-	};
-	board.wires = (struct wires){ &board, line, message, doorbell, NULL };
+	struct board board = { .peer = -1, .listener = -1, .client = -1, .input = { data, size } };
+	board.wires = (struct wires){ &board, no_line, no_message, no_doorbell, NULL };
 	bus_init(&board.bus);
 	must(guest_new(&board.guest, &e));
 	must(guest_add(board.guest, 0, MEMORY, GUEST_RAM, &e));
 	must(loop_new(&board.loop, &e));
 	must(pci_init(&board.pci, &board.bus, &board.wires, &e));
-	uint64_t which = take(&board, 1);
+	uint64_t which = take(&board.input, 1);
 	board.device = new_device(&board, which & 0x7f);
 	must(virtio_pci_new(&board.pci, SLOT, board.device, &board.transport, &e));
 	must(pci_assign(&board.pci, &e));
 	bus_write(&board.bus, BUS_MEMORY, PCI_ECAM_AT + (SLOT << 15) + PCI_COMMAND, 4, 6);
 	start(&board, UINT64_MAX ^ (which & 0x80 ? 0 : UINT64_C(1) << VIRTIO_F_PACKED), 16);
-	for (int i = 0; i < STEPS_MAX && board.size > 0; i++)
+	for (int i = 0; i < STEPS_MAX && board.input.size > 0; i++)
 		act(&board);
 	for (int i = 0; i < 3; i++)
 		must(loop_step(board.loop, 0));
