@@ -163,13 +163,13 @@ static void waiting(void)
 	struct epoll_event event = { EPOLLIN | EPOLLET, { .u64 = 5 } }, got[4];
 	SAY(epoll_ctl(e, EPOLL_CTL_ADD, ends[0], &event));
 	SAY(epoll_ctl(e, EPOLL_CTL_ADD, ends[0], &event));
-	SAY(epoll_wait(e, got, 4, 100));
+	SAY(epoll_wait(e, got, 4, 10000));
 	SAY(epoll_wait(e, got, 4, 0));
 	SAY(write(ends[1], "d", 1));
-	SAY(epoll_wait(e, got, 4, 100));
+	SAY(epoll_wait(e, got, 4, 10000));
 	event.events = EPOLLIN | EPOLLONESHOT;
 	SAY(epoll_ctl(e, EPOLL_CTL_MOD, ends[0], &event));
-	SAY(epoll_wait(e, got, 4, 100));
+	SAY(epoll_wait(e, got, 4, 10000));
 	SAY(epoll_wait(e, got, 4, 0));
 	event.events = EPOLLIN;
 	SAY(epoll_ctl(e, EPOLL_CTL_MOD, ends[0], &event));
@@ -208,7 +208,7 @@ static void waiting(void)
 	clock_gettime(CLOCK_MONOTONIC, &after);
 	long ms =
 		(after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
-	SAY(ms >= 29 && ms < 2000);
+	SAY(ms >= 29 && ms < 60000);
 }
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -297,9 +297,12 @@ static void signals(void)
 	SAY(sigprocmask(SIG_UNBLOCK, &set, NULL));
 	SAY(seen);
 	SAY(pipe(ends));
-	struct itimerval soon = { { 0, 0 }, { 0, 30000 } };
+	/* Again and again: on a busy host the first one may come before the call that it shall end. */
+	struct itimerval soon = { { 0, 30000 }, { 0, 30000 } };
 	SAY(setitimer(ITIMER_REAL, &soon, NULL));
 	SAY(read(ends[0], &byte, 1));
+	soon = (struct itimerval){};
+	SAY(setitimer(ITIMER_REAL, &soon, NULL));
 	SAY(seen);
 	SAY(sigaction(SIGPIPE, &action, NULL));
 	SAY(close(ends[0]));

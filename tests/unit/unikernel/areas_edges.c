@@ -2,7 +2,7 @@
 /*
  * areas_edges.c - the area of edges: rows of calls that a generator makes up, on every kind of pair.
  *
- * Nothing waits: all descriptors are non-blocking, and between two calls on TCP there is a moment for what is under way.
+ * Nothing waits: all descriptors are non-blocking, and between two calls on TCP what is under way arrives.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -50,12 +50,6 @@ struct pair {
 	int made; /* bytes that were made, so that each is another one */
 };
 
-static void settle(const struct pair *pair)
-{
-	if (pair->kind <= TCP6 || pair->kind == UDP)
-		usleep(300);
-}
-
 static socklen_t local(int family, struct sockaddr_storage *ret)
 {
 	struct sockaddr_in *four = (void *)ret;
@@ -68,6 +62,34 @@ static socklen_t local(int family, struct sockaddr_storage *ret)
 	}
 	six->sin6_addr = in6addr_loopback;
 	return sizeof(*six);
+}
+
+/*
+ * What is under way on loopback has arrived, and its answers: a processor handles its packets in their order, so who runs
+ * on one only and has a datagram back has all that was sent before. No time is long enough where others compute, too.
+ */
+static void arrive(void)
+{
+	static int own = -1;
+	struct sockaddr_storage address;
+	char byte = 0;
+	if (own < 0) {
+		socklen_t length = local(AF_INET, &address);
+		own = socket(AF_INET, SOCK_DGRAM, 0);
+		if (bind(own, (void *)&address, length) < 0 ||
+			getsockname(own, (void *)&address, &length) < 0 ||
+			connect(own, (void *)&address, length) < 0)
+			puts("no datagrams");
+	}
+	for (int i = 0; i < 4; i++)
+		if (send(own, &byte, 1, 0) != 1 || recv(own, &byte, 1, 0) != 1)
+			puts("no datagram");
+}
+
+static void settle(const struct pair *pair)
+{
+	if (pair->kind <= TCP6 || pair->kind == UDP)
+		arrive();
 }
 
 static void make_tcp(int family, int fd[2])
@@ -361,7 +383,7 @@ static void ends_and_beginnings(void)
 	int taken = accept(server, NULL, NULL);
 	SAY(connect(client, &none, sizeof(none)));
 	SAY(events_of(client));
-	usleep(1000);
+	arrive();
 	SAY(recv(taken, &waiting, 1, MSG_DONTWAIT));
 	SAY(connect(client, (void *)&address, length));
 	SAY(set(client, IPPROTO_TCP, TCP_KEEPIDLE, 40000));
@@ -392,17 +414,17 @@ static void one_watches_another(void)
 	SAY(epoll_ctl(inner, EPOLL_CTL_ADD, fd[0], &event));
 	event.events = EPOLLIN | EPOLLET;
 	SAY(epoll_ctl(outer, EPOLL_CTL_ADD, inner, &event));
-	for (int i = 0; i < 20;
-		i++, usleep(1000)) /* until what the other side takes is full, too */
+	/* Until what the other side takes is full, too. */
+	for (int quiet = 0; quiet < 20; quiet++, usleep(1000), arrive())
 		while (write(fd[0], bytes, sizeof(bytes)) > 0)
-			;
+			quiet = 0;
 	SAY(epoll_wait(inner, &got, 1, 0) >= 0);
 	SAY(epoll_wait(outer, &got, 1, 0) >= 0);
 	fcntl(fd[1], F_SETFL, O_NONBLOCK);
-	for (int i = 0; i < 50; i++, usleep(1000))
+	for (int quiet = 0; quiet < 20; quiet++, usleep(1000), arrive())
 		while (read(fd[1], bytes, sizeof(bytes)) > 0)
-			;
-	SAY(epoll_wait(outer, &got, 1, 2000));
+			quiet = 0;
+	SAY(epoll_wait(outer, &got, 1, 20000));
 	SAY(epoll_wait(inner, &got, 1, 0));
 	SAY(got.events);
 	close(fd[0]);

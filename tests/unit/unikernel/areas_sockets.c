@@ -33,7 +33,7 @@ static int option(int fd, int level, int name)
 static short events(int fd, short asked)
 {
 	struct pollfd one = { .fd = fd, .events = asked };
-	poll(&one, 1, 200);
+	poll(&one, 1, 10000);
 	return one.revents;
 }
 
@@ -162,19 +162,19 @@ static void under_way(void)
 	SAY(r == 0 || errno == EINPROGRESS);
 	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.fd = 9 }, got[4];
 	SAY(epoll_ctl(events_fd, EPOLL_CTL_ADD, client, &event));
-	SAY(epoll_wait(events_fd, got, 4, 1000));
+	SAY(epoll_wait(events_fd, got, 4, 10000));
 	SAY(got[0].events);
 	SAY(option(client, SOL_SOCKET, SO_ERROR));
 	int taken = accept(server, NULL, NULL);
 	SAY(write(taken, "abc", 3));
-	SAY(epoll_wait(events_fd, got, 4, 1000));
+	SAY(epoll_wait(events_fd, got, 4, 10000));
 	SAY(got[0].events & EPOLLIN);
 	SAY(epoll_wait(events_fd, got, 4, 0));
 	const struct linger now = { 1, 0 };
 	SAY(setsockopt(taken, SOL_SOCKET, SO_LINGER, &now, sizeof(now)));
 	SAY(close(taken));
 	char text[8];
-	SAY(epoll_wait(events_fd, got, 4, 1000));
+	SAY(epoll_wait(events_fd, got, 4, 10000));
 	SAY(read(client, text, sizeof(text)) != 0);
 	close(client);
 	close(server);
