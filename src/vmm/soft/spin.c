@@ -37,7 +37,7 @@ void spin_pause(struct cpu *cpu)
 	struct spin *spin = &cpu->spin;
 	uint64_t now = __rdtsc(), close = cpu->soft->tsc_khz * CLOSE_US / 1000;
 	_mm_pause();
-	spin->pauses = now - spin->looked < close ? spin->pauses + 1 : 0;
+	spin->pauses = !spin->looked || now - spin->looked < close ? spin->pauses + 1 : 0;
 	spin->looked = now;
 	if (spin->pauses % LOOK != 0 || spin->pauses < YIELD_FROM)
 		return;
@@ -46,5 +46,5 @@ void spin_pause(struct cpu *cpu)
 		sleep_a_little(cpu);
 	else
 		sched_yield();
-	spin->looked = __rdtsc();
+	spin->looked = 0; /* whoever ran meanwhile has filled the caches: the next one comes late */
 }

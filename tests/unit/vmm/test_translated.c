@@ -314,6 +314,7 @@ static int64_t sleeps(const uint8_t *code, size_t bytes, uint64_t count)
 	expect(getrusage(RUSAGE_THREAD, &before) == 0);
 	expect_equal(port_of(code, bytes, count), 1);
 	expect(getrusage(RUSAGE_THREAD, &after) == 0);
+	printf("# %ld sleeps\n", after.ru_nvcsw - before.ru_nvcsw);
 	return after.ru_nvcsw - before.ru_nvcsw;
 }
 
