@@ -162,7 +162,7 @@ static bool is_open(const struct route *route)
 		       (text_equal(route->path, "/") || text_equal(route->path, "/1.0"))) ||
 		(text_equal(route->method, "POST") &&
 			text_equal(route->path, "/1.0/certificates")) ||
-		/* Has a key of its own, that opens nothing else: api_agent.c. */
+		/* Has a key of its own, that opens nothing else: api/agent.c. */
 		(text_equal(route->method, "GET") && text_equal(route->path, "/1.0/berth/agent"));
 }
 

@@ -3,27 +3,27 @@
  * fleet.c - all instances together, as the daemon's other modules see them.
  */
 #include "daemon/fleet.h"
-#include "daemon/start_plan.h"
+#include "daemon/instance/start_plan.h"
 
 #include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/adopt.h"
 #include "daemon/api.h"
-#include "daemon/backups.h"
-#include "daemon/change.h"
 #include "daemon/config.h"
 #include "daemon/events.h"
-#include "daemon/instances.h"
-#include "daemon/lifecycle.h"
+#include "daemon/instance/adopt.h"
+#include "daemon/instance/backups.h"
+#include "daemon/instance/change.h"
+#include "daemon/instance/instances.h"
+#include "daemon/instance/lifecycle.h"
+#include "daemon/instance/remove.h"
+#include "daemon/instance/rename.h"
+#include "daemon/instance/snapshots.h"
+#include "daemon/instance/supervisor.h"
 #include "daemon/metrics.h"
 #include "daemon/profiles.h"
 #include "daemon/projects.h"
-#include "daemon/remove.h"
-#include "daemon/rename.h"
-#include "daemon/snapshots.h"
-#include "daemon/supervisor.h"
 #include "host/cgroup_usage.h"
 #include "model/json.h"
 

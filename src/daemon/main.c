@@ -17,12 +17,12 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/api/routes.h"
 #include "daemon/dispatch.h"
 #include "daemon/listen.h"
 #include "daemon/modules.h"
 #include "daemon/operation.h"
 #include "daemon/remote.h"
-#include "daemon/routes.h"
 #include "daemon/service.h"
 #include "host/doctor.h"
 

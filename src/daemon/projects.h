@@ -23,7 +23,7 @@ bool project_exists(struct service *service, const char *name);
  */
 const char *project_of(struct service *service, const char *project, const char *feature);
 
-/* Stores a new or changed project, or takes one away; for api_projects.c. */
+/* Stores a new or changed project, or takes one away; for api/projects.c. */
 int project_put(struct service *service, const json_t *project, struct error *e) must_use;
 int project_remove(struct service *service, const char *name, struct error *e) must_use;
 /* All, by name: a borrowed object of objects. */

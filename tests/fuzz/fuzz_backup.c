@@ -2,7 +2,7 @@
 /*
  * fuzz_backup.c - any bytes as what a job tells of a backup's index: read, or refused with a sentence.
  */
-#include "daemon/backup_index.h"
+#include "daemon/instance/backup_index.h"
 #include "model/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "daemon/control.h"
+#include "daemon/api/routes.h"
 #include "daemon/dispatch.h"
-#include "daemon/routes.h"
-#include "daemon/server_media.h"
+#include "daemon/instance/control.h"
+#include "daemon/server/media.h"
 #include "http/uri.h"
 #include "model/filter.h"
 #include "model/json.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/control.h"
+#include "daemon/instance/control.h"
 
 #include <string.h>
 

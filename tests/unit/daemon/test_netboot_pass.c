@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/netboot_pass.h"
+#include "daemon/server/netboot_pass.h"
 
 #include <string.h>
 

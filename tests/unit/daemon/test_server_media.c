@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/server_media.h"
+#include "daemon/server/media.h"
 
 #include <errno.h>
 

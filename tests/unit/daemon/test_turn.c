@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/turn.h"
+#include "daemon/instance/turn.h"
 
 #include <errno.h>
 
