@@ -554,7 +554,7 @@ HANDLER(decimal) /* DAA DAS AAA AAS AAM AAD */
 HANDLER(translate_byte) /* XLAT */
 {
 	uint64_t at = (cpu->r[CPU_RBX] + REG8(cpu, 0)) & mask_of(op->address_bytes);
-	REG8(cpu, 0) = load_1(cpu, op, at + cpu->base[op->segment]);
+	REG8(cpu, 0) = load_1(cpu, op, memory_of_code(cpu, at + cpu->base[op->segment]));
 	return op + 1;
 }
 

@@ -171,7 +171,8 @@ static uint64_t indexed_at(
 	if (of->index_bytes == 4)
 		index = (uint64_t)(int32_t)index;
 	uint64_t at = REG64(cpu, op->base) + (uint64_t)op->disp + (index << op->scale);
-	return (at & mask_of(op->address_bytes)) + cpu->base[op->segment];
+	at = (at & mask_of(op->address_bytes)) + cpu->base[op->segment];
+	return memory_of_code(cpu, at);
 }
 
 /*

@@ -76,12 +76,14 @@ HANDLER(store_masked_bytes)
 	const uint8_t *data = op->imm == 8 ? cpu->fx + 32 + 16 * op->reg : cpu->vector[op->reg];
 	const uint8_t *mask = op->imm == 8 ? cpu->fx + 32 + 16 * op->extra : cpu->vector[op->extra];
 	uint64_t offset = cpu->r[CPU_RDI] & mask_of(op->address_bytes);
+	uint64_t base = cpu->base[op->segment];
 	for (uint32_t i = 0; i < op->imm; i++)
 		if (mask[i] & 0x80)
-			memory_probe(cpu, op, cpu->base[op->segment] + offset + i, 1, ACCESS_WRITE);
+			memory_probe(
+				cpu, op, memory_of_code(cpu, base + offset + i), 1, ACCESS_WRITE);
 	for (uint32_t i = 0; i < op->imm; i++)
 		if (mask[i] & 0x80)
-			store_1(cpu, op, cpu->base[op->segment] + offset + i, data[i]);
+			store_1(cpu, op, memory_of_code(cpu, base + offset + i), data[i]);
 	return op + 1;
 }
 
@@ -103,7 +105,8 @@ HANDLER(gather)
 		if (index_bytes == 4)
 			index = (uint64_t)(int32_t)index;
 		uint64_t at = (base + (index << op->scale)) & mask_of(op->address_bytes);
-		uint64_t value = load_any(cpu, op, at + cpu->base[op->segment], bytes);
+		at = memory_of_code(cpu, at + cpu->base[op->segment]);
+		uint64_t value = load_any(cpu, op, at, bytes);
 		memcpy(to + i * bytes, &value, bytes);
 		memset(mask + i * bytes, 0, bytes);
 	}

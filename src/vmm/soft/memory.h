@@ -83,6 +83,12 @@ static inline uint64_t memory_wrap(const struct cpu *cpu, uint64_t linear)
 	return is_long(cpu) ? linear : (uint32_t)linear;
 }
 
+/* Those of 16- and 32-bit code are so in long mode, too: a base and an offset that is meant as negative meet below 4 GiB. */
+static inline uint64_t memory_of_code(const struct cpu *cpu, uint64_t linear)
+{
+	return cpu->code_bytes == 8 ? linear : (uint32_t)linear;
+}
+
 static inline const struct tlb_entry *tlb_at(const struct tlb *tlb, uint64_t linear)
 {
 	return &tlb->entries[linear >> 12 & (TLB_SIZE - 1)];

@@ -54,8 +54,9 @@ const struct op *segment_wrapped(struct cpu *cpu, const struct op *op)
 	if (!is_flat_mode(cpu) && op->access)
 		check(cpu, op, &cpu->segments[op->segment], op->segment == CPU_SS, offset,
 			op->memory_bytes, op->access);
-	/* The inner op adds scale and disp again: both work on R_ZERO, and disp is taken off here. */
-	cpu->r[R_EA] = offset - (uint64_t)op->disp;
+	/* The inner op adds scale, disp and base again: the first works on R_ZERO, the others are taken off here. */
+	uint64_t base = cpu->base[op->segment];
+	cpu->r[R_EA] = memory_of_code(cpu, offset + base) - base - (uint64_t)op->disp;
 	return op->inner(cpu, op);
 }
 

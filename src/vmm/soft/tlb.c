@@ -443,7 +443,7 @@ static void fetch_near(struct cpu *cpu, uint64_t page, const struct wanted *want
 
 uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host)
 {
-	linear = memory_wrap(cpu, linear);
+	linear = memory_of_code(cpu, linear);
 	uint64_t page = linear & PAGE_MASK;
 	bool is_user = cpu->cpl == 3;
 	uint32_t half = half_of(page);

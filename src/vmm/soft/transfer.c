@@ -460,7 +460,8 @@ HANDLER(pop_any)
 	if (op->inner) {
 		uint64_t offset = REG64(cpu, op->address_base) +
 			(REG64(cpu, op->address_index) << op->scale) + (uint64_t)op->disp;
-		linear = cpu->base[op->segment] + (offset & mask_of(op->address_bytes));
+		linear = memory_of_code(
+			cpu, cpu->base[op->segment] + (offset & mask_of(op->address_bytes)));
 	}
 	cpu->r[CPU_RSP] = was;
 	store_any(cpu, op, linear, op->bytes, value);
