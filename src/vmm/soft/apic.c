@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "vmm/soft/nmi.h"
+
 #define APIC_ID       0x20
 #define APIC_VERSION  0x30
 #define APIC_TPR      0x80
@@ -150,7 +152,7 @@ static void deliver(struct cpu *cpu, const struct apic_message *message)
 		raise(cpu, message->vector, message->is_level);
 		break;
 	case DELIVER_NMI:
-		cpu_raise_nmi(cpu);
+		nmi_raise(cpu);
 		break;
 	case DELIVER_INIT:
 		cpu_wake(cpu, ATTENTION_INIT);
@@ -257,6 +259,46 @@ static void timers_changed(struct soft *soft, uint64_t at_ns)
 		pthread_cond_signal(&soft->timer_wait);
 }
 
+static void fire(struct cpu *cpu)
+{
+	uint32_t lvt = cpu->lapic.lvt[LVT_TIMER];
+	if (!(lvt & LVT_MASKED))
+		raise(cpu, lvt & 0xff, false);
+}
+
+/* What is due at `now` happens. Holding soft->lock. */
+static void expire(struct cpu *cpu, uint64_t now)
+{
+	struct lapic *lapic = &cpu->lapic;
+	if (lapic->timer_at_ns == 0 || lapic->timer_at_ns > now)
+		return;
+	uint64_t period = period_ns(lapic);
+	bool is_periodic = (lapic->lvt[LVT_TIMER] & TIMER_MODE) == TIMER_PERIOD;
+	lapic->tsc_deadline = 0;
+	if (is_periodic && period > 0) {
+		/* What was missed meanwhile comes once. */
+		uint64_t missed = (now - lapic->timer_at_ns) / period;
+		lapic->timer_at_ns += (missed + 1) * period;
+	} else {
+		lapic->timer_at_ns = 0;
+	}
+	fire(cpu);
+}
+
+/*
+ * Before the guest reads or sets the timer: what has run out has, even if the timers' thread has not come to it
+ * yet. In another mode it would start again, and set anew never have come.
+ */
+static void settle_timer(struct cpu *cpu)
+{
+	uint64_t at = __atomic_load_n(&cpu->lapic.timer_at_ns, __ATOMIC_RELAXED), now = cpu_now();
+	if (at == 0 || at > now)
+		return;
+	pthread_mutex_lock(&cpu->soft->lock);
+	expire(cpu, now);
+	pthread_mutex_unlock(&cpu->soft->lock);
+}
+
 static void start_timer(struct cpu *cpu)
 {
 	struct lapic *lapic = &cpu->lapic;
@@ -267,18 +309,12 @@ static void start_timer(struct cpu *cpu)
 	pthread_mutex_unlock(&cpu->soft->lock);
 }
 
-static void fire(struct cpu *cpu)
-{
-	uint32_t lvt = cpu->lapic.lvt[LVT_TIMER];
-	if (!(lvt & LVT_MASKED))
-		raise(cpu, lvt & 0xff, false);
-}
-
 void lapic_set_deadline(struct cpu *cpu, uint64_t tsc)
 {
 	struct lapic *lapic = &cpu->lapic;
 	if ((lapic->lvt[LVT_TIMER] & TIMER_MODE) != TIMER_TSC)
 		return;
+	settle_timer(cpu);
 	pthread_mutex_lock(&cpu->soft->lock);
 	lapic->tsc_deadline = tsc;
 	lapic->timer_at_ns = 0;
@@ -305,19 +341,7 @@ uint64_t apic_timers(struct soft *soft, uint64_t now)
 	for (uint32_t i = 0; i < soft->cpus.count; i++) {
 		struct cpu *cpu = soft->cpu[i];
 		struct lapic *lapic = &cpu->lapic;
-		if (lapic->timer_at_ns != 0 && lapic->timer_at_ns <= now) {
-			uint64_t period = period_ns(lapic);
-			bool is_periodic = (lapic->lvt[LVT_TIMER] & TIMER_MODE) == TIMER_PERIOD;
-			lapic->tsc_deadline = 0;
-			if (is_periodic && period > 0) {
-				/* What was missed meanwhile comes once. */
-				uint64_t missed = (now - lapic->timer_at_ns) / period;
-				lapic->timer_at_ns += (missed + 1) * period;
-			} else {
-				lapic->timer_at_ns = 0;
-			}
-			fire(cpu);
-		}
+		expire(cpu, now);
 		if (lapic->timer_at_ns != 0 && lapic->timer_at_ns < next)
 			next = lapic->timer_at_ns;
 	}
@@ -376,6 +400,7 @@ uint32_t lapic_read(struct cpu *cpu, uint32_t offset)
 	case APIC_INITIAL:
 		return lapic->timer_initial;
 	case APIC_CURRENT:
+		settle_timer(cpu);
 		return current_count(cpu);
 	case APIC_DIVIDE:
 		return lapic->timer_divide;
@@ -392,6 +417,8 @@ static void write_lvt(struct cpu *cpu, uint32_t which, uint32_t value)
 	value &= writable[which];
 	if (!(lapic->svr & SVR_ENABLED))
 		value |= LVT_MASKED;
+	if (which == LVT_TIMER)
+		settle_timer(cpu);
 	/* Between one-shot and periodic the timer goes on. */
 	bool has_new_mode = which == LVT_TIMER && ((value ^ lapic->lvt[which]) & TIMER_TSC);
 	lapic->lvt[which] = value;
@@ -451,6 +478,7 @@ void lapic_write(struct cpu *cpu, uint32_t offset, uint32_t value)
 	case APIC_INITIAL:
 		if ((lapic->lvt[LVT_TIMER] & TIMER_MODE) == TIMER_TSC)
 			break;
+		settle_timer(cpu);
 		lapic->timer_initial = value;
 		start_timer(cpu);
 		break;

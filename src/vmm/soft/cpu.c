@@ -34,14 +34,6 @@ void cpu_wake(struct cpu *cpu, uint32_t why)
 		cpu->direct_hooks->call(cpu);
 }
 
-void cpu_raise_nmi(struct cpu *cpu)
-{
-	uint32_t count = atomic_load(&cpu->nmi_pending), limit = cpu->nmi_blocked ? 1 : 2;
-	while (count < limit && !atomic_compare_exchange_weak(&cpu->nmi_pending, &count, count + 1))
-		;
-	cpu_wake(cpu, ATTENTION_NMI);
-}
-
 static void update_tlb(struct cpu *cpu)
 {
 	enum tlb_kind kind = TLB_KERNEL;

@@ -382,10 +382,9 @@ struct cpu {
 	bool is_intel; /* where the vendors differ, it is as the host */
 	struct guest *guest;
 	enum cpu_activity activity;
-	bool shadow;       /* no interrupt before the next instruction */
-	bool shadow_is_ss; /* nor a debug trap */
-	_Atomic bool nmi_blocked;
-	_Atomic uint32_t nmi_pending; /* at most 2: one to come now and one behind it */
+	bool shadow;          /* no interrupt before the next instruction */
+	bool shadow_is_ss;    /* nor a debug trap */
+	_Atomic uint32_t nmi; /* NMI_...; see nmi.c */
 	_Atomic uint32_t sipi_vector;
 	_Atomic bool is_idle; /* asleep in HLT, or in spin.c */
 	struct spin spin;
@@ -569,9 +568,6 @@ static inline void cpu_call(struct cpu *cpu, uint32_t why)
 
 /* As cpu_call() from another thread: also ends HLT. */
 void cpu_wake(struct cpu *cpu, uint32_t why);
-
-/* Any thread. */
-void cpu_raise_nmi(struct cpu *cpu);
 
 /* Ends an op that changed the mode, interrupts or pages: the loop looks around. */
 static inline const struct op *op_look(struct cpu *cpu, uint64_t rip)

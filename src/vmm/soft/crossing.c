@@ -9,6 +9,8 @@
  */
 #include "vmm/soft/crossing.h"
 
+#include "vmm/soft/nmi.h"
+
 #define CODE_64   0xa09bu /* present, code, readable, accessed; G, L */
 #define DATA_32   0xc093u
 #define DATA_NULL 0x4093u /* what a null selector makes of SS */
@@ -395,8 +397,7 @@ static void write_iret(const struct piece *p)
 	check_ready(p, true);
 	test_32(p, AT(rflags_rest), FLAG_NT);
 	leave_if(p, 5);
-	in_cpu(p, 0, 0x80, 7, AT(nmi_blocked)); /* cmp byte */
-	EMIT(p->to, 0);
+	test_32(p, AT(nmi), NMI_BLOCKED);
 	leave_if(p, 5);
 	test_32(p, frame_at(FRAME_FLAGS), FLAG_TF);
 	leave_if(p, 5);

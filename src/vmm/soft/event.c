@@ -289,6 +289,4 @@ void event_deliver(struct cpu *cpu)
 	}
 	cpu->is_delivering = false;
 	cpu->event_is_pending = false;
-	if (cpu->event_vector == FAULT_NMI && cpu->event_is_external)
-		cpu->nmi_blocked = true;
 }

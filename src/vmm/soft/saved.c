@@ -12,6 +12,7 @@
 #include "vmm/soft/crossing.h"
 #include "vmm/soft/fpu.h"
 #include "vmm/soft/memory.h"
+#include "vmm/soft/nmi.h"
 #include "vmm/soft/shared.h"
 
 #define SAME(X) \
@@ -42,9 +43,10 @@ static uint32_t blocked(const struct cpu *cpu)
 	uint32_t ret = 0;
 	if (cpu->shadow)
 		ret |= cpu->shadow_is_ss ? CPU_BLOCKED_BY_SS : CPU_BLOCKED_BY_STI;
-	if (cpu->nmi_blocked)
+	uint32_t nmi = atomic_load(&cpu->nmi);
+	if (nmi & NMI_BLOCKED)
 		ret |= CPU_BLOCKED_BY_NMI;
-	if (atomic_load(&cpu->nmi_pending))
+	if (nmi & NMI_WAITING)
 		ret |= CPU_NMI_PENDING;
 	if (cpu->event_is_pending && !cpu->event_is_soft && !cpu->event_is_external)
 		ret |= CPU_EXCEPTION_PENDING | (cpu->event_has_code ? CPU_EXCEPTION_HAS_CODE : 0);
@@ -135,8 +137,9 @@ int saved_to(struct cpu *cpu, const struct cpu_state *state)
 	cpu->activity = state->activity;
 	cpu->shadow = state->blocked & (CPU_BLOCKED_BY_STI | CPU_BLOCKED_BY_SS);
 	cpu->shadow_is_ss = state->blocked & CPU_BLOCKED_BY_SS;
-	cpu->nmi_blocked = state->blocked & CPU_BLOCKED_BY_NMI;
-	atomic_store(&cpu->nmi_pending, (state->blocked & CPU_NMI_PENDING) != 0);
+	atomic_store(&cpu->nmi,
+		(state->blocked & CPU_BLOCKED_BY_NMI ? NMI_BLOCKED : 0) |
+			(state->blocked & CPU_NMI_PENDING ? NMI_ONE : 0));
 	cpu->event_is_pending = state->blocked & CPU_EXCEPTION_PENDING;
 	cpu->event_has_code = state->blocked & CPU_EXCEPTION_HAS_CODE;
 	cpu->event_is_soft = cpu->event_is_external = false;

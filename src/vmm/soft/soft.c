@@ -28,6 +28,7 @@
 #include "vmm/soft/ioapic.h"
 #include "vmm/soft/memory.h"
 #include "vmm/soft/native.h"
+#include "vmm/soft/nmi.h"
 #include "vmm/soft/notice.h"
 #include "vmm/soft/pic.h"
 #include "vmm/soft/pit.h"
@@ -82,8 +83,7 @@ static void look_for_interrupts(struct cpu *cpu)
 	}
 	/* Looked at before the NMI: of somebody who sends first the one and then the other, the NMI comes first. */
 	int vector = lapic_pending(cpu);
-	if (atomic_load(&cpu->nmi_pending) && !cpu->nmi_blocked) {
-		atomic_fetch_sub(&cpu->nmi_pending, 1);
+	if (nmi_take(cpu)) {
 		cpu->activity = CPU_ACTIVE;
 		event_external(cpu, FAULT_NMI);
 		cpu_call(cpu, ATTENTION_IRQ);
@@ -339,7 +339,7 @@ static void soft_msi(struct cpus *cpus, guest_addr at, uint32_t data)
 
 static void soft_nmi(struct cpus *cpus, uint32_t number)
 {
-	cpu_raise_nmi(soft_of(cpus)->cpu[number]);
+	nmi_raise(soft_of(cpus)->cpu[number]);
 }
 
 static int soft_doorbell(struct cpus *cpus, guest_addr at, int event_fd)

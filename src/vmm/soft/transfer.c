@@ -5,6 +5,7 @@
 #include "vmm/soft/transfer.h"
 
 #include "vmm/soft/event.h"
+#include "vmm/soft/nmi.h"
 #include "vmm/soft/segment.h"
 #include "vmm/soft/task.h"
 
@@ -276,14 +277,6 @@ static uint32_t changeable_flags(const struct cpu *cpu, uint32_t bytes)
 	return mask;
 }
 
-static void unblock_nmi(struct cpu *cpu)
-{
-	if (!cpu->nmi_blocked)
-		return;
-	cpu->nmi_blocked = false;
-	cpu_call(cpu, ATTENTION_NMI);
-}
-
 static const struct op *iret_to_v86(struct cpu *cpu, const struct op *op, struct stack *stack,
 	uint64_t rip, uint16_t selector, uint32_t flags)
 {
@@ -300,7 +293,7 @@ static const struct op *iret_to_v86(struct cpu *cpu, const struct op *op, struct
 	segment_set_real(cpu, CPU_SS, ss);
 	segment_set_real(cpu, CPU_CS, selector);
 	cpu->r[CPU_RSP] = pointer;
-	unblock_nmi(cpu);
+	nmi_unblock(cpu);
 	return op_look(cpu, rip & 0xffff);
 }
 
@@ -318,7 +311,7 @@ HANDLER(iret_real)
 	segment_set_real(cpu, CPU_CS, selector);
 	cpu_set_rflags(
 		cpu, flags, changeable_flags(cpu, op->bytes) & (is_v86(cpu) ? ~FLAG_IOPL : ~0u));
-	unblock_nmi(cpu);
+	nmi_unblock(cpu);
 	return op_look(cpu, rip);
 }
 
@@ -330,7 +323,7 @@ HANDLER(iret)
 		if (is_long(cpu))
 			fault_gp(cpu, op);
 		task_return(cpu, op, op_next_rip(cpu, op));
-		unblock_nmi(cpu);
+		nmi_unblock(cpu);
 		return NULL;
 	}
 	struct stack stack = stack_now(cpu);
@@ -360,7 +353,7 @@ HANDLER(iret)
 	cpu->r[CPU_RSP] = (cpu->r[CPU_RSP] & kept) | (pointer & ~kept);
 	if (is_outer)
 		segment_drop_inner(cpu);
-	unblock_nmi(cpu);
+	nmi_unblock(cpu);
 	return op_look(cpu, rip);
 }
 
