@@ -40,6 +40,10 @@ static const struct {
 	{ "xadd", row_xadd },
 	{ "xadd_two", row_xadd_two },
 	{ "spin_two", row_spin_two },
+	{ "turns_two", row_turns_two },
+	{ "lock_two", row_lock_two },
+	{ "futex_two", row_futex_two },
+	{ "shoot_two", row_shoot_two },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 

@@ -17,7 +17,9 @@ row row_chase_small, row_chase_large, row_memcpy, row_rep_movsb;
 row row_nbody, row_mandelbrot, row_sgemm;
 /* system.c */
 row row_nothing, row_getppid, row_page_fault, row_fork, row_vfork_exec, row_pipe, row_signal;
-row row_rewrite, row_xadd, row_xadd_two, row_spin_two;
+row row_rewrite, row_xadd;
+/* two.c */
+row row_xadd_two, row_spin_two, row_turns_two, row_lock_two, row_futex_two, row_shoot_two;
 
 /* Keeps the compiler from knowing what `value` is. */
 #define OPAQUE(value) __asm__ volatile("" : "+r"(value) : : "memory")

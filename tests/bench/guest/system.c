@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * system.c - rows that need the kernel, another thread, or code that changes.
+ * system.c - rows that need the kernel, or code that changes.
  */
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -157,44 +156,9 @@ uint64_t row_rewrite(uint64_t count)
 
 static uint64_t shared;
 
-static void *add(void *data)
-{
-	for (uint64_t count = *(const uint64_t *)data; count > 0; count--)
-		__atomic_fetch_add(&shared, count, __ATOMIC_SEQ_CST);
-	return NULL;
-}
-
 uint64_t row_xadd(uint64_t count)
 {
-	add(&count);
-	return shared;
-}
-
-static void two(void *(*work)(void *), uint64_t *count)
-{
-	pthread_t other;
-	if (pthread_create(&other, NULL, work, count) != 0)
-		abort();
-	work(count);
-	pthread_join(other, NULL);
-}
-
-uint64_t row_xadd_two(uint64_t count)
-{
-	two(add, &count);
-	return shared;
-}
-
-static void *spin(void *data)
-{
-	uint64_t done = row_int(*(const uint64_t *)data);
-	__atomic_fetch_add(&shared, done, __ATOMIC_SEQ_CST);
-	return NULL;
-}
-
-/* Two busy loops that share nothing. */
-uint64_t row_spin_two(uint64_t count)
-{
-	two(spin, &count);
+	for (; count > 0; count--)
+		__atomic_fetch_add(&shared, count, __ATOMIC_SEQ_CST);
 	return shared;
 }
