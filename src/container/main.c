@@ -13,7 +13,7 @@
 #include "container/files.h"
 #include "container/hotplug.h"
 #include "container/monitor.h"
-#include "container/oci_main.h"
+#include "container/oci/main.h"
 #include "container/proxy.h"
 #include "runner/await.h"
 

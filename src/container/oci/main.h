@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_main.h - berth-container as an OCI runtime: create, start, state, kill, delete and the others.
+ * main.h - berth-container as an OCI runtime: create, start, state, kill, delete and the others.
  */
 #pragma once
 

@@ -2,7 +2,7 @@
 /*
  * oci.c - config.json, member by member. Unknown members are ignored, as the specification wants.
  */
-#include "container/oci.h"
+#include "container/oci/oci.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "container/caps.h"
-#include "container/oci_seccomp.h"
+#include "container/oci/seccomp.h"
 #include "model/json.h"
 
 #define CONFIG_BYTES_MAX (4 * MIB)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_hooks.c - a hook is a program with a time limit.
+ * hooks.c - a hook is a program with a time limit.
  */
-#include "container/oci_hooks.h"
+#include "container/oci/hooks.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_main.c - the OCI runtime's command line, as engines call it.
+ * main.c - the OCI runtime's command line, as engines call it.
  */
-#include "container/oci_main.h"
+#include "container/oci/main.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,9 +21,9 @@
 #include "base/text.h"
 #include "container/caps.h"
 #include "container/filter.h"
-#include "container/oci_life.h"
-#include "container/oci_resources.h"
-#include "container/oci_spec.h"
+#include "container/oci/life.h"
+#include "container/oci/resources.h"
+#include "container/oci/spec.h"
 #include "container/seal.h"
 #include "host/cgroup_usage.h"
 #include "model/json.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_seccomp.h - linux.seccomp of config.json as a program.
+ * seccomp.h - linux.seccomp of config.json as a program.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_resources.c - limits by the words of the specification, which are those of v1.
+ * resources.c - limits by the words of the specification, which are those of v1.
  */
-#include "container/oci_resources.h"
+#include "container/oci/resources.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_seccomp.c - actions, architectures and rules by name.
+ * seccomp.c - actions, architectures and rules by name.
  */
-#include "container/oci_seccomp.h"
+#include "container/oci/seccomp.h"
 
 #include <errno.h>
 #include <linux/seccomp.h>

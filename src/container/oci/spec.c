@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_spec.c - a first config.json, and what this runtime can do.
+ * spec.c - a first config.json, and what this runtime can do.
  */
-#include "container/oci_spec.h"
+#include "container/oci/spec.h"
 
 /* clang-format off */
 const char oci_spec_text[] =

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_spec.h - the documents that `spec` and `features` print.
+ * spec.h - the documents that `spec` and `features` print.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_terminal.c - poll(2) between two terminals.
+ * terminal.c - poll(2) between two terminals.
  */
-#include "container/oci_terminal.h"
+#include "container/oci/terminal.h"
 
 #include <errno.h>
 #include <fcntl.h>

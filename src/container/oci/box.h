@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_box.h - what the OCI command line remembers of a container between two commands: ROOT/ID/.
+ * box.h - what the OCI command line remembers of a container between two commands: ROOT/ID/.
  *
  * `state.json` is written once, when the container is created; `start` is a FIFO that is there until it
  * is started. The rest is asked of the kernel.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_resources.h - linux.resources of config.json, for a cgroup of v1 or v2.
+ * resources.h - linux.resources of config.json, for a cgroup of v1 or v2.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_hooks.h - programs that config.json wants run at moments of a container's life.
+ * hooks.h - programs that config.json wants run at moments of a container's life.
  */
 #pragma once
 

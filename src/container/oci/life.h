@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_life.h - the verbs that make, start and end containers of bundles.
+ * life.h - the verbs that make, start and end containers of bundles.
  */
 #pragma once
 
 #include "container/exec.h"
-#include "container/oci_box.h"
+#include "container/oci/box.h"
 #include "container/start.h"
 
 struct life_options {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_terminal.h - a container's terminal: sent to who wants it, or pumped to our own.
+ * terminal.h - a container's terminal: sent to who wants it, or pumped to our own.
  */
 #pragma once
 

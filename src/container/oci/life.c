@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_life.c - a bundle's container through its life, each step in a process of its own.
+ * life.c - a bundle's container through its life, each step in a process of its own.
  */
-#include "container/oci_life.h"
+#include "container/oci/life.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +18,10 @@
 #include "base/file.h"
 #include "base/loop.h"
 #include "base/text.h"
-#include "container/oci.h"
-#include "container/oci_hooks.h"
-#include "container/oci_resources.h"
-#include "container/oci_terminal.h"
+#include "container/oci/hooks.h"
+#include "container/oci/oci.h"
+#include "container/oci/resources.h"
+#include "container/oci/terminal.h"
 #include "host/process.h"
 
 #define REMOVE_TRIES 200 /* of 10 ms */

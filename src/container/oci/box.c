@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * oci_box.c - a directory a container.
+ * box.c - a directory a container.
  */
-#include "container/oci_box.h"
+#include "container/oci/box.h"
 
 #include <ctype.h>
 #include <errno.h>
