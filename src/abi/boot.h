@@ -12,6 +12,10 @@
 /* Where every rewritten program and library finds the address of the library OS's entry (PT_BERTH_SLOT). */
 #define BOOT_SLOT 0x20000u
 
+/* Among the signals from outside it is none: so much has the program computed, others may want to (SIGVTALRM). */
+#define BOOT_TICK    26
+#define BOOT_TICK_US 10000
+
 #define BOOT_IN_TERMINAL  1u  /* console input is a terminal */
 #define BOOT_OUT_TERMINAL 2u  /* so is its output */
 #define BOOT_FSGSBASE     4u  /* a program can set the base of FS itself */

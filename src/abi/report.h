@@ -11,6 +11,8 @@
 #define REPORT_FILE    "calls"
 #define REPORT_VERSION 1
 #define REPORT_CALLS   512
+#define REPORT_CODE    510 /* no call: memory that the program has written shall be executed */
+#define REPORT_OTHERS  511 /* numbers beyond all that Linux has */
 
 struct report {
 	uint32_t version; /* REPORT_VERSION */

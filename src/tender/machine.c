@@ -21,6 +21,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -280,14 +281,18 @@ static void on_signal(int number)
 
 static int catch_signals(struct error *e)
 {
-	static const int outside[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM,
-		SIGWINCH };
+	static const int outside[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH,
+		BOOT_TICK };
 	const struct sigaction action = { .sa_handler = on_signal };
+	const struct timeval tick = { 0, BOOT_TICK_US };
 	for (size_t i = 0; i < ARRAY_SIZE(outside); i++)
 		if (sigaction(outside[i], &action, NULL) < 0)
 			return error_errno(e, "the handler of signals");
 	if (machine.options->channel_fd && sigaction(SUSPEND_SIGNAL, &action, NULL) < 0)
 		return error_errno(e, "the handler of snapshots");
+	/* Of what it computes: who waits is not disturbed. */
+	if (setitimer(ITIMER_VIRTUAL, &(struct itimerval){ tick, tick }, NULL) < 0)
+		return error_errno(e, "a timer");
 	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return error_errno(e, "ignore signals");
 	return 0;

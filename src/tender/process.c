@@ -23,6 +23,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/ucontext.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -536,8 +537,8 @@ static int catch_signal(int number, void (*handler)(int number, siginfo_t *info,
 static int catch_traps(bool can_suspend, struct error *e)
 {
 	static char stack[SIGNAL_STACK];
-	static const int outside[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM,
-		SIGWINCH };
+	static const int outside[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH,
+		BOOT_TICK };
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 	const stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
 	if (sigaltstack(&alternate, NULL) < 0 || catch_signal(SIGSYS, on_trap) < 0)
@@ -550,6 +551,11 @@ static int catch_traps(bool can_suspend, struct error *e)
 			return error_errno(e, "the handler of signals");
 	if (can_suspend && catch_signal(SUSPEND_SIGNAL, on_signal) < 0)
 		return error_errno(e, "the handler of snapshots");
+	/* Of what it computes itself: who waits is not disturbed. */
+	static_assert(BOOT_TICK == SIGVTALRM, "what this timer sends");
+	const struct timeval tick = { 0, BOOT_TICK_US };
+	if (setitimer(ITIMER_VIRTUAL, &(struct itimerval){ tick, tick }, NULL) < 0)
+		return error_errno(e, "a timer");
 	/* Who writes beyond the end of its volume is told so. */
 	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
 		return error_errno(e, "ignore SIGXFSZ");

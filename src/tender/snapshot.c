@@ -195,7 +195,11 @@ static int map_entry(const struct snapshot_entry *entry, int fd, int image_fd,
 	bool is_inside = false, is_there;
 	if (!snapshot_check_entry(entry, place, &is_inside))
 		return -EINVAL;
-	if (entry->kind == SNAPSHOT_IMAGE || !is_inside)
+	if (entry->kind == SNAPSHOT_NONE && !is_inside)
+		is_there = mmap((void *)(uintptr_t)entry->address, entry->bytes, (int)entry->rights,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+				   0) != MAP_FAILED;
+	else if (entry->kind == SNAPSHOT_IMAGE || !is_inside)
 		is_there = map_at(entry->address, entry->bytes, entry->rights,
 			entry->kind == SNAPSHOT_IMAGE ? image_fd : fd, entry->from);
 	else

@@ -44,6 +44,8 @@ static void handle_signals(struct registers *r)
 {
 	if (platform_signals)
 		signals_take_outside();
+	if (thread_has_ticked)
+		thread_tick();
 	if (has_signal(current_thread) && signals_deliver(r))
 		unikernel_continue(r);
 	if (r->number == UINT64_MAX) /* rt_sigreturn has set every register */
@@ -58,6 +60,7 @@ void unikernel_after(struct registers *r)
 
 void unikernel_call(struct registers *r)
 {
+	r->number = (uint32_t)r->number; /* Linux looks at no more of it */
 	r->rax = (uint64_t)(r->number < CALLS_MAX ? calls_table[r->number](r) : serve_missing(r));
 	unikernel_after(r);
 }
@@ -68,6 +71,8 @@ void unikernel_interrupt(struct registers *r)
 {
 	r->number = NO_CALL;
 	signals_take_outside();
+	if (thread_has_ticked)
+		thread_tick();
 	(void)signals_deliver(r);
 	unikernel_continue(r);
 }

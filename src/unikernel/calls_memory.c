@@ -11,7 +11,9 @@
 #include "unikernel/call.h"
 #include "unikernel/descriptors.h"
 #include "unikernel/map.h"
+#include "unikernel/missed.h"
 #include "unikernel/shared.h"
+#include "unikernel/wide.h"
 
 static int64_t serve_brk(struct registers *r)
 {
@@ -47,15 +49,32 @@ static int64_t map_descriptor(struct registers *r)
 	return got < 0 ? got : address;
 }
 
+/* Who generates code is told so by Linux's own answer where that is forbidden; its owner by the list of what it missed. */
+static int64_t note_code(const struct registers *r, int64_t result)
+{
+	if (result == -EACCES && (r->rdx & PROT_EXEC))
+		missed_count(REPORT_CODE);
+	return result;
+}
+
 static int64_t serve_mmap(struct registers *r)
 {
-	if (r->r10 & MAP_ANONYMOUS)
-		return memory_map(r->rdi, r->rsi, r->rdx, r->r10);
-	return map_descriptor(r);
+	bool is_fixed = (r->r10 & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
+	if (!(r->r10 & MAP_ANONYMOUS))
+		return note_code(r, map_descriptor(r));
+	if (!is_fixed && r->rdx == PROT_NONE && r->rsi >= WIDE_LEAST)
+		return wide_reserve(r->rdi, r->rsi);
+	if ((r->r10 & MAP_FIXED) && wide_is(r->rdi)) {
+		int e = r->rdi % KERNEL_PAGE ? -EINVAL : wide_renew(r->rdi, r->rsi, r->rdx);
+		return note_code(r, e < 0 ? e : (int64_t)r->rdi);
+	}
+	return note_code(r, memory_map(r->rdi, r->rsi, r->rdx, r->r10));
 }
 
 static int64_t serve_munmap(struct registers *r)
 {
+	if (wide_is(r->rdi) && r->rdi % KERNEL_PAGE == 0 && r->rsi)
+		return wide_unmap(r->rdi, r->rsi);
 	shared_end(r->rdi, r->rsi);
 	return memory_unmap(r->rdi, r->rsi);
 }
@@ -63,14 +82,21 @@ static int64_t serve_munmap(struct registers *r)
 static int64_t serve_mprotect(struct registers *r)
 {
 	uint64_t mask = KERNEL_PAGE - 1;
+	if (wide_is(r->rdi))
+		return note_code(r, wide_protect(r->rdi, r->rsi, r->rdx));
 	int64_t result = memory_protect(r->rdi, r->rsi, r->rdx);
 	/* What is not in the region may be a program's at a fixed address. */
-	return result == -ENOMEM ? memory_protect_segments(r->rdi, (r->rsi + mask) & ~mask, r->rdx)
-				 : result;
+	if (result == -ENOMEM)
+		result = memory_protect_segments(r->rdi, (r->rsi + mask) & ~mask, r->rdx);
+	return note_code(r, result);
 }
 
 static int64_t serve_madvise(struct registers *r)
 {
+	if (wide_is(r->rdi))
+		return r->rdi % KERNEL_PAGE       ? -EINVAL
+			: r->rdx == MADV_DONTNEED ? wide_empty(r->rdi, r->rsi)
+						  : 0;
 	return memory_advise(r->rdi, r->rsi, r->rdx);
 }
 

@@ -230,7 +230,7 @@ static int64_t serve_getparam(struct registers *r)
 static int64_t serve_wait4(struct registers *r)
 {
 	int status = 0;
-	int64_t id = process_wait((int32_t)r->rdi, &status);
+	int64_t id = process_wait((int32_t)r->rdi, false, &status);
 	if (id > 0 && r->rsi)
 		*(int *)at(r->rsi) = status;
 	if (id > 0 && r->r10)
@@ -241,7 +241,8 @@ static int64_t serve_wait4(struct registers *r)
 static int64_t serve_waitid(struct registers *r)
 {
 	int status = 0;
-	int64_t id = process_wait(r->rdi == P_PID ? (int32_t)r->rsi : -1, &status);
+	int64_t id = process_wait(
+		r->rdi == P_PID ? (int32_t)r->rsi : -1, (r->r10 & WNOWAIT) != 0, &status);
 	if (id < 0)
 		return id;
 	siginfo_t info = { .si_signo = id ? SIGCHLD : 0 };

@@ -21,10 +21,19 @@ struct clone_request {
 	uint64_t flags, parent_tid, child_tid, stack, fs;
 };
 
+/* A child that had the same stack has written over what a trampoline returns by; who trapped (rcx says so) does not need it. */
+static int64_t fork_child(struct registers *r, const struct fork_request *request)
+{
+	int64_t id = process_fork(r, request);
+	if (id >= 0 && (request->flags & CLONE_VM) && r->rcx != r->rip)
+		*(uint64_t *)at(r->rsp - 8) = r->rip;
+	return id;
+}
+
 static int64_t clone_thread(struct registers *r, const struct clone_request *request)
 {
 	if ((request->flags & THREAD_FLAGS) != THREAD_FLAGS)
-		return process_fork(r,
+		return fork_child(r,
 			&(struct fork_request){ request->flags, request->stack, request->parent_tid,
 				request->child_tid, request->fs });
 	struct registers begin = *r;
@@ -68,7 +77,7 @@ static int64_t serve_clone(struct registers *r)
 static int64_t serve_fork(struct registers *r)
 {
 	uint64_t flags = r->number == SYS_vfork ? CLONE_VM | CLONE_VFORK : 0;
-	return process_fork(r, &(struct fork_request){ .flags = flags });
+	return fork_child(r, &(struct fork_request){ .flags = flags });
 }
 
 static int64_t serve_execve(struct registers *r)
@@ -195,6 +204,13 @@ static int64_t serve_membarrier(struct registers *r)
 	return 0;
 }
 
+/* A C library asks whether it is there and does as well without: nothing is missed. */
+static int64_t serve_optional(struct registers *r)
+{
+	(void)r;
+	return -ENOSYS;
+}
+
 const struct call calls_of_threads[] = {
 	{ SYS_clone, "clone", serve_clone },
 	{ SYS_clone3, "clone3", serve_clone3 },
@@ -209,5 +225,6 @@ const struct call calls_of_threads[] = {
 	{ SYS_set_robust_list, "set_robust_list", serve_set_robust_list },
 	{ SYS_futex, "futex", serve_futex },
 	{ SYS_membarrier, "membarrier", serve_membarrier },
+	{ SYS_rseq, "rseq", serve_optional },
 	{ 0, NULL, NULL },
 };

@@ -53,6 +53,8 @@ uint64_t memory_alloc(
 void memory_free(uint64_t address, uint64_t bytes);
 uint64_t memory_total(void); /* bytes */
 uint64_t memory_left(void);
+void memory_charge(
+	int64_t bytes); /* of memory outside the region, which counts as part of it; negative: it is back */
 uint64_t memory_start(void);
 int64_t memory_move(
 	uint64_t address, uint64_t old_size, uint64_t size, uint64_t flags, uint64_t to);
@@ -64,6 +66,9 @@ int64_t memory_map_image(
 int64_t memory_unmap(uint64_t address, uint64_t size);
 int64_t memory_protect(uint64_t address, uint64_t size, uint64_t rights);
 int64_t memory_advise(uint64_t address, uint64_t size, uint64_t advice);
+
+/* Two processes that take turns have not enough of it: the end of both, as by Linux's killer. */
+void memory_is_out(void) __attribute__((__noreturn__));
 
 /* All of the program's memory but [skip_start, skip_end), aside; NULL without memory. */
 struct memory_copy;

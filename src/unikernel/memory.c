@@ -146,7 +146,7 @@ static uint64_t find_run(uint64_t below, uint64_t count)
 
 static uint64_t take_run(uint64_t count, uint8_t used)
 {
-	if (count == 0 || count > region.pages)
+	if (count == 0 || count > memory_left() / KERNEL_PAGE)
 		return 0;
 	uint64_t page = find_run(region.cursor, count);
 	if (!page)
@@ -178,7 +178,8 @@ int64_t memory_brk(uint64_t address)
 	uint64_t old_end = pages_up(region.break_now - region.start);
 	uint64_t new_end = pages_up(address - region.start);
 	if (new_end > old_end) {
-		if (!is_free(old_end, new_end - old_end))
+		if (new_end - old_end > memory_left() / KERNEL_PAGE ||
+			!is_free(old_end, new_end - old_end))
 			return (int64_t)region.break_now;
 		set_used(old_end, new_end - old_end, PLAIN);
 		region.left -= new_end - old_end;
@@ -319,7 +320,20 @@ uint64_t memory_total(void)
 
 uint64_t memory_left(void)
 {
-	return region.left * KERNEL_PAGE;
+	uint64_t bytes = region.left * KERNEL_PAGE;
+	return bytes > region.charged ? bytes - region.charged : 0;
+}
+
+void memory_is_out(void)
+{
+	static const char sentence[] = "unikernel: there is not enough memory for two processes\n";
+	platform_console_write(2, sentence, sizeof(sentence) - 1);
+	platform_exit(128 + 9);
+}
+
+void memory_charge(int64_t bytes)
+{
+	region.charged += (uint64_t)bytes;
 }
 
 uint64_t memory_start(void)
@@ -342,6 +356,8 @@ int64_t memory_move(uint64_t address, uint64_t old_size, uint64_t size, uint64_t
 		return (int64_t)address;
 	}
 	uint64_t more = count - old_count;
+	if (more > memory_left() / KERNEL_PAGE)
+		return -ENOMEM;
 	if (more <= region.pages - page - old_count && is_free(page + old_count, more)) {
 		set_used(page + old_count, more, PLAIN);
 		region.left -= more;

@@ -31,7 +31,8 @@ static_assert(READABLE == PLATFORM_READ << 4 && WRITABLE == PLATFORM_WRITE << 4 
 
 struct memory_region {
 	uint64_t start;
-	uint64_t left; /* pages */
+	uint64_t left;    /* pages */
+	uint64_t charged; /* bytes that were taken elsewhere */
 	uint64_t pages;
 	uint8_t *used;                   /* one a page */
 	const uint8_t *kept;             /* the same, of the last copy; NULL if there is none */

@@ -10,8 +10,8 @@ static bool says_missed;
 
 void missed_count(uint64_t number)
 {
-	if (number >= CALLS_MAX)
-		return;
+	if (number >= REPORT_CODE)
+		number = number == REPORT_CODE ? REPORT_CODE : REPORT_OTHERS;
 	missed[number]++;
 	if (missed_outside)
 		missed_outside[number]++;
@@ -38,12 +38,20 @@ static void say_number(uint64_t number)
 	platform_console_write(2, digits + start, sizeof(digits) - start);
 }
 
+static const char generates[] =
+	"berth: it wanted to execute memory that it had written (generated code), which a unikernel cannot\n";
+static const char others[] = "berth: it asked for calls that no Linux has\n";
+
 void missed_report(void)
 {
 	if (!says_missed)
 		return;
 	static const char head[] = "berth: no such call here: ", times[] = " times ";
-	for (uint32_t i = 0; i < CALLS_MAX; i++) {
+	if (missed[REPORT_CODE])
+		platform_console_write(2, generates, sizeof(generates) - 1);
+	if (missed[REPORT_OTHERS])
+		platform_console_write(2, others, sizeof(others) - 1);
+	for (uint32_t i = 0; i < REPORT_CODE; i++) {
 		if (!missed[i])
 			continue;
 		platform_console_write(2, head, sizeof(head) - 1);

@@ -4,10 +4,13 @@
  */
 #pragma once
 
+#include "abi/report.h"
 #include "unikernel/kernel.h"
 
 #define CALLS_MAX 512u
+static_assert(CALLS_MAX == REPORT_CALLS, "each has its place");
 
+/* A call by its number, or REPORT_CODE. */
 void missed_count(uint64_t number);
 
 /* Counts there, too, from now on: CALLS_MAX numbers that somebody outside reads. */

@@ -71,7 +71,10 @@ int64_t platform_volume_read(uint64_t offset, void *to, size_t size);
 int64_t platform_volume_write(uint64_t offset, const void *from, size_t size);
 int64_t platform_volume_flush(void);
 
-/* Signals that came from outside, a bit each (signal - 1); who takes them clears the bits. A wait ends by one. */
+/*
+ * Signals that came from outside, a bit each (signal - 1); who takes them clears the bits. A wait ends by one. BOOT_TICK is no
+ * signal: the program has computed for a while, and others may want to.
+ */
 extern volatile uint64_t platform_signals __attribute__((__visibility__("hidden")));
 
 void platform_set_fs(uint64_t address);

@@ -19,6 +19,7 @@
 #include "unikernel/heap.h"
 #include "unikernel/path.h"
 #include "unikernel/signals.h"
+#include "unikernel/wide.h"
 
 #define WORDS_MOST 65536u
 #define DEPTH_MOST 16
@@ -36,6 +37,7 @@ struct process {
 	/* What the parent gets back at the end of this one. */
 	struct thread *waiting;
 	struct memory_copy *memory; /* NULL while it is shared */
+	struct wide *wide;
 	struct descriptors *descriptors;
 	struct signals_copy *signals;
 	struct node *working;
@@ -99,6 +101,7 @@ static void free_child(struct process *child)
 {
 	if (child->memory)
 		memory_copy_free(child->memory);
+	wide_free(child->wide);
 	if (child->descriptors)
 		descriptors_free(child->descriptors);
 	heap_free(child->signals);
@@ -122,7 +125,11 @@ static struct process *new_child(const struct registers *r, uint64_t flags)
 	node_hold(program.node);
 	if (!(flags & CLONE_VM))
 		child->memory = copy_memory(r->rsp);
-	if (!child->descriptors || !child->signals || (!child->memory && !(flags & CLONE_VM))) {
+	bool has_wide = !(flags & CLONE_VM) && wide_is_used();
+	if (has_wide)
+		child->wide = wide_fork();
+	if ((has_wide && !child->wide) || !child->descriptors || !child->signals ||
+		(!child->memory && !(flags & CLONE_VM))) {
 		free_child(child);
 		return NULL;
 	}
@@ -145,8 +152,11 @@ static void put_back(struct process *child)
 	}
 	node_drop(program.node);
 	program = child->program;
-	if (child->memory)
+	if (child->memory) {
 		memory_put_back(child->memory);
+		wide_end();
+		wide_enter(child->wide);
+	}
 	child->memory = NULL;
 }
 
@@ -216,7 +226,7 @@ void process_end(int status)
 	thread_exit();
 }
 
-int64_t process_wait(int32_t wanted, int *ret_status)
+int64_t process_wait(int32_t wanted, bool stays, int *ret_status)
 {
 	if (!current->ended)
 		return -ECHILD;
@@ -229,6 +239,8 @@ int64_t process_wait(int32_t wanted, int *ret_status)
 			continue;
 		int32_t id = one->id;
 		*ret_status = one->status;
+		if (stays)
+			return id;
 		*link = one->next;
 		heap_free(one);
 		return id;
@@ -357,6 +369,7 @@ static void begin_anew(struct registers *r, const struct words *words, uint32_t 
 	start.argument_count = arguments;
 	start.environment_count = words->count - arguments;
 	load_unmap(&program);
+	wide_end();
 	memory_reset(stack_start, stack_end);
 	current->has_executed = true;
 	struct node *before = program.node;
@@ -399,6 +412,8 @@ int64_t process_execute(
 		/* Until here it was shared with the parent, which must find it as it is now. */
 		current->memory = copy_memory(current->waiting == current_thread ? 0 : r->rsp);
 		e = current->memory ? 0 : -ENOMEM;
+		if (e == 0)
+			current->wide = wide_leave();
 	}
 	if (e == 0)
 		begin_anew(r, &words, arguments, node, path);

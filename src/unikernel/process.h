@@ -34,8 +34,8 @@ int8_t *process_nice(void);
 int32_t process_id(void);
 int32_t process_parent(void);
 
-/* wait4's answer: the number of a child that has ended and its status; -ECHILD, or 0 with no such child. */
-int64_t process_wait(int32_t wanted, int *ret_status);
+/* wait4's answer: the number of a child that has ended and its status; -ECHILD, or 0 with no such child. `stays`: WNOWAIT. */
+int64_t process_wait(int32_t wanted, bool stays, int *ret_status);
 
 /* A file that can be run, from the working directory. 0, -ENOENT, -EACCES and so on. */
 int process_find_file(const char *path, struct node **ret);

@@ -105,6 +105,9 @@ void signals_take_outside(void)
 		bits &= ~BIT(suspend_signal);
 		suspend();
 	}
+	if (bits & BIT(BOOT_TICK))
+		thread_has_ticked = true;
+	bits &= ~BIT(BOOT_TICK);
 	for (; bits; bits &= bits - 1)
 		signals_raise(NULL, __builtin_ctzll(bits) + 1);
 }

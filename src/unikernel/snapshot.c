@@ -13,6 +13,7 @@
 #include "unikernel/process.h"
 #include "unikernel/signals.h"
 #include "unikernel/thread.h"
+#include "unikernel/wide.h"
 
 #define VECTOR_MOST 16384u
 
@@ -29,6 +30,8 @@ void snapshot_back(const void *to) __attribute__((__noreturn__));
 int unikernel_snapshot_runs(memory_each_run *each, void *data)
 {
 	int r = memory_runs(each, data);
+	if (r >= 0)
+		r = wide_runs(each, data);
 	return r < 0 ? r : load_fixed_runs(process_program(), each, data);
 }
 

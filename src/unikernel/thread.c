@@ -4,7 +4,8 @@
  *
  * Theory of operation. Threads that can run stand in one queue. thread_wait() takes the next of them; when
  * there is none it asks the platform to wait for a device or the earliest timer. A thread that is made ready
- * before anybody else ran goes on without a switch, so its vector state is never saved.
+ * before anybody else ran goes on without a switch, so its vector state is never saved. Who computes for a while is
+ * interrupted by the platform, if that can, and goes to the end of the queue.
  */
 #include "unikernel/thread.h"
 
@@ -15,6 +16,7 @@ struct thread *current_thread;
 struct thread *all_threads;
 uint64_t thread_pending_process;
 siginfo_t *thread_pending_process_info[65];
+bool thread_has_ticked;
 
 static struct thread first_thread;
 static struct thread *ready_first, *ready_last;
@@ -370,6 +372,14 @@ void thread_yield(void)
 		return;
 	thread_ready(current_thread);
 	switch_to(next_thread());
+}
+
+void thread_tick(void)
+{
+	thread_has_ticked = false;
+	look(true);
+	timer_run();
+	thread_yield();
 }
 
 bool thread_has_signal(const struct thread *thread)

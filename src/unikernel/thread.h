@@ -94,6 +94,10 @@ int thread_wait_frozen(void);
 /* Lets the others run. */
 void thread_yield(void);
 
+/* The program has computed for a while (BOOT_TICK): devices, timers and other threads have their turn. */
+extern bool thread_has_ticked;
+void thread_tick(void);
+
 /*
  * Waits until somebody calls thread_ready() for this thread. 0, or -ETIMEDOUT when the clock has passed
  * `deadline_ns`, or -EINTR when a signal came that it does not block.

@@ -42,7 +42,9 @@ void report_add(const struct instance *instance, struct text *text)
 	if (!(instance->kind->can & KIND_HAS_REPORT) || !report_read(instance, &report))
 		return;
 	for (int i = 0; i < REPORT_CALLS; i++) {
-		const char *name = name_of(i);
+		const char *name = i == REPORT_CODE ? "generated code"
+			: i == REPORT_OTHERS        ? "unknown numbers"
+						    : name_of(i);
 		if (!report.missed[i])
 			continue;
 		text_add(text, has_any ? "," : ",\"missed_calls\":{");

@@ -32,7 +32,7 @@
 #define DEVICES_END (UINT64_C(1) << 32)
 #define KERNEL_END  (2 * BIG_PAGE) /* the library OS ends before it: link.ld */
 #define SEEN_END    (MACHINE_BASE + (UINT64_C(1) << 39))
-#define AREAS_MOST  64u
+#define AREAS_MOST  1024u    /* a program's segments, and chunks of what it reserved (wide.c) */
 #define WINDOWS     SEEN_END /* of devices that were asked for */
 #define WINDOWS_END (WINDOWS + (UINT64_C(8) << 20))
 #define SPARE       24 /* tables for windows, and for programs that are linked to an address */
@@ -236,6 +236,8 @@ int platform_map(uint64_t address, uint64_t size)
 	for (uint64_t done = 0; done < size; done += KERNEL_PAGE) {
 		uint64_t *entry = find_small(address + done);
 		if (!entry) {
+			while (done > 0)
+				*find_small(address + (done -= KERNEL_PAGE)) = 0;
 			memory_free(MACHINE_BASE + frames, size);
 			return -ENOMEM;
 		}

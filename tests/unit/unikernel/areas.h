@@ -8,4 +8,6 @@
 void say(const char *what, long result);
 
 void sockets(void);
+void spells(void);
+void missing(void);
 void edges(void);

@@ -82,7 +82,7 @@ static int one_processor(void)
 static void every_area_of(const char *program, bool with_edges)
 {
 	static const char *const areas[] = { "names", "files", "waiting", "threads", "signals",
-		"memory", "sockets", "edges" };
+		"memory", "sockets", "spells", "edges" };
 	static char wanted[1 << 20], got[1 << 20];
 	expect_equal(build(program, "areas", got, sizeof(got)), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(areas) - !with_edges; i++) {
@@ -163,6 +163,24 @@ static void dynamic_programs_run_each_other(void)
 		getenv("BERTH_TENDER"), directory);
 	expect_equal(run(got, sizeof(got), own), 0);
 	expect_text(got, "126\n");
+	remove_root();
+}
+
+/* What a program missed is said by name, and nothing else is. */
+static void what_is_missed_is_said(void)
+{
+	char got[4096];
+	make_root();
+	expect_equal(build(getenv("AREAS"), "areas", got, sizeof(got)), 0);
+	cleanup(free) char *alone =
+		alloc_printf("timeout 20 %s --root=%s/image --verbose -- areas missing 2>&1",
+			getenv("BERTH_TENDER"), directory);
+	expect_equal(run(got, sizeof(got), alone), 0);
+	expect_contains(got, "syscall(999): -1 ENOSYS\n");
+	expect_contains(got, "PROT_READ | PROT_EXEC): -1 EACCES\n");
+	expect_contains(got, "berth: it wanted to execute memory that it had written");
+	expect_contains(got, "berth: it asked for calls that no Linux has\n");
+	expect(strstr(got, "no such call") == NULL);
 	remove_root();
 }
 
@@ -424,6 +442,7 @@ static const struct test tests[] = {
 		every_area_is_as_on_linux },
 	{ "dynamic programs of Debian run, and run each other and static ones",
 		dynamic_programs_run_each_other },
+	{ "what a program missed is said by name", what_is_missed_is_said },
 	{ "applets of the stock busybox say what they say on Linux", busybox_is_as_on_linux },
 	{ "every register and flag is kept around every call, seen or hidden",
 		every_register_is_kept },
