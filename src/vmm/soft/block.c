@@ -181,9 +181,30 @@ static void get_page(struct writing *w, bool in_one)
 	emit_op(&w->to, EMIT_WIDE, in_one ? 0x03 : 0x8b, in_one ? HOST_T1 : HOST_T2, &at);
 }
 
-/* Checks, and leaves to fill the TLB. */
+/* Whether a page fault is all that can become of the present instruction if its operand, `access`, has one. */
+static bool is_sole(const struct writing *w, uint32_t access)
+{
+	const struct effect *effect = &step_now(w)->effect;
+	if (w->has_two || effect->needs || effect->is_aligned)
+		return false;
+	switch (effect->class) {
+	case EFFECT_MODRM:
+		return access == step_now(w)->to.access;
+	case EFFECT_PUSH:
+	case EFFECT_PUSH_IMMEDIATE:
+	case EFFECT_CALL:
+		return access == ACCESS_WRITE;
+	case EFFECT_POP:
+	case EFFECT_RETURN:
+		return access == ACCESS_READ;
+	default:
+		return false;
+	}
+}
+
+/* Checks, and leaves to fill the TLB. `delta`: of the present instruction's own operand. */
 static struct cold *check_or_leave(
-	struct writing *w, uint32_t bytes, uint32_t access, enum site_kind kind)
+	struct writing *w, uint32_t bytes, uint32_t access, int64_t delta, enum site_kind kind)
 {
 	uint8_t *jump = check(w, bytes, access);
 	uint32_t number = block_site(w, kind);
@@ -191,6 +212,8 @@ static struct cold *check_or_leave(
 	site->bytes = (uint16_t)bytes;
 	site->access = (uint8_t)access;
 	site->has_two = w->has_two;
+	site->is_sole = is_sole(w, access);
+	site->delta = (int16_t)delta;
 	site->retry = (uint32_t)(w->retry - w->native->writable);
 	struct cold *cold = block_cold(w, jump, number);
 	cold->bytes = (uint16_t)bytes;
@@ -202,7 +225,7 @@ static struct cold *check_or_leave(
 
 void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one)
 {
-	check_or_leave(w, bytes, access, SITE_MEMORY);
+	check_or_leave(w, bytes, access, 0, SITE_MEMORY);
 	if (is_aligned) {
 		test_alignment(w, bytes);
 		block_callout_if(w, 5);
@@ -230,13 +253,13 @@ static void check_or_repeat(struct writing *w, uint32_t bytes, uint32_t access, 
 	}
 }
 
-void block_access_group(
-	struct writing *w, uint32_t bytes, uint32_t access, uint32_t align, bool is_eager)
+void block_access_group(struct writing *w, uint32_t bytes, uint32_t access, int64_t delta,
+	uint32_t align, bool is_eager)
 {
 	if (is_eager) {
 		check_or_repeat(w, bytes, access, align);
 	} else {
-		check_or_leave(w, bytes, access, SITE_GROUP);
+		check_or_leave(w, bytes, access, delta, SITE_GROUP);
 		if (align) {
 			test_alignment(w, align);
 			block_callout_if(w, 5);

@@ -185,8 +185,8 @@ struct host_operand block_tag(uint32_t kind, uint32_t access);
 void block_access(struct writing *w, uint32_t bytes, uint32_t access, bool is_aligned, bool in_one);
 
 /*
- * Likewise for a group that begins; T1 is the address. `align`: of the first byte, or 0. Where the check fails its
- * instructions have one each, if `is_eager`.
+ * Likewise for a group that begins; T1 is the address, and the present instruction's operand is `delta` behind it.
+ * `align`: of the first byte, or 0. Where the check fails its instructions have one each, if `is_eager`.
  */
-void block_access_group(
-	struct writing *w, uint32_t bytes, uint32_t access, uint32_t align, bool is_eager);
+void block_access_group(struct writing *w, uint32_t bytes, uint32_t access, int64_t delta,
+	uint32_t align, bool is_eager);

@@ -46,6 +46,12 @@ struct site {
 	uint16_t offset; /* of the instruction in its page */
 	uint16_t dead;   /* flags whose values are of no interest here */
 	bool has_two;    /* MEMORY: one of two operands, which may push each other out of the TLB */
+	/*
+	 * MEMORY, GROUP: a page fault of the check is the instruction's, whose operand is `delta` behind the check's
+	 * address: it has no other, and nothing that comes first.
+	 */
+	bool is_sole;
+	int16_t delta;
 	/* LINK: to another page, of the user's; with the flags in the host's register. */
 	bool is_far, is_kept, is_host;
 	int32_t target;         /* LINK: relative to the page; JUMP: what is added to RSP */

@@ -30,7 +30,7 @@ enum { FRAME_RIP, FRAME_CS, FRAME_FLAGS, FRAME_RSP, FRAME_SS };
 
 struct piece {
 	struct emitter *to;
-	const uint8_t *leave;
+	const uint8_t *leave, *kept; /* kept: see kept.h */
 };
 
 static uint64_t segment_half(uint64_t selector, uint32_t attributes, uint32_t ring)
@@ -134,8 +134,20 @@ static void look_up(const struct piece *p, bool is_user)
 		in_cpu(p, EMIT_WIDE, 0x03, HOST_T2, AT(crossing.jumps)); /* add */
 }
 
-/* Leaves if neither the entry at T2 nor the one beside is that of the address in T1, which comes next then. */
-static void take_entry(const struct piece *p)
+/* What a CR3 load has forgotten of the user's may hold again, and is at `again` then; or it leaves. */
+static void ask_kept(const struct piece *p, const uint8_t *again)
+{
+	emit_set_target(emit_place(p->to, HOST_T2), again);
+	emit_store(p->to, AT(native_code), HOST_T2);
+	emit_set_target(emit_place(p->to, HOST_T2), p->leave);
+	emit_set_target(emit_jump(p->to), p->kept);
+}
+
+/*
+ * If neither the entry at T2 nor the one beside is that of the address in T1, which comes next then, it leaves; or asks at
+ * `again`, where the user's entry is looked up.
+ */
+static void take_entry(const struct piece *p, const uint8_t *again)
 {
 	static_assert(offsetof(struct cpu, native_jumps) % 32 == 0, "pairs of entries");
 	struct host_operand rip = { .base = HOST_T2, .index = HOST_NONE };
@@ -147,7 +159,13 @@ static void take_entry(const struct piece *p)
 	emit_op_reg(p->to, EMIT_WIDE, 0x83, 6, HOST_T2); /* xor */
 	EMIT(p->to, sizeof(struct native_jump));
 	emit_op(p->to, EMIT_WIDE, 0x3b, HOST_T1, &rip);
-	leave_if(p, 5);
+	if (again) {
+		uint8_t *beside = emit_jcc(p->to, 4);
+		ask_kept(p, again);
+		emit_set_target(beside, p->to->at);
+	} else {
+		leave_if(p, 5);
+	}
 	emit_set_target(found, p->to->at);
 	emit_op(p->to, EMIT_WIDE, 0x8b, HOST_T2, &code);
 	emit_store(p->to, AT(native_code), HOST_T2);
@@ -155,6 +173,13 @@ static void take_entry(const struct piece *p)
 	emit_op_reg(p->to, EMIT_WIDE, 0x81, 4, HOST_T1); /* and */
 	emit_32(p->to, (uint32_t)~0xfffu);
 	emit_store(p->to, AT(r) + 8 * R_CODE, HOST_T1);
+}
+
+static void find_entry(const struct piece *p, bool is_user)
+{
+	const uint8_t *again = p->to->at;
+	look_up(p, is_user);
+	take_entry(p, is_user ? again : NULL);
 }
 
 /* The arithmetic flags from RFLAGS in memory. */
@@ -208,7 +233,7 @@ static void write_syscall(const struct piece *p)
 	check_ready(p, false);
 	emit_load(to, HOST_T2, AT(crossing.entry));
 	emit_load(to, HOST_T1, AT(lstar));
-	take_entry(p);
+	take_entry(p, NULL);
 	emit_load(to, HOST_RCX, AT(native_value));
 	in_cpu(p, EMIT_0F, 0xb7, HOST_T1, AT(flags)); /* movzx */
 	emit_op_reg(to, 0, 0x8b, HOST_T2, HOST_T1);
@@ -237,8 +262,7 @@ static void write_sysret(const struct piece *p)
 	test_32(p, flags, FLAG_TF);
 	leave_if(p, 5);
 	emit_move(to, HOST_T1, HOST_RCX);
-	look_up(p, true);
-	take_entry(p);
+	find_entry(p, true);
 	set_arithmetic(p, flags);
 	emit_load_32(to, HOST_T1, flags);
 	and_reg(p, HOST_T1, SYSRET_FLAGS & ~FLAGS_ARITHMETIC);
@@ -368,8 +392,7 @@ static void write_iret_to(const struct piece *p, uint8_t ring)
 	if (is_null)
 		emit_set_target(is_null, to->at);
 	emit_load(to, HOST_T1, frame_at(FRAME_RIP));
-	look_up(p, ring != 0);
-	take_entry(p);
+	find_entry(p, ring != 0);
 	set_arithmetic(p, frame_at(FRAME_FLAGS));
 	emit_load_32(to, HOST_T1, frame_at(FRAME_FLAGS));
 	and_reg(p, HOST_T1, IRET_FLAGS);
@@ -409,9 +432,9 @@ static void write_iret(const struct piece *p)
 }
 
 void crossing_write(struct crossing_pieces *pieces, struct emitter *to, const uint8_t *base,
-	const uint8_t *leave)
+	const uint8_t *leave, const uint8_t *kept)
 {
-	struct piece p = { .to = to, .leave = leave };
+	struct piece p = { .to = to, .leave = leave, .kept = kept };
 	pieces->syscall = (uint32_t)(to->at - base);
 	write_syscall(&p);
 	pieces->sysret = (uint32_t)(to->at - base);

@@ -19,6 +19,6 @@ struct crossing_pieces {
 /* After STAR, LSTAR, FMASK, EFER, CR0 or CR4 may have changed. */
 void crossing_update(struct cpu *cpu);
 
-/* Writes them; the way out is at `leave`. */
+/* Writes them; the way out is at `leave`, the jump of kept.h at `kept`. */
 void crossing_write(struct crossing_pieces *pieces, struct emitter *to, const uint8_t *base,
-	const uint8_t *leave);
+	const uint8_t *leave, const uint8_t *kept);

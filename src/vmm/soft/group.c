@@ -191,8 +191,8 @@ static void begin(struct writing *w, const struct reference *to, const struct sp
 		.last = (uint8_t)span->last,
 		.is_parked = span->is_apart };
 	w->in_t1 = w->group_count;
-	block_access_group(w, (uint32_t)(span->high - span->low), span->access, span->align,
-		w->is_eager || span->is_maybe);
+	block_access_group(w, (uint32_t)(span->high - span->low), span->access,
+		to->disp - span->low, span->align, w->is_eager || span->is_maybe);
 	if (span->is_apart)
 		emit_store(&w->to, parked_at(w->in_t1), HOST_T1);
 	w->to.spoils = false;

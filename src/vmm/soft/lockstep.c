@@ -166,13 +166,13 @@ static _Noreturn void differ(
 static bool fill(struct cpu *cpu, struct lockstep *all, const struct site *site)
 {
 	uint64_t linear = cpu->native_linear;
-	if (!memory_fill(cpu, linear, site->bytes, site->access))
+	uint32_t code;
+	if (memory_fill(cpu, linear, site->bytes, site->access, &code) != FILL_DONE)
 		return false;
 	if (!(site->access & ACCESS_WRITE)) {
 		tlb_slow_writes(cpu); /* the new entry may be for writes, too */
 		return true;
 	}
-	uint32_t code;
 	const struct tlb_entry *entry = tlb_find(cpu, cpu->tlb, linear, ACCESS_WRITE, &code);
 	if (!entry)
 		return false;

@@ -58,8 +58,13 @@ uint64_t memory_fetch(struct cpu *cpu, uint64_t linear, const uint8_t **host);
 /* 4 or 8 bytes of RAM at a physical address; all ones where there is none. */
 uint64_t memory_physical(struct cpu *cpu, guest_addr at, uint32_t bytes);
 
-/* Makes the next access of this kind fast, if that is possible at all and without a fault. */
-bool memory_fill(struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t access);
+/*
+ * Makes the next access of this kind fast, if that is possible at all. FILL_FAULTS: it would be a page fault with the error
+ * code in *code; FILL_SLOW: it is over the end of a page, no RAM, or the like.
+ */
+enum fill { FILL_DONE, FILL_SLOW, FILL_FAULTS };
+enum fill memory_fill(
+	struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t access, uint32_t *code);
 
 void tlb_flush(struct cpu *cpu, bool with_global);
 void tlb_flush_page(struct cpu *cpu, uint64_t linear);

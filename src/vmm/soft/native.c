@@ -6,7 +6,9 @@
 
 #include "vmm/soft/cache.h"
 #include "vmm/soft/direct.h"
+#include "vmm/soft/event.h"
 #include "vmm/soft/fallback.h"
+#include "vmm/soft/io.h"
 #include "vmm/soft/kept.h"
 #include "vmm/soft/lockstep.h"
 #include "vmm/soft/memory.h"
@@ -147,6 +149,16 @@ static bool run_cold(struct cpu *cpu, const struct place *place)
 	return fallback_cold(cpu);
 }
 
+/* The block of what is due at a place, translated now. */
+static uint32_t translate_at(struct cpu *cpu, const struct place *place)
+{
+	cpu->link = NULL;
+	if (!translate_has_room(cpu->native))
+		code_flush(cpu);
+	return translate(cpu, place->physical, place->host, place->mode,
+		place->crosses ? &place->second : NULL);
+}
+
 /* The block at cpu->rip, translated if it is due; 0: the interpreter has done something. */
 static uint32_t find_or_translate(struct cpu *cpu)
 {
@@ -160,13 +172,7 @@ static uint32_t find_or_translate(struct cpu *cpu)
 		fallback_some(cpu);
 		return 0;
 	}
-	if (run_cold(cpu, &place))
-		return 0;
-	cpu->link = NULL;
-	if (!translate_has_room(cpu->native))
-		code_flush(cpu);
-	return translate(
-		cpu, place.physical, place.host, place.mode, place.crosses ? &place.second : NULL);
+	return run_cold(cpu, &place) ? 0 : translate_at(cpu, &place);
 }
 
 static bool is_slot_free(const struct native_jump *jumps, uint32_t at)
@@ -250,12 +256,11 @@ static void forget_jump(struct cpu *cpu)
 }
 
 /*
- * Straight to what is at cpu->rip, if nothing else is to be done: the table's next block, or cold code whose ops are
- * known and what comes behind it. The user's vectors, `live`, stay where they were.
+ * Straight to what is at cpu->rip, if nothing else is to be done: the table's next block, or cold code and what comes
+ * behind it. The user's vectors, `live`, stay where they were.
  */
 static struct next go_on(struct cpu *cpu, uint32_t live)
 {
-	struct native *native = cpu->native;
 	while (may_go_on(cpu) && !(live & ~fallback_available(cpu))) {
 		const uint8_t *code = find_jump(cpu);
 		if (code) {
@@ -265,13 +270,11 @@ static struct next go_on(struct cpu *cpu, uint32_t live)
 		}
 		if (fallback_known(cpu))
 			continue;
-		struct place place;
-		uint32_t block = find(cpu, &place);
+		uint32_t block = find_or_translate(cpu);
 		if (!block)
-			break;
-		cpu->link = NULL;
+			continue;
 		remember(cpu, block);
-		return at_offset(cpu, native->blocks[block].entry, live);
+		return at_offset(cpu, cpu->native->blocks[block].entry, live);
 	}
 	return (struct next){};
 }
@@ -352,11 +355,31 @@ static void group_failed(struct native *native, uint32_t number)
 	code_drop_block(native, number);
 }
 
+/* As the interpreter would do it, which would look the page up again. */
+static struct next page_fault(struct cpu *cpu, uint64_t linear, uint32_t code)
+{
+	uint32_t cpl = cpu->cpl;
+	cpu->cr2 = linear;
+	cpu->fault_vector = FAULT_PF;
+	cpu->fault_code = code;
+	event_from_fault(cpu);
+	cpu->io_next = 0;
+	event_deliver(cpu);
+	io_commit(cpu);
+	cpu->link = NULL;
+	return go_on(cpu, still_live(cpu, cpl));
+}
+
 static struct next memory_missed(struct cpu *cpu, const struct site *site)
 {
+	uint64_t linear = cpu->native_linear;
+	uint32_t code = 0;
 	cpu->rip = cpu->r[R_CODE] + site->offset;
-	if (memory_fill(cpu, cpu->native_linear, site->bytes, site->access))
+	enum fill fill = memory_fill(cpu, linear, site->bytes, site->access, &code);
+	if (fill == FILL_DONE)
 		return at_offset(cpu, site->retry, site->live);
+	if (fill == FILL_FAULTS && site->is_sole)
+		return page_fault(cpu, linear + (uint64_t)site->delta, code);
 	uint64_t flushes = cpu->native->flushes, next = cpu->rip;
 	const struct op *op = cache_find_one(cpu), *after = op->run(cpu, op);
 	cpu->link = NULL;
@@ -412,14 +435,14 @@ void native_run(struct cpu *cpu)
 {
 	struct native *native = cpu->native;
 	struct next next = go_on(cpu, 0);
-	if (!next.code && !may_go_on(cpu) && !native->is_checked)
+	if (!next.code && !native->is_checked)
 		return;
 	if (!next.code) {
 		uint32_t block = find_or_translate(cpu);
 		if (!block)
 			return;
 		remember(cpu, block);
-		if (native->is_checked && !lockstep_believes(cpu, block)) {
+		if (!lockstep_believes(cpu, block)) {
 			lockstep_run(cpu, block);
 			return;
 		}

@@ -248,6 +248,6 @@ void pieces_write(
 		pieces->miss[kind][1] = (uint32_t)(to->at - base);
 		write_miss(to, leave, entries + offsetof(struct tlb_entry, write));
 	}
-	crossing_write(&pieces->crossing, to, base, leave);
 	kept_write(&pieces->kept, to, base);
+	crossing_write(&pieces->crossing, to, base, leave, base + pieces->kept.jump);
 }

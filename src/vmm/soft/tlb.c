@@ -194,14 +194,16 @@ struct tlb_entry *tlb_find(
 	return entry;
 }
 
-bool memory_fill(struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t access)
+enum fill memory_fill(
+	struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_t access, uint32_t *code)
 {
-	uint32_t code = 0;
-	if ((linear & 0xfff) + bytes > GUEST_PAGE)
-		return false;
-	const struct tlb_entry *entry = tlb_find(cpu, cpu->tlb, linear, access, &code);
+	if ((linear & 0xfff) + bytes > GUEST_PAGE || !is_canonical(linear))
+		return FILL_SLOW;
+	const struct tlb_entry *entry = tlb_find(cpu, cpu->tlb, linear, access, code);
 	uint64_t page = linear & PAGE_MASK;
-	return entry && (access & ACCESS_WRITE ? entry->write : entry->read) == page;
+	if (!entry)
+		return FILL_FAULTS;
+	return (access & ACCESS_WRITE ? entry->write : entry->read) == page ? FILL_DONE : FILL_SLOW;
 }
 
 /* The first bit that is set from this slot on, or TLB_SIZE. */
