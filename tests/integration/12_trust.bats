@@ -16,6 +16,7 @@ setup_file() {
 	for who in admin user stranger scraper; do client_key "$who"; done
 }
 teardown_file() { berthd_stop; }
+teardown() { after_failure; }
 
 # client_key NAME [DAYS]: a key and its certificate.
 client_key() {
@@ -228,7 +229,7 @@ tls_status() {
 	in_net python3 - <<'PY'
 import socket, subprocess
 idle = [socket.create_connection(("127.0.0.1", 8443)) for _ in range(300)]
-out = subprocess.run(["curl", "-sk", "--max-time", "10", "https://127.0.0.1:8443/1.0"], capture_output=True)
+out = subprocess.run(["curl", "-sk", "--max-time", "60", "https://127.0.0.1:8443/1.0"], capture_output=True)
 assert b"untrusted" in out.stdout, out
 PY
 	kill -0 "$(berthd_pid)"

@@ -108,9 +108,11 @@ teardown() {
 @test "limits hold inside and change while it runs" {
 	made c1 '"start":true,"config":{"limits.cpu":"1","limits.memory":"64MiB","limits.processes":"30"}'
 	[ "$(inside c1 nproc)" = 1 ]
-	run inside c1 sh -c 'for i in $(seq 40); do sleep 1 & done'
+	run inside c1 sh -c 'for i in $(seq 40); do sleep 1000 & done'
 	[[ $output == *"fork"* ]]
-	eventually 10 inside c1 true
+	lxc config set c1 limits.processes 60
+	inside c1 busybox pkill -f 'sleep 1000'
+	lxc config set c1 limits.processes 30
 	run inside c1 sh -c 'head -c 200000000 /dev/zero | tail -c 1 | wc -c; dd if=/dev/zero of=/dev/null bs=120M count=1'
 	[ "$status" -ne 0 ]
 	lxc config set c1 limits.memory 512MiB
@@ -266,7 +268,7 @@ teardown() {
 @test "autorestart starts again what failed, but not for ever" {
 	made c1 '"start":true,"config":{"oci.entrypoint":"/bin/false","boot.autorestart":"true"}' || true
 	eventually 10 sh -c "curl -s --unix-socket $BERTH_DIR/unix.socket 'http://x/1.0/warnings?recursion=1' | grep -q 'within a minute'"
-	eventually 5 test "$(state c1)" = Stopped
+	eventually 5 eval '[ "$(state c1)" = Stopped ]'
 	delete c1
 }
 

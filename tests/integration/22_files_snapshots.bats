@@ -14,6 +14,7 @@ setup_file() {
 	lxc launch box c1 -p plain
 }
 teardown_file() { berthd_stop; }
+teardown() { after_failure c1; }
 
 inside() {
 	local name=$1
@@ -87,18 +88,25 @@ while time.time() < end and not os.path.exists(sys.argv[3]):
 END
 }
 
+# change NUMBER [CURL OPTION...]: of c3; the answer is in the file NUMBER.
+change() {
+	curl -v --unix-socket "$BERTH_DIR/unix.socket" -X PUT -d '{"config":{"user.a":"'"$1"'"},"profiles":["plain"]}' "${@:2}" \
+		http://berth/1.0/instances/c3 >"$BERTH_BASE/$1" 2>"$BERTH_BASE/$1.sent" 3>&-
+}
+# The daemon, which is asked afterwards, has read it before.
+is_sent() { grep -qE 'completely (uploaded|sent)|upload completely' "$BERTH_BASE/$1.sent" && api GET /1.0 >/dev/null; }
+
 @test "what is asked of a stopped instance that lends its files waits in a queue" {
 	lxc init box c3 -p plain
 	etag=$(curl -sSi --unix-socket "$BERTH_DIR/unix.socket" http://berth/1.0/instances/c3 |
 		tr -d '\r' | sed -n 's/^etag: //Ip')
 	sftp_hold c3 "$BERTH_BASE/go" &
 	eventually 10 test -e "$BERTH_BASE/go.held"
-	api PUT /1.0/instances/c3 '{"config":{"user.a":"1"},"profiles":["plain"]}' >"$BERTH_BASE/1" &
-	sleep 0.2
+	change 1 &
+	eventually 5 is_sent 1
 	# It would be the second change of the same object: what this client saw is no more.
-	curl -sS --unix-socket "$BERTH_DIR/unix.socket" -X PUT -H "If-Match: $etag" \
-		-d '{"config":{"user.a":"2"},"profiles":["plain"]}' http://berth/1.0/instances/c3 >"$BERTH_BASE/2" &
-	sleep 0.2
+	change 2 -H "If-Match: $etag" &
+	eventually 5 is_sent 2
 	lxc snapshot c3 s &
 	lxc copy c3 c4 &
 	echo queued | lxc file push - c3/root/queued &

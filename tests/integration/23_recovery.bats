@@ -30,6 +30,13 @@ made() {
 state() { api GET "/1.0/instances/$1/state" | json .metadata.status; }
 pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 is() { [ "$(state "$1")" = "$2" ]; }
+# gone PID...: none of them is there, but for what its parent has not heard of.
+gone() {
+	local pid
+	for pid in "$@"; do
+		[ ! -e "/proc/$pid" ] || grep -qs '^State:[[:space:]]*Z' "/proc/$pid/status" || return 1
+	done
+}
 runner_of() { pgrep -f "berth-container run $BERTH_DIR/instances/default/$1/plan.json"; }
 
 # clean NAME: the stopped instance holds nothing on the host.
@@ -67,14 +74,16 @@ spare_of() { pgrep -P "$(berthd_pid)" -f 'berth-container run /spare'; }
 	[ "$(lxc exec c2 -- hostname)" = c2 ]
 	# One that has ended is not missed.
 	eventually 10 spare_of
-	kill -KILL "$(spare_of)"
+	spare=$(spare_of)
+	kill -KILL "$spare"
+	eventually 5 gone "$spare"
 	made c3 '"start":true'
 	is c3 Running
 	for signal in TERM KILL; do
 		eventually 10 spare_of
 		spare=$(spare_of)
 		berthd_restart $signal
-		eventually 10 sh -c "! kill -0 $spare"
+		eventually 10 gone "$spare"
 		is c1 Running
 		lxc stop -f c3
 		lxc start c3
@@ -96,7 +105,7 @@ time.sleep(0.3)
 assert runner.poll() is None
 assert not open(f"/proc/{runner.pid}/task/{runner.pid}/children").read()
 ours.close()
-print("ended with", runner.wait(10))
+print("ended with", runner.wait(60))
 END
 	[ "$status" -eq 0 ]
 	[[ $output == *"not started: the daemon has gone"*"ended with 1"* ]]
@@ -162,25 +171,31 @@ settled() { is "$1" Running || { is "$1" Stopped && clean "$1"; }; }
 	[ "$(lxc exec c1 -- nproc)" = 1 ]
 }
 
+# ended NAME: its runner has written down how, and is not there any more.
+ended() { [ -e "$BERTH_DIR/instances/default/$1/exit" ] && ! runner_of "$1"; }
+
 @test "an instance that ended while no daemon ran has stopped, and does not start again" {
 	made c1 '"start":true'
 	made c2 '"start":true,"ephemeral":true'
 	pid1=$(pid_of c1) pid2=$(pid_of c2)
 	berthd_end KILL
 	kill -KILL "$pid1" "$pid2"
-	sleep 0.3
+	eventually 5 ended c1
+	eventually 5 ended c2
 	berthd_run --test-hooks
 	is c1 Stopped
 	eventually 5 clean c1
-	eventually 5 test "$(api_status GET /1.0/instances/c2)" = 404
+	eventually 5 eval '[ "$(api_status GET /1.0/instances/c2)" = 404 ]'
 }
 
 @test "what was killed together with the daemon starts again as its config says" {
 	made c1 '"start":true'
 	made c2 '"start":true,"config":{"boot.autostart":"false"}'
 	made c3 '"config":{"boot.autostart":"true"}'
+	runners=$(runner_of c1; runner_of c2)
 	berthd_end KILL
-	kill -KILL $(runner_of c1) $(runner_of c2)
+	kill -KILL $runners
+	eventually 5 gone $runners
 	berthd_run --test-hooks
 	eventually 10 is c1 Running
 	eventually 10 is c3 Running
@@ -194,7 +209,7 @@ settled() { is "$1" Running || { is "$1" Stopped && clean "$1"; }; }
 	kill -KILL "$(runner_of c1)"
 	eventually 5 is c1 Stopped
 	eventually 5 clean c1
-	! kill -0 "$pid" 2>/dev/null
+	eventually 5 gone "$pid"
 	api_wait PUT /1.0/instances/c1/state '{"action":"start"}'
 	is c1 Running
 }

@@ -19,10 +19,16 @@ teardown_file() {
 	berthd_stop
 	rm -rf "$BERTH_SYS"
 }
+teardown() { after_failure c1; }
 
 # In the background it is one process, which a kill ends.
 in_instance() { exec nsenter -n -t "$(api GET /1.0/instances/c1/state | json .metadata.pid)" "$@"; }
 inside() { lxc exec c1 -- "$@"; }
+
+# listens PORT COMMAND [ARGUMENT...]: whether something does, to what the command shows (in_net or in_instance).
+listens() { [ -n "$("$2" "${@:3}" ss -Hltn "sport = :$1")" ]; }
+# talk PORT [OPTION...]: what is answered to the input. It waits for the end, not for a while.
+talk() { in_net socat -t60 -T60 "${@:2}" - "TCP:127.0.0.1:$1"; }
 
 @test "a directory of the host comes into a running container and goes again" {
 	lxc config device add c1 share disk source="$BERTH_BASE/share" path=/mnt/deep/share
@@ -162,7 +168,7 @@ inside() { lxc exec c1 -- "$@"; }
 	nsenter --net="/run/netns/$BERTH_NETNS" socat TCP-LISTEN:7100,bind=127.0.0.1,fork SYSTEM:'echo host-says; cat' 3>&- &
 	echo $! >"$BERTH_BASE/socat"
 	# Nobody listens inside yet: the connection ends, the proxy stays.
-	[ -z "$(in_net socat -T2 - TCP:127.0.0.1:7000 </dev/null)" ]
+	[ -z "$(talk 7000 </dev/null)" ]
 	eventually 5 in_net socat -u OPEN:/dev/null TCP:127.0.0.1:7100
 	cp "$(command -v busybox)" "$BERTH_BASE/bb"
 	lxc file push -q "$BERTH_BASE/bb" c1/bin/nc --mode 0755
@@ -179,12 +185,12 @@ inside() { lxc exec c1 -- "$@"; }
 	echo $! >"$BERTH_BASE/server"
 	lxc config device add c1 echo proxy listen=tcp:127.0.0.1:7002 connect=tcp:127.0.0.1:5000
 	head -c 20000000 /dev/urandom >"$BERTH_BASE/random"
-	eventually 5 eval '[ "$(echo hi | in_net socat -T2 - TCP:127.0.0.1:7002)" = hi ]'
-	in_net socat -t10 - TCP:127.0.0.1:7002 <"$BERTH_BASE/random" >"$BERTH_BASE/back"
+	eventually 5 eval '[ "$(echo hi | talk 7002)" = hi ]'
+	talk 7002 <"$BERTH_BASE/random" >"$BERTH_BASE/back"
 	cmp "$BERTH_BASE/random" "$BERTH_BASE/back"
 	berthd_end KILL
 	berthd_run --test-hooks
-	[ "$(echo hi | in_net socat -T2 - TCP:127.0.0.1:7002)" = hi ]
+	[ "$(echo hi | talk 7002)" = hi ]
 	run lxc config device add c1 again proxy listen=tcp:127.0.0.1:7002 connect=tcp:127.0.0.1:1
 	[ "$status" -ne 0 ]
 	[[ $output == *7002* ]]
@@ -202,7 +208,7 @@ inside() { lxc exec c1 -- "$@"; }
 	lxc config device remove c1 u
 	lxc config device add c1 h proxy listen=tcp:127.0.0.1:7004 connect=tcp:127.0.0.1:5001 proxy_protocol=true
 	lxc exec c1 -- sh -c 'nc -l -p 5001 >/root/got' 3>&- &
-	sleep 0.3
+	eventually 5 listens 5001 in_instance
 	echo body | in_net socat -t2 - TCP:127.0.0.1:7004
 	eventually 5 eval 'inside cat /root/got | grep -q body'
 	[[ $(inside cat /root/got) == 'PROXY TCP4 127.0.0.1 127.0.0.1 '*' 7004'* ]]
@@ -226,7 +232,8 @@ s.connect(sys.argv[1])
 s.sendall(b"x")
 time.sleep(0.3)' "$BERTH_BASE/s.sock"
 	sleep 1
-	for pid in $(pgrep -f "berth-container proxy"); do
+	[ -n "$(proxies)" ]
+	for pid in $(proxies); do
 		[ "$(awk '{ print $14 + $15 }' "/proc/$pid/stat")" -lt 40 ]
 	done
 	lxc config device remove c1 s
@@ -235,17 +242,17 @@ time.sleep(0.3)' "$BERTH_BASE/s.sock"
 @test "an instance whose proxy can't listen does not start, and nothing is left of it" {
 	nsenter --net="/run/netns/$BERTH_NETNS" socat TCP-LISTEN:7005,bind=127.0.0.1 PIPE 3>&- &
 	pid=$!
-	sleep 0.2
+	eventually 5 listens 7005 in_net
 	lxc init box c2
 	lxc config device add c2 p proxy listen=tcp:127.0.0.1:7005 connect=tcp:127.0.0.1:1
 	run lxc start c2
 	[ "$status" -ne 0 ]
 	[[ $output == *'devices.p.listen: port 7005'* ]]
-	[ "$(lxc list c2 -f csv -c s)" = STOPPED ]
+	eventually 5 eval '[ "$(lxc list c2 -f csv -c s)" = STOPPED ]'
 	kill "$pid" || true
 	wait "$pid" || true
 	lxc start c2
-	[ "$(pgrep -fc "berth-container proxy")" -ge 1 ]
+	[ -n "$(proxies)" ]
 	lxc delete -f c2
 	eventually 5 eval '! in_net socat -u OPEN:/dev/null TCP:127.0.0.1:7005 2>/dev/null'
 }

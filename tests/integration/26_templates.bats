@@ -13,6 +13,7 @@ setup_file() {
 	lxc image import "$BERTH_BASE/templated.tar" --alias templated
 }
 teardown_file() { berthd_stop; }
+teardown() { after_failure; }
 
 # As the images of distributions have them.
 template_image() {

@@ -23,6 +23,7 @@ setup_file() {
 	lxc start a b p
 }
 teardown_file() { berthd_stop; }
+teardown() { after_failure a b p; }
 
 # ask CONTAINER METHOD PATH [BODY]: in $status_code and $body.
 ask() {
@@ -110,7 +111,7 @@ ask() {
 	lxc config device add a pipe none
 	lxc config device remove a pipe
 	lxc config unset a user.who
-	timeout 20 tail --pid=$client -f /dev/null
+	timeout 100 tail --pid=$client -s 0.1 -f /dev/null
 	json -R 'fromjson? | select(type == "object") | [.type, .metadata.key // .metadata.name, .metadata.action // (.metadata.old_value + ">" + .metadata.value)] | join(" ")' \
 		<"$BERTH_BASE/events" >"$BERTH_BASE/told"
 	diff "$BERTH_BASE/told" - <<-END
@@ -157,7 +158,7 @@ ask() {
 	sleep 1
 	eventually 3 eval 'ask b GET /1.0/config/user.who; [ "$status_code $body" = "200 b" ]'
 	[ "$(api_status GET /1.0/instances/b)" = 200 ]
-	timeout 20 tail --pid=$flood -f /dev/null
+	timeout 100 tail --pid=$flood -s 0.1 -f /dev/null
 	after=$(awk '{ print $14 + $15 }' "/proc/$(berthd_pid)/stat")
 	# Of four seconds' hundredths.
 	echo "daemon: $((after - before)) of 400"

@@ -48,7 +48,8 @@ teardown_file() { runtime_teardown; }
 }
 
 @test "exec with a terminal has its size, and is hung up with its stream" {
-	run in_it app -t -r 132x43 sh -c 'sleep 0.3; stty size; tty'
+	# The size comes when the program runs.
+	run in_it app -t -r 132x43 sh -c 'for i in $(seq 300); do [ "$(stty size)" != "43 132" ] || break; sleep 0.1; done; stty size; tty'
 	echo "$output"
 	[[ $output == *"43 132"* ]]
 	[[ $output == *"/dev/pts/"* ]]
@@ -61,11 +62,10 @@ teardown_file() { runtime_teardown; }
 	[[ $output == *$'NoNewPrivs:\t1'* ]]
 	[[ $output == *$'Seccomp:\t2'* ]]
 	[ "$(in_it app sh -c 'grep Cap /proc/self/status')" = "$(in_it app grep Cap /proc/1/status)" ]
-	in_it app sleep 30 &
-	sleep 0.5
-	memory=$(python3 -c "import json; print(next(g for g in json.load(open('$WORK/app/plan.json'))['cgroups'] if True))")
-	[ "$(wc -l <"$memory/cgroup.procs")" -ge 2 ]
-	in_it app killall sleep
+	in_it app sleep 1000 &
+	group=$(python3 -c "import json; print(json.load(open('$WORK/app/plan.json'))['cgroups'][0])")
+	eventually 5 eval '[ "$(wc -l <"$group/cgroup.procs")" -ge 2 ]'
+	eventually 5 in_it app killall sleep
 	wait
 }
 
@@ -76,11 +76,11 @@ teardown_file() { runtime_teardown; }
 
 @test "the console keeps its output, is typed into and resized" {
 	"$RUNNER" resize "$WORK/app" 90 33
-	run "$RUNNER" type "$WORK/app" 'stty size; echo sum $((6*7))\n' 0.5
+	run "$RUNNER" type "$WORK/app" 'stty size; echo sum $((6*7))\n' 'sum 42'
 	[[ $output == *"33 90"* ]]
 	run "$RUNNER" log "$WORK/app"
 	[[ $output == *"sum 42"* ]]
-	grep "sum 42" "$WORK/app/console.log"
+	eventually 5 grep "sum 42" "$WORK/app/console.log"
 }
 
 @test "mounts are as asked: read-only, sized" {
@@ -157,8 +157,7 @@ teardown_file() { runtime_teardown; }
 	pid=$(cat "$WORK/orphan/pid")
 	runner=$(awk '/^PPid/ {print $2}' "/proc/$pid/status")
 	kill -9 "$runner"
-	for _ in $(seq 50); do [ -e "/proc/$pid" ] || break; sleep 0.1; done
-	[ ! -e "/proc/$pid" ]
+	eventually 5 test ! -e "/proc/$pid"
 }
 
 @test "the root can be a plain rootfs, read-only, or an image file with a file system" {
@@ -178,8 +177,7 @@ teardown_file() { runtime_teardown; }
 	! in_it image dd if=/dev/zero of=/big bs=1M count=64
 	[[ $(in_it image df -k / | tail -1 | awk '{print $2}') -lt 16384 ]]
 	stop image
-	sleep 0.3
-	! losetup -a | grep "$WORK/volume.img"
+	eventually 5 eval '! losetup -a | grep "$WORK/volume.img"'
 }
 
 @test "Debian 12's systemd boots to a login, works, reboots and halts" {
@@ -189,24 +187,16 @@ teardown_file() { runtime_teardown; }
 		[ ! -e "$dir/cgroup.subtree_control" ] || chown 3000000:3000000 "$dir" "$dir/cgroup.procs" "$dir/cgroup.subtree_control" "$dir/cgroup.threads"
 	done
 	start debian
-	for _ in $(seq 100); do
-		state=$(in_it debian systemctl is-system-running 2>/dev/null || true)
-		[ "$state" != running ] || break
-		sleep 0.2
-	done
-	in_it debian systemctl --failed --no-pager --no-legend
-	[ "$state" = running ]
+	eventually 120 eval '[ "$(in_it debian systemctl is-system-running 2>/dev/null)" = running ]' || {
+		in_it debian systemctl --failed --no-pager --no-legend
+		false
+	}
 	[ "$(in_it debian cat /etc/hostname)" = debian ]
 	in_it debian journalctl --no-pager -n 5 | grep debian
 	[ "$(in_it debian systemd-run --quiet --pipe -p PrivateTmp=yes echo unit)" = unit ]
-	for _ in $(seq 50); do
-		run "$RUNNER" log "$WORK/debian"
-		[[ $output != *"login:"* ]] || break
-		sleep 0.1
-	done
-	[[ $output == *"login:"* ]]
-	run "$RUNNER" type "$WORK/debian" 'root\n' 3
-	run "$RUNNER" type "$WORK/debian" 'echo logged in as $(id -un)\n' 1
+	eventually 10 eval '"$RUNNER" log "$WORK/debian" | grep "login:"'
+	"$RUNNER" type "$WORK/debian" 'root\n' 'root@debian:'
+	run "$RUNNER" type "$WORK/debian" 'echo logged in as $(id -un)\n' 'in as root'
 	[[ $output == *"logged in as root"* ]]
 	in_it debian systemctl reboot || true
 	run wait_exit debian

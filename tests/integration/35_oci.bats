@@ -15,13 +15,7 @@ teardown_file() {
 }
 
 wait_status() {
-	local i
-	for i in $(seq 100); do
-		[ "$(oci state "$1" | python3 -c 'import json,sys; print(json.load(sys.stdin)["status"])')" != "$2" ] || return 0
-		sleep 0.05
-	done
-	echo "still not $2 after $i"
-	return 1
+	eventually 10 eval '[ "$(oci state "'"$1"'" | jq -r .status)" = "'"$2"'" ]'
 }
 
 @test "a bundle is created, started, killed and deleted, and leaves nothing" {
@@ -175,7 +169,7 @@ c['process']['args'] = ['sh', '-c', 'cat /proc/self/uid_map; cat /proc/sys/net/i
 	[ "$status" -eq 3 ]
 	[[ $output == *1000* ]]
 	pod run -d --name p --net=none busybox sleep 100
-	[[ $(pod exec p ps) == *"sleep 100"* ]]
+	eventually 10 eval '[[ $(pod exec p ps) == *"sleep 100"* ]]'
 	pod pause p
 	pod unpause p
 	pod rm -f -t 0 p

@@ -248,8 +248,7 @@ plan['mounts'] = [{'type': 'bind', 'source': '$WORK/fake', 'target': '$target'}]
 }
 
 @test "the runner has no capability, no way to new ones, and opens nothing but its files" {
-	runner=$(pgrep -P 1 -f "berth-container run plan.json" | head -1)
-	[ -n "$runner" ] || runner=$(awk '/PPid/ {print $2}' "/proc/$(cat "$WORK/application/pid")/status")
+	runner=$(awk '/^PPid/ {print $2}' "/proc/$(cat "$WORK/application/pid")/status")
 	grep -x $'CapEff:\t0000000000000000' "/proc/$runner/status"
 	grep -x $'CapPrm:\t0000000000000000' "/proc/$runner/status"
 	grep -x $'NoNewPrivs:\t1' "/proc/$runner/status"

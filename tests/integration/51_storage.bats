@@ -150,7 +150,7 @@ content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
 	run api_wait POST /1.0/storage-pools/default/volumes/custom "" -H 'Content-Type: application/octet-stream' \
 		-H 'X-LXD-name: none' -T "$BERTH_BASE/nonsense" -X POST
 	[ "$status" -ne 0 ]
-	eventually 5 [ "$(api_status GET /1.0/storage-pools/default/volumes/custom/none)" = 404 ]
+	eventually 5 eval '[ "$(api_status GET /1.0/storage-pools/default/volumes/custom/none)" = 404 ]'
 }
 
 @test "pools of each driver are made; volumes move between them; a pool in use stays" {

@@ -37,12 +37,13 @@ teardown_file() {
 	return $failed
 }
 
-# Servers that a test left.
+# What a test left: servers, and instances if it failed.
 teardown() {
 	local pid
 	for pid in $(cat "$BATS_TEST_TMPDIR"/pids 2>/dev/null); do
 		kill -KILL -- "-$pid" 2>/dev/null || true
 	done
+	after_failure a b c
 }
 
 outside() { nsenter --net="/run/netns/$OUTSIDE" "$@"; }
@@ -81,7 +82,10 @@ mac() { api GET "/1.0/instances/$1/state" | json .metadata.network.eth0.hwaddr; 
 # host_name NAME: the host's end of its card.
 host_name() { api GET "/1.0/instances/$1" | json '.metadata.config["volatile.eth0.host_name"]'; }
 
-reaches() { inside "$1" ping -c 1 -W 1 "${@:2}" >/dev/null 2>&1; }
+# reaches NAME [PING OPTION...] ADDRESS: soon, if it was not sought a moment ago; cut_off: not at all.
+once_reaches() { inside "$1" ping -c 1 -W 1 "${@:2}" >/dev/null 2>&1; }
+reaches() { eventually 10 once_reaches "$@"; }
+cut_off() { ! once_reaches "$@"; }
 
 # inside_says NAME TEXT COMMAND...
 inside_says() {
@@ -138,8 +142,8 @@ raw() { inside "$1" python3 "$BATS_TEST_DIRNAME/raw.py" "${@:2}"; }
 	[ "$(inside c dig +short @10.66.0.1 c.other.test A)" = "$(address c inet)" ]
 	# Nobody else's are, and nobody outside is asked for them.
 	[ -z "$(inside a dig +short "@$server" c.berth A)" ]
-	lxc exec a -- busybox ping -c 1 -W 1 b.berth
-	lxc exec a -- busybox ping -c 1 -W 1 b
+	lxc exec a -- busybox ping -c 3 -W 10 b.berth
+	lxc exec a -- busybox ping -c 3 -W 10 b
 }
 
 @test "DHCP gives an instance the address that it has" {
@@ -149,7 +153,7 @@ raw() { inside "$1" python3 "$BATS_TEST_DIRNAME/raw.py" "${@:2}"; }
 		[ "$1" != bound ] || echo "lease $ip $router $dns $domain"
 	END
 	chmod +x "$BATS_TEST_TMPDIR/script"
-	lease=$(inside a busybox udhcpc -i eth0 -n -q -t 5 -T 1 -s "$BATS_TEST_TMPDIR/script" 2>/dev/null)
+	lease=$(inside a busybox udhcpc -i eth0 -n -q -t 30 -T 1 -s "$BATS_TEST_TMPDIR/script" 2>/dev/null)
 	[ "$lease" = "lease $(address a inet) $(gateway4) $(gateway4) berth" ]
 }
 
@@ -161,9 +165,10 @@ raw() { inside "$1" python3 "$BATS_TEST_DIRNAME/raw.py" "${@:2}"; }
 	chmod +x "$BATS_TEST_TMPDIR/script6"
 	# A client can't begin before the search for duplicates of its link-local address is over.
 	eventually 5 says_nothing inside b ip -6 addr show dev eth0 tentative
-	serve b timeout 20 dhclient -6 -1 -d -lf "$BATS_TEST_TMPDIR/leases" -pf "$BATS_TEST_TMPDIR/pid" \
+	serve b timeout 90 dhclient -6 -1 -d -lf "$BATS_TEST_TMPDIR/leases" -pf "$BATS_TEST_TMPDIR/pid" \
 		-e "LEASE=$BATS_TEST_TMPDIR/lease" -sf "$BATS_TEST_TMPDIR/script6" eth0
 	eventually 15 test -s "$BATS_TEST_TMPDIR/lease"
+	eventually 5 test -s "$BATS_TEST_TMPDIR/pid"
 	kill "$(cat "$BATS_TEST_TMPDIR/pid")"
 	[ "$(cat "$BATS_TEST_TMPDIR/lease")" = "lease $(address b inet6) $(gateway6)" ]
 	inside b ip -6 addr flush dev eth0 scope global
@@ -184,13 +189,11 @@ raw() { inside "$1" python3 "$BATS_TEST_DIRNAME/raw.py" "${@:2}"; }
 }
 
 @test "without NAT the outside sees the instance's address, and without routing nobody" {
-	run reaches c 192.0.2.2
-	[ "$status" -ne 0 ]
+	cut_off c 192.0.2.2
 	outside ip route add 10.66.0.0/24 via 192.0.2.1
 	reaches c 192.0.2.2
 	lxc network set other ipv4.routing=false
-	run reaches c 192.0.2.2
-	[ "$status" -ne 0 ]
+	cut_off c 192.0.2.2
 	run outside ping -c 1 -W 1 "$(address c inet)"
 	[ "$status" -ne 0 ]
 	lxc network unset other ipv4.routing
@@ -201,14 +204,10 @@ raw() { inside "$1" python3 "$BATS_TEST_DIRNAME/raw.py" "${@:2}"; }
 }
 
 @test "networks of one daemon are apart: instances and gateways" {
-	run reaches a "$(address c inet)"
-	[ "$status" -ne 0 ]
-	run reaches a "$(address c inet6)"
-	[ "$status" -ne 0 ]
-	run reaches a 10.66.0.1
-	[ "$status" -ne 0 ]
-	run reaches c "$(gateway6)"
-	[ "$status" -ne 0 ]
+	cut_off a "$(address c inet)"
+	cut_off a "$(address c inet6)"
+	cut_off a 10.66.0.1
+	cut_off c "$(gateway6)"
 	reaches c 10.66.0.1
 }
 
@@ -216,8 +215,7 @@ raw() { inside "$1" python3 "$BATS_TEST_DIRNAME/raw.py" "${@:2}"; }
 	lxc config device override a eth0 security.port_isolation=true
 	reaches a "$(address b inet)"
 	lxc config device override b eth0 security.port_isolation=true
-	run reaches a "$(address b inet)"
-	[ "$status" -ne 0 ]
+	cut_off a "$(address b inet)"
 	reaches a "$(gateway4)"
 	lxc config device remove a eth0
 	lxc config device remove b eth0
@@ -229,10 +227,9 @@ raw() { inside "$1" python3 "$BATS_TEST_DIRNAME/raw.py" "${@:2}"; }
 	own=$(mac a)
 	inside a ip link set eth0 address 00:16:3e:99:99:99
 	inside a ip neigh flush dev eth0
-	run reaches a "$(gateway4)"
-	[ "$status" -ne 0 ]
+	cut_off a "$(gateway4)"
 	inside a ip link set eth0 address "$own"
-	eventually 5 reaches a "$(gateway4)"
+	reaches a "$(gateway4)"
 	[ -z "$(in_net bridge fdb show br "$(bridge)" | grep -i 00:16:3e:99:99:99)" ]
 }
 
@@ -241,12 +238,10 @@ raw() { inside "$1" python3 "$BATS_TEST_DIRNAME/raw.py" "${@:2}"; }
 	gateway=$(gateway4)
 	spare=$(spare4)
 	inside a ip addr add "$spare/24" dev eth0
-	run reaches a -I "$spare" "$gateway"
-	[ "$status" -ne 0 ]
+	cut_off a -I "$spare" "$gateway"
 	inside a ip addr del "$spare/24" dev eth0
 	inside a ip -6 addr add "$(gateway6)234/64" dev eth0 nodad
-	run reaches a -I "$(gateway6)234" "$(gateway6)"
-	[ "$status" -ne 0 ]
+	cut_off a -I "$(gateway6)234" "$(gateway6)"
 	inside a ip -6 addr del "$(gateway6)234/64" dev eth0
 	reaches a "$gateway"
 }
@@ -290,41 +285,43 @@ raw() { inside "$1" python3 "$BATS_TEST_DIRNAME/raw.py" "${@:2}"; }
 	spare=$(spare4)
 	inside a ip addr add "$spare/24" dev eth0
 	lxc config device override a eth0 security.ipv4_filtering=false
-	eventually 3 reaches a -I "$spare" "$gateway"
+	reaches a -I "$spare" "$gateway"
 	lxc config device set a eth0 security.ipv4_filtering=true
-	run reaches a -I "$spare" "$gateway"
-	[ "$status" -ne 0 ]
+	cut_off a -I "$spare" "$gateway"
 	lxc config device remove a eth0
 	inside a ip addr del "$spare/24" dev eth0
 }
 
-# rate FROM_INSTANCE: Mbit/s of TCP to the instance a (or from it with -R).
+# rate [-R]: Mbit/s of TCP to the instance a (or from it with -R).
 rate() {
 	in_net iperf3 -c "$(address a inet)" -t 3 -O 1 -J "$@" |
 		json '.end.sum_received.bits_per_second / 1000000 | floor'
 }
 
+# is_rate LOW HIGH [-R]: what a busy host takes away, or gives late, is no limit of ours.
+measures() {
+	local got
+	got=$(rate "${@:3}")
+	echo "rate ${*:3}: $got"
+	[ "$got" -ge "$1" ] && [ "$got" -le "$2" ]
+}
+is_rate() { once_of 5 measures "$@"; }
+
 @test "limits hold in each direction, and change while the instance runs" {
-	local in out
 	serve a iperf3 -s
 	eventually 5 inside_says a :5201 ss -ltn
-	[ "$(rate)" -gt 500 ]
+	is_rate 200 1000000
 	lxc config device override a eth0 limits.ingress=80Mbit limits.egress=20Mbit
-	in=$(rate)
-	out=$(rate -R)
-	echo "in $in out $out"
-	[ "$in" -ge 72 ] && [ "$in" -le 88 ]
-	[ "$out" -ge 18 ] && [ "$out" -le 22 ]
+	is_rate 72 88
+	is_rate 18 22 -R
 	lxc config device set a eth0 limits.ingress=30Mbit
-	in=$(rate)
-	echo "in $in"
-	[ "$in" -ge 27 ] && [ "$in" -le 33 ]
+	is_rate 27 33
 	run lxc config device set a eth0 limits.ingress=1kbit
 	[ "$status" -ne 0 ]
 	[[ $output == *limits.ingress* ]]
 	lxc config device remove a eth0
-	[ "$(rate)" -gt 500 ]
-	[ "$(rate -R)" -gt 500 ]
+	is_rate 200 1000000
+	is_rate 200 1000000 -R
 	eventually 5 says_nothing in_net tc class show dev "i$BERTH_ID"
 }
 
@@ -335,8 +332,7 @@ rate() {
 	reaches b "$(gateway4)"
 	[ "$(inside b ip -4 route show default | wc -l)" = 1 ]
 	inside b ip addr add "$(spare4 other)/24" dev eth1
-	run reaches b -I "$(spare4 other)" 10.66.0.1
-	[ "$status" -ne 0 ]
+	cut_off b -I "$(spare4 other)" 10.66.0.1
 	lxc config device set b eth1 limits.egress=10Mbit
 	in_net tc class show dev "i$BERTH_ID" | grep -q 'rate 10Mbit'
 	lxc network detach other b
@@ -385,12 +381,12 @@ rate() {
 	before="$(address a inet) $(address a inet6) $(mac a)"
 	lxc restart -f a
 	[ "$(address a inet) $(address a inet6) $(mac a)" = "$before" ]
-	eventually 5 reaches a "$(gateway4)"
+	reaches a "$(gateway4)"
 }
 
 @test "a forward leads from the outside, the host and the network itself to an instance" {
-	serve a socat TCP-LISTEN:80,fork,reuseaddr SYSTEM:'echo from a $SOCAT_PEERADDR'
-	serve a socat TCP6-LISTEN:81,fork,reuseaddr SYSTEM:'echo six'
+	serve a socat -t 60 TCP-LISTEN:80,fork,reuseaddr SYSTEM:'echo from a $SOCAT_PEERADDR'
+	serve a socat -t 60 TCP6-LISTEN:81,fork,reuseaddr SYSTEM:'echo six'
 	lxc network forward create default 192.0.2.9
 	lxc network forward port add default 192.0.2.9 tcp 8080,9000-9002 "$(address a inet)" 80
 	lxc network forward create default 2001:db8::1
@@ -399,15 +395,15 @@ rate() {
 	[[ $(asks_outside 192.0.2.9 8080) == "from a 192.0.2.2" ]]
 	[[ $(asks_outside 192.0.2.9 9002) == "from a 192.0.2.2" ]]
 	[[ $(asks_outside '[2001:db8::1]' 81) == six ]]
-	[[ $(in_net socat -T 2 - TCP:192.0.2.9:8080,connect-timeout=2 </dev/null) == "from a"* ]]
-	[[ $(inside b socat -T 2 - TCP:192.0.2.9:8080,connect-timeout=2 </dev/null) == "from a"* ]]
-	[[ $(inside c socat -T 2 - TCP:192.0.2.9:8080,connect-timeout=2 </dev/null) == "from a"* ]]
+	[[ $(asks in_net -- 192.0.2.9 8080) == "from a"* ]]
+	[[ $(asks inside b -- 192.0.2.9 8080) == "from a"* ]]
+	[[ $(asks inside c -- 192.0.2.9 8080) == "from a"* ]]
 	# Where bridge netfilter is on, frames are redirected within the bridge, and never out of their own port.
 	if in_net test -e /proc/sys/net/bridge/bridge-nf-call-iptables; then
 		in_net sysctl -qw net.bridge.bridge-nf-call-iptables=0
-		[[ $(inside b socat -T 2 - TCP:192.0.2.9:8080,connect-timeout=2 </dev/null) == "from a"* ]]
+		[[ $(asks inside b -- 192.0.2.9 8080) == "from a"* ]]
 	fi
-	[[ $(inside a socat -T 2 - TCP:192.0.2.9:8080,connect-timeout=2 </dev/null) == "from a"* ]]
+	[[ $(asks inside a -- 192.0.2.9 8080) == "from a"* ]]
 	run asks_outside 192.0.2.9 80
 	[ "$status" -ne 0 ]
 	lxc network forward port remove default 192.0.2.9 tcp 8080,9000-9002
@@ -417,21 +413,27 @@ rate() {
 	lxc network forward delete default 2001:db8::1
 }
 
-asks_outside() { outside socat -T 2 - "TCP:$1:$2,connect-timeout=2" </dev/null; }
+# asks COMMAND... -- ADDRESS PORT: what is answered there, asked by that command (outside, in_net, inside NAME).
+asks() {
+	local command=()
+	while [ "$1" != -- ]; do command+=("$1"); shift; done
+	"${command[@]}" socat -t 60 -T 60 - "TCP:$2:$3,connect-timeout=10" </dev/null
+}
+asks_outside() { asks outside -- "$@"; }
 
 @test "a proxy with nat leads to a running instance without a process, and shows who connects" {
-	serve a socat TCP-LISTEN:80,fork,reuseaddr SYSTEM:'echo from a $SOCAT_PEERADDR'
-	serve a socat UDP-LISTEN:53,fork SYSTEM:'echo udp'
-	local proxies
-	proxies=$(pgrep -fc 'berth-container proxy' || true)
+	serve a socat -t 60 TCP-LISTEN:80,fork,reuseaddr SYSTEM:'echo from a $SOCAT_PEERADDR'
+	serve a socat -t 60 UDP-LISTEN:53,fork SYSTEM:'echo udp'
+	local before
+	before=$(proxies)
 	lxc config device add a web proxy nat=true listen=tcp:192.0.2.9:8088,8090-8091 connect=tcp:0.0.0.0:80
 	lxc config device add a names proxy nat=true listen=udp:192.0.2.9:5353 "connect=udp:$(address a inet):53"
 	eventually 5 asks_outside 192.0.2.9 8088 >/dev/null
 	[[ $(asks_outside 192.0.2.9 8088) == "from a 192.0.2.2" ]]
 	[[ $(asks_outside 192.0.2.9 8091) == "from a 192.0.2.2" ]]
-	[[ $(inside b socat -T 2 - TCP:192.0.2.9:8088,connect-timeout=2 </dev/null) == "from a"* ]]
+	[[ $(asks inside b -- 192.0.2.9 8088) == "from a"* ]]
 	eventually 5 eval '[[ $(echo | outside timeout 3 socat -t 2 - UDP:192.0.2.9:5353) == udp ]]'
-	[ "$(pgrep -fc 'berth-container proxy' || true)" = "$proxies" ]
+	[ "$(proxies)" = "$before" ]
 	# What another has is not taken, and what was there stays.
 	run lxc config device add b web proxy nat=true listen=tcp:192.0.2.9:8090 connect=tcp:0.0.0.0:80
 	[ "$status" -ne 0 ]
@@ -523,12 +525,15 @@ asks_outside() { outside socat -T 2 - "TCP:$1:$2,connect-timeout=2" </dev/null; 
 	reaches c 10.66.0.1
 }
 
+# runs COUNT TEXT: so many processes have it in their command line.
+runs() { [ "$(pgrep -fc -- "$2")" = "$1" ]; }
+
 @test "dnsmasq that ends is started again" {
 	local pid
 	pid=$(pgrep -f -- "--interface=$(bridge) ")
 	kill -KILL "$pid"
 	eventually 5 resolves "$(gateway4)" b.berth "$(address b inet)"
-	[ "$(pgrep -fc -- "--interface=$(bridge) ")" = 1 ]
+	eventually 5 runs 1 "--interface=$(bridge) "
 	[ "$(api GET '/1.0/warnings?recursion=1' | json '[.metadata[] | select(.type | startswith("DHCP"))] | length')" -ge 1 ]
 }
 
@@ -542,7 +547,7 @@ asks_outside() { outside socat -T 2 - "TCP:$1:$2,connect-timeout=2" </dev/null; 
 	lxc config device override a eth0 limits.egress=20Mbit
 	lxc network forward create default 192.0.2.9
 	lxc network forward port add default 192.0.2.9 tcp 8080 "$(address a inet)" 80
-	serve a socat TCP-LISTEN:80,fork,reuseaddr SYSTEM:'echo from a'
+	serve a socat -t 60 TCP-LISTEN:80,fork,reuseaddr SYSTEM:'echo from a'
 	name=$(host_name a)
 	other=$(address b inet)
 	pid b
@@ -554,14 +559,13 @@ asks_outside() { outside socat -T 2 - "TCP:$1:$2,connect-timeout=2" </dev/null; 
 	reaches a "$(address b inet)"
 	reaches a 192.0.2.2
 	eventually 5 resolves "$gateway" b.berth "$other"
-	[ "$(pgrep -fc -- "--dhcp-leasefile=$BERTH_DIR/networks/")" = 2 ]
+	eventually 5 runs 2 "--dhcp-leasefile=$BERTH_DIR/networks/"
 	[ "$(in_net nft list tables | grep -c berth_)" = 2 ]
 	in_net nft list ruleset | grep -q "\"$name\" : goto mac_ip4_ip6"
 	in_net tc class show dev "i$BERTH_ID" | grep -q 'rate 20Mbit'
 	[ "$(asks_outside 192.0.2.9 8080)" = "from a" ]
 	inside a ip addr add "$spare/24" dev eth0
-	run reaches a -I "$spare" "$gateway"
-	[ "$status" -ne 0 ]
+	cut_off a -I "$spare" "$gateway"
 	inside a ip addr del "$spare/24" dev eth0
 	lxc config device set a eth0 limits.egress=30Mbit
 	in_net tc class show dev "i$BERTH_ID" | grep -q 'rate 30Mbit'
@@ -580,7 +584,8 @@ asks_outside() { outside socat -T 2 - "TCP:$1:$2,connect-timeout=2" </dev/null; 
 	kill -KILL "$pid"
 	berthd_run
 	eventually 3 says_nothing in_net ip -o link show type bridge dev "b$BERTH_ID-999"
-	says_nothing in_net ip -o link show dev "v$BERTH_ID-90000"
+	eventually 3 says_nothing in_net ip -o link show dev "v$BERTH_ID-90000"
+	eventually 5 eval '[ "$(lxc list -f csv -c s lost)" = STOPPED ]'
 	lxc delete -f lost
 	eventually 5 cards 3
 }
@@ -594,11 +599,11 @@ filtered() { [ "$(in_net nft list ruleset | grep -c ' : goto ')" = "$1" ]; }
 		lxc launch box "many$i" 3>&- &
 	done
 	wait
-	filtered 11
+	eventually 5 filtered 11
 	lxc delete -f many1 many2 many3 many4 many5 many6 many7 many8
 	eventually 5 cards 3
 	eventually 5 filtered 3
-	[ -z "$(in_net dig +short +time=1 +tries=1 "@$(gateway4)" many3.berth A)" ]
+	eventually 5 resolves "$(gateway4)" many3.berth ""
 	[ "$(ls "$BERTH_DIR/networks/default/hosts" | wc -l)" = 2 ]
 }
 

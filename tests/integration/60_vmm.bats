@@ -8,8 +8,9 @@ BUILD=${BERTH_BUILD:-$TOP/build}
 case $BUILD in /*) ;; *) BUILD=$TOP/$BUILD ;; esac
 VMM=$BUILD/src/vmm/berth-vmm
 export LC_ALL=C.UTF-8
+source "$TOP/tests/integration/wait.bash"
 
-agent() { timeout 60 python3 "$TOP/tests/integration/agent.py" "$BASE/vsock" "$@"; }
+agent() { timeout 300 python3 "$TOP/tests/integration/agent.py" "$BASE/vsock" "$@"; }
 in_net() { nsenter --net="/run/netns/$NETNS" "$@"; }
 
 # vm_start OPTION...: starts the machine and waits for the agent's line on its console.
@@ -19,14 +20,14 @@ vm_start() {
 		--vsock "3,$BASE" --balloon --uid 65534 "$@" </dev/null >"$BASE/console" 2>"$BASE/log" 3>&- &
 	echo $! >"$BASE/pid"
 	# The reader ends with the machine, or with the line.
-	timeout 120 tail -n +1 -f --pid="$(cat "$BASE/pid")" "$BASE/console" 2>/dev/null 3>&- |
+	timeout 300 tail -n +1 -f --pid="$(cat "$BASE/pid")" "$BASE/console" 2>/dev/null 3>&- |
 		grep -m 1 -q 'the guest is up' || {
 		cat "$BASE/console" "$BASE/log"
 		return 1
 	}
 }
 
-vm_wait() { timeout 30 tail --pid="$(cat "$BASE/pid")" -f /dev/null; }
+vm_wait() { timeout 100 tail --pid="$(cat "$BASE/pid")" -f /dev/null; }
 
 setup_file() {
 	BASE=$(mktemp -d /tmp/berth-vmm.XXXXXX)
@@ -158,15 +159,19 @@ in_volume() {
 	agent put /tmp/much <"$BASE/much"
 	agent exec busybox dd if=/tmp/much of=/dev/vdb bs=64k oflag=direct </dev/null >"$BASE/dd" 2>&1 3>&- &
 	writer=$!
-	timeout 20 sh -c "until grep -q 'waits for room' '$BASE/log'; do sleep 0.05; done"
+	eventually 20 grep -q 'waits for room' "$BASE/log"
 	# It stands still: no CPU time but the retries'.
 	used() { set -- $(cat "/proc/$(cat "$BASE/pid")/stat"); echo $((${14} + ${15})); }
-	before=$(used)
-	sleep 1
-	[ $(($(used) - before)) -le 20 ]
+	stands_still() {
+		local before
+		before=$(used)
+		sleep 1
+		[ $(($(used) - before)) -le 20 ]
+	}
+	eventually 10 stands_still
 	kill -0 $writer
 	rm "$BASE/mounted/filler"
-	timeout 20 tail --pid=$writer -f /dev/null
+	timeout 100 tail --pid=$writer -s 0.1 -f /dev/null
 	wait $writer
 	grep 'machine goes on' "$BASE/log"
 	agent exec busybox head -c 20000000 /dev/vdb </dev/null | cmp - "$BASE/much"
@@ -180,14 +185,17 @@ milliseconds() {
 }
 
 @test "a limit of bytes or operations a second on a disk is held, and not by much too far" {
-	took=$(milliseconds agent exec busybox dd if=/dev/vdc of=/dev/null bs=1M count=16 iflag=direct </dev/null)
-	echo "16 MiB at 8 MiB/s: $took ms"
-	[ "$took" -ge 1800 ]
-	[ "$took" -le 6000 ]
-	took=$(milliseconds agent exec busybox dd if=/dev/vdd of=/dev/null bs=4k count=200 iflag=direct </dev/null)
-	echo "200 operations at 100/s: $took ms"
-	[ "$took" -ge 1800 ]
-	[ "$took" -le 6000 ]
+	# Never faster; slower only by what other processes of the host take away.
+	takes() {
+		local took
+		took=$(milliseconds agent exec busybox dd "$@" of=/dev/null iflag=direct </dev/null)
+		echo "$*: $took ms"
+		[ "$took" -ge 1800 ] || touch "$BASE/too-fast"
+		[ "$took" -le 6000 ]
+	}
+	once_of 5 takes if=/dev/vdc bs=1M count=16
+	once_of 5 takes if=/dev/vdd bs=4k count=200
+	[ ! -e "$BASE/too-fast" ]
 }
 
 @test "the network carries files whole in both directions" {
@@ -202,7 +210,7 @@ milliseconds() {
 	head -c 20000000 /dev/urandom >"$BASE/served"
 	(cd "$BASE" && exec nsenter --net="/run/netns/$NETNS" python3 -m http.server 8000 >/dev/null 2>&1 3>&-) &
 	echo $! >"$BASE/http"
-	in_net timeout 10 sh -c 'until ss -ltn | grep -q :8000; do :; done'
+	eventually 10 eval 'in_net ss -ltn | grep -q :8000'
 	sum=$(agent exec sh -c 'busybox wget -q -O - http://10.9.8.1:8000/served | busybox md5sum' </dev/null)
 	[ "$sum" = "$(md5sum <"$BASE/served")" ]
 	agent exec busybox wget -q -O /tmp/served http://10.9.8.1:8000/served </dev/null
@@ -212,15 +220,19 @@ milliseconds() {
 
 @test "memory that the guest frees goes back to the host" {
 	rss() { awk '/^RssShmem:/ {print $2}' "/proc/$(cat "$BASE/pid")/status"; }
-	agent exec busybox dd if=/dev/zero of=/tmp/hog bs=1M count=120 </dev/null
-	full=$(rss)
-	agent exec busybox rm /tmp/hog </dev/null
-	start=${EPOCHREALTIME/./}
-	timeout 15 bash -c "until [ \$(awk '/^RssShmem:/ {print \$2}' /proc/$(cat "$BASE/pid")/status) -lt $((full - 90000)) ]; do sleep 0.02; done"
-	# Hints take less than a second of a quiet host; reports, which stay, two.
-	took=$(((${EPOCHREALTIME/./} - start) / 1000))
-	echo "ms: $took"
-	[ "$took" -le 5000 ]
+	is_back() {
+		agent exec busybox dd if=/dev/zero of=/tmp/hog bs=1M count=120 </dev/null
+		full=$(rss)
+		agent exec busybox rm /tmp/hog </dev/null
+		start=${EPOCHREALTIME/./}
+		eventually 15 eval '[ "$(rss)" -lt $((full - 90000)) ]' || touch "$BASE/kept"
+		# Hints take less than a second of a quiet host; reports, which stay, two.
+		took=$(((${EPOCHREALTIME/./} - start) / 1000))
+		echo "ms: $took"
+		[ "$took" -le 5000 ]
+	}
+	once_of 4 is_back
+	[ ! -e "$BASE/kept" ]
 }
 
 @test "a program that computes, and is disturbed, sees what it sees on the host" {

@@ -102,7 +102,7 @@ disk_put() {
 	vm_start uefi --firmware "$OVMF" --firmware-vars "$BASE/vars" --disk "$BASE/disk"
 	vm_sees uefi 400 'FIRST'
 	vm_sees uefi 400 'SECOND berth UEFI=/sys/firmware/efi ACPI=APIC .*FACP FACS MCFG'
-	vm_ends uefi 30
+	vm_ends uefi 120
 	grep 'machine starts again name=uefi reason=reset' "$BASE/uefi.log"
 	grep 'reason=off status=0' "$BASE/uefi.log"
 	[ "$(grep -a -c 'starting Boot' "$BASE/uefi.out")" -eq 2 ]
@@ -112,7 +112,7 @@ disk_put() {
 @test "a disc in a CD drive boots by SeaBIOS when the disk has no boot loader" {
 	"$TOP/tests/images/disc" "$BASE/disc.iso" 'read by the BIOS from a disc'
 	truncate -s 16M "$BASE/blank.disk"
-	run -7 timeout 120 "$VMM" --engine "${ENGINE:-soft}" --uid 65534 --memory 64MiB --firmware "$SEABIOS" \
+	run -7 timeout 300 "$VMM" --engine "${ENGINE:-soft}" --uid 65534 --memory 64MiB --firmware "$SEABIOS" \
 		--disk "$BASE/blank.disk" --disk "$BASE/disc.iso,cdrom" --exit-port 244 </dev/null
 	# The end of the BIOS's own line comes by a timer, and may stand in the midst of it.
 	[[ ${output//[.$'\r\n']/} == *'read by the BIOS from a disc'* ]]
@@ -138,7 +138,7 @@ disk_put() {
 		--append "console=ttyS0 panic=-1 quiet disc=1 guest=10.9.7.2/24 host=10.9.7.1" --exit-on-reset \
 		--disk "$BASE/old.disk,sata,id=one" --disk "$BASE/disc.iso,cdrom" --tap vt0,e1000,mac=02:00:00:00:00:07 </dev/null >"$BASE/old.out" 2>"$BASE/old.log" 3>&- &
 	echo $! >"$BASE/old.pid"
-	vm_sees old 240 'RESULT serving'
+	vm_sees old 400 'RESULT serving'
 	grep -a "RESULT disk BERTH DISK *31250 32" "$BASE/old.out"
 	grep -a "RESULT first $first" "$BASE/old.out"
 	grep -a "RESULT disc CD DRIVE *128 $(md5sum <"$BASE/disc.iso" | cut -d' ' -f1)" "$BASE/old.out"
@@ -147,9 +147,9 @@ disk_put() {
 	grep -a 'RESULT card 02:00:00:00:00:07 1000' "$BASE/old.out"
 	grep -a 'RESULT ping ok' "$BASE/old.out"
 	grep -a "RESULT got $(md5sum <"$BASE/served/served" | cut -d' ' -f1)" "$BASE/old.out"
-	[ "$(nsenter --net="/run/netns/$netns" curl -s -m 30 http://10.9.7.2/random | md5sum | cut -d' ' -f1)" = "$wrote" ]
+	[ "$(nsenter --net="/run/netns/$netns" curl -s -m 120 http://10.9.7.2/random | md5sum | cut -d' ' -f1)" = "$wrote" ]
 	: >"$BASE/served/done"
-	timeout 60 tail --pid="$(cat "$BASE/old.pid")" -f /dev/null
+	timeout 180 tail --pid="$(cat "$BASE/old.pid")" -f /dev/null
 	grep -a 'RESULT errors 0' "$BASE/old.out"
 	grep 'reason=off status=0' "$BASE/old.log"
 	[ "$(tail -c +4194305 "$BASE/old.disk" | head -c 4194304 | md5sum | cut -d' ' -f1)" = "$wrote" ]

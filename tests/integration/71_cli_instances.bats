@@ -15,6 +15,7 @@ setup_file() {
 	berth launch busybox box
 }
 teardown_file() { berthd_stop; }
+teardown() { after_failure box; }
 
 # in_terminal COMMAND...: with a pseudo terminal of 91 columns for all three streams; what it shows.
 in_terminal() { script -qefc "stty cols 91 rows 33; $*" /dev/null </dev/null; }
@@ -187,7 +188,9 @@ in_terminal() { script -qefc "stty cols 91 rows 33; $*" /dev/null </dev/null; }
 
 @test "the console shows what was written, takes what is typed and is left with ctrl-a q" {
 	eventually 10 sh -c 'berth console --log box | grep -q "console of box"'
-	run bash -c "(sleep 0.5; printf '\001q') | script -qefc 'berth console box' /dev/null"
+	# What is typed before it is attached may not be for it.
+	run bash -c "(for _ in \$(seq 300); do sleep 0.2; ! grep -q detached '$BERTH_BASE/typescript' || break; printf '\001q'; done) |
+		script -qefc 'berth console box' '$BERTH_BASE/typescript'"
 	[ "$status" -eq 0 ]
 	[[ $output == *detached* ]]
 	[ "$(berth list box --format csv --columns state)" = RUNNING ]

@@ -15,6 +15,7 @@ setup_file() {
 	lxc launch busybox box
 }
 teardown_file() { berthd_stop; }
+teardown() { after_failure box; }
 
 # each BODY: once as lxc, once as incus; the name of the instance the body may use is $it.
 each() {

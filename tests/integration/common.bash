@@ -18,6 +18,8 @@ case $BERTH_BUILD in /*) ;; *) BERTH_BUILD=$TOP/$BERTH_BUILD ;; esac
 BERTHD=$BERTH_BUILD/src/daemon/berthd
 PATH=$BERTH_BUILD/src/cli:$PATH
 export LC_ALL=C.UTF-8
+# shellcheck source=tests/integration/wait.bash
+source "$(dirname "${BASH_SOURCE[0]}")/wait.bash"
 
 # berthd_start [OPTION...]: a new directory and a new network namespace, then the daemon.
 berthd_start() {
@@ -64,9 +66,10 @@ berthd_end() {
 	pid=$(berthd_pid)
 	[ -n "$pid" ] || return 0
 	kill "-${1:-TERM}" "$pid" 2>/dev/null
-	if ! timeout 30 tail --pid="$pid" -s 0.02 -f /dev/null; then
+	if ! timeout 60 tail --pid="$pid" -s 0.02 -f /dev/null; then
 		echo "berthd did not end" >&2
 		kill -KILL "$pid"
+		timeout 60 tail --pid="$pid" -s 0.02 -f /dev/null
 	fi
 	rm -f "$BERTH_BASE/pid"
 }
@@ -89,8 +92,8 @@ berthd_stop() {
 	fi
 	berthd_end
 	if [ "${1:-}" != --unchecked ]; then
-		leftovers >"$BERTH_BASE/left"
-		if [ -s "$BERTH_BASE/left" ]; then
+		# What ends by itself when its daemon does takes a moment.
+		if ! eventually 10 nothing_left; then
 			echo "left behind:" >&2
 			cat "$BERTH_BASE/left" "$BERTHD_LOG" >&2
 			left=1
@@ -100,6 +103,18 @@ berthd_stop() {
 	cleanup_leftovers
 	rm -rf --one-file-system "$BERTH_BASE"
 	return $left
+}
+
+# after_failure NAME...: for teardown(): what a failed test left must not trouble the next one. All instances go but those.
+after_failure() {
+	local url
+	[ -z "${BATS_TEST_COMPLETED:-}" ] || return 0
+	kill -0 "$(berthd_pid)" 2>/dev/null || berthd_run
+	for url in $(api GET '/1.0/instances?all-projects=true' | json '.metadata[]'); do
+		case " $* " in *" $(basename "${url%%\?*}") "*) continue ;; esac
+		api_wait PUT "${url%%\?*}/state${url#"${url%%\?*}"}" '{"action":"stop","force":true}' >/dev/null || true
+		api_wait DELETE "$url" >/dev/null || true
+	done
 }
 
 # leftovers: a line for each process, mount, cgroup, interface, nftables table and loop device of ours.
@@ -116,6 +131,11 @@ leftovers() {
 		print "interface " $2 }'
 	in_net nft list tables 2>/dev/null | sed 's/^/nft /'
 	losetup -l -n -O NAME,BACK-FILE 2>/dev/null | grep -F "$BERTH_DIR" | sed 's/^/loop /'
+}
+
+nothing_left() {
+	leftovers >"$BERTH_BASE/left"
+	[ ! -s "$BERTH_BASE/left" ]
 }
 
 # What a failed test left must not trouble the next one.
@@ -138,12 +158,21 @@ cleanup_leftovers() {
 # in_net COMMAND...: in the daemon's network namespace.
 in_net() { nsenter --net="/run/netns/$BERTH_NETNS" "$@"; }
 
+# proxies: the pids of those that this daemon has started, and of their other halves. The next file of tests has a daemon, too.
+proxies() {
+	local pid
+	for pid in $(pgrep -P "$(berthd_pid)" -f 'berth-container proxy'); do
+		echo "$pid"
+		pgrep -P "$pid" || true
+	done
+}
+
 # api METHOD PATH [BODY] [CURL OPTION...]: the answer's body; its status in the file $BERTH_BASE/status.
 api() {
 	local method=$1 path=$2 body=${3:-}
 	shift 2
 	[ $# -eq 0 ] || shift
-	curl -sS -g --max-time 60 --unix-socket "$BERTH_DIR/unix.socket" -X "$method" \
+	curl -sS -g --max-time 150 --unix-socket "$BERTH_DIR/unix.socket" -X "$method" \
 		-w '%{stderr}%{http_code}' ${body:+-H 'Content-Type: application/json' --data-binary "$body"} \
 		"$@" "http://berth$path" 2>"$BERTH_BASE/status"
 }
@@ -171,13 +200,3 @@ api_wait() {
 
 # json FILTER: jq, raw.
 json() { jq -r "$@"; }
-
-# eventually SECONDS COMMAND...: until it succeeds. Only for what gives no event.
-eventually() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ $SECONDS -lt $end ] || return 1
-		sleep 0.05
-	done
-}

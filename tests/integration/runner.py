@@ -6,7 +6,7 @@ usage: runner.py start DIR                   DIR has plan.json; prints the runne
        runner.py state DIR                   asks the runner as a restarted daemon would
        runner.py signal DIR NUMBER | stop DIR
        runner.py log DIR                     prints the console's last output
-       runner.py type DIR TEXT               types into the console
+       runner.py type DIR TEXT [UNTIL]       types into the console; what it shows, up to UNTIL
        runner.py resize DIR COLUMNS ROWS
        runner.py exec DIR [-t] [-u USER] [-w CWD] [-s SIGNAL] [-r COLUMNSxROWS] PROGRAM [ARGUMENT...]
        runner.py files [--stopped] DIR stat|get|put|mkdir|mkdirs|symlink|delete|delete-all|change PATH [TARGET]
@@ -290,13 +290,15 @@ def main():
             ask(channel, ATTACH, struct.pack("<IHH", 2, 0, 0), [far.fileno()])
             far.close()
             near.sendall(rest[0].encode().decode("unicode_escape").encode())
-            until = time.monotonic() + float(rest[1]) if len(rest) > 1 else 0
-            while (left := until - time.monotonic()) > 0:
-                if select.select([near], [], [], left)[0]:
-                    data = near.recv(65536)
-                    if not data:
-                        break
-                    sys.stdout.buffer.write(data)
+            shown = b""
+            while len(rest) > 1 and rest[1].encode() not in shown:
+                if not select.select([near], [], [], 60)[0]:
+                    sys.exit(f"{rest[1]} did not come: {shown}")
+                data = near.recv(65536)
+                if not data:
+                    break
+                shown += data
+                sys.stdout.buffer.write(data)
         else:
             sys.exit(__doc__)
 

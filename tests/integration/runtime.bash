@@ -6,6 +6,8 @@ TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 BERTH_BUILD=${BERTH_BUILD:-$TOP/build}
 export BERTH_CONTAINER=$BERTH_BUILD/src/container/berth-container
 RUNNER=$BATS_TEST_DIRNAME/runner.py
+# shellcheck source=tests/integration/wait.bash
+source "$(dirname "${BASH_SOURCE[0]}")/wait.bash"
 
 # runtime_setup: a directory for the file's containers and their cgroups, $WORK.
 runtime_setup() {
@@ -88,11 +90,7 @@ in_it() { "$RUNNER" exec "$WORK/$1" "${@:2}"; }
 
 # wait_exit NAME: waits until it has ended; prints `exit`.
 wait_exit() {
-	for _ in $(seq 200); do
-		[ ! -e "$WORK/$1/exit" ] || { cat "$WORK/$1/exit"; return; }
-		sleep 0.05
-	done
-	return 1
+	eventually 10 test -e "$WORK/$1/exit" && cat "$WORK/$1/exit"
 }
 
 stop() { "$RUNNER" signal "$WORK/$1" 9 && wait_exit "$1" >/dev/null; }

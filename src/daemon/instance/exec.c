@@ -28,7 +28,7 @@
 
 #define REQUEST_SERIAL  1 /* of what the helper is asked while its program runs */
 #define WORDS_MAX_EXEC  4096
-#define SOCKETS_WAIT_NS (5 * NS_PER_SEC)
+#define SOCKETS_WAIT_NS (30 * NS_PER_SEC) /* of a client on a busy machine, too */
 
 struct exec {
 	struct service *service;

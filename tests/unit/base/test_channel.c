@@ -70,6 +70,7 @@ static void listens_below_a_deep_directory(void)
 {
 	char top[] = "/tmp/berth-test-channel-XXXXXX", deep[300];
 	expect(mkdtemp(top) != NULL);
+	test_removes_at_end(top);
 	snprintf(deep, sizeof(deep), "%s/%0100d/%0100d", top, 0, 0);
 	expect_equal(file_make_dirs(AT_FDCWD, deep, 0700), 0);
 	cleanup(close) int dir = open(deep, O_PATH | O_DIRECTORY | O_CLOEXEC);

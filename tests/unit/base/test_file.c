@@ -10,6 +10,7 @@ static int temporary_dir(char path[64])
 {
 	strcpy(path, "/tmp/berth-test-file-XXXXXX");
 	expect(mkdtemp(path) != NULL);
+	test_removes_at_end(path);
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	expect(dir >= 0);
 	return dir;

@@ -15,6 +15,7 @@ static int make_root(char path[64])
 {
 	strcpy(path, "/tmp/berth-test-fileops-XXXXXX");
 	expect(mkdtemp(path) != NULL);
+	test_removes_at_end(path);
 	cleanup(close) int top = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	expect_equal(mkdirat(top, "root", 0755), 0);
 	struct error e = {};

@@ -79,6 +79,7 @@ static int make_root(char path[64])
 {
 	strcpy(path, "/tmp/berth-test-users-XXXXXX");
 	expect(mkdtemp(path) != NULL);
+	test_removes_at_end(path);
 	int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	expect_equal(mkdirat(root, "etc", 0755), 0);
 	return root;

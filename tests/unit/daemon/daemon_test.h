@@ -22,6 +22,7 @@ static struct service *service_for_test(void)
 	struct error e = {};
 	strcpy(service_path, "/tmp/berth-daemon-XXXXXX");
 	expect(mkdtemp(service_path) != NULL);
+	test_removes_at_end(service_path);
 	expect_equal(loop_new(&loop, NULL), 0);
 	struct service_options options = { .dir_path = service_path, .store = "sqlite" };
 	if (service_open(loop, &options, &service, &e) < 0)

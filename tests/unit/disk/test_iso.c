@@ -129,6 +129,7 @@ static void fat_is_read_by_others(void)
 		text = (struct text){};
 		expect_equal(fat_add(program, length, &text, NULL), 0);
 		int fd = mkstemp(path);
+		test_removes_at_end(path);
 		expect(fd >= 0 && file_write_all(fd, text.data, text.length) == 0);
 		close(fd);
 		snprintf(command, sizeof(command),

@@ -39,6 +39,7 @@ static struct pool *make_pool(const char *driver_name, uint64_t size_bytes)
 	enter();
 	strcpy(home, "/tmp/berth-test-pool-XXXXXX");
 	expect(mkdtemp(home) != NULL);
+	test_removes_at_end(home);
 	const struct pool_driver *driver = pools_find_driver(driver_name);
 	expect(driver != NULL);
 	struct error e = {};

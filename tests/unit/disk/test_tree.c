@@ -27,6 +27,7 @@ static void begin(void)
 {
 	strcpy(home, "/tmp/berth-test-tree-XXXXXX");
 	expect(mkdtemp(home) != NULL);
+	test_removes_at_end(home);
 }
 
 static void end(void)

@@ -135,6 +135,7 @@ static void start(void)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	snprintf(directory, sizeof(directory), "/tmp/berth-test-client.XXXXXX");
 	expect(mkdtemp(directory) != NULL);
+	test_removes_at_end(directory);
 	snprintf(path, sizeof(path), "%s/socket", directory);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -106,6 +106,7 @@ static inline int home_open(void)
 {
 	strcpy(archives_home, "/tmp/berth-test-job-XXXXXX");
 	expect(mkdtemp(archives_home) != NULL);
+	test_removes_at_end(archives_home);
 	char path[80];
 	snprintf(path, sizeof(path), "%s/root", archives_home);
 	expect_equal(mkdir(path, 0755), 0);

@@ -22,6 +22,7 @@ static int in_jail(int (*attempt)(int dir))
 		test_skip("only root can make namespaces");
 	strcpy(home, "/tmp/berth-test-jail-XXXXXX");
 	expect(mkdtemp(home) != NULL);
+	test_removes_at_end(home);
 	cleanup(close) int dir = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pid_t child = fork();
 	if (child == 0) {

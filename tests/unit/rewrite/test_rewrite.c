@@ -27,6 +27,7 @@ static struct rewrite_count rewrite_file(const char *path, char result[64])
 		test_fail("%s: %s", path, e.text);
 	strcpy(result, "/tmp/berth-test-rewrite-XXXXXX");
 	int fd = mkstemp(result);
+	test_removes_at_end(result);
 	expect(fd >= 0);
 	expect_equal(file_write_all(fd, rewritten, rewritten_size), 0);
 	expect_equal(fchmod(fd, 0700), 0);

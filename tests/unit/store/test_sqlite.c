@@ -17,6 +17,7 @@ static struct store *opened(void)
 {
 	if (dir < 0) {
 		expect(mkdtemp(path) != NULL);
+		test_removes_at_end(path);
 		dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
 	struct store *store = NULL;

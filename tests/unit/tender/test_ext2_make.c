@@ -18,6 +18,7 @@ static int fresh(uint64_t bytes)
 {
 	strcpy(path, "/tmp/berth-test-make-XXXXXX");
 	int fd = mkstemp(path);
+	test_removes_at_end(path);
 	expect(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0);
 	return fd;
 }
@@ -61,16 +62,15 @@ static void counts_as_mke2fs(void)
 	for (uint64_t bytes = 4 * MIB; bytes <= 4 * GIB; bytes *= 8) {
 		int fd = fresh(bytes);
 		expect_equal(ext2_make(fd, bytes, NULL), 1);
-		expect_equal(run(TOOL SAME " > /tmp/berth-test-make-ours"), 0);
+		expect_equal(run(TOOL SAME " >$VOLUME.ours"), 0);
 		expect_equal(run(TOOL "mke2fs -q -F -t ext2 -b 4096 -I 256 -i 16384 -m 0 -O "
 				      "none,filetype,sparse_super,large_file,ext_attr,uninit_bg "
 				      "$VOLUME"),
 			0);
-		expect_equal(run(TOOL SAME " | cmp -s - /tmp/berth-test-make-ours"), 0);
+		expect_equal(run(TOOL SAME " | cmp -s - $VOLUME.ours && rm $VOLUME.ours"), 0);
 		close(fd);
 		unlink(path);
 	}
-	unlink("/tmp/berth-test-make-ours");
 }
 
 static void grows(void)

@@ -25,6 +25,7 @@ static int run_program(
 		0);
 	char path[] = "/tmp/berth-test-process-XXXXXX";
 	cleanup(close) int fd = mkstemp(path);
+	test_removes_at_end(path);
 	expect_equal(file_write_all(fd, rewritten, rewritten_length), 0);
 	cleanup(free) char *command = alloc_printf(
 		"HOME=/root %s %s %s %s 2>&1", getenv("BERTH_TENDER"), options, path, words);

@@ -189,6 +189,7 @@ static void backing_file_is_a_whole_number_of_blocks(void)
 {
 	char path[] = "/tmp/berth-test-solo5-XXXXXX";
 	cleanup(close) int fd = mkstemp(path);
+	test_removes_at_end(path);
 	expect(fd >= 0);
 	expect_equal(ftruncate(fd, 6144), 0);
 	struct image image = good();

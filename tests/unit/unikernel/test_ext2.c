@@ -31,6 +31,7 @@ static void fresh(void)
 {
 	strcpy(image, "/tmp/berth-test-ext2-XXXXXX");
 	int fd = mkstemp(image);
+	test_removes_at_end(image);
 	expect(fd >= 0);
 	close(fd);
 	writes_left = INT64_MAX;

@@ -39,6 +39,7 @@ static void make_root(void)
 	char output[4096];
 	strcpy(directory, "/tmp/berth-test-unikernel-XXXXXX");
 	expect(mkdtemp(directory) != NULL);
+	test_removes_at_end(directory);
 	cleanup(free) char *command = alloc_printf(
 		"cd %s && mkdir -p root/etc root/tmp root/bin root/deep/er && "
 		"seq 1 5000 > root/etc/numbers && ln root/etc/numbers root/etc/same && "

@@ -180,10 +180,10 @@ static inline void driver_kick(struct driver *driver, uint16_t queue)
 	driver_write(driver, 0x3000 + 4 * (uint64_t)queue, 2, queue);
 }
 
-/* Lets the device work until `count` chains of the queue are used; fails after a second. */
+/* Lets the device work until `count` chains of the queue are used; fails after a minute. */
 static inline void driver_wait(struct driver *driver, uint16_t queue, uint16_t count)
 {
-	uint64_t end = loop_now() + NS_PER_SEC;
+	uint64_t end = loop_now() + 60 * NS_PER_SEC;
 	while (driver_used(driver, queue) != count) {
 		expect(loop_now() < end);
 		expect(loop_step(driver->loop, 100 * NS_PER_MS) == 0);

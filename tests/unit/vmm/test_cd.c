@@ -99,7 +99,7 @@ static uint32_t command(struct board *board, uint8_t code, const uint8_t packet[
 	expect(guest_write(board->guest, TABLE_AT + 0x40, packet, 12) == 0);
 	expect(guest_write(board->guest, TABLE_AT + 0x80, piece, sizeof(piece)) == 0);
 	put(board, 0x138, 1);
-	for (int i = 0; i < 20 && (get(board, 0x138) & 1) && !(get(board, 0x110) >> 30 & 1); i++)
+	for (int i = 0; i < 6000 && (get(board, 0x138) & 1) && !(get(board, 0x110) >> 30 & 1); i++)
 		expect(loop_step(board->loop, 10 * NS_PER_MS) >= 0);
 	uint32_t tfd = get(board, 0x120);
 	if (tfd & 1) { /* an error stops the port */

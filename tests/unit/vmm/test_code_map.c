@@ -68,6 +68,7 @@ static void tells_where_code_is(void)
 		test_skip("%.200s", e.text);
 	snprintf(name, sizeof(name), "berth-code-%d.map", (int)getpid());
 	expect(mkdtemp(dir) && chdir(dir) == 0);
+	test_removes_at_end(dir);
 	expect_equal(guest_new(&guest, &e), 0);
 	expect_equal(guest_add(guest, 0, MIB, GUEST_RAM, &e), 0);
 	expect_equal(soft_mapped_engine.open(guest, 2, &second, &e), -EINVAL);
