@@ -111,7 +111,7 @@ teardown() {
 	run inside c1 sh -c 'for i in $(seq 40); do sleep 1000 & done'
 	[[ $output == *"fork"* ]]
 	lxc config set c1 limits.processes 60
-	inside c1 busybox pkill -f 'sleep 1000'
+	inside c1 busybox killall sleep
 	lxc config set c1 limits.processes 30
 	run inside c1 sh -c 'head -c 200000000 /dev/zero | tail -c 1 | wc -c; dd if=/dev/zero of=/dev/null bs=120M count=1'
 	[ "$status" -ne 0 ]
