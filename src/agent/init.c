@@ -31,7 +31,7 @@
 #define COMMAND_FILE   "/berth/command"
 #define FILE_MAX       (1 * MIB)
 #define WORDS_MAX      1024
-#define DEVICE_WAIT_MS 5000
+#define DEVICE_WAIT_MS 60000 /* a bound: a host that has other things to do */
 
 struct settings {
 	char root[64], type[16], upper[64], disk[64], exec[256];

@@ -21,7 +21,8 @@
 
 #define QUEUE_LIMIT_BYTES (256 * KIB)
 #define INPUT_BYTES       7168
-#define DETACH_PREFIX     1 /* ctrl-a */
+#define DETACH_PREFIX     1                /* ctrl-a */
+#define DETACH_NS         (5 * NS_PER_SEC) /* for what was typed before, if nobody reads it */
 
 enum { STREAM_INPUT, STREAM_OUTPUT, STREAM_ERROR, STREAM_CONTROL, STREAM_COUNT };
 static const char *const stream_names[STREAM_COUNT] = { "0", "1", "2", "control" };
@@ -40,7 +41,9 @@ struct session {
 	struct source *input;
 	bool is_input_file; /* always readable: epoll refuses it */
 	bool is_input_ended;
-	bool is_prefixed; /* ctrl-a was typed */
+	bool is_prefixed;         /* ctrl-a was typed */
+	bool is_detaching;        /* as soon as what was typed before is sent */
+	struct source *detaching; /* its bound */
 	struct source *signals[8];
 	int failure;
 };
@@ -101,7 +104,11 @@ static void on_drained(void *data)
 {
 	struct stream *stream = data;
 	struct session *session = stream->session;
-	if (stream != &session->streams[STREAM_INPUT] || session->is_input_ended)
+	if (stream != &session->streams[STREAM_INPUT])
+		return;
+	if (session->is_detaching)
+		end(session, 1);
+	if (session->is_input_ended)
 		return;
 	if (session->is_input_file)
 		read_input(session);
@@ -143,15 +150,17 @@ static void on_signal(void *data, int number)
 	send_control(session, json);
 }
 
-/* Looks for ctrl-a q in what was typed: ctrl-a a is a ctrl-a. Returns true to detach. */
+/* Looks for ctrl-a q in what was typed: ctrl-a a is a ctrl-a. Returns true to detach; what comes behind it is nobody's. */
 static bool filter_typed(struct session *session, const char *bytes, ssize_t *length, char *out)
 {
 	ssize_t kept = 0;
 	for (ssize_t i = 0; i < *length; i++) {
 		if (session->is_prefixed) {
 			session->is_prefixed = false;
-			if (bytes[i] == 'q')
+			if (bytes[i] == 'q') {
+				*length = kept;
 				return true;
+			}
 			if (bytes[i] != 'a')
 				out[kept++] = DETACH_PREFIX;
 			out[kept++] = bytes[i] == 'a' ? (char)DETACH_PREFIX : bytes[i];
@@ -174,6 +183,29 @@ static void end_input(struct session *session)
 		websocket_client_send(stream->websocket, true, "", 0);
 }
 
+static void detach_now(void *data)
+{
+	end(data, 1);
+}
+
+/* What was typed before it, perhaps in the same moment, is sent first. */
+static void detach(struct session *session, const char *bytes, size_t length)
+{
+	struct stream *stream = &session->streams[STREAM_INPUT];
+	if (length && !stream->is_ended)
+		websocket_client_send(stream->websocket, false, bytes, length);
+	session->is_input_ended = true;
+	source_free(TAKE_PTR(session->input));
+	session->is_detaching =
+		!stream->is_ended && websocket_client_queued_bytes(stream->websocket) > 0;
+	if (!session->is_detaching) {
+		end(session, 1);
+		return;
+	}
+	session->detaching = loop_add_timer(session->loop, detach_now, session);
+	timer_set_after(session->detaching, DETACH_NS);
+}
+
 /* Reads once and queues it; a file again and again until the queue is full. */
 static void read_input(struct session *session)
 {
@@ -190,7 +222,7 @@ static void read_input(struct session *session)
 		const char *data = bytes;
 		if (session->options->can_detach) {
 			if (filter_typed(session, bytes, &length, out)) {
-				end(session, 1);
+				detach(session, out, (size_t)length);
 				return;
 			}
 			data = out;
@@ -297,6 +329,7 @@ static bool make_raw(struct termios *saved)
 static void session_done_cleanup(struct session *session)
 {
 	source_free(session->input);
+	source_free(session->detaching);
 	for (size_t i = 0; i < ARRAY_SIZE(session->signals); i++)
 		source_free(session->signals[i]);
 	for (size_t i = 0; i < STREAM_COUNT; i++)

@@ -24,7 +24,7 @@
 
 #define ANSWER_MAX  4096
 #define CPUINFO_MAX MIB
-#define PATIENCE_NS (10 * NS_PER_SEC)
+#define PATIENCE_NS (60 * NS_PER_SEC)
 #define UNKNOWN     "it has not been measured yet"
 
 struct engine {

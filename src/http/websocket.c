@@ -302,17 +302,23 @@ static void work(struct websocket *websocket, bool can_read)
 		watch(websocket);
 }
 
+/* Nobody would hear what is read now: there is a pause, or whose it is, is not known yet. */
+static bool is_deaf(const struct websocket *websocket)
+{
+	return websocket->is_paused || (!websocket->calls && !websocket->is_closing);
+}
+
 static void on_event(void *data, int fd, uint32_t events)
 {
 	(void)fd;
 	struct websocket *websocket = data;
-	if (websocket->is_paused && (events & (EPOLLHUP | EPOLLERR))) {
-		/* Told again and again otherwise. What is still to be read is read after the pause. */
+	if (is_deaf(websocket) && (events & (EPOLLHUP | EPOLLERR))) {
+		/* Told again and again otherwise. What is still to be read is read after that. */
 		source_free(websocket->source);
 		websocket->source = NULL;
 		return;
 	}
-	work(websocket, !websocket->is_paused);
+	work(websocket, !is_deaf(websocket));
 }
 
 static void on_timer(void *data)
@@ -327,7 +333,7 @@ static void on_timer(void *data)
 		finish(websocket);
 		return;
 	}
-	if (websocket->input_length > 0 && !websocket->is_paused) {
+	if (websocket->input_length > 0 && !is_deaf(websocket)) {
 		timer_set_after(websocket->timer, PING_NS);
 		work(websocket, true);
 		return;
@@ -380,15 +386,33 @@ struct websocket *websocket_new(
 	return websocket;
 }
 
+/* Reads, or finds out that it can't, whatever happened meanwhile. */
+static void hear(struct websocket *websocket)
+{
+	if (!websocket->is_broken && !websocket->source) {
+		websocket->events = 0;
+		websocket->is_broken = loop_add_fd(websocket->loop, websocket->fd, 0, on_event,
+					       websocket, &websocket->source) < 0;
+	}
+	if (websocket->is_broken) {
+		timer_set(websocket->timer, 0);
+		return;
+	}
+	/* What came with the handshake raises no event of the socket. */
+	if (websocket->input_length > 0 && websocket->depth == 0)
+		timer_set(websocket->timer, 0);
+	watch(websocket);
+}
+
 void websocket_set_calls(
 	struct websocket *websocket, const struct websocket_calls *calls, void *data)
 {
 	websocket->calls = calls;
 	websocket->data = data;
-	/* What came with the handshake raises no event of the socket. */
-	if (websocket->input_length > 0 && websocket->depth == 0)
-		timer_set(websocket->timer, 0);
-	watch(websocket);
+	if (websocket->is_paused)
+		watch(websocket);
+	else
+		hear(websocket);
 }
 
 size_t websocket_queued_bytes(const struct websocket *websocket)
@@ -431,18 +455,10 @@ void websocket_pause(struct websocket *websocket, bool is_paused)
 	if (websocket->is_paused == is_paused || websocket->is_broken)
 		return;
 	websocket->is_paused = is_paused;
-	if (!is_paused && !websocket->source) {
-		websocket->events = 0;
-		if (loop_add_fd(websocket->loop, websocket->fd, 0, on_event, websocket,
-			    &websocket->source) < 0) {
-			websocket->is_broken = true;
-			timer_set(websocket->timer, 0);
-			return;
-		}
-	}
-	if (!is_paused && websocket->input_length > 0 && websocket->depth == 0)
-		timer_set(websocket->timer, 0);
-	watch(websocket);
+	if (is_paused)
+		watch(websocket);
+	else
+		hear(websocket);
 }
 
 void websocket_close(struct websocket *websocket, uint16_t code)

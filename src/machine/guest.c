@@ -27,12 +27,12 @@
 #define REQUEST_MAX MIB
 #define RETRY_MS    200
 #define BOOT_S      300 /* as long as a slow guest needs to come up: so long its agent is waited for */
-#define ANSWER_S    5 /* the agent of one that is up */
+#define ANSWER_S    20 /* the agent of one that is up, on a host that has other things to do */
 
 /* 0 and a stream; -EAGAIN while nobody listens in the guest. */
 static int try(int dir, int *ret)
 {
-	static const struct timeval limit = { .tv_sec = 5 };
+	static const struct timeval limit = { .tv_sec = ANSWER_S };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	char line[64], c;
 	size_t length = 0;

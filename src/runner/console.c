@@ -22,6 +22,7 @@
 #define RING_BYTES   RUNNER_CONSOLE_MAX
 #define BUFFER_BYTES 65536
 #define CHUNK_BYTES  4096
+#define REST_CHUNKS  16
 #define SLOW_NS      (5 * NS_PER_SEC)
 
 /* Bytes on their way; memory only while there are some. */
@@ -99,12 +100,23 @@ static void update_events(struct console *console)
 		timer_stop(console->slow);
 }
 
+static void take_input(struct console *console, const uint8_t *bytes, size_t length);
+
+/* What it has written is taken before it is let go, though it reads no more itself. */
 static void detach(struct console *console)
 {
+	uint8_t bytes[CHUNK_BYTES];
 	if (console->peer_fd < 0)
 		return;
 	source_free(TAKE_PTR(console->peer));
-	close(TAKE_FD(console->peer_fd));
+	int fd = TAKE_FD(console->peer_fd);
+	for (int i = 0; i < REST_CHUNKS; i++) {
+		ssize_t got = read(fd, bytes, sizeof(bytes));
+		if (got <= 0)
+			break;
+		take_input(console, bytes, (size_t)got);
+	}
+	close(fd);
 	queue_done(&console->to_peer);
 	update_events(console);
 	if (console->options.detached)
@@ -277,10 +289,17 @@ void console_free(struct console *console)
 	free(console);
 }
 
+/* Who has gone, which was not looked at yet, is in nobody's way. */
+static bool has_hung_up(int fd)
+{
+	struct pollfd one = { .fd = fd, .events = POLLRDHUP };
+	return poll(&one, 1, 0) > 0 && (one.revents & (POLLHUP | POLLERR | POLLRDHUP));
+}
+
 int console_attach(struct console *console, int fd, bool steal, bool replay)
 {
 	if (console->peer_fd >= 0) {
-		if (!steal)
+		if (!steal && !has_hung_up(console->peer_fd))
 			return -EBUSY;
 		detach(console);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * static_signal.c - computes without a call until SIGTERM comes, says so from its handler and ends with 7; with an
- * argument it waits instead.
+ * static_signal.c - says that it is ready, computes without a call until SIGTERM comes, says so from its handler and ends
+ * with 7; with an argument it waits instead.
  */
 #include <signal.h>
 #include <string.h>
@@ -18,12 +18,21 @@ static void on_term(int number)
 
 int main(int argc, char **argv)
 {
+	static const char words[] = "to be told\n";
 	volatile double sum = 1;
+	sigset_t told, before;
 	(void)argv;
 	(void)signal(SIGTERM, on_term);
+	(void)sigemptyset(&told);
+	(void)sigaddset(&told, SIGTERM);
+	if (argc > 1)
+		(void)sigprocmask(
+			SIG_BLOCK, &told, &before); /* it comes while this waits, not just before */
+	if (write(1, words, sizeof(words) - 1) < 0)
+		return 1;
 	while (!has_ended) {
 		if (argc > 1)
-			pause();
+			(void)sigsuspend(&before);
 		sum = sum * 1.0000001 + 1;
 	}
 	return sum > 0 ? 7 : 8;

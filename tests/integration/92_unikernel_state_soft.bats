@@ -34,24 +34,24 @@ teardown_file() { berthd_stop; }
 	lxc start k2
 	for name in k1 k2; do
 		tell "$name" a
-		eventually 20 grep -q '^a ' "$BERTH_DIR/instances/default/$name/console.log"
+		eventually 60 grep -q '^a ' "$BERTH_DIR/instances/default/$name/console.log"
 		read -r _ "random_$name" now uptime _ <<<"$(log "$name" | grep '^a ')"
 		[ $(($(date +%s) - now)) -le 30 ] && [ $((now - $(date +%s))) -le 2 ]
 		[ "$uptime" -ge 2 ]
 	done
 	[ "$random_k1" != "$random_k2" ]
-	in_net ping -c 1 -W 10 "$(api GET /1.0/instances/k2 | json '.metadata.config["volatile.eth0.ipv4.address"]' | cut -d/ -f1)"
+	eventually 60 in_net ping -c 1 -W 10 "$(api GET /1.0/instances/k2 | json '.metadata.config["volatile.eth0.ipv4.address"]' | cut -d/ -f1)"
 	lxc delete -f k1 k2
 }
 
 @test "it is kept where it computes, and while it waits for a child; of another engine it is refused" {
 	create k3 "sh -c 'i=0; echo up; while :; do i=\$((i+1)); [ \$((i % 20000)) -gt 0 ] || echo at \$i; done'"
-	eventually 20 grep -q '^at' "$BERTH_DIR/instances/default/k3/console.log"
+	eventually 60 grep -q '^at' "$BERTH_DIR/instances/default/k3/console.log"
 	lxc stop k3 --stateful
 	# A snapshot without state of what is kept so, and storage that grows meanwhile: it goes on.
 	lxc config device override k3 root size=48MiB
 	lxc start k3
-	eventually 20 grep -q '^at' "$BERTH_DIR/instances/default/k3/console.log"
+	eventually 60 grep -q '^at' "$BERTH_DIR/instances/default/k3/console.log"
 	! log k3 | grep -qx up
 	lxc stop k3 --stateful
 	lxc config set k3 berth.engine process

@@ -15,7 +15,7 @@ setup_file() {
 	api_wait POST /1.0/instances '{"name": "x1", "type": "unikernel", "profiles": ["plain"], "start": true,
 		"source": {"type": "image", "alias": "box"}, "config": {"environment.COLOUR": "blue",
 		"oci.entrypoint": "sh -c \"mkdir /data; echo first > /data/a; rm /etc/group; echo ready; cat > /data/b\""}}'
-	eventually 5 sh -c 'lxc console x1 --show-log | grep -q ready'
+	eventually 60 sh -c 'lxc console x1 --show-log | grep -q ready'
 }
 teardown_file() { berthd_stop; }
 
@@ -52,11 +52,12 @@ teardown_file() { berthd_stop; }
 }
 
 @test "it is locked as the first one is, in its groups and with its user" {
-	lxc exec x1 -- sleep 30 &
-	sleep 1
+	lxc exec x1 -- sh -c 'echo beside; sleep 300' >"$BERTH_BASE/beside" 3>&- &
+	eventually 60 grep -q beside "$BERTH_BASE/beside"
 	first=$(api GET /1.0/instances/x1/state | json .metadata.pid)
+	# The same user may be another daemon's instance, too.
 	for pid in $(pgrep -u "$(awk '/^Uid/ {print $2}' "/proc/$first/status")"); do
-		[ "$pid" != "$first" ] || continue
+		[ "$pid" != "$first" ] && grep -qF "berth-$BERTH_ID/default_x1" "/proc/$pid/cgroup" || continue
 		grep -x 'Seccomp:.2' "/proc/$pid/status"
 		grep -E '^(CapEff|CapPrm|CapInh):.0+$' "/proc/$pid/status" | wc -l | grep -x 3
 		[ "$(awk '/^Uid/ {print $2}' "/proc/$pid/status")" = "$(awk '/^Uid/ {print $2}' "/proc/$first/status")" ]
@@ -72,7 +73,7 @@ teardown_file() { berthd_stop; }
 
 @test "its files are read while it runs, and changed while it does not" {
 	lxc start x1
-	eventually 5 sh -c 'lxc console x1 --show-log | grep -q ready'
+	eventually 60 sh -c 'lxc console x1 --show-log | grep -q ready'
 	[ "$(lxc file pull x1/data/a -)" = first ]
 	lxc file pull x1/bin/busybox "$BERTH_BASE/busybox"
 	cmp "$BERTH_BASE/busybox" "$(command -v busybox)"
@@ -92,7 +93,7 @@ teardown_file() { berthd_stop; }
 	[ "$status" -ne 0 ]
 	lxc config set x1 oci.entrypoint "sh -c 'stat -c \"%a %u\" /data/c; cat /new/place/d; ls /data; df -k / | tail -n 1'"
 	lxc start x1
-	eventually 5 sh -c '[ "$(lxc list x1 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list x1 -f csv -c s)" = STOPPED ]'
 	tr -d '\r' <"$BERTH_DIR/instances/default/x1/console.log" >"$BERTH_BASE/out"
 	grep -x '600 5' "$BERTH_BASE/out"
 	grep -x pushed "$BERTH_BASE/out"
@@ -102,7 +103,7 @@ teardown_file() { berthd_stop; }
 		"profiles": ["plain"], "source": {"type": "image", "alias": "box"}, "config": {"oci.entrypoint": "cat /e"}}'
 	lxc file push "$BERTH_BASE/pushed" x2/e
 	lxc start x2
-	eventually 5 sh -c 'lxc console x2 --show-log | grep -q pushed'
+	eventually 60 sh -c 'lxc console x2 --show-log | grep -q pushed'
 	lxc delete -f x1 x2
 }
 

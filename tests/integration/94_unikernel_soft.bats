@@ -30,7 +30,7 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 @test "the words, the environment and the directory of its program are those that were asked for" {
 	create s1 "sh -c 'echo \"<\$A> <\$0> <\$1>\"; pwd; echo kept >/kept; free | grep Mem' 'a \"b\\ c' 'd  e'" \
 		'{"environment.A": "1 \"2\" \\ 3", "oci.cwd": "/bin"}'
-	eventually 20 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
 	lxc console s1 --show-log >"$BERTH_BASE/out"
 	grep -F '<1 "2" \ 3> <a "b\ c> <d  e>' "$BERTH_BASE/out" || { cat "$BERTH_BASE/out" && false; }
 	grep -F /bin "$BERTH_BASE/out"
@@ -40,16 +40,16 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 	echo more | lxc file push - s1/more
 	lxc config set s1 oci.entrypoint "cat /kept /more"
 	lxc start s1
-	eventually 20 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
 	lxc console s1 --show-log | grep more
 	# What it misses is told, of its last run alone.
 	lxc config set s1 oci.entrypoint "busybox mount -t tmpfs none /tmp"
 	lxc start s1
-	eventually 20 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
 	berth info s1 | grep -E '^Missed calls .*mount \(1\)'
 	lxc config set s1 oci.entrypoint "busybox true"
 	lxc start s1
-	eventually 20 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list s1 -f csv -c s)" = STOPPED ]'
 	! berth info s1 | grep 'Missed calls'
 	lxc delete s1
 }
@@ -95,8 +95,8 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 @test "told to stop, its program's handler runs, while it computes and while it waits" {
 	for words in "while :; do :; done" "read word"; do
 		create s3 "sh -c 'trap \"echo told to end; exit 0\" TERM; echo up; $words'"
-		eventually 20 grep -q up "$BERTH_DIR/instances/default/s3/console.log"
-		lxc stop s3 --timeout 20
+		eventually 60 grep -q up "$BERTH_DIR/instances/default/s3/console.log"
+		lxc stop s3 --timeout 100
 		grep 'told to end' "$BERTH_DIR/instances/default/s3/console.log"
 		lxc delete s3
 	done
@@ -107,17 +107,16 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 	lxc config device set s4 eth0 limits.max=100Mbit
 	lxc start s4
 	local address=$(api GET /1.0/instances/s4 | json '.metadata.config["volatile.eth0.ipv4.address"]')
-	get() { in_net curl -s --retry 5 --retry-connrefused --retry-delay 1 "http://${address%/*}/"; }
+	get() { in_net curl -s -m 10 --retry 60 --retry-all-errors --retry-delay 1 "http://${address%/*}/"; }
 	[ "$(get)" = "served by s4" ]
 	in_net tc -s qdisc show dev "$(in_net ip -o link show type tun | awk -F': ' '{print $2; exit}')" | grep -iE 'rate 100Mbit'
 	local pid=$(pid_of s4)
-	kill -9 "$(berthd_pid)"
-	berthd_run
+	berthd_restart KILL
 	[ "$(state s4)" = Running ]
 	[ "$(pid_of s4)" = "$pid" ]
 	[ "$(get)" = "served by s4" ]
 	kill -9 "$pid"
-	eventually 20 sh -c "lxc query /1.0/instances/s4/state | jq -e '.pid != $pid and .status == \"Running\"'"
+	eventually 60 sh -c "lxc query /1.0/instances/s4/state | jq -e '.pid != $pid and .status == \"Running\"'"
 	[ "$(get)" = "served by s4" ]
 	lxc delete -f s4
 	[ -z "$(in_net ip -o link show type tun)" ]

@@ -37,8 +37,14 @@ setup_file() {
 	(cd "$BASE" && exec ip netns exec "$NETNS" ipmi_sim -n -c lan.conf \
 		-f "$TOP/tests/integration/metal/bmc.emu" -s state >sim.log 2>&1 3>&- </dev/null) &
 	echo $! >"$BASE/sim.pid"
-	for _ in {1..100}; do
-		! ip netns exec "$NETNS" ss -lun | grep -q ':623 ' || break
+	listens -lun 623
+}
+
+# listens OPTIONS PORT: waits until somebody does there.
+listens() {
+	local end=$((SECONDS + 60))
+	until ip netns exec "$NETNS" ss "$1" | grep -q ":$2 "; do
+		[ $SECONDS -lt $end ] || return 1
 		sleep 0.05
 	done
 }
@@ -51,18 +57,17 @@ teardown_file() {
 
 teardown() { [ ! -f "$BASE/responder.pid" ] || { kill "$(cat "$BASE/responder.pid")" 2>/dev/null || true; rm "$BASE/responder.pid"; }; }
 
-ask() { timeout 150 ip netns exec "$NETNS" "$TOP/tests/integration/metal/ask.py" "$BUILD/src/metal/berth-metal" "$@"; }
+ask() { timeout 400 ip netns exec "$NETNS" "$TOP/tests/integration/metal/ask.py" "$BUILD/src/metal/berth-metal" "$@"; }
 # The simulator says nothing to cipher suite 17: not each test waits for that.
 ipmi() { ask '{"driver":"ipmi","address":"127.0.0.1","user":"admin","password":"secret","cipher":3}' "$@"; }
-redfish() { ask '{"driver":"redfish","address":"http://127.0.0.1","port":9680,"user":"admin","password":"secret","deadline_ms":4000}' "$@"; }
-tool() { ip netns exec "$NETNS" timeout 20 ipmitool -I lanplus -C 3 -H 127.0.0.1 -U admin -P secret "$@"; }
+# Each is answered long before its deadline; who waits for what does not come has a short one: impatient.
+redfish() { ask '{"driver":"redfish","address":"http://127.0.0.1","port":9680,"user":"admin","password":"secret"}' "$@"; }
+impatient() { ask '{"driver":"redfish","address":"http://127.0.0.1","port":9680,"user":"admin","password":"secret","deadline_ms":6000}' "$@"; }
+tool() { ip netns exec "$NETNS" timeout 100 ipmitool -I lanplus -C 3 -H 127.0.0.1 -U admin -P secret "$@"; }
 responder() {
 	ip netns exec "$NETNS" "$BUILD/tests/integration/redfish-responder" 9680 - "$@" >"$BASE/responder.log" 2>&1 3>&- &
 	echo $! >"$BASE/responder.pid"
-	for _ in {1..100}; do
-		! ip netns exec "$NETNS" ss -ltn | grep -q ':9680 ' || break
-		sleep 0.05
-	done
+	listens -ltn 9680
 }
 
 @test "over IPMI: identity, power and boot device, each read back, and ipmitool agrees" {
@@ -89,7 +94,7 @@ responder() {
 	run ask '{"driver":"ipmi","address":"127.0.0.1","user":"admin","password":"wrong","cipher":3}' '{"do":"state"}'
 	[ "$(jq -r .code <<<"${lines[1]}")" = -13 ]
 	[[ ${lines[1]} == *"user, password"* ]]
-	[ $SECONDS -lt 10 ]
+	[ $SECONDS -lt 30 ]
 }
 
 @test "a BMC that is not there is given up at the deadline" {
@@ -113,10 +118,7 @@ responder() {
 bmc() {
 	ip netns exec "$NETNS" "$TOP/tests/integration/metal/bmc.py" 6231 "$@" >"$BASE/bmc.log" 2>&1 3>&- &
 	echo $! >"$BASE/responder.pid"
-	for _ in {1..200}; do
-		! ip netns exec "$NETNS" ss -lun | grep -q ':6231 ' || break
-		sleep 0.05
-	done
+	listens -lun 6231
 }
 # suite CONFIG QUESTION...: asks it; CONFIG goes into what is opened.
 suite() {
@@ -127,7 +129,7 @@ suite() {
 
 @test "over IPMI cipher suite 17 is taken, of which ipmitool is the judge, and 3 where the BMC has no other" {
 	bmc
-	ip netns exec "$NETNS" timeout 60 ipmitool -I lanplus -C 17 -H 127.0.0.1 -p 6231 -U admin -P secret chassis power on
+	ip netns exec "$NETNS" timeout 200 ipmitool -I lanplus -C 17 -H 127.0.0.1 -p 6231 -U admin -P secret chassis power on
 	run suite '' '{"do":"identity"}' '{"do":"state"}' '{"do":"boot","device":"disk"}' '{"do":"power","to":"off"}'
 	echo "$output"
 	[ "$(jq -s 'map(select(.code != 0)) | length' <<<"$output")" = 0 ]
@@ -146,7 +148,7 @@ suite() {
 	[ "$(jq -r .cipher_suite <<<"${lines[1]}")" = 3 ]
 	teardown
 	bmc deaf17
-	run suite ',"deadline_ms":1000' '{"do":"identity"}' '{"do":"identity"}'
+	run suite ',"deadline_ms":2800' '{"do":"identity"}' '{"do":"identity"}'
 	[ "$(jq -r .code <<<"${lines[1]}")" = -110 ]
 	[ "$(jq -r .cipher_suite <<<"${lines[2]}")" = 3 ]
 }
@@ -240,7 +242,7 @@ suite() {
 
 @test "a BMC that lies about power is found out, and named so" {
 	responder lies
-	run redfish '{"do":"power","to":"on"}'
+	run impatient '{"do":"power","to":"on"}'
 	[[ ${lines[1]} == *"but the power is still off"* ]]
 }
 
@@ -263,7 +265,7 @@ suite() {
 @test "a BMC that is stuck, dies, tears its answers or leads astray ends in a sentence" {
 	for fault in stuck dies torn strays; do
 		responder $fault
-		run redfish '{"do":"power","to":"on"}' '{"do":"power","to":"off"}' '{"do":"boot","device":"disk"}'
+		run impatient '{"do":"power","to":"on"}' '{"do":"power","to":"off"}' '{"do":"boot","device":"disk"}'
 		echo "# $fault: $(jq -r '.error // empty' <<<"$output" | tail -n 1)"
 		[ "$(jq -s 'map(select(.code < 0 and (.error | length) > 10)) | length' <<<"$output")" -ge 1 ]
 		teardown

@@ -23,7 +23,8 @@ create() {
 log() { tr -d '\r' <"$BERTH_DIR/instances/default/$1/console.log"; }
 # says NAME LINE: it is on its console soon.
 says() {
-	for _ in $(seq 100); do
+	local end=$((SECONDS + 60))
+	while [ $SECONDS -lt $end ]; do
 		log "$1" 2>/dev/null | grep -qx "$2" && return 0
 		sleep 0.1
 	done
@@ -36,9 +37,7 @@ COUNT="sh -c 'i=0; echo ready; while read x; do i=\$((i+1)); echo \$i > /count; 
 tell() {
 	local out
 	out=$(mktemp "$BERTH_BASE/typescript-XXXXXX")
-	# What comes before the client is attached is thrown away when it takes the terminal: it says so first.
-	(for _ in $(seq 100); do grep -q ctrl "$out" && break; sleep 0.05; done; sleep 0.3; echo "$2"; sleep 0.2; printf '\001q') |
-		timeout 20 script -qefc "berth console $1" "$out" >/dev/null || true
+	printf '%s\n\001q' "$2" | timeout 60 script -qefc "berth console $1" "$out" >/dev/null || true
 }
 
 check_snapshot() {
@@ -104,7 +103,7 @@ check_card() {
 	berth image build "$BERTH_BUILD/tests/bench/static_serve" --type unikernel --entrypoint "/bin/static_serve s5" --alias serve
 	berth launch serve s5 --profile plain --network snet
 	address() { api GET "/1.0/instances/$1" | json '.metadata.config["volatile.eth0.ipv4.address"]'; }
-	get() { in_net curl -s --max-time 10 --retry 5 --retry-connrefused --retry-delay 1 "http://$(address "$1" | cut -d/ -f1)/"; }
+	get() { in_net curl -s --max-time 10 --retry 60 --retry-all-errors --retry-delay 1 "http://$(address "$1" | cut -d/ -f1)/"; }
 	[ "$(get s5)" = "served by s5" ]
 	berth snapshot create s5 warm --stateful
 	[ "$(get s5)" = "served by s5" ]

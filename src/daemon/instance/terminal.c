@@ -14,6 +14,7 @@
 #include "model/json.h"
 
 #define SOCKETS_WAIT_NS (30 * NS_PER_SEC)
+#define LEAVE_NS        (10 * NS_PER_MS)
 
 struct terminal {
 	struct service *service;
@@ -24,7 +25,7 @@ struct terminal {
 	struct websocket *socket, *control;
 	struct bridge *bridge;
 	int stream; /* until the other end was taken; -1 */
-	bool is_over, is_attaching;
+	bool is_over, is_attaching, is_left;
 	int code;
 	struct error error;
 };
@@ -63,6 +64,18 @@ static void bridge_ended(void *data)
 	over_soon(data, 0, NULL);
 }
 
+static void left(void *data)
+{
+	over_soon(data, 0, NULL);
+}
+
+/* Who leaves has said all: what came before on the other socket is passed on first, though it may be looked at later. */
+static void leave(struct terminal *terminal)
+{
+	terminal->timer = loop_add_timer(terminal->service->loop, left, terminal);
+	timer_set_after(terminal->timer, LEAVE_NS);
+}
+
 void terminal_attached(struct terminal *terminal, int code, const struct error *e)
 {
 	if (code < 0 || terminal->is_over) {
@@ -75,6 +88,8 @@ void terminal_attached(struct terminal *terminal, int code, const struct error *
 			.from_fd = stream,
 			.ended = bridge_ended,
 			.data = terminal });
+	if (terminal->is_left)
+		leave(terminal);
 }
 
 static void attach(struct terminal *terminal)
@@ -110,7 +125,13 @@ static void control_closed(void *data)
 {
 	struct terminal *terminal = data;
 	websocket_free(TAKE_PTR(terminal->control));
-	over_soon(terminal, 0, NULL);
+	if (terminal->is_over)
+		return;
+	terminal->is_left = true;
+	if (terminal->bridge)
+		leave(terminal);
+	else if (!terminal->is_attaching)
+		over_soon(terminal, 0, NULL);
 }
 
 static void connected(

@@ -194,6 +194,24 @@ static void a_paused_websocket_whose_peer_vanishes_does_not_spin(void)
 	stop();
 }
 
+static void who_vanishes_before_anybody_listens_is_heard(void)
+{
+	start(NULL, 0);
+	websocket_set_calls(server.websocket, NULL, NULL);
+	expect_equal(websocket_send(client.websocket, true, "kept", 4), 0);
+	turn(1);
+	websocket_free(TAKE_PTR(client.websocket));
+	turn(2);
+	uint64_t begun = loop_now();
+	expect_equal(loop_step(loop, 30 * NS_PER_MS), 0);
+	expect(loop_now() - begun >= 29 * NS_PER_MS);
+	websocket_set_calls(server.websocket, &calls, &server);
+	turn(3);
+	expect_text(text_str(&server.seen), "T(kept)");
+	expect(server.is_closed);
+	stop();
+}
+
 static void pause_it(void *data, bool is_text, const char *bytes, size_t length)
 {
 	on_received(data, is_text, bytes, length);
@@ -283,6 +301,8 @@ static const struct test tests[] = {
 	{ "a peer that vanishes is told", a_peer_that_vanishes_is_told },
 	{ "a paused websocket whose peer vanishes does not spin and loses nothing",
 		a_paused_websocket_whose_peer_vanishes_does_not_spin },
+	{ "a peer that vanishes before anybody listens is heard, and its end",
+		who_vanishes_before_anybody_listens_is_heard },
 	{ "what a peer that is gone had sent is read, though nothing can be sent to it",
 		what_a_gone_peer_sent_is_read_though_nothing_can_be_sent_to_it },
 	{ "a broken frame closes", a_broken_frame_closes },
