@@ -172,8 +172,9 @@ static inline const struct op *repeat(struct cpu *cpu, const struct op *op,
 		return op + 1;
 	}
 	uint64_t left = index_of(cpu, op, CPU_RCX);
+	bool is_stepped = cpu->rflags_rest & FLAG_TF;
 	for (uint32_t done = 0; left > 0; done++) {
-		uint64_t did = has_many ? many(cpu, op, left, is_move) : 0;
+		uint64_t did = has_many && !is_stepped ? many(cpu, op, left, is_move) : 0;
 		if (did == 0) {
 			one(cpu, op);
 			did = 1;
@@ -184,7 +185,12 @@ static inline const struct op *repeat(struct cpu *cpu, const struct op *op,
 		bool is_zero = cpu->flags & HOST_ZF;
 		if (until == UNTIL_ZERO && is_zero == ((op->flags & OP_REPNE) != 0))
 			break;
-		if (left > 0 && (wants_attention(cpu) || done > ELEMENTS_AT_ONCE))
+		if (left == 0)
+			break;
+		/* A trap comes behind each element, the instruction's breakpoint before the first only. */
+		if (cpu->has_code_breakpoints)
+			cpu->rflags_rest |= FLAG_RF;
+		if (is_stepped || cpu->trap_dr6 || wants_attention(cpu) || done > ELEMENTS_AT_ONCE)
 			return op_look(cpu, op_rip(cpu, op) & rip_mask(cpu));
 	}
 	return op + 1;

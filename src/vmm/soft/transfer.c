@@ -11,12 +11,16 @@
 
 #define HANDLER(name) static const struct op *name(struct cpu *cpu, const struct op *op)
 
-static void check_rip(
+/* Where it goes on: of 64 bits 32-bit code takes the lower half. */
+static uint64_t checked_rip(
 	struct cpu *cpu, const struct op *op, const struct cpu_segment *cs, uint64_t rip)
 {
 	bool is_64 = is_long(cpu) && (cs->attributes & CPU_ATTRIBUTE_LONG);
+	if (!is_64)
+		rip = (uint32_t)rip;
 	if (is_64 ? !is_canonical(rip) : rip > cs->limit)
 		fault_gp(cpu, op);
+	return rip;
 }
 
 /* A code descriptor that JMP or CALL may enter without a gate. */
@@ -120,7 +124,7 @@ static const struct op *through_gate(struct cpu *cpu, const struct op *op, uint1
 	else if (!DESC_CONFORMS(d) && DESC_DPL(d) != cpu->cpl)
 		cpu_fault(cpu, op, FAULT_GP, gate.selector & ~3u);
 	struct cpu_segment cs = segment_from(d, (uint16_t)((gate.selector & ~3u) | cpl));
-	check_rip(cpu, op, &cs, gate.offset);
+	(void)checked_rip(cpu, op, &cs, gate.offset);
 	bool is_inner = cpl < cpu->cpl;
 	struct stack stack = stack_now(cpu);
 	if (is_call) {
@@ -161,7 +165,7 @@ static const struct op *far(
 	struct descriptor d = descriptor_need(cpu, op, selector, FAULT_GP);
 	if (DESC_IS_CODE(d)) {
 		struct cpu_segment cs = direct_code(cpu, op, selector, &d);
-		check_rip(cpu, op, &cs, offset);
+		offset = checked_rip(cpu, op, &cs, offset);
 		if (is_call) {
 			struct stack stack = stack_now(cpu);
 			stack_push(cpu, op, &stack, op->bytes, cpu->segments[CPU_CS].selector);
@@ -242,7 +246,7 @@ HANDLER(return_far)
 		return op_look(cpu, rip);
 	}
 	struct cpu_segment cs = return_code(cpu, op, selector);
-	check_rip(cpu, op, &cs, rip);
+	rip = checked_rip(cpu, op, &cs, rip);
 	stack.pointer = (stack.pointer & ~mask) | ((stack.pointer + op->imm) & mask);
 	uint32_t rpl = selector & 3u;
 	if (rpl == cpu->cpl) {
@@ -342,7 +346,7 @@ HANDLER(iret)
 		uint16_t ss_selector = (uint16_t)stack_pop(cpu, op, &stack, op->bytes);
 		ss = return_stack(cpu, op, &cs, ss_selector);
 	}
-	check_rip(cpu, op, &cs, rip);
+	rip = checked_rip(cpu, op, &cs, rip);
 	bool has_stack = is_outer || cpu->code_bytes == 8;
 	cpu->cpl = (uint8_t)rpl;
 	segment_set(cpu, CPU_CS, &cs);
