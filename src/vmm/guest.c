@@ -5,8 +5,10 @@
 #include "vmm/guest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define LINE_BYTES UINT64_C(64)
 
@@ -17,6 +19,7 @@ int guest_new(struct guest **ret, struct error *e)
 		return error_errno(e, "guest memory");
 	struct guest *guest = alloc(struct guest);
 	guest->memfd = TAKE_FD(memfd);
+	guest->image_fd = -1;
 	*ret = guest;
 	return 0;
 }
@@ -30,6 +33,8 @@ void guest_free(struct guest *guest)
 		free((void *)(uintptr_t)guest->regions[i].watched);
 	}
 	close(guest->memfd);
+	if (guest->image_fd >= 0)
+		close(guest->image_fd);
 	free(guest);
 }
 
@@ -106,6 +111,16 @@ void *guest_slice(const struct guest *guest, guest_addr at, uint64_t bytes)
 	return slice(guest, at, bytes, true);
 }
 
+/* Where a file system is mounted without the right to execute nothing of it can be mapped like that. */
+static int executable_image(int fd)
+{
+	void *try = mmap(NULL, GUEST_PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	if (try == MAP_FAILED)
+		return -1;
+	munmap(try, GUEST_PAGE);
+	return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
 int guest_map(struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum guest_map how,
 	struct error *e)
 {
@@ -119,12 +134,21 @@ int guest_map(struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum g
 		number++;
 	if (number == GUEST_MAPS_MAX)
 		return error_set(e, -ENOSPC, "guest memory: more than %d files", GUEST_MAPS_MAX);
+	for (uint32_t i = 0; how == GUEST_MAP_READ && i < guest->map_count; i++)
+		if (i != number && guest->maps[i].how == GUEST_MAP_READ)
+			return error_set(e, -EEXIST, "guest memory: two files that are only read");
 	if (mmap(host, whole, PROT_READ | PROT_WRITE,
 		    (how == GUEST_MAP_SHARED ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, fd,
 		    0) == MAP_FAILED)
 		return error_errno(e, "map a file into the guest's memory");
 	guest->map_count += number == guest->map_count;
 	guest->maps[number].at = at;
+	guest->maps[number].how = how;
+	if (how == GUEST_MAP_READ) {
+		if (guest->image_fd >= 0)
+			close(guest->image_fd);
+		guest->image_fd = executable_image(fd);
+	}
 	if (guest->maps[number].bytes < whole)
 		guest->maps[number].bytes = whole;
 	guest_wrote(guest, at, whole);
@@ -137,6 +161,24 @@ bool guest_in_memfd(const struct guest *guest, guest_addr at)
 		if (at - guest->maps[i].at < guest->maps[i].bytes)
 			return false;
 	return true;
+}
+
+bool guest_in_image(const struct guest *guest, guest_addr at, uint64_t *ret_offset)
+{
+	for (uint32_t i = 0; i < guest->map_count; i++) {
+		uint64_t offset = at - guest->maps[i].at;
+		if (guest->maps[i].how != GUEST_MAP_READ || offset >= guest->maps[i].bytes)
+			continue;
+		*ret_offset = offset;
+		return true;
+	}
+	return false;
+}
+
+bool guest_is_rom(const struct guest *guest, const struct guest_region *region, guest_addr at)
+{
+	uint64_t offset;
+	return region->access == GUEST_ROM || guest_in_image(guest, at, &offset);
 }
 
 /* The lines of the page at `page` that [at, at + bytes) touches. */

@@ -36,6 +36,8 @@ struct guest_region {
 	_Atomic uint64_t *watched;
 };
 
+enum guest_map { GUEST_MAP_READ, GUEST_MAP_SHARED };
+
 struct guest {
 	int memfd;
 	uint64_t file_bytes;
@@ -45,7 +47,9 @@ struct guest {
 	struct {
 		guest_addr at;
 		uint64_t bytes;
+		enum guest_map how;
 	} maps[GUEST_MAPS_MAX];
+	int image_fd; /* of what was mapped to be read, if it can be executed where it is mapped elsewhere; -1: not */
 
 	/* Set by the CPU engine: a page with watched lines among these bytes was written. */
 	void (*watch)(void *data, guest_addr at, uint64_t bytes);
@@ -82,15 +86,21 @@ int guest_write(
 	const struct guest *guest, guest_addr at, const void *from, uint64_t bytes) must_use;
 
 /*
- * Before it runs: a file's bytes appear at `at`, a multiple of GUEST_PAGE, without being read; what the guest writes is its
- * own, or goes into the file. They are not in the memfd: no balloon, no state of such memory.
+ * Before it runs: a file's bytes appear at `at`, a multiple of GUEST_PAGE, without being read. What the guest writes goes
+ * into the file, or into none: there may be one file that it only reads, what it writes to that is lost or seen by itself
+ * alone. They are not in the memfd: no balloon, no state of such memory.
  */
-enum guest_map { GUEST_MAP_PRIVATE, GUEST_MAP_SHARED };
 int guest_map(struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum guest_map how,
 	struct error *e) must_use;
 
 /* Whether the page at `at`, which is a region's, is the memfd's: whoever maps that sees what the guest sees. */
 bool guest_in_memfd(const struct guest *guest, guest_addr at);
+
+/* Likewise whether it is that of a file that is only read, and where it is in the file. */
+bool guest_in_image(const struct guest *guest, guest_addr at, uint64_t *ret_offset);
+
+/* Nothing of what the guest's CPU writes to this region's page is kept. */
+bool guest_is_rom(const struct guest *guest, const struct guest_region *region, guest_addr at);
 
 /* As guest_write(), into ROM too: for loaders. */
 int guest_load(const struct guest *guest, guest_addr at, const void *from, uint64_t bytes) must_use;

@@ -42,7 +42,7 @@ struct plan {
 	const char *kernel, *initrd, *append, *firmware; /* NULL: none */
 	const char *
 		shared_page; /* a file whose first page the guest sees at LAYOUT_SHARED; NULL: none */
-	bool is_initrd_mapped; /* its pages are the file's, shared, until they are written to */
+	bool is_initrd_mapped; /* its pages are the file's, shared, and only read */
 	const char *firmware_vars, *firmware_log; /* NULL: none */
 	const char *restore; /* a file of suspend.h to go on from; NULL: it boots */
 	const char *cache;   /* a directory for unpacked kernels; NULL: none */

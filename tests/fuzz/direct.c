@@ -297,7 +297,7 @@ static void goes_on(void)
 	memory = mmap(NULL, 2 * PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
 	expect(memory != MAP_FAILED);
 	note_ranges("/proc/self/maps", true);
-	if (direct_process_new(memfd, &process, &e) < 0)
+	if (direct_process_new(memfd, -1, &process, &e) < 0)
 		test_skip("%.200s", e.text);
 	snprintf(path, sizeof(path), "/proc/%d/maps", direct_process_id(process));
 	note_ranges(path, false);

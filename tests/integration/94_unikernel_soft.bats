@@ -54,6 +54,22 @@ pid_of() { api GET "/1.0/instances/$1/state" | json .metadata.pid; }
 	lxc delete s1
 }
 
+# runs_directly PID: the monitor's processes have computed for a fifth of a second.
+runs_directly() {
+	local child ticks=0
+	for child in $(cat "/proc/$1/task/"*/children); do
+		ticks=$((ticks + $(sed 's/.*) //' "/proc/$child/stat" | cut -d ' ' -f 12)))
+	done
+	[ "$ticks" -ge 20 ]
+}
+
+@test "a program that computes runs as it is" {
+	"$BERTH_BUILD/src/vmm/berth-vmm" --explain-direct >"$BERTH_BASE/out" 2>&1 || skip "$(head -n 1 "$BERTH_BASE/out")"
+	create s8 "sh -c 'i=0; while [ \$i -ge 0 ]; do i=\$((i+1)); done'"
+	eventually 60 runs_directly "$(pid_of s8)"
+	lxc delete -f s8
+}
+
 @test "its monitor is locked in and held by the instance's groups" {
 	create s2 cat '{"limits.cpu.allowance": "50%"}'
 	local pid=$(pid_of s2)

@@ -37,6 +37,6 @@ int place_initrd(const struct boot_options *options, struct guest *guest, uint64
 	uint64_t at = (end - initrd->bytes) & ~(GUEST_PAGE - 1);
 	*ret_at = at;
 	return options->is_initrd_mapped
-		? guest_map(guest, at, initrd->bytes, initrd->fd, GUEST_MAP_PRIVATE, e)
+		? guest_map(guest, at, initrd->bytes, initrd->fd, GUEST_MAP_READ, e)
 		: image_load(initrd, 0, initrd->bytes, guest, at, e);
 }

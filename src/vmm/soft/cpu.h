@@ -451,6 +451,9 @@ struct cpu {
 	const struct direct_hooks *direct_hooks; /* likewise */
 	uint32_t direct_waits;                   /* this one would: ring 3 is the loop's */
 	uint64_t direct_epoch; /* bumped whenever pages of the user's may have changed */
+	_Atomic uint64_t
+		direct_look_ns; /* when to look whether one would, if no timer of the guest's does; 0: not */
+	bool has_masked;       /* programs with interrupts off were seen */
 	uint32_t direct_tells; /* DIRECT_TELLS_..., by what the host cannot do */
 	uint8_t lacks;         /* LIVE_... that the host's registers do not hold */
 	uint8_t lacked;        /* when translated code was left */

@@ -11,6 +11,7 @@
 #include "vmm/soft/direct.h"
 
 #include <string.h>
+#include <time.h>
 #include <x86intrin.h>
 
 #include "vmm/soft/direct_scan.h"
@@ -32,13 +33,13 @@
 #define PART_AVX    UINT64_C(4)
 
 #define US(n)        ((n)*khz / 1000)
-#define LOOK_US      1000  /* between two looks, at least */
-#define IDLE_US      20000 /* and at most */
-#define ENTRY_US     120   /* from one entry of ring 0 to the next, at least */
-#define STAY_US      45    /* in the process, on average */
-#define STAYS        32    /* of which that is the average */
-#define FIRST_FAULTS 256   /* while pages are still being mapped */
-#define REST_US      2000  /* after it did not pay off; doubles up to: */
+#define LOOK_US      1000 /* between two looks, at least */
+#define LATER_NS     4000000
+#define ENTRY_US     120  /* from one entry of ring 0 to the next, at least */
+#define STAY_US      45   /* in the process, on average */
+#define STAYS        32   /* of which that is the average */
+#define FIRST_FAULTS 256  /* while pages are still being mapped */
+#define REST_US      2000 /* after it did not pay off; doubles up to: */
 #define REST_MAX_US  1000000
 
 /* What the host's processes can be given. */
@@ -62,7 +63,8 @@ struct direct {
 	uint32_t place_count;
 	bool is_useless; /* a process has died */
 	uint64_t uses;
-	uint64_t looked; /* when */
+	uint64_t looked;         /* when */
+	uint64_t looked_used_ns; /* CPU time of the thread then */
 	uint32_t generation;
 	_Atomic(struct direct_process *) runs;
 	struct direct_counts counts;
@@ -75,7 +77,7 @@ int direct_prepare(struct cpu *cpu, struct error *e)
 	count = count > SPACES ? SPACES : count == 0 ? 1 : count;
 	while (direct->place_count < count) {
 		struct direct_process *process;
-		int r = direct_process_new(cpu->guest->memfd, &process, e);
+		int r = direct_process_new(cpu->guest->memfd, cpu->guest->image_fd, &process, e);
 		if (r < 0)
 			return r;
 		if (!direct_process_traps_cpuid(process))
@@ -133,24 +135,66 @@ static void switched(struct cpu *cpu)
 	cpu->direct_waits = place && place->is_good;
 }
 
+/* What it was idle or had to wait for a processor of the host does not count. */
+static uint64_t thread_used_ns(void)
+{
+	struct timespec used;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * NS_PER_SEC + (uint64_t)used.tv_nsec;
+}
+
 void direct_consider(struct cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
-	uint64_t khz = cpu->soft->tsc_khz, now = __rdtsc(), since = now - direct->looked;
-	if (since < US(LOOK_US))
+	uint64_t khz = cpu->soft->tsc_khz, now = __rdtsc();
+	if (now - direct->looked < US(LOOK_US))
+		return;
+	uint64_t used_ns = thread_used_ns(), since_ns = used_ns - direct->looked_used_ns;
+	if (since_ns < LOOK_US * UINT64_C(1000))
 		return;
 	/* It changes at each entry, at each way back, and more often. */
 	uint64_t entries = (cpu->generation - direct->generation) / 2;
 	direct->looked = now;
+	direct->looked_used_ns = used_ns;
 	direct->generation = cpu->generation;
 	if (direct->is_useless || cpu->cpl != 3 || cpu->code_bytes != 8 || cpu->direct_waits)
 		return;
-	/* Of longer times some was idle. */
-	if (since > US(IDLE_US) || entries * US(ENTRY_US) > since)
+	if (entries * ENTRY_US * UINT64_C(1000) > since_ns)
 		return;
 	const struct place *place = place_of(direct, cpu->cr3);
 	if (!place || now >= place->rest_until)
 		cpu->direct_waits = 1;
+}
+
+void direct_look_later(struct cpu *cpu)
+{
+	struct soft *soft = cpu->soft;
+	uint64_t at = cpu_now() + LATER_NS;
+	cpu->direct->looked = __rdtsc();
+	cpu->direct->looked_used_ns = thread_used_ns();
+	cpu->direct->generation = cpu->generation;
+	pthread_mutex_lock(&soft->lock);
+	atomic_store(&cpu->direct_look_ns, at);
+	if (at < soft->timer_next_ns)
+		pthread_cond_signal(&soft->timer_wait);
+	pthread_mutex_unlock(&soft->lock);
+}
+
+uint64_t direct_timers(struct soft *soft, uint64_t now)
+{
+	uint64_t next = UINT64_MAX;
+	for (uint32_t i = 0; soft->has_direct && i < soft->cpus.count; i++) {
+		struct cpu *cpu = soft->cpu[i];
+		uint64_t at = atomic_load(&cpu->direct_look_ns);
+		if (at != 0 && at <= now) {
+			atomic_store(&cpu->direct_look_ns, 0);
+			if (!atomic_load(&cpu->is_idle))
+				cpu_wake(cpu, ATTENTION_IRQ);
+		} else if (at != 0 && at < next) {
+			next = at;
+		}
+	}
+	return next;
 }
 
 static bool protect(struct cpu *cpu, guest_addr page)
@@ -194,7 +238,8 @@ static bool can(const struct cpu *cpu)
 		(cpu->cr4 & (need_cr4 | CR4_TSD)) != need_cr4 || (cpu->xcr0 & 7) != 7 ||
 		!(cpu->efer & EFER_NXE))
 		return false;
-	if ((cpu->rflags_rest & ~(FLAG_DF | 2u)) != FLAG_IF)
+	/* Whether interrupts are on is the monitor's to know: one that comes while they are off waits, and the kick is a signal. */
+	if (cpu->rflags_rest & ~(FLAG_DF | FLAG_IF | 2u))
 		return false;
 	return cpu->segments[CPU_CS].selector == SELECTOR_CODE &&
 		cpu->segments[CPU_SS].selector == SELECTOR_DATA && is_flat(cpu, CPU_DS) &&
@@ -229,7 +274,7 @@ static void put(const struct cpu *cpu, struct user_regs_struct *regs)
 		.r14 = cpu->r[14],
 		.r15 = cpu->r[15],
 		.rip = cpu->rip,
-		.eflags = cpu_rflags(cpu),
+		.eflags = cpu_rflags(cpu) | FLAG_IF,
 		.cs = SELECTOR_CODE,
 		.ss = SELECTOR_DATA,
 		.ds = cpu->segments[CPU_DS].selector,

@@ -31,6 +31,23 @@ void direct_done(struct cpu *cpu);
 /* Once in a while, when the CPU looks around: whether the program may be better off there. */
 void direct_consider(struct cpu *cpu);
 
+/*
+ * A program with interrupts off has no timer's, at which it would be considered: from now on the timers' thread calls the
+ * CPU for that after a while, unless it sleeps by then.
+ */
+void direct_look_later(struct cpu *cpu);
+
+static inline void direct_watch(struct cpu *cpu)
+{
+	cpu->has_masked |= cpu->cpl == 3 && !(cpu->rflags_rest & FLAG_IF);
+	if (cpu->has_masked && cpu->direct && !cpu->direct_waits &&
+		atomic_load_explicit(&cpu->direct_look_ns, memory_order_relaxed) == 0)
+		direct_look_later(cpu);
+}
+
+/* Holding soft->lock: calls whose time has come; when the next is due (UINT64_MAX: never). */
+uint64_t direct_timers(struct soft *soft, uint64_t now);
+
 /* Adds the CPU's; it does not run. */
 void direct_add_counts(const struct cpu *cpu, struct direct_counts *to);
 

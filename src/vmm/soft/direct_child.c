@@ -143,30 +143,31 @@ int direct_child_pages(struct direct_call **ret, struct error *e)
 /* Of the arguments that are ints the kernel looks at the lower half only. */
 static const struct sock_filter filter[] = {
 	/* 0 */ LOAD(arch),
-	/* 1 */ IS(AUDIT_ARCH_X86_64, 0, 22),
+	/* 1 */ IS(AUDIT_ARCH_X86_64, 0, 23),
 	/* 2 */ LOAD(nr),
 	/* 3 */ IS(SYS_mmap, 5, 0),
-	/* 4 */ IS(SYS_munmap, 17, 0),
-	/* 5 */ IS(SYS_gettimeofday, 17, 0),
-	/* 6 */ IS(SYS_time, 16, 0),
-	/* 7 */ IS(SYS_getcpu, 15, 0),
+	/* 4 */ IS(SYS_munmap, 18, 0),
+	/* 5 */ IS(SYS_gettimeofday, 18, 0),
+	/* 6 */ IS(SYS_time, 17, 0),
+	/* 7 */ IS(SYS_getcpu, 16, 0),
 	/* 8 */ RETURN(SECCOMP_RET_KILL_PROCESS),
 	/* 9: mmap */ LOAD(args[4]),
-	/* 10 */ IS(DIRECT_PAGES_FD, 4, 0),
-	/* 11 */ IS(DIRECT_GUEST_FD, 0, 12),
-	/* 12 */ LOAD(args[3]),
-	/* 13 */ IS(MAP_SHARED | MAP_FIXED, 6, 0),
-	/* 14 */ IS(MAP_SHARED | MAP_FIXED | MAP_POPULATE, 5, 9),
-	/* 15: our own pages */ LOAD(args[3]),
-	/* 16 */ IS(MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, 1, 0),
-	/* 17 */ IS(MAP_PRIVATE | MAP_FIXED_NOREPLACE, 0, 6),
-	/* 18 */ LOAD(args[2]),
-	/* 19 */ ANY(~(uint32_t)(PROT_READ | PROT_EXEC), 4, 2),
-	/* 20: mmap of the guest's, mprotect */ LOAD(args[2]),
-	/* 21 */ ANY(~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 2, 0),
-	/* 22 */ RETURN(SECCOMP_RET_ALLOW),
-	/* 23 */ RETURN(SECCOMP_RET_TRAP),
-	/* 24 */ RETURN(SECCOMP_RET_KILL_PROCESS),
+	/* 10 */ IS(DIRECT_PAGES_FD, 5, 0),
+	/* 11 */ IS(DIRECT_IMAGE_FD, 4, 0),
+	/* 12 */ IS(DIRECT_GUEST_FD, 0, 12),
+	/* 13 */ LOAD(args[3]),
+	/* 14 */ IS(MAP_SHARED | MAP_FIXED, 6, 0),
+	/* 15 */ IS(MAP_SHARED | MAP_FIXED | MAP_POPULATE, 5, 9),
+	/* 16: our own pages, the image's */ LOAD(args[3]),
+	/* 17 */ IS(MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, 1, 0),
+	/* 18 */ IS(MAP_PRIVATE | MAP_FIXED_NOREPLACE, 0, 6),
+	/* 19 */ LOAD(args[2]),
+	/* 20 */ ANY(~(uint32_t)(PROT_READ | PROT_EXEC), 4, 2),
+	/* 21: mmap of the guest's, mprotect */ LOAD(args[2]),
+	/* 22 */ ANY(~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC), 2, 0),
+	/* 23 */ RETURN(SECCOMP_RET_ALLOW),
+	/* 24 */ RETURN(SECCOMP_RET_TRAP),
+	/* 25 */ RETURN(SECCOMP_RET_KILL_PROCESS),
 };
 
 static int become_small(void)
@@ -188,12 +189,14 @@ static int become_small(void)
 
 static int place_descriptors(struct direct_child *child)
 {
-	int guest = fcntl(child->guest_fd, F_DUPFD, 3), pages = fcntl(child->pages_fd, F_DUPFD, 3);
-	int said = fcntl(child->said_fd, F_DUPFD, 3);
+	int guest = fcntl(child->guest_fd, F_DUPFD, 4), pages = fcntl(child->pages_fd, F_DUPFD, 4);
+	int said = fcntl(child->said_fd, F_DUPFD, 4), image = fcntl(child->image_fd, F_DUPFD, 4);
 	if (guest < 0 || pages < 0 || said < 0 || dup2(guest, DIRECT_GUEST_FD) < 0 ||
-		dup2(pages, DIRECT_PAGES_FD) < 0 || dup2(said, 2) < 0 || close_range(3, ~0u, 0) < 0)
+		dup2(pages, DIRECT_PAGES_FD) < 0 || dup2(said, 3) < 0 ||
+		(image >= 0 ? dup2(image, DIRECT_IMAGE_FD) : close(DIRECT_IMAGE_FD)) < 0 ||
+		close_range(4, ~0u, 0) < 0)
 		return -errno;
-	child->said_fd = 2;
+	child->said_fd = 3;
 	return 0;
 }
 

@@ -36,9 +36,10 @@ struct direct_call {
 /* The descriptors there. */
 #define DIRECT_GUEST_FD 0
 #define DIRECT_PAGES_FD 1
+#define DIRECT_IMAGE_FD 2 /* if there is one */
 
 struct direct_child {
-	int guest_fd, pages_fd;
+	int guest_fd, image_fd, pages_fd;
 	int said_fd; /* to the parent: a byte when it can be traced, and waits for one; a struct direct_said */
 	uint64_t pages_at;
 };

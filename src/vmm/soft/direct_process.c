@@ -102,12 +102,18 @@ static bool is_possible(const struct direct_change *change)
 {
 	return change->linear < DIRECT_END && change->bytes > 0 &&
 		change->bytes <= DIRECT_END - change->linear &&
-		(change->linear | change->bytes | change->offset) % DIRECT_PAGE == 0;
+		(change->linear | change->bytes | change->offset) % DIRECT_PAGE == 0 &&
+		!((change->prot & DIRECT_IMAGE) && (change->prot & PROT_WRITE));
 }
 
 static struct direct_call mapping(const struct direct_change *change)
 {
 	uint64_t flags = MAP_SHARED | MAP_FIXED;
+	if (change->prot & DIRECT_IMAGE)
+		return (struct direct_call){ SYS_mmap,
+			{ change->linear, change->bytes, (uint64_t)change->prot & ~DIRECT_IMAGE,
+				MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, DIRECT_IMAGE_FD,
+				change->offset } };
 	if (change->bytes <= POPULATE_MAX)
 		flags |= MAP_POPULATE;
 	return (struct direct_call){ SYS_mmap,
@@ -520,7 +526,7 @@ static void want_no_signals(void)
 	}
 }
 
-int direct_process_new(int memfd, struct direct_process **ret, struct error *e)
+int direct_process_new(int memfd, int image, struct direct_process **ret, struct error *e)
 {
 	int ends[2], pidfd = -1;
 	cleanup(direct_process_free) struct direct_process *process = alloc(struct direct_process);
@@ -534,7 +540,8 @@ int direct_process_new(int memfd, struct direct_process **ret, struct error *e)
 	process->vdso = direct_child_vdso();
 	process->pid = process_clone(0, -1, &pidfd);
 	if (process->pid == 0) {
-		const struct direct_child child = { memfd, pages, ends[1], process->page_at };
+		const struct direct_child child = { memfd, image, pages, ends[1],
+			process->page_at };
 		close(ends[0]);
 		direct_child_run(&child);
 	}
@@ -555,7 +562,7 @@ int direct_process_probe(struct error *e)
 	cleanup(close) int memfd = memfd_create("probe", MFD_CLOEXEC);
 	if (memfd < 0)
 		return error_errno(e, "direct execution: memory");
-	return direct_process_new(memfd, &process, e);
+	return direct_process_new(memfd, -1, &process, e);
 }
 
 void direct_process_free(struct direct_process *process)

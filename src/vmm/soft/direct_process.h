@@ -36,10 +36,10 @@ enum direct_exit {
 struct direct_process;
 
 /*
- * A locked process that stands still, in which nothing is mapped. It can map parts of `memfd` and nothing else.
- * Calling thread's user and rights are its own. A sentence where that is not allowed.
+ * A locked process that stands still, in which nothing is mapped. It can map parts of `memfd`, and those of `image`
+ * (-1: there is none) without the right to write, and nothing else. Calling thread's user and rights are its own. A sentence where that is not allowed.
  */
-int direct_process_new(int memfd, struct direct_process **ret, struct error *e) must_use;
+int direct_process_new(int memfd, int image, struct direct_process **ret, struct error *e) must_use;
 
 /* Whether that can be done here. */
 int direct_process_probe(struct error *e) must_use;
@@ -51,7 +51,12 @@ DEFINE_CLEANUP(struct direct_process *, direct_process_free);
 /* CPUID ends with DIRECT_TRAP there. If not: where the host's CPU cannot do that. */
 bool direct_process_traps_cpuid(const struct direct_process *process);
 
-/* Of what is there: bytes of the memfd from `offset` on, or nothing if `prot` (PROT_*) is 0. Multiples of a page. */
+/*
+ * Of what is there: bytes of the memfd from `offset` on, or nothing if `prot` (PROT_*) is 0; of the image if it has
+ * DIRECT_IMAGE, too. Multiples of a page.
+ */
+#define DIRECT_IMAGE 0x100
+
 struct direct_change {
 	uint64_t linear, bytes, offset;
 	int prot;

@@ -264,10 +264,12 @@ static uint8_t prot_of(
 		return 0;
 	guest_addr physical = pte & PTE_ADDRESS;
 	const struct guest_region *region = guest_region(cpu->guest, physical);
-	if (!region || region->access != GUEST_RAM || !guest_in_memfd(cpu->guest, physical) ||
-		physical >> PHYSICAL_BITS)
+	uint64_t offset;
+	bool is_image = cpu->guest->image_fd >= 0 && guest_in_image(cpu->guest, physical, &offset);
+	if (!region || region->access != GUEST_RAM || physical >> PHYSICAL_BITS ||
+		!(is_image || guest_in_memfd(cpu->guest, physical)))
 		return 0;
-	bool can_write = (pte & path->rights & PTE_W) && (pte & PTE_D) &&
+	bool can_write = !is_image && (pte & path->rights & PTE_W) && (pte & PTE_D) &&
 		atomic_load(&region->watched[(physical - region->at) / GUEST_PAGE]) == 0;
 	bool can_execute = !((pte | path->rights) & PTE_NX);
 	if (can_write && (!can_execute || access == ACCESS_WRITE))
@@ -298,6 +300,8 @@ static void map_run(struct direct_space *space, struct cpu *cpu, const struct pi
 		.bytes = (end - begin) * GUEST_PAGE,
 		.offset = region->file_offset + (physical - region->at),
 		.prot = piece->prot[begin] & (PROT_READ | PROT_WRITE | PROT_EXEC) };
+	if (guest_in_image(cpu->guest, physical, &wanted.offset))
+		wanted.prot |= DIRECT_IMAGE;
 	change(space, &wanted);
 	for (uint32_t i = begin; i < end && (piece->prot[begin] & PROT_WRITE); i++) {
 		uint64_t bit, *word = filter_word(space, piece->pte[i] & PTE_ADDRESS, &bit);
@@ -335,8 +339,11 @@ static bool goes_on(struct cpu *cpu, const struct piece *piece, uint32_t begin, 
 	uint8_t prot, uint64_t pte)
 {
 	guest_addr first = piece->pte[begin] & PTE_ADDRESS, now = pte & PTE_ADDRESS;
+	uint64_t offset;
 	return prot == piece->prot[begin] && now == first + (page - begin) * GUEST_PAGE &&
-		guest_region(cpu->guest, now) == guest_region(cpu->guest, first);
+		guest_region(cpu->guest, now) == guest_region(cpu->guest, first) &&
+		guest_in_image(cpu->guest, now, &offset) ==
+		guest_in_image(cpu->guest, first, &offset);
 }
 
 /*

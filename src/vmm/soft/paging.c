@@ -89,7 +89,7 @@ static void store_part(struct cpu *cpu, const struct op *op, struct tlb_entry *e
 {
 	uint64_t physical = (entry->physical & PAGE_MASK) | (linear & 0xfff);
 	const struct guest_region *region = guest_region(cpu->guest, physical);
-	if (!region || region->access == GUEST_ROM) {
+	if (!region || guest_is_rom(cpu->guest, region, physical)) {
 		io_write(cpu, op, physical, bytes, value, false);
 		return;
 	}

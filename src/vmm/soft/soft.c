@@ -133,6 +133,7 @@ static void sleep_until_called(struct cpu *cpu)
 	while (atomic_load(&cpu->attention) == 0)
 		syscall(SYS_futex, &cpu->attention, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
 	atomic_store(&cpu->is_idle, false);
+	direct_watch(cpu);
 }
 
 static void check_code_breakpoints(struct cpu *cpu)
@@ -217,6 +218,7 @@ static void loop(struct cpu *cpu)
 			cpu->link = NULL;
 			direct_run(cpu);
 		} else if (native_can(cpu)) {
+			direct_watch(cpu);
 			native_run(cpu);
 		} else {
 			run_ops(cpu);
@@ -416,7 +418,9 @@ static void *run_timers(void *data)
 			set_line(soft, 0, true);
 			set_line(soft, 0, false);
 		}
+		uint64_t look_next = direct_timers(soft, now);
 		next = pit_next < next ? pit_next : next;
+		next = look_next < next ? look_next : next;
 		soft->timer_next_ns = next;
 		if (next == UINT64_MAX) {
 			pthread_cond_wait(&soft->timer_wait, &soft->lock);

@@ -118,7 +118,7 @@ void tlb_set_tags(struct cpu *cpu, struct tlb_entry *entry, uint64_t page)
 	if (!region) {
 		entry->physical |= TLB_NO_RAM;
 		read_slow = write_slow = TAG_SLOW;
-	} else if (region->access == GUEST_ROM) {
+	} else if (guest_is_rom(cpu->guest, region, entry->physical & PAGE_MASK)) {
 		write_slow = TAG_SLOW;
 	} else {
 		uint64_t at = ((entry->physical & PAGE_MASK) - region->at) / GUEST_PAGE;

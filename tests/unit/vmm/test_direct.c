@@ -331,6 +331,8 @@ static const struct sample samples[] = {
 	SAMPLE("a single step to a fault", 6, 0, "\x9c\x80\x4c\x24\x01\x01\x9d\x0f\x0b"),
 	SAMPLE("a single step to a call", PORT_OF_SYSCALL, 0,
 		"\x9c\x80\x4c\x24\x01\x01\x9d\x0f\x05"),
+	SAMPLE("a single step in a string", 1, DATA_AT,
+		"\x48\x89\xfe\xb9\x05\0\0\0\x9c\x80\x4c\x24\x01\x01\x9d\xf3\xa4\x90"),
 	SAMPLE("a string that ends in nothing", 14, NOTHING - 16,
 		"\x48\x89\xfe\xb9\x64\0\0\0\xf3\xac"),
 	SAMPLE("copies to what is read-only", 14, READ_ONLY - 32,
@@ -343,6 +345,8 @@ static const struct sample samples[] = {
 	SAMPLE("a far return to no selector", 13, 0, "\x68\x00\x01\0\0\x50\x48\xcb"),
 	SAMPLE("a selector of nothing", 13, 0, "\x66\xb8\x98\x01\x8e\xd8"),
 	SAMPLE("32-bit code", 6, 0, "\x6a\x23\x48\x8d\x05\x03\0\0\0\x50\x48\xcb\x40\x40\x0f\x0b"),
+	SAMPLE("32-bit code at half of an address", 6, 0,
+		"\x6a\x23\x48\x8d\x05\x08\0\0\0\x48\x0f\xba\xe8\x28\x50\x48\xcb\x40\x40\x0f\x0b"),
 	SAMPLE("x87 and MMX", 6, 0, "\xd9\xeb\xd9\xe8\xd9\xee\x0f\x0b"),
 	SAMPLE("vectors", 6, DATA_AT,
 		"\x66\x48\x0f\x6e\xc7\x66\x0f\xfe\xc0\x66\x44\x0f\x6f\xf8\xc5\xfc\x58\xc8\xc4\xe3\x75"
@@ -627,6 +631,67 @@ static void ends_with_them(void)
 	expect_equal(r, -EIO);
 }
 
+/* Nobody calls: the timers' thread has it looked at. */
+static void runs_with_interrupts_off(void)
+{
+	static struct end one, other;
+	struct machine direct, translated;
+	struct cpu_state state;
+	need_direct();
+	open_machine(&direct, &soft_engine);
+	open_machine(&translated, &soft_translator_engine);
+	prepare_sample(&translated, 0, &state);
+	state.rflags = 2;
+	run_to_end(&translated, &state, &other);
+	uint64_t rounds = BURN;
+	do {
+		if (rounds > BURN << 12)
+			test_fail("nothing runs directly");
+		prepare_sample(&direct, 0, &state);
+		state.rflags = 2;
+		state.gpr[CPU_RCX] = rounds *= 2;
+		run_to_end(&direct, &state, &one);
+	} while (one.direct_ns < 1000000);
+	expect(compare(&samples[0], &one, &other));
+	expect_equal(one.frame[3] & 0x200, 0);
+	/* A kick ends it at any moment. */
+	put_code(direct.guest, 0, (const uint8_t[]){ 0xeb, 0xf9 }, 2); /* again */
+	begin(&state, USER_AT);
+	state.rflags = 2;
+	expect(run_directly(&direct, &state, 3000000));
+	expect_equal(state.rflags & 0x200, 0);
+	close_machine(&translated);
+	close_machine(&direct);
+}
+
+static void *send_nmi(void *data)
+{
+	const struct machine *machine = data;
+	const struct timespec time = { .tv_nsec = 30000000 };
+	nanosleep(&time, NULL);
+	machine->engine->nmi(machine->cpus, 0);
+	return NULL;
+}
+
+/* What they do not hold back comes. */
+static void has_nmis_with_interrupts_off(void)
+{
+	static struct end end;
+	struct machine machine;
+	struct cpu_state state;
+	pthread_t thread;
+	need_direct();
+	open_machine(&machine, &soft_engine);
+	put_code(machine.guest, 0, (const uint8_t[]){ 0xeb, 0xf9 }, 2); /* again */
+	begin(&state, USER_AT);
+	state.rflags = 2;
+	expect(pthread_create(&thread, NULL, send_nmi, &machine) == 0);
+	run_to_end(&machine, &state, &end);
+	pthread_join(thread, NULL);
+	expect_equal(end.port, 2);
+	close_machine(&machine);
+}
+
 static const struct test tests[] = {
 	{ "if its processes are killed while none runs, a program is translated",
 		goes_on_without_them },
@@ -636,5 +701,8 @@ static const struct test tests[] = {
 	{ "so it does with AVX-512", goes_on_elsewhere_with_more },
 	{ "a program that ends in an exception is told of it what a translated one is",
 		ends_as_translated },
+	{ "a program with interrupts off is run directly, too, and a kick ends that",
+		runs_with_interrupts_off },
+	{ "and an NMI comes there", has_nmis_with_interrupts_off },
 };
 TEST_MAIN(tests)

@@ -51,7 +51,7 @@ static void open_process(void)
 	expect(memfd >= 0 && ftruncate(memfd, (off_t)FILE_MAX) == 0);
 	memory = mmap(NULL, FILE_MAX, RW, MAP_SHARED, memfd, 0);
 	expect(memory != MAP_FAILED);
-	if (direct_process_new(memfd, &process, &e) < 0)
+	if (direct_process_new(memfd, -1, &process, &e) < 0)
 		test_skip("%.200s", e.text);
 	expect_equal(map(CODE_AT, PAGE, CODE, RX), 0);
 	expect_equal(map(DATA_AT, PAGE, DATA, RW), 0);
@@ -418,7 +418,7 @@ static void has_no_rights(void)
 			struct stat stat_;
 			if (setresgid(65534, 65534, 65534) < 0 ||
 				setresuid(65534, 65534, 65534) < 0 ||
-				direct_process_new(memfd, &other, &e) < 0)
+				direct_process_new(memfd, -1, &other, &e) < 0)
 				_exit(2);
 			snprintf(path, sizeof(path), "/proc/%d/mem", direct_process_id(other));
 			bool is_ours = stat(path, &stat_) == 0 && stat_.st_uid != 0;
@@ -710,7 +710,7 @@ static void dies_with_its_maker(void)
 			struct error e = {};
 			open_process();
 			pid_t id = direct_process_id(process);
-			if (runs == 0 && direct_process_new(memfd, &process, &e) == 0)
+			if (runs == 0 && direct_process_new(memfd, -1, &process, &e) == 0)
 				id = direct_process_id(process);
 			(void)!write(tell[1], &id, sizeof(id));
 			memcpy(memory + CODE, (const uint8_t[]){ 0xeb, 0xfe }, 2);

@@ -14,6 +14,7 @@
 #define RAM_BYTES UINT64_C(0x800000)
 #define ROM_AT    UINT64_C(0xf0000000)
 #define FILE_AT   UINT64_C(0x700000) /* guest_map()'s */
+#define IMAGE_AT  UINT64_C(0x710000) /* likewise, only read */
 #define TABLES_AT UINT64_C(0x200000)
 #define CODE      UINT64_C(0x1000) /* where it is in memory */
 #define DATA      UINT64_C(0x3000) /* neighbours never lie beside each other there */
@@ -66,6 +67,17 @@ static uint64_t pte(uint64_t linear)
 	return *entry_of(linear, 1);
 }
 
+static void map_file(guest_addr at, enum guest_map how)
+{
+	uint8_t bytes[GUEST_PAGE];
+	struct error e = {};
+	int fd = memfd_create("file", MFD_CLOEXEC);
+	memset(bytes, 0xf4, sizeof(bytes));
+	expect(fd >= 0 && write(fd, bytes, sizeof(bytes)) == sizeof(bytes));
+	expect(guest_map(guest, at, GUEST_PAGE, fd, how, &e) == 0);
+	close(fd);
+}
+
 static void open_space(void)
 {
 	static const uint8_t code[] = { 0x8a, 0x07, 0xf4 }, writes[] = { 0xc6, 0x07, 77, 0xf4 },
@@ -75,7 +87,10 @@ static void open_space(void)
 	expect(guest_new(&guest, &e) == 0);
 	expect(guest_add(guest, 0, RAM_BYTES, GUEST_RAM, &e) == 0);
 	expect(guest_add(guest, ROM_AT, GUEST_PAGE, GUEST_ROM, &e) == 0);
-	if (direct_process_new(guest->memfd, &process, &e) < 0)
+	map_file(FILE_AT, GUEST_MAP_SHARED);
+	map_file(IMAGE_AT, GUEST_MAP_READ);
+	expect(guest->image_fd >= 0);
+	if (direct_process_new(guest->memfd, guest->image_fd, &process, &e) < 0)
 		test_skip("%.200s", e.text);
 	cpu = mmap(NULL, sizeof(*cpu), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	expect(cpu != MAP_FAILED);
@@ -301,17 +316,32 @@ static void code_is_not_written(void)
 /* What the guest sees there is not in the memfd. */
 static void leaves_files_alone(void)
 {
-	struct error e = {};
 	open_space();
-	int fd = memfd_create("file", MFD_CLOEXEC);
-	expect(fd >= 0 && ftruncate(fd, (off_t)GUEST_PAGE) == 0);
-	expect(guest_map(guest, FILE_AT, GUEST_PAGE, fd, GUEST_MAP_PRIVATE, &e) == 0);
-	close(fd);
 	put(DATA_AT, FILE_AT | RW);
 	put(DATA_AT + GUEST_PAGE, (FILE_AT + GUEST_PAGE) | RW);
 	expect_equal(reach(WRITES, DATA_AT), DIRECT_INTERPRETED);
 	expect(can(WRITES, DATA_AT + GUEST_PAGE));
 	expect(!can(READS, DATA_AT));
+	close_space();
+}
+
+/* What can only be read anyway is mapped from the file, beside what is not. */
+static void maps_the_image(void)
+{
+	open_space();
+	put(DATA_AT, IMAGE_AT | RW);
+	put(DATA_AT + GUEST_PAGE, (IMAGE_AT + GUEST_PAGE) | RW);
+	put(DATA_AT + PIECE, IMAGE_AT | RX);
+	expect_equal(reach(READS, DATA_AT), DIRECT_REACHED);
+	expect(can(READS, DATA_AT) && can(WRITES, DATA_AT + GUEST_PAGE));
+	expect_equal(reach(WRITES, DATA_AT), DIRECT_INTERPRETED);
+	expect_equal(reach(JUMPS, DATA_AT + PIECE), DIRECT_REACHED);
+	expect(can(JUMPS, DATA_AT + PIECE) && can(READS, DATA_AT + PIECE));
+	expect_equal(*(uint8_t *)at(IMAGE_AT), 0xf4);
+	put(DATA_AT, DATA | RW);
+	flush();
+	expect_equal(reach(WRITES, DATA_AT), DIRECT_REACHED);
+	expect(can(WRITES, DATA_AT));
 	close_space();
 }
 
@@ -447,6 +477,7 @@ static const struct test tests[] = {
 	{ "nothing is written and executed at once; decoded code is not written",
 		code_is_not_written },
 	{ "memory that is a file's is not taken from the memfd", leaves_files_alone },
+	{ "what is only read of a file is mapped from it", maps_the_image },
 	{ "what was mapped while there was no room is not forgotten", forgets_nothing_that_stays },
 	{ "more pieces of memory than a process may have", has_room_for_the_rest },
 	{ "more of the address space than is kept", has_many_pieces },
