@@ -37,6 +37,8 @@ void cpu_wake(struct cpu *cpu, uint32_t why)
 static void update_tlb(struct cpu *cpu)
 {
 	enum tlb_kind kind = TLB_KERNEL;
+	if (cpu->cpl == 3 && cpu_wants_alignment(cpu) != (cpu->checks_alignment != 0))
+		cpu_call(cpu, ATTENTION_STEP); /* the loop sees to it */
 	if (cpu->cpl == 3)
 		kind = TLB_USER;
 	else if ((cpu->cr4 & CR4_SMAP) && !(cpu->rflags_rest & FLAG_AC))

@@ -453,7 +453,9 @@ struct cpu {
 	uint64_t direct_epoch; /* bumped whenever pages of the user's may have changed */
 	_Atomic uint64_t
 		direct_look_ns; /* when to look whether one would, if no timer of the guest's does; 0: not */
-	bool has_masked;       /* programs with interrupts off were seen */
+	bool has_masked; /* programs with interrupts off were seen */
+	uint32_t
+		checks_alignment; /* accesses of ring 3 are slow, so that each is checked; see cpu_wants_alignment() */
 	uint32_t direct_tells; /* DIRECT_TELLS_..., by what the host cannot do */
 	uint8_t lacks;         /* LIVE_... that the host's registers do not hold */
 	uint8_t lacked;        /* when translated code was left */
@@ -498,6 +500,12 @@ typedef uint64_t __attribute__((__may_alias__)) reg64;
 #define REG16(cpu, at) (*(reg16 *)((uintptr_t)(cpu) + (at)))
 #define REG32(cpu, at) (*(reg32 *)((uintptr_t)(cpu) + (at)))
 #define REG64(cpu, at) (*(reg64 *)((uintptr_t)(cpu) + (at)))
+
+/* Of ring 3, where it runs now. */
+static inline bool cpu_wants_alignment(const struct cpu *cpu)
+{
+	return (cpu->cr0 & CR0_AM) && (cpu->rflags_rest & FLAG_AC);
+}
 
 static inline uint64_t op_rip(const struct cpu *cpu, const struct op *op)
 {

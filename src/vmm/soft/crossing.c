@@ -113,8 +113,8 @@ static void check_ready(const struct piece *p, bool may_enable)
 /* Leaves if the program is not for translated code. */
 static void check_user(const struct piece *p)
 {
-	in_cpu(p, 0, 0x83, 7, AT(direct_waits)); /* cmp, imm8 */
-	EMIT(p->to, 0);
+	emit_load_32(p->to, HOST_T1, AT(direct_waits));
+	in_cpu(p, 0, 0x0b, HOST_T1, AT(checks_alignment)); /* or */
 	leave_if(p, 5);
 }
 
@@ -259,7 +259,7 @@ static void write_sysret(const struct piece *p)
 	size_t flags = AT(r) + 8 * 11;
 	check_ready(p, true);
 	check_user(p);
-	test_32(p, flags, FLAG_TF);
+	test_32(p, flags, FLAG_TF | FLAG_AC);
 	leave_if(p, 5);
 	emit_move(to, HOST_T1, HOST_RCX);
 	find_entry(p, true);
@@ -378,6 +378,8 @@ static void write_iret_to(const struct piece *p, uint8_t ring)
 	uint8_t *is_null = NULL;
 	if (ring) {
 		check_user(p);
+		test_32(p, frame_at(FRAME_FLAGS), FLAG_AC); /* alignment may be checked there */
+		leave_if(p, 5);
 		check_data(p);
 	} else {
 		/* With AC it is another mode. */

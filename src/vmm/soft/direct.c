@@ -453,6 +453,9 @@ static bool answer(struct cpu *cpu, struct place *place, enum direct_exit why, u
 		place->missed = address;
 	}
 	bool is_good = pays(cpu, place, stay_us);
+	/* What checks alignment is what comes to it through the loop. */
+	if (why == DIRECT_TRAP && cpu_wants_alignment(cpu))
+		return false;
 	switch (why) {
 	case DIRECT_FAULT:
 	case DIRECT_SYSCALL:

@@ -68,7 +68,8 @@ void native_drop(struct cpu *cpu, guest_addr page)
 
 bool native_can(const struct cpu *cpu)
 {
-	return cpu->native && cpu->code_bytes == 8 && (cpu->cpl == 0 || cpu->cpl == 3);
+	return cpu->native && cpu->code_bytes == 8 &&
+		(cpu->cpl == 0 || (cpu->cpl == 3 && !cpu->checks_alignment));
 }
 
 static enum native_mode mode_of(const struct cpu *cpu)

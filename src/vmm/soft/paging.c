@@ -46,6 +46,13 @@ static void watch_data(struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_
 	}
 }
 
+static void check_alignment(struct cpu *cpu, const struct op *op, const struct tlb *tlb,
+	uint64_t linear, uint32_t bytes)
+{
+	if (tlb == &cpu->tlbs[TLB_USER] && cpu_wants_alignment(cpu) && (linear & (bytes - 1)))
+		cpu_fault(cpu, op, FAULT_AC, 0);
+}
+
 static uint64_t load_part(struct cpu *cpu, const struct op *op, const struct tlb_entry *entry,
 	uint64_t linear, uint32_t bytes)
 {
@@ -128,6 +135,8 @@ static uint64_t load_from(
 	linear = memory_wrap(cpu, linear);
 	if (unlikely(cpu->has_data_breakpoints))
 		watch_data(cpu, linear, bytes, ACCESS_READ);
+	if (unlikely(cpu->checks_alignment))
+		check_alignment(cpu, op, tlb, linear, bytes);
 	uint32_t left = bytes_left(linear);
 	if (left >= bytes)
 		return load_part(
@@ -146,6 +155,8 @@ static void store_to(struct cpu *cpu, const struct op *op, struct tlb *tlb, uint
 	linear = memory_wrap(cpu, linear);
 	if (unlikely(cpu->has_data_breakpoints))
 		watch_data(cpu, linear, bytes, ACCESS_WRITE);
+	if (unlikely(cpu->checks_alignment))
+		check_alignment(cpu, op, tlb, linear, bytes);
 	uint32_t left = bytes_left(linear);
 	if (left >= bytes) {
 		store_part(cpu, op, translate(cpu, op, tlb, linear, ACCESS_WRITE), linear, bytes,
@@ -262,6 +273,8 @@ void *memory_rmw(struct cpu *cpu, const struct op *op, uint64_t linear, uint32_t
 	cpu->rmw_how = 0;
 	if (unlikely(cpu->has_data_breakpoints))
 		watch_data(cpu, linear, bytes, ACCESS_READ | ACCESS_WRITE);
+	if (unlikely(cpu->checks_alignment))
+		check_alignment(cpu, op, cpu->tlb, linear, bytes);
 	struct tlb_entry *entry = translate(cpu, op, cpu->tlb, linear, ACCESS_WRITE);
 	bool is_ram = guest_slice(cpu->guest, entry->physical & PAGE_MASK, GUEST_PAGE) != NULL;
 	if (bytes_left(linear) >= bytes && is_ram) {

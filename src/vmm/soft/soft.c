@@ -102,6 +102,16 @@ static void look_for_interrupts(struct cpu *cpu)
 	cpu_call(cpu, ATTENTION_IRQ); /* another may wait */
 }
 
+/* Whether accesses of ring 3 are checked is a matter of all that the TLB holds: few programs ever want it. */
+static void look_for_alignment(struct cpu *cpu)
+{
+	bool wants = cpu_wants_alignment(cpu);
+	if (wants == (cpu->checks_alignment != 0))
+		return;
+	cpu->checks_alignment = wants;
+	tlb_flush(cpu, true);
+}
+
 /* Does what other threads ask for; true if run() ends. */
 static bool attend(struct cpu *cpu)
 {
@@ -122,6 +132,8 @@ static bool attend(struct cpu *cpu)
 	}
 	if ((why & ATTENTION_IRQ) && cpu->direct)
 		direct_consider(cpu);
+	if ((why & ATTENTION_STEP) && cpu->cpl == 3)
+		look_for_alignment(cpu);
 	if (why & (ATTENTION_IRQ | ATTENTION_NMI))
 		look_for_interrupts(cpu);
 	return false;

@@ -127,6 +127,8 @@ void tlb_set_tags(struct cpu *cpu, struct tlb_entry *entry, uint64_t page)
 			write_slow = TAG_SLOW;
 		}
 	}
+	if (cpu->checks_alignment && tlb_with(cpu, entry) == &cpu->tlbs[TLB_USER])
+		read_slow = write_slow = TAG_SLOW;
 	if (cpu->has_data_breakpoints)
 		for (int i = 0; i < BREAKPOINTS; i++)
 			if ((cpu->dr[7] >> (2 * i) & 3) && (cpu->dr[i] & PAGE_MASK) == page)
