@@ -9,8 +9,12 @@
 
 #define BOOT_VERSION 5
 
-/* Where every rewritten program and library finds the address of the library OS's entry (PT_BERTH_SLOT). */
-#define BOOT_SLOT 0x20000u
+/*
+ * Where every rewritten program and library finds the addresses of the library OS's entries (PT_BERTH_SLOT), one for each
+ * call whose number was known when it was rewritten. The first serves any call, whatever its number.
+ */
+#define BOOT_SLOT  0x20000u
+#define BOOT_SLOTS 512u
 
 /* Among the signals from outside it is none: so much has the program computed, others may want to (SIGVTALRM). */
 #define BOOT_TICK    26

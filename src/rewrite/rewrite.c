@@ -15,7 +15,7 @@
  * no branches; a displacement relative to RIP is adjusted. A trampoline is
  *
  *	[leaders]  lea -128(%rsp), %rsp    (the red zone of the interrupted function stays whole)
- *	           call *slot
+ *	           call *slot           (of the call, where its number stands just before the syscall; else the first)
  *	           lea 128(%rsp), %rsp
  *	[followers]  jmp back
  *
@@ -25,8 +25,8 @@
  *
  * Moved instructions run with the stack pointer they expect; `lea` changes no flag. The new program headers and the
  * trampolines are a new segment behind the last one; where the program can be anywhere its offset is its address, since
- * a loader finds its own headers that way. The slot is at BOOT_SLOT, the same for a program and its libraries; of a
- * program that forwards it is a page of its own before that segment.
+ * a loader finds its own headers that way. The slots are at BOOT_SLOT, the same for a program and its libraries; of a
+ * program that forwards there is one, in a page of its own before that segment.
  */
 #include "rewrite/rewrite.h"
 
@@ -107,14 +107,15 @@ static void put_moved(struct rewriter *rewriter, const struct instruction *instr
 	put(rewriter, (const char *)bytes, instruction->length);
 }
 
-static void put_call(struct rewriter *rewriter)
+/* `number` is that of the call, or one that has no slot of its own. */
+static void put_call(struct rewriter *rewriter, uint32_t number)
 {
 	put(rewriter, "\x48\x8d\x64\x24\x80", 5); /* lea -128(%rsp), %rsp */
 	if (rewriter->forwards) {
 		put(rewriter, "\xff\x15", 2); /* call *slot(%rip) */
 		put_relative(rewriter, rewriter->new_address);
 	} else {
-		const uint32_t slot = BOOT_SLOT;
+		const uint32_t slot = BOOT_SLOT + (number < BOOT_SLOTS ? number * SLOT_BYTES : 0);
 		put(rewriter, "\xff\x14\x25", 3); /* call *slot */
 		put(rewriter, (const char *)&slot, sizeof(slot));
 	}
@@ -127,6 +128,17 @@ static void put_jump(struct rewriter *rewriter, uint64_t target)
 	put_relative(rewriter, target);
 }
 
+/* What a `mov $number, %eax` says. */
+static uint32_t number_in(const struct rewriter *rewriter, const struct instruction *instruction)
+{
+	uint32_t number;
+	memcpy(&number,
+		rewriter->elf->data + sites_file_offset(rewriter->elf, instruction->address) +
+			instruction->length - sizeof(number),
+		sizeof(number));
+	return number;
+}
+
 /* Moves instructions `first` to `last` of the list into a trampoline and leaves a jump in their place. */
 static void redirect(struct rewriter *rewriter, size_t first, size_t last)
 {
@@ -134,7 +146,10 @@ static void redirect(struct rewriter *rewriter, size_t first, size_t last)
 	uint64_t start = list[first].address, trampoline = here(rewriter);
 	for (size_t i = first; i <= last; i++) {
 		if (list[i].is_syscall)
-			put_call(rewriter);
+			put_call(rewriter,
+				i > first && list[i - 1].is_number
+					? number_in(rewriter, &list[i - 1])
+					: UINT32_MAX);
 		else
 			put_moved(rewriter, &list[i]);
 	}
@@ -207,11 +222,9 @@ static bool try_leaders(struct rewriter *rewriter, size_t site, size_t taken)
 static bool returns_elsewhere(const struct rewriter *rewriter, size_t site)
 {
 	const struct instruction *before = &rewriter->sites->list[site > 0 ? site - 1 : 0];
-	uint32_t number;
 	if (!before->is_number)
 		return false;
-	memcpy(&number, bytes_at(rewriter, before->address) + before->length - sizeof(number),
-		sizeof(number));
+	const uint32_t number = number_in(rewriter, before);
 	return number == SYS_clone || number == SYS_clone3 || number == SYS_vfork ||
 		number == SYS_rt_sigreturn;
 }
@@ -296,7 +309,7 @@ static uint32_t new_segments(const struct rewriter *rewriter, Elf64_Phdr added[N
 		.p_flags = PF_R,
 		.p_vaddr = slot,
 		.p_paddr = slot,
-		.p_memsz = SLOT_BYTES };
+		.p_memsz = rewriter->forwards ? SLOT_BYTES : BOOT_SLOTS * SLOT_BYTES };
 	return count;
 }
 

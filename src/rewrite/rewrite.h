@@ -12,9 +12,10 @@
 #include "base/error.h"
 
 /*
- * The program header of this type names the slot: 8 bytes at p_vaddr, absolute, that hold the address of the function
- * that trampolines call (BOOT_SLOT unless the program forwards). That is reached by `call` with the caller's stack pointer 128 bytes lower than at
- * the system call; it must return with every register but rax, rcx and r11 as it was, flags included.
+ * The program header of this type names the slots: 8 bytes each at p_vaddr, absolute, that hold the addresses of the
+ * functions that trampolines call: the slot of the call's number where that is known, else the first (BOOT_SLOT; of a
+ * program that forwards there is one, elsewhere). They are reached by `call` with the caller's stack pointer 128 bytes
+ * lower than at the system call; they must return with every register but rax, rcx and r11 as it was, flags included.
  */
 #define PT_BERTH_SLOT 0x62746872u
 

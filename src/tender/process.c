@@ -36,6 +36,7 @@
 #include "tender/tap.h"
 #include "tender/vdso.h"
 #include "unikernel/missed.h"
+#include "unikernel/slots.h"
 #include "unikernel/snapshot.h"
 #include "unikernel/thread.h"
 
@@ -445,6 +446,7 @@ static void on_signal(int number, siginfo_t *info, void *data)
 	greg_t *g = ((ucontext_t *)data)->uc_mcontext.gregs;
 	(void)info;
 	platform_signals |= UINT64_C(1) << (number - 1);
+	unikernel_must_look = true;
 	wait_left = (struct timespec){};
 	if (!is_locked || !is_program_at_work(g))
 		return;
@@ -662,10 +664,7 @@ static int map_snapshot(const struct unikernel_options *options, struct error *e
 static void go_on(const struct boot *boot) __attribute__((__noreturn__));
 static void go_on(const struct boot *boot)
 {
-	if (platform_map(BOOT_SLOT, 4096) == 0) {
-		*(uint64_t *)(uintptr_t)BOOT_SLOT = (uint64_t)(uintptr_t)unikernel_entry;
-		(void)platform_protect(BOOT_SLOT, 4096, PLATFORM_READ);
-	}
+	(void)unikernel_make_slots();
 	if (platform_lock() < 0 || unikernel_renew(boot) < 0)
 		platform_exit(255);
 	unikernel_go();

@@ -13,7 +13,6 @@
 
 static_assert(CALLS_MAX == CALLS_IN_TABLE, "entry.S");
 
-/* entry.S calls through it. */
 serve *calls_table[CALLS_MAX];
 
 static int64_t serve_missing(struct registers *r)
@@ -39,9 +38,9 @@ static bool has_signal(const struct thread *self)
 		self->has_blocked_before;
 }
 
-static void handle_signals(struct registers *r) __attribute__((__noinline__));
-static void handle_signals(struct registers *r)
+void unikernel_after(struct registers *r)
 {
+	unikernel_must_look = false; /* first: what comes in between sets it again */
 	if (platform_signals)
 		signals_take_outside();
 	if (thread_has_ticked)
@@ -52,17 +51,12 @@ static void handle_signals(struct registers *r)
 		unikernel_continue(r);
 }
 
-void unikernel_after(struct registers *r)
-{
-	if (platform_signals || has_signal(current_thread) || r->number == UINT64_MAX)
-		handle_signals(r);
-}
-
 void unikernel_call(struct registers *r)
 {
 	r->number = (uint32_t)r->number; /* Linux looks at no more of it */
 	r->rax = (uint64_t)(r->number < CALLS_MAX ? calls_table[r->number](r) : serve_missing(r));
-	unikernel_after(r);
+	if (unikernel_must_look)
+		unikernel_after(r);
 }
 
 #define NO_CALL 34 /* pause, which is never repeated: rax is the program's own */
@@ -108,7 +102,7 @@ static void fault_in_call(struct registers *r, const struct registers *ours)
 
 void unikernel_fault(const struct fault *fault)
 {
-	struct registers *r = at(current_thread->kernel_sp - sizeof(*r));
+	struct registers *r = current_registers;
 	struct fault copy = *fault;
 	if (kernel_has_no_caller)
 		kernel_panic(own_fault);
@@ -121,6 +115,6 @@ void unikernel_fault(const struct fault *fault)
 	}
 	/* Who faults for ever is still to be ended from outside. */
 	r->number = NO_CALL;
-	handle_signals(r);
+	unikernel_after(r);
 	unikernel_continue(r);
 }

@@ -8,3 +8,6 @@
 
 /* Puts the tables of the subjects together; before the first call. */
 void calls_init(void);
+
+/* By number; entry.S calls through it. */
+extern serve *calls_table[CALLS_IN_TABLE] __attribute__((__visibility__("hidden")));

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "unikernel/call.h"
+#include "unikernel/answers.h"
 #include "unikernel/descriptors.h"
 #include "unikernel/map.h"
 #include "unikernel/missed.h"
@@ -112,13 +112,6 @@ static int64_t serve_msync(struct registers *r)
 	return 0;
 }
 
-/* Nothing is ever swapped out. */
-static int64_t serve_nothing(struct registers *r)
-{
-	(void)r;
-	return 0;
-}
-
 const struct call calls_of_memory[] = {
 	{ SYS_brk, "brk", serve_brk },
 	{ SYS_mmap, "mmap", serve_mmap },
@@ -126,10 +119,10 @@ const struct call calls_of_memory[] = {
 	{ SYS_mprotect, "mprotect", serve_mprotect },
 	{ SYS_madvise, "madvise", serve_madvise },
 	{ SYS_mremap, "mremap", serve_mremap },
-	{ SYS_mlock, "mlock", serve_nothing },
-	{ SYS_munlock, "munlock", serve_nothing },
-	{ SYS_mlockall, "mlockall", serve_nothing },
-	{ SYS_munlockall, "munlockall", serve_nothing },
+	{ SYS_mlock, "mlock", answers_serve }, /* nothing is ever swapped out */
+	{ SYS_munlock, "munlock", answers_serve },
+	{ SYS_mlockall, "mlockall", answers_serve },
+	{ SYS_munlockall, "munlockall", answers_serve },
 	{ SYS_msync, "msync", serve_msync },
 	{ 0, NULL, NULL },
 };

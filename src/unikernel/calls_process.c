@@ -10,7 +10,7 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
-#include "unikernel/call.h"
+#include "unikernel/answers.h"
 #include "unikernel/descriptors.h"
 #include "unikernel/devices.h"
 #include "unikernel/net/net.h"
@@ -18,37 +18,6 @@
 #include "unikernel/signals.h"
 
 #define STACK_LIMIT (8u << 20)
-
-static int64_t serve_zero(struct registers *r)
-{
-	(void)r;
-	return 0;
-}
-
-static int64_t serve_pid(struct registers *r)
-{
-	(void)r;
-	return process_id();
-}
-
-static int64_t serve_parent(struct registers *r)
-{
-	(void)r;
-	return process_parent();
-}
-
-/* One session and one group of processes: the first one's. */
-static int64_t serve_first(struct registers *r)
-{
-	(void)r;
-	return 1;
-}
-
-static int64_t serve_no_permission(struct registers *r)
-{
-	(void)r;
-	return -EPERM;
-}
 
 /* All three ids are root's. */
 static int64_t serve_three_ids(struct registers *r)
@@ -265,30 +234,24 @@ static int64_t serve_pause(struct registers *r)
 	return -EINTR;
 }
 
-static int64_t serve_getgroups(struct registers *r)
-{
-	(void)r;
-	return 0;
-}
-
 const struct call calls_of_process[] = {
-	{ SYS_getpid, "getpid", serve_pid },
-	{ SYS_getppid, "getppid", serve_parent },
-	{ SYS_getpgrp, "getpgrp", serve_first },
-	{ SYS_getpgid, "getpgid", serve_first },
-	{ SYS_getsid, "getsid", serve_first },
-	{ SYS_setpgid, "setpgid", serve_zero },
-	{ SYS_setsid, "setsid", serve_no_permission },
-	{ SYS_getuid, "getuid", serve_zero },
-	{ SYS_geteuid, "geteuid", serve_zero },
-	{ SYS_getgid, "getgid", serve_zero },
-	{ SYS_getegid, "getegid", serve_zero },
+	{ SYS_getpid, "getpid", answers_serve },
+	{ SYS_getppid, "getppid", answers_serve },
+	{ SYS_getpgrp, "getpgrp", answers_serve },
+	{ SYS_getpgid, "getpgid", answers_serve },
+	{ SYS_getsid, "getsid", answers_serve },
+	{ SYS_setpgid, "setpgid", answers_serve },
+	{ SYS_setsid, "setsid", answers_serve },
+	{ SYS_getuid, "getuid", answers_serve },
+	{ SYS_geteuid, "geteuid", answers_serve },
+	{ SYS_getgid, "getgid", answers_serve },
+	{ SYS_getegid, "getegid", answers_serve },
 	{ SYS_getresuid, "getresuid", serve_three_ids },
 	{ SYS_getresgid, "getresgid", serve_three_ids },
-	{ SYS_getgroups, "getgroups", serve_getgroups },
-	{ SYS_setgroups, "setgroups", serve_zero },
-	{ SYS_setuid, "setuid", serve_zero },
-	{ SYS_setgid, "setgid", serve_zero },
+	{ SYS_getgroups, "getgroups", answers_serve },
+	{ SYS_setgroups, "setgroups", answers_serve },
+	{ SYS_setuid, "setuid", answers_serve },
+	{ SYS_setgid, "setgid", answers_serve },
 	{ SYS_arch_prctl, "arch_prctl", serve_arch_prctl },
 	{ SYS_prctl, "prctl", serve_prctl },
 	{ SYS_uname, "uname", serve_uname },
@@ -299,12 +262,12 @@ const struct call calls_of_process[] = {
 	{ SYS_getrusage, "getrusage", serve_getrusage },
 	{ SYS_getrandom, "getrandom", serve_getrandom },
 	{ SYS_sched_getaffinity, "sched_getaffinity", serve_getaffinity },
-	{ SYS_sched_setaffinity, "sched_setaffinity", serve_zero },
-	{ SYS_sched_getscheduler, "sched_getscheduler", serve_zero },
-	{ SYS_sched_setscheduler, "sched_setscheduler", serve_zero },
+	{ SYS_sched_setaffinity, "sched_setaffinity", answers_serve },
+	{ SYS_sched_getscheduler, "sched_getscheduler", answers_serve },
+	{ SYS_sched_setscheduler, "sched_setscheduler", answers_serve },
 	{ SYS_sched_getparam, "sched_getparam", serve_getparam },
-	{ SYS_sched_get_priority_max, "sched_get_priority_max", serve_zero },
-	{ SYS_sched_get_priority_min, "sched_get_priority_min", serve_zero },
+	{ SYS_sched_get_priority_max, "sched_get_priority_max", answers_serve },
+	{ SYS_sched_get_priority_min, "sched_get_priority_min", answers_serve },
 	{ SYS_getpriority, "getpriority", serve_getpriority },
 	{ SYS_setpriority, "setpriority", serve_setpriority },
 	{ SYS_getcpu, "getcpu", serve_getcpu },

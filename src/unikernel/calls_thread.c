@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "unikernel/call.h"
+#include "unikernel/answers.h"
 #include "unikernel/events.h"
 #include "unikernel/exit.h"
 #include "unikernel/futex.h"
@@ -138,12 +138,6 @@ static int64_t serve_set_tid_address(struct registers *r)
 	return current_thread->id;
 }
 
-static int64_t serve_gettid(struct registers *r)
-{
-	(void)r;
-	return current_thread->id;
-}
-
 static int64_t serve_yield(struct registers *r)
 {
 	(void)r;
@@ -197,20 +191,6 @@ static int64_t serve_futex(struct registers *r)
 	}
 }
 
-/* Threads are never moved between processors: there is one. */
-static int64_t serve_membarrier(struct registers *r)
-{
-	(void)r;
-	return 0;
-}
-
-/* A C library asks whether it is there and does as well without: nothing is missed. */
-static int64_t serve_optional(struct registers *r)
-{
-	(void)r;
-	return -ENOSYS;
-}
-
 const struct call calls_of_threads[] = {
 	{ SYS_clone, "clone", serve_clone },
 	{ SYS_clone3, "clone3", serve_clone3 },
@@ -220,11 +200,11 @@ const struct call calls_of_threads[] = {
 	{ SYS_exit, "exit", serve_exit },
 	{ SYS_exit_group, "exit_group", serve_exit_group },
 	{ SYS_set_tid_address, "set_tid_address", serve_set_tid_address },
-	{ SYS_gettid, "gettid", serve_gettid },
+	{ SYS_gettid, "gettid", answers_serve },
 	{ SYS_sched_yield, "sched_yield", serve_yield },
 	{ SYS_set_robust_list, "set_robust_list", serve_set_robust_list },
 	{ SYS_futex, "futex", serve_futex },
-	{ SYS_membarrier, "membarrier", serve_membarrier },
-	{ SYS_rseq, "rseq", serve_optional },
+	{ SYS_membarrier, "membarrier", answers_serve }, /* there is one processor */
+	{ SYS_rseq, "rseq", answers_serve },
 	{ 0, NULL, NULL },
 };

@@ -2,35 +2,24 @@
 /*
  * entry.S - from the program into the library OS and back.
  *
- * unikernel_entry is what the slot of a rewritten program holds: a trampoline calls it in place of a system
- * call. unikernel_trap is where a platform continues after it has stored the registers of a real system call
+ * unikernel_entry is what the slots of a rewritten program hold: a trampoline calls it in place of a system
+ * call; unikernel_answer is in those whose answer is a word that is known (answers.h). unikernel_trap is where a platform continues after it has stored the registers of a real system call
  * (struct registers) on the thread's kernel stack and set the stack pointer to them. Both serve the call on the
  * kernel stack of the thread. rcx and r11 are free: a system call destroys them. Who wants a thread to go on
  * elsewhere (signals, new threads) calls unikernel_resume; returning from unikernel_after goes back to the site.
+ * That is called only where unikernel_must_look says so, or the flags are such as sahf cannot set.
  */
 #include "unikernel/registers_offsets.h"
 
 /* Flags that sahf sets (CF PF AF ZF SF) and those that always read as set (IF, bit 1). */
-#define FLAGS_EASY     0x2d7
-/* Not for our own code: direction, nested task (iretq fails with it), alignment check. */
-#define FLAGS_NONE     0x44400
-#define FLAGS_OURS     0x2
+#define FLAGS_EASY    0x2d7
+#define FLAG_OVERFLOW 0x800
+/* For our own code: without direction, nested task (iretq fails with it), alignment check. */
+#define FLAGS_OURS    0x2
 
-	.text
-	.globl unikernel_entry
-	.type unikernel_entry, @function
-	.balign 64
-unikernel_entry:
-	mov current_thread(%rip), %rcx
-	mov %rsp, %r11
-	mov (%rcx), %rsp
-	/* cs and ss stand there already; rcx, r11 and rax have nothing that anybody wants. */
-	lea REGISTERS_RFLAGS + 8 - REGISTERS_SIZE(%rsp), %rsp
-	pushf
-	lea -REGISTERS_RFLAGS(%rsp), %rsp
-	testl $FLAGS_NONE, REGISTERS_RFLAGS(%rsp)
-	jnz 2f
-1:	mov (%r11), %rcx
+/* The stack pointer is at struct registers, r11 was it before; and rdi becomes what a call is given. */
+.macro save_registers
+	mov (%r11), %rcx
 	add $8, %r11
 	mov %rcx, REGISTERS_RIP(%rsp)
 	mov %r11, REGISTERS_RSP(%rsp)
@@ -47,17 +36,11 @@ unikernel_entry:
 	mov %r13, 16(%rsp)
 	mov %r14, 8(%rsp)
 	mov %r15, (%rsp)
-	cmp $CALLS_IN_TABLE, %rax
-	jae 3f
-	lea calls_table(%rip), %rcx
 	mov %rsp, %rdi
-	call *(%rcx, %rax, 8)
-	mov %rax, REGISTERS_RAX(%rsp)
-	mov %rsp, %rdi
-	call unikernel_after
-4:	testq $~FLAGS_EASY, REGISTERS_RFLAGS(%rsp)
-	jnz unikernel_resume
-	/* The callee kept rbx, rbp, r12 to r15, and nobody else has changed them. */
+.endm
+
+/* All but rax and the stack pointer: C kept rbx, rbp, r12 to r15, and nobody else has changed them. */
+.macro load_registers
 	movb REGISTERS_RFLAGS(%rsp), %ah
 	mov 56(%rsp), %r10
 	mov 64(%rsp), %r9
@@ -66,18 +49,69 @@ unikernel_entry:
 	mov 104(%rsp), %rsi
 	mov 112(%rsp), %rdi
 	sahf
-	mov REGISTERS_RAX(%rsp), %rax
+.endm
+
+/* By ret, not by a jump: the trampoline called, and the processor predicts in pairs. */
+.macro go_back
 	mov REGISTERS_RSP(%rsp), %rsp
-	/* Back by ret, not by a jump: the trampoline called, and the processor predicts in pairs. */
 	lea -8(%rsp), %rsp
 	ret
-2:	push $FLAGS_OURS /* slow, and hardly ever needed */
+.endm
+
+	.text
+	.globl unikernel_entry
+	.type unikernel_entry, @function
+	.balign 64
+unikernel_entry:
+	mov current_registers(%rip), %rcx
+	mov %rsp, %r11
+	/* cs and ss stand there already; rcx, r11 and rax have nothing that anybody wants. */
+	lea REGISTERS_RFLAGS + 8(%rcx), %rsp
+	pushf
+	mov %rcx, %rsp
+	testl $~FLAGS_EASY, REGISTERS_RFLAGS(%rsp)
+	jnz 1f
+	save_registers
+	cmp $CALLS_IN_TABLE, %rax
+	jae 2f
+	lea calls_table(%rip), %rcx
+	call *(%rcx, %rax, 8)
+	cmpl $0, unikernel_must_look(%rip)
+	jne 3f
+	mov %rax, %r11
+	load_registers
+	mov %r11, %rax
+	go_back
+1:	push $FLAGS_OURS
 	popf
-	jmp 1b
-3:	mov %rsp, %rdi
-	call unikernel_call
-	jmp 4b
+	save_registers
+2:	call unikernel_call
+	jmp 4f
+3:	mov %rax, REGISTERS_RAX(%rsp)
+	mov %rsp, %rdi
+	call unikernel_after
+4:	testl $~(FLAGS_EASY | FLAG_OVERFLOW), REGISTERS_RFLAGS(%rsp)
+	jnz unikernel_resume
+	movb REGISTERS_RFLAGS + 1(%rsp), %al
+	and $(FLAG_OVERFLOW >> 8), %al
+	add $(0x80 - (FLAG_OVERFLOW >> 8)), %al /* overflows if that is set */
+	load_registers
+	mov REGISTERS_RAX(%rsp), %rax
+	go_back
 	.size unikernel_entry, . - unikernel_entry
+
+/* A call whose answer is a word: nothing but rax and rcx is touched, so nothing is kept. */
+	.globl unikernel_answer
+	.type unikernel_answer, @function
+	.balign 64
+unikernel_answer:
+	mov unikernel_must_look(%rip), %rcx
+	jrcxz 1f
+	jmp unikernel_entry
+1:	lea answers(%rip), %rcx
+	mov (%rcx, %rax, 8), %rax
+	ret
+	.size unikernel_answer, . - unikernel_answer
 
 	.globl unikernel_trap
 	.type unikernel_trap, @function

@@ -25,6 +25,12 @@ void unikernel_call(struct registers *registers);
 /* What follows a call that was served: signals; and it goes back otherwise than by returning if one is handled. */
 void unikernel_after(struct registers *registers);
 
+/*
+ * Not 0: that has something to do, or may have. Set by whoever makes a signal, blocks fewer of them, blocks others for a call,
+ * sets all registers, or lets another thread run.
+ */
+extern volatile uint64_t unikernel_must_look __attribute__((__visibility__("hidden")));
+
 /* A fault of the processor, as a platform reports it. */
 struct fault {
 	struct registers registers;

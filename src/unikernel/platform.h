@@ -73,7 +73,8 @@ int64_t platform_volume_flush(void);
 
 /*
  * Signals that came from outside, a bit each (signal - 1); who takes them clears the bits. A wait ends by one. BOOT_TICK is no
- * signal: the program has computed for a while, and others may want to.
+ * signal: the program has computed for a while, and others may want to. Who sets one sets unikernel_must_look (kernel.h),
+ * too, and not before.
  */
 extern volatile uint64_t platform_signals __attribute__((__visibility__("hidden")));
 

@@ -13,7 +13,9 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
+#include "unikernel/answers.h"
 #include "unikernel/descriptors.h"
 #include "unikernel/exit.h"
 #include "unikernel/heap.h"
@@ -80,14 +82,11 @@ const struct program *process_program(void)
 	return &program;
 }
 
-int32_t process_id(void)
+static void set_current(struct process *process)
 {
-	return current->id;
-}
-
-int32_t process_parent(void)
-{
-	return current->parent ? current->parent->id : 0;
+	current = process;
+	answers[SYS_getpid] = process->id;
+	answers[SYS_getppid] = process->parent ? process->parent->id : 0;
 }
 
 /* Below the stack pointer nothing of the caller's is worth a copy. */
@@ -187,7 +186,7 @@ int64_t process_fork(const struct registers *r, const struct fork_request *reque
 		*(int32_t *)at(request->parent_tid) = thread->id;
 	node_hold(path_working);
 	depth++;
-	current = child;
+	set_current(child);
 	uint32_t group = thread_set_group(thread->group);
 	thread_ready(thread);
 	while (!child->has_ended)
@@ -218,7 +217,7 @@ void process_end(int status)
 		child->ended = next;
 	}
 	depth--;
-	current = parent;
+	set_current(parent);
 	child->has_ended = true;
 	(void)thread_set_group(child->waiting->group);
 	thread_ready(child->waiting);
@@ -386,6 +385,7 @@ static void begin_anew(struct registers *r, const struct words *words, uint32_t 
 	*r = (struct registers){ .cs = r->cs, .ss = r->ss, .rflags = 0x202, .number = UINT64_MAX };
 	r->rip = program.first;
 	r->rsp = load_stack(&start, &program, stack_end);
+	unikernel_must_look = true;
 	thread_set_fs(0);
 	self->clear_child_tid = self->robust_list = 0;
 	self->other_stack = (stack_t){};

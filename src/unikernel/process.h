@@ -31,9 +31,6 @@ void process_end(int status);
 /* How nice it has said to be; there is nobody to be nice to. */
 int8_t *process_nice(void);
 
-int32_t process_id(void);
-int32_t process_parent(void);
-
 /* wait4's answer: the number of a child that has ended and its status; -ECHILD, or 0 with no such child. `stays`: WNOWAIT. */
 int64_t process_wait(int32_t wanted, bool stays, int *ret_status);
 

@@ -69,6 +69,7 @@ void signals_send(struct thread *thread, int signal, const siginfo_t *info)
 	if ((is_ignored(signal) && !is_waited) || (*pending & BIT(signal)))
 		return;
 	*pending |= BIT(signal);
+	unikernel_must_look = true;
 	siginfo_t *copy = heap_alloc(sizeof(*copy));
 	if (copy)
 		*copy = *info;
@@ -246,6 +247,7 @@ void signals_put_back(struct signals_copy *copy)
 {
 	memcpy(actions, copy->actions, sizeof(actions));
 	thread_pending_process = copy->pending;
+	unikernel_must_look = true;
 	heap_free(copy);
 }
 
@@ -349,6 +351,7 @@ void signals_block_for_call(uint64_t mask)
 	current_thread->blocked_before = current_thread->blocked;
 	current_thread->has_blocked_before = true;
 	current_thread->blocked = mask & ~UNBLOCKABLE;
+	unikernel_must_look = true;
 }
 
 void signals_end_call(void)
@@ -387,6 +390,7 @@ int64_t signals_mask(struct registers *r)
 		else if (r->rdi != SIG_SETMASK)
 			return -EINVAL;
 		current_thread->blocked = set & ~UNBLOCKABLE;
+		unikernel_must_look = true;
 	}
 	if (r->rdx)
 		memcpy(at(r->rdx), &old, sizeof(old));
@@ -504,5 +508,6 @@ int64_t signals_return(struct registers *r)
 	restore_registers(frame->context.uc_mcontext.gregs, r);
 	framing = 0;
 	r->number = UINT64_MAX;
+	unikernel_must_look = true;
 	return (int64_t)r->rax;
 }

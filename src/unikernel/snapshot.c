@@ -57,6 +57,7 @@ void unikernel_set_suspend(int signal, void (*suspend)(void))
 
 int unikernel_renew(const struct boot *boot)
 {
+	unikernel_must_look = true; /* a signal may have come before our variables did */
 	devices_seed(boot->random);
 	return net_plug(boot);
 }

@@ -13,6 +13,7 @@
 #include "unikernel/proc.h"
 #include "unikernel/process.h"
 #include "unikernel/signals.h"
+#include "unikernel/slots.h"
 #include "unikernel/volume.h"
 
 #define STACK_BYTES (8u << 20)
@@ -200,16 +201,6 @@ static struct node *find_program(struct boot *boot, const char **ret_path)
 	return node;
 }
 
-/* Where trampolines find us. */
-static void make_slot(void)
-{
-	if (platform_map(BOOT_SLOT, KERNEL_PAGE) < 0)
-		kernel_panic("the address of the library OS's entry is taken");
-	*(uint64_t *)at(BOOT_SLOT) = address_of((void *)(uintptr_t)unikernel_entry);
-	if (platform_protect(BOOT_SLOT, KERNEL_PAGE, PLATFORM_READ) < 0)
-		kernel_panic("the address of the library OS's entry cannot be protected");
-}
-
 /* All that stands now was made by us, or was there. */
 static void begin_to_keep(void)
 {
@@ -338,9 +329,10 @@ void kernel_main(const struct boot *given)
 		put_script(boot);
 	if ((boot->flags & BOOT_NAMED) && load_check(node) < 0)
 		refuse_named(-ENOEXEC);
-	make_slot();
-	load_first(node, path, &program);
 	calls_init();
+	if (unikernel_make_slots() < 0)
+		kernel_panic("the address of the library OS's entry is taken");
+	load_first(node, path, &program);
 	thread_set_outside(signals_take_outside);
 	signals_set_entry(address_of((void *)(uintptr_t)unikernel_entry));
 	missed_say_at_end((boot->flags & BOOT_VERBOSE) != 0);

@@ -9,10 +9,12 @@
  */
 #include "unikernel/thread.h"
 
+#include <sys/syscall.h>
+
+#include "unikernel/answers.h"
 #include "unikernel/exit.h"
 #include "unikernel/heap.h"
 
-struct thread *current_thread;
 struct thread *all_threads;
 uint64_t thread_pending_process;
 siginfo_t *thread_pending_process_info[65];
@@ -107,6 +109,15 @@ static void wake_by_timer(struct timer *timer)
 	thread_ready(thread);
 }
 
+/* What was known of the thread before is not of this one. */
+static void set_current(struct thread *thread)
+{
+	current_thread = thread;
+	current_registers = at(thread->kernel_sp - sizeof(struct registers));
+	answers[SYS_gettid] = thread->id;
+	unikernel_must_look = true;
+}
+
 void thread_init(void *kernel_stack, bool has_fsgsbase)
 {
 	first_thread.id = 1;
@@ -114,10 +125,10 @@ void thread_init(void *kernel_stack, bool has_fsgsbase)
 	first_thread.kernel_sp = address_of(kernel_stack) + KERNEL_STACK - 8;
 	first_thread.vector_state = heap_alloc(vector_bytes() + VECTOR_ALIGN);
 	first_thread.timer.expire = wake_by_timer;
-	struct registers *frame = at(first_thread.kernel_sp - sizeof(*frame));
-	frame->cs = USER_CS;
-	frame->ss = USER_SS;
-	current_thread = all_threads = &first_thread;
+	all_threads = &first_thread;
+	set_current(&first_thread);
+	current_registers->cs = USER_CS;
+	current_registers->ss = USER_SS;
 	uses_fsgsbase = has_fsgsbase;
 }
 
@@ -244,7 +255,7 @@ static void switch_to(struct thread *next)
 		old->fs = thread_fs();
 		vector_save(vector_of(old));
 	}
-	current_thread = next;
+	set_current(next);
 	vector_restore(vector_of(next));
 	thread_set_fs(next->fs);
 	thread_switch(&old->switch_sp, next->switch_sp);

@@ -62,8 +62,10 @@ struct thread {
 	char name[16];
 };
 
-/* Hidden, so that looking at it is one instruction. */
+/* Hidden, so that looking at it is one instruction (current.S has them). */
 extern struct thread *current_thread __attribute__((__visibility__("hidden")));
+extern struct registers *current_registers
+	__attribute__((__visibility__("hidden"))); /* of its call */
 extern struct thread *all_threads;
 extern uint64_t thread_pending_process
 	__attribute__((__visibility__("hidden"))); /* signals for whichever thread takes them */

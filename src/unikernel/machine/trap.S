@@ -132,6 +132,7 @@ trap_\number:
 	trap 1, 0
 /* Somebody outside wants something (NMI): of the program, or at its next call, which sees it by itself. */
 trap_2:
+	movq $1, unikernel_must_look(%rip)
 	push %rax
 	push %rdx
 	mov machine_keep_port(%rip), %edx

@@ -122,14 +122,14 @@ static void *end_badly(void *data)
 
 /*
  * Breaks what only the library OS has, which lies in the same memory: a signal waits whose description is nowhere, or (`all`)
- * there is no thread. Its entry begins with reading where the thread is: mov disp32(%rip), %rcx.
+ * there is no thread. Its entry begins with reading a word beside that which says what the thread is: mov disp32(%rip), %rcx.
  */
 static void break_library(bool all)
 {
 	uint8_t *entry = *(uint8_t *volatile *)(uintptr_t)BOOT_SLOT;
 	int32_t distance;
 	memcpy(&distance, entry + 3, sizeof(distance));
-	struct thread **thread = (void *)(entry + 7 + distance);
+	struct thread **thread = (void *)(entry + 7 + distance + 8);
 	catch_by(SIGSEGV, go_back, 0);
 	(*thread)->pending |= UINT64_C(1) << (SIGUSR1 - 1);
 	(*thread)->pending_info[SIGUSR1] = (void *)(uintptr_t)FAR;

@@ -2,13 +2,14 @@
 /*
  * registers.c - every register and flag around every system-call number.
  *
- * For each number a call is made with bad arguments, all registers filled with a pattern and all arithmetic flags
+ * For each number calls are made with bad arguments, all registers filled with a pattern and all arithmetic flags
  * in turn: afterwards rax is the result, rcx and r11 are free, and everything else is as before, the red zone and
  * the vector registers too. Prints what was not.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #define RED_WORDS 15
 #define FLAGS     0xcd5 /* OF DF SF ZF AF PF CF */
@@ -21,9 +22,9 @@ struct state {
 };
 
 void make_call(struct state *state);
+void make_numbered_call(struct state *state);
 void make_hidden_call(struct state *state);
 
-/* The call's number stands in eax: in the one by a `mov` that a rewriter sees, in the other where it does not. */
 #define BODY(name, call) \
 	__asm__(".text\n.globl " name "\n.type " name ", @function\n" name ":\n\t" \
 		"push %rbx\n\tpush %rbp\n\tpush %r12\n\tpush %r13\n\tpush %r14\n\tpush %r15\n\t" \
@@ -49,6 +50,12 @@ void make_hidden_call(struct state *state);
 		"pop %rdi\n\tpop %r15\n\tpop %r14\n\tpop %r13\n\tpop %r12\n\tpop %rbp\n\tpop %rbx\n\tret\n")
 
 BODY("make_call", "syscall\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop");
+/* With a number that a rewriter sees, which has an entry of its own. */
+BODY("make_numbered_call",
+	"mov %rax, %rcx\n\tlea (, %rcx, 8), %rcx\n\tlea numbered(, %rcx, 2), %rcx\n\tjmp *%rcx\n\t"
+	".globl numbered_end\nnumbered_end:");
+__asm__(".text\n.balign 16\nnumbered:\n\t.set n, 0\n\t.rept 512\n\t"
+	".balign 16\n\tmov $n, %eax\n\tsyscall\n\tjmp numbered_end\n\t.set n, n + 1\n\t.endr\n");
 /* Inside of an instruction, where no rewriter sees it: the call is a real one. */
 BODY("make_hidden_call",
 	"jmp 1f\n\t.byte 0x48, 0xb8\n1:\tsyscall\n\tjmp 2f\n\t.byte 0, 0, 0, 0\n2:\tnop");
@@ -125,6 +132,7 @@ static int check(
 	for (int i = 0; i < 32; i++)
 		wrong += before.vector[i] != after.vector[i];
 	wrong += (after.flags & FLAGS) != (flags & FLAGS);
+	wrong += number == SYS_getpid && (pid_t)after.general[0] != getpid();
 	if (wrong)
 		printf("call %lu, flags %lx, %s: %d things changed\n", number, flags, how, wrong);
 	return wrong;
@@ -142,6 +150,7 @@ int main(void)
 			for (unsigned i = 0; i < 7; i++)
 				value |= flags >> i & 1 ? bits[i] : 0;
 			wrong += check(number, value, make_call, "seen");
+			wrong += check(number, value, make_numbered_call, "numbered");
 			if (flags == 0 || flags == 127)
 				wrong += check(number, value, make_hidden_call, "hidden");
 		}
