@@ -55,12 +55,7 @@ setup() { [ -c /dev/kvm ] || skip "needs /dev/kvm"; }
 	eventually 20 grep -q '^at' "$BERTH_DIR/instances/default/k3/console.log"
 	! log k3 | grep -qx up
 	lxc delete -f k3
-	create k4 "sh -c 'echo ready; sleep 4; echo slept; read x'"
-	says k4 ready
-	lxc stop k4 --stateful
-	lxc start k4
-	says k4 slept
-	lxc delete -f k4
+	check_sleeper k4 4
 }
 
 @test "a state that is cut or changed ends nothing but its own start" {

@@ -64,12 +64,7 @@ teardown_file() { berthd_stop; }
 	run lxc start k3
 	[[ $status -ne 0 && $output == *"it was made under the engine process, this one is soft"* ]]
 	lxc delete -f k3
-	create k4 "sh -c 'echo ready; sleep 8; echo slept; read x'"
-	says k4 ready
-	lxc stop k4 --stateful
-	lxc start k4
-	says k4 slept
-	lxc delete -f k4
+	check_sleeper k4 8
 }
 
 @test "a state that is cut or changed ends nothing but its own start" {

@@ -31,6 +31,22 @@ says() {
 	log "$1"
 	return 1
 }
+# check_sleeper NAME SECONDS: it is kept while it waits for a child that sleeps; on a host so busy that this has slept before it
+# can be stopped, for one that sleeps longer.
+has_slept() { log "$1" | grep -qx slept; }
+check_sleeper() {
+	local seconds
+	for seconds in "$2" $((4 * $2)) $((16 * $2)); do
+		create "$1" "sh -c 'echo ready; sleep $seconds; echo slept; read x'"
+		says "$1" ready
+		lxc stop "$1" --stateful
+		has_slept "$1" || break
+		lxc delete -f "$1"
+	done
+	lxc start "$1"
+	eventually $((seconds + 20)) has_slept "$1"
+	lxc delete -f "$1"
+}
 # At each line it counts on, and keeps the number in a file.
 COUNT="sh -c 'i=0; echo ready; while read x; do i=\$((i+1)); echo \$i > /count; echo \"\$x \$i\"; done'"
 # tell NAME LINE: on its console.
