@@ -93,7 +93,7 @@ berthd_stop() {
 	berthd_end
 	if [ "${1:-}" != --unchecked ]; then
 		# What ends by itself when its daemon does takes a moment.
-		if ! eventually 10 nothing_left; then
+		if ! eventually 10 has_no_leftovers; then
 			echo "left behind:" >&2
 			cat "$BERTH_BASE/left" "$BERTHD_LOG" >&2
 			left=1
@@ -133,7 +133,7 @@ leftovers() {
 	losetup -l -n -O NAME,BACK-FILE 2>/dev/null | grep -F "$BERTH_DIR" | sed 's/^/loop /'
 }
 
-nothing_left() {
+has_no_leftovers() {
 	leftovers >"$BERTH_BASE/left"
 	[ ! -s "$BERTH_BASE/left" ]
 }

@@ -18,6 +18,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -316,16 +317,33 @@ static void start_again_later(struct dnsmasq *dnsmasq)
 		dnsmasq->delay_ns = RESTART_LAST_NS;
 }
 
+const char *dnsmasq_why(int wait_status, char buffer[DNSMASQ_WHY_BYTES])
+{
+	/* As its manual page has them. */
+	static const char *const reasons[] = { "", ": it does not take its options",
+		": an address or a port that it serves is another program's",
+		": a file can't be read or written", ": there is no memory" };
+	if (WIFSIGNALED(wait_status)) {
+		snprintf(buffer, DNSMASQ_WHY_BYTES, "by signal %d", WTERMSIG(wait_status));
+	} else {
+		unsigned status = (unsigned)WEXITSTATUS(wait_status);
+		snprintf(buffer, DNSMASQ_WHY_BYTES, "with status %u%s", status,
+			status < ARRAY_SIZE(reasons) ? reasons[status] : "");
+	}
+	return buffer;
+}
+
 static void ended(void *data, pid_t pid, int status)
 {
 	struct dnsmasq *dnsmasq = data;
+	char why[DNSMASQ_WHY_BYTES];
 	(void)pid;
 	source_free(TAKE_PTR(dnsmasq->child));
 	close(TAKE_FD(dnsmasq->process.pidfd));
 	log_warning("dnsmasq ended network=%s status=%d", dnsmasq->network, status);
 	service_warning(dnsmasq->service, WARNING, "moderate", NULL, dnsmasq->url,
-		"dnsmasq of network %s ended with wait status %d and is started again",
-		dnsmasq->network, status);
+		"dnsmasq of network %s ended %s. It is started again", dnsmasq->network,
+		dnsmasq_why(status, why));
 	start_again_later(dnsmasq);
 }
 
@@ -333,11 +351,17 @@ static void restart(void *data)
 {
 	struct dnsmasq *dnsmasq = data;
 	struct error e = {};
+	if (dnsmasq->process.pidfd >= 0) {
+		service_warning_resolve(dnsmasq->service, WARNING, NULL, dnsmasq->url);
+		return;
+	}
 	int r = spawn(dnsmasq, &e);
 	if (r < 0) {
 		log_error("dnsmasq does not start network=%s: %s", dnsmasq->network, e.text);
 		start_again_later(dnsmasq);
+		return;
 	}
+	timer_set_after(dnsmasq->restart, RUNS_WELL_NS);
 }
 
 static void tell(void *data)

@@ -37,6 +37,10 @@ void dnsmasq_leave(struct dnsmasq *dnsmasq);
 /* Removes the files of a network. */
 void dnsmasq_remove_files(struct service *service, const char *network);
 
+/* Why one has ended, from its wait status, in words. */
+#define DNSMASQ_WHY_BYTES 96
+const char *dnsmasq_why(int wait_status, char buffer[DNSMASQ_WHY_BYTES]);
+
 struct dnsmasq_host {
 	const char *file; /* a name that no other card has */
 	const char *mac;

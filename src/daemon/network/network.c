@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "daemon/network/bridge.h"
 #include "daemon/network/card.h"
+#include "daemon/network/dns_port.h"
 #include "daemon/network/dnsmasq.h"
 #include "daemon/network/forward.h"
 #include "daemon/network/lease.h"
@@ -96,8 +97,8 @@ static int try_up(struct networks *networks, struct network *network, struct err
 	return error_set(e, r, "%s", why.text);
 }
 
-int network_create(struct networks *networks, const char *project, const char *name,
-	const char *description, json_t *config, struct error *e)
+static int make(struct networks *networks, const char *project, const char *name,
+	const char *description, json_t *config, bool needs_dns, struct error *e)
 {
 	struct store *store = networks->service->store;
 	if (networks->count == NETWORKS_MAX)
@@ -120,6 +121,8 @@ int network_create(struct networks *networks, const char *project, const char *n
 	network_write_config(own, &network->config);
 	network_config_done(&network->config);
 	r = network_config_read(own, &network->config, e);
+	if (r == 0 && needs_dns)
+		r = dns_port_check(&network->config, NULL, e);
 	if (r == 0)
 		r = store_add(store, COLLECTION, project, name, network->object, e);
 	if (r < 0)
@@ -133,6 +136,12 @@ int network_create(struct networks *networks, const char *project, const char *n
 	}
 	insert(networks, TAKE_PTR(network));
 	return 0;
+}
+
+int network_create(struct networks *networks, const char *project, const char *name,
+	const char *description, json_t *config, struct error *e)
+{
+	return make(networks, project, name, description, config, true, e);
 }
 
 static bool is_same_address(const struct network_family *a, const struct network_family *b)
@@ -174,6 +183,8 @@ int network_change(struct networks *networks, struct network *network, const cha
 	int r = network_config_read(config, &read, e);
 	if (r == 0)
 		r = network_choose_subnets(networks, network, &read, e);
+	if (r == 0)
+		r = dns_port_check(&read, &network->config, e);
 	if (r < 0)
 		return r;
 	if (network->leased > 0 &&
@@ -279,8 +290,9 @@ static void add_default(struct networks *networks)
 	cleanup(json_decref) json_t *made = json_object();
 	int r = 0;
 	if (!network_find(networks, PROJECT_DEFAULT, DEFAULT_NETWORK))
-		r = network_create(networks, PROJECT_DEFAULT, DEFAULT_NETWORK,
-			"Default berth network", config, &e);
+		/* One without names is better than none. */
+		r = make(networks, PROJECT_DEFAULT, DEFAULT_NETWORK, "Default berth network",
+			config, false, &e);
 	if (r == 0)
 		r = store_put(store, "network-default", "", "made", made, &e);
 	if (r < 0)

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/network/dnsmasq.h"
 #include "daemon/warnings.h"
 #include "host/process.h"
 
@@ -103,13 +104,14 @@ static int spawn(struct netboot_dhcp *dhcp, struct error *e)
 static void ended(void *data, pid_t pid, int status)
 {
 	struct netboot_dhcp *dhcp = data;
+	char why[DNSMASQ_WHY_BYTES];
 	(void)pid;
 	source_free(TAKE_PTR(dhcp->child));
 	close(TAKE_FD(dhcp->process.pidfd));
 	log_warning("dnsmasq of the provisioning network ended status=%d", status);
 	service_warning(dhcp->service, "Network boot", "high", NULL, "/1.0/berth/servers",
-		"dnsmasq of the provisioning network ended with wait status %d and is started again",
-		status);
+		"dnsmasq of the provisioning network ended %s. It is started again",
+		dnsmasq_why(status, why));
 	timer_set_after(dhcp->again, AGAIN_NS);
 }
 
