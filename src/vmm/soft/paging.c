@@ -46,10 +46,11 @@ static void watch_data(struct cpu *cpu, uint64_t linear, uint32_t bytes, uint32_
 	}
 }
 
-static void check_alignment(struct cpu *cpu, const struct op *op, const struct tlb *tlb,
-	uint64_t linear, uint32_t bytes)
+/* Of what is no vector: those may be anywhere. */
+static void check_alignment(struct cpu *cpu, const struct op *op, uint64_t linear, uint32_t bytes)
 {
-	if (tlb == &cpu->tlbs[TLB_USER] && cpu_wants_alignment(cpu) && (linear & (bytes - 1)))
+	if (unlikely(cpu->checks_alignment) && bytes <= 8 && cpu->cpl == 3 &&
+		cpu_wants_alignment(cpu) && (linear & (bytes - 1)))
 		cpu_fault(cpu, op, FAULT_AC, 0);
 }
 
@@ -135,8 +136,6 @@ static uint64_t load_from(
 	linear = memory_wrap(cpu, linear);
 	if (unlikely(cpu->has_data_breakpoints))
 		watch_data(cpu, linear, bytes, ACCESS_READ);
-	if (unlikely(cpu->checks_alignment))
-		check_alignment(cpu, op, tlb, linear, bytes);
 	uint32_t left = bytes_left(linear);
 	if (left >= bytes)
 		return load_part(
@@ -155,8 +154,6 @@ static void store_to(struct cpu *cpu, const struct op *op, struct tlb *tlb, uint
 	linear = memory_wrap(cpu, linear);
 	if (unlikely(cpu->has_data_breakpoints))
 		watch_data(cpu, linear, bytes, ACCESS_WRITE);
-	if (unlikely(cpu->checks_alignment))
-		check_alignment(cpu, op, tlb, linear, bytes);
 	uint32_t left = bytes_left(linear);
 	if (left >= bytes) {
 		store_part(cpu, op, translate(cpu, op, tlb, linear, ACCESS_WRITE), linear, bytes,
@@ -173,12 +170,14 @@ static void store_to(struct cpu *cpu, const struct op *op, struct tlb *tlb, uint
 
 uint64_t memory_load(struct cpu *cpu, const struct op *op, uint64_t linear, uint32_t bytes)
 {
+	check_alignment(cpu, op, linear, bytes);
 	return load_from(cpu, op, cpu->tlb, linear, bytes);
 }
 
 void memory_store(
 	struct cpu *cpu, const struct op *op, uint64_t linear, uint32_t bytes, uint64_t value)
 {
+	check_alignment(cpu, op, linear, bytes);
 	store_to(cpu, op, cpu->tlb, linear, bytes, value);
 }
 
@@ -237,7 +236,7 @@ void memory_read(struct cpu *cpu, const struct op *op, uint64_t linear, void *to
 			continue;
 		}
 		part = part_of(linear + done, bytes - done, false);
-		uint64_t value = memory_load(cpu, op, linear + done, part);
+		uint64_t value = load_from(cpu, op, cpu->tlb, linear + done, part);
 		memcpy((uint8_t *)to + done, &value, part);
 	}
 }
@@ -261,7 +260,7 @@ void memory_write(
 		part = part_of(linear + done, bytes - done, false);
 		uint64_t value = 0;
 		memcpy(&value, (const uint8_t *)from + done, part);
-		memory_store(cpu, op, linear + done, part, value);
+		store_to(cpu, op, cpu->tlb, linear + done, part, value);
 	}
 }
 
@@ -273,8 +272,7 @@ void *memory_rmw(struct cpu *cpu, const struct op *op, uint64_t linear, uint32_t
 	cpu->rmw_how = 0;
 	if (unlikely(cpu->has_data_breakpoints))
 		watch_data(cpu, linear, bytes, ACCESS_READ | ACCESS_WRITE);
-	if (unlikely(cpu->checks_alignment))
-		check_alignment(cpu, op, cpu->tlb, linear, bytes);
+	check_alignment(cpu, op, linear, bytes);
 	struct tlb_entry *entry = translate(cpu, op, cpu->tlb, linear, ACCESS_WRITE);
 	bool is_ram = guest_slice(cpu->guest, entry->physical & PAGE_MASK, GUEST_PAGE) != NULL;
 	if (bytes_left(linear) >= bytes && is_ram) {
