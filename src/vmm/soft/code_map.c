@@ -23,6 +23,15 @@ int code_map_open(int *ret_fd, struct error *e)
 	return 0;
 }
 
+int code_map_share(int fd, int *ret_fd, struct error *e)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (copy < 0)
+		return error_errno(e, "map of the code");
+	*ret_fd = copy;
+	return 0;
+}
+
 int code_map_add(int fd, const struct code_map_line *line)
 {
 	char text[160];

@@ -17,5 +17,8 @@ struct code_map_line {
 /* Makes berth-code-PID.map in the present directory, which must not have it. Before the monitor gives up its rights. */
 int code_map_open(int *ret_fd, struct error *e) must_use;
 
+/* One more CPU writes into the map of another. */
+int code_map_share(int fd, int *ret_fd, struct error *e) must_use;
+
 /* -errno if the line was not written. */
 int code_map_add(int fd, const struct code_map_line *line) must_use;

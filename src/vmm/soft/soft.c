@@ -525,7 +525,9 @@ static int open_cpu(struct soft *soft, uint32_t number, enum how how, struct err
 	if (status == 0 && how != HOW_INTERPRETED)
 		status = native_init(cpu, how == HOW_LOCKSTEP, e);
 	if (status == 0 && how == HOW_MAPPED)
-		status = code_map_open(&cpu->native->map_fd, e);
+		status = number == 0
+			? code_map_open(&cpu->native->map_fd, e)
+			: code_map_share(soft->cpu[0]->native->map_fd, &cpu->native->map_fd, e);
 	if (status < 0)
 		return status;
 	if (soft->has_direct)
@@ -615,8 +617,6 @@ static int lockstep_open(struct guest *guest, uint32_t count, struct cpus **ret,
 
 static int mapped_open(struct guest *guest, uint32_t count, struct cpus **ret, struct error *e)
 {
-	if (count != 1)
-		return error_set(e, -EINVAL, "cpus: with a map of the code there is one");
 	return open_as(&soft_mapped_engine, HOW_MAPPED, guest, count, ret, e);
 }
 
