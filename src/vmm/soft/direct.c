@@ -36,7 +36,6 @@
 #define LOOK_US      1000 /* between two looks, at least */
 #define LATER_NS     4000000
 #define ENTRY_US     120  /* from one entry of ring 0 to the next, at least */
-#define STAY_US      45   /* in the process, on average */
 #define STAYS        32   /* of which that is the average */
 #define FIRST_FAULTS 256  /* while pages are still being mapped */
 #define REST_US      2000 /* after it did not pay off; doubles up to: */
@@ -388,7 +387,7 @@ static bool pays(struct cpu *cpu, struct place *place, uint64_t stay_us)
 	place->stay_us += stay_us;
 	if (++place->stays < STAYS)
 		return true;
-	bool is_good = place->stay_us >= STAYS * STAY_US;
+	bool is_good = place->stay_us >= STAYS * DIRECT_STAY_US;
 	place->stay_us = 0;
 	place->stays = 0;
 	if (is_good)
@@ -452,7 +451,7 @@ static bool answer(struct cpu *cpu, struct place *place, enum direct_exit why, u
 		}
 		place->missed = address;
 	}
-	bool is_good = pays(cpu, place, stay_us);
+	bool is_good = pays(cpu, place, direct_worth_us(why, stay_us));
 	/* What checks alignment is what comes to it through the loop. */
 	if (why == DIRECT_TRAP && cpu_wants_alignment(cpu))
 		return false;

@@ -11,6 +11,21 @@
 
 struct direct;
 
+/* In the process, on average, at least. */
+#define DIRECT_STAY_US 45
+
+/* Of a stay that somebody else has ended one counts. */
+#define DIRECT_KICK_PARTS 5
+
+/*
+ * What a stay counts for. Another CPU that interrupts, to have a page forgotten mostly, waits for the answer, which comes
+ * some ten microseconds later than from translated code; and it would interrupt sooner again if it did not.
+ */
+static inline uint64_t direct_worth_us(enum direct_exit why, uint64_t stay_us)
+{
+	return why == DIRECT_KICKED ? stay_us / DIRECT_KICK_PARTS : stay_us;
+}
+
 /* How often what has happened. */
 struct direct_counts {
 	uint64_t entries, rests; /* a program went over; it came back, as it did not pay off */

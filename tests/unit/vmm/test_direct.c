@@ -6,7 +6,7 @@
  * the program left.
  */
 #include "test.h"
-#include "vmm/soft/direct_process.h"
+#include "vmm/soft/direct.h"
 #include "vmm/soft/soft.h"
 
 #include <errno.h>
@@ -700,6 +700,15 @@ static void has_nmis_with_interrupts_off(void)
 	close_machine(&machine);
 }
 
+/* Timer interrupts are rare enough, others may not be. */
+static void weighs_interrupts(void)
+{
+	expect_equal(direct_worth_us(DIRECT_SYSCALL, 100), 100);
+	expect_equal(direct_worth_us(DIRECT_FAULT, 100), 100);
+	expect(direct_worth_us(DIRECT_KICKED, 1000) >= DIRECT_STAY_US);
+	expect(direct_worth_us(DIRECT_KICKED, 180) < DIRECT_STAY_US);
+}
+
 static const struct test tests[] = {
 	{ "if its processes are killed while none runs, a program is translated",
 		goes_on_without_them },
@@ -707,6 +716,8 @@ static const struct test tests[] = {
 		ends_with_them },
 	{ "a state kept while a program runs directly goes on elsewhere", goes_on_elsewhere },
 	{ "so it does with AVX-512", goes_on_elsewhere_with_more },
+	{ "a program that other CPUs interrupt each 0.2 ms is better off translated",
+		weighs_interrupts },
 	{ "a program that ends in an exception is told of it what a translated one is",
 		ends_as_translated },
 	{ "a program with interrupts off is run directly, too, and a kick ends that",
