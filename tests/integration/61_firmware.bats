@@ -47,26 +47,34 @@ vm_sees() {
 	}
 }
 
-vm_says() { printf '%s\n' "$1" >&7; }
+# vm_asks NAME WORDS TEXT: types WORDS until TEXT stands on the console: what the kernel says may stand in its midst.
+vm_asks() {
+	local i
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		printf '%s\n' "$2" >&7
+		vm_sees "$1" 60 "$3" && return 0
+	done
+	return 1
+}
 
 vm_ends() {
-	timeout "$2" tail --pid="$(cat "$BASE/$1.pid")" -f /dev/null
+	timeout "$2" tail --pid="$(cat "$BASE/$1.pid")" -s 0.1 -f /dev/null
+	rm "$BASE/$1.pid" # soon another process's
 	exec 7>&-
 }
 
 @test "a Debian disk boots by SeaBIOS and GRUB to a login, and turns itself off" {
 	cp --sparse=always "$DISK" "$BASE/disk"
 	vm_start bios --firmware "$SEABIOS" --firmware-log "$BASE/bios.debug" --disk "$BASE/disk"
-	vm_sees bios 400 'login:'
+	vm_sees bios 1200 'login:'
 	grep -a -q 'SeaBIOS (version' "$BASE/bios.out"
 	grep -a -q 'GRUB' "$BASE/bios.out"
 	grep -q 'Running on QEMU (q35)' "$BASE/bios.debug"
-	vm_says root
-	vm_sees bios 120 'root@debian:'
-	vm_says 'echo BOOT=$(test -d /sys/firmware/efi && echo uefi || echo bios) CPUS=$(nproc) ACPI=$(ls /sys/firmware/acpi/tables | tr "\n" " ")'
-	vm_sees bios 120 'BOOT=bios CPUS=1 ACPI=APIC DSDT FACP FACS MCFG'
-	vm_says 'systemctl poweroff'
-	vm_ends bios 180
+	vm_asks bios root 'root@debian:'
+	vm_asks bios 'echo BOOT=$(test -d /sys/firmware/efi && echo uefi || echo bios) CPUS=$(nproc) ACPI=$(ls /sys/firmware/acpi/tables | tr "\n" " ")' \
+		'BOOT=bios CPUS=1 ACPI=APIC DSDT FACP FACS MCFG'
+	printf 'systemctl poweroff\n' >&7
+	vm_ends bios 400
 	grep 'reason=off status=0' "$BASE/bios.log"
 }
 
@@ -100,9 +108,9 @@ disk_put() {
 	disk_put "$BASE/disk" "$BASE/probe" /probe
 	disk_put "$BASE/disk" "$BASE/grub.cfg" /boot/grub/grub.cfg
 	vm_start uefi --firmware "$OVMF" --firmware-vars "$BASE/vars" --disk "$BASE/disk"
-	vm_sees uefi 400 'FIRST'
-	vm_sees uefi 400 'SECOND berth UEFI=/sys/firmware/efi ACPI=APIC .*FACP FACS MCFG'
-	vm_ends uefi 120
+	vm_sees uefi 1200 'FIRST'
+	vm_sees uefi 1200 'SECOND berth UEFI=/sys/firmware/efi ACPI=APIC .*FACP FACS MCFG'
+	vm_ends uefi 600
 	grep 'machine starts again name=uefi reason=reset' "$BASE/uefi.log"
 	grep 'reason=off status=0' "$BASE/uefi.log"
 	[ "$(grep -a -c 'starting Boot' "$BASE/uefi.out")" -eq 2 ]
@@ -112,7 +120,7 @@ disk_put() {
 @test "a disc in a CD drive boots by SeaBIOS when the disk has no boot loader" {
 	"$TOP/tests/images/disc" "$BASE/disc.iso" 'read by the BIOS from a disc'
 	truncate -s 16M "$BASE/blank.disk"
-	run -7 timeout 300 "$VMM" --engine "${ENGINE:-soft}" --uid 65534 --memory 64MiB --firmware "$SEABIOS" \
+	run -7 timeout 900 "$VMM" --engine "${ENGINE:-soft}" --uid 65534 --memory 64MiB --firmware "$SEABIOS" \
 		--disk "$BASE/blank.disk" --disk "$BASE/disc.iso,cdrom" --exit-port 244 </dev/null
 	# The end of the BIOS's own line comes by a timer, and may stand in the midst of it.
 	[[ ${output//[.$'\r\n']/} == *'read by the BIOS from a disc'* ]]
@@ -133,12 +141,13 @@ disk_put() {
 	ip netns exec "$netns" sh -c 'ip link set lo up; ip tuntap add dev vt0 mode tap vnet_hdr; ip addr add 10.9.7.1/24 dev vt0; ip link set vt0 up'
 	(cd "$BASE/served" && exec nsenter --net="/run/netns/$netns" python3 -m http.server 8000 >/dev/null 2>&1 3>&-) &
 	echo $! >"$BASE/http"
+	timeout 60 bash -c 'until nsenter --net="/run/netns/$1" curl -s -o /dev/null http://10.9.7.1:8000/; do sleep 0.1; done' - "$netns"
 	nsenter --net="/run/netns/$netns" "$VMM" --name old --engine "${ENGINE:-soft}" --uid 65534 --memory 256MiB \
 		--kernel "$kernel"/boot/vmlinuz-* --initrd "$BASE/initrd" --cache "$HOME/.cache/berth/unpacked" \
 		--append "console=ttyS0 panic=-1 quiet disc=1 guest=10.9.7.2/24 host=10.9.7.1" --exit-on-reset \
 		--disk "$BASE/old.disk,sata,id=one" --disk "$BASE/disc.iso,cdrom" --tap vt0,e1000,mac=02:00:00:00:00:07 </dev/null >"$BASE/old.out" 2>"$BASE/old.log" 3>&- &
 	echo $! >"$BASE/old.pid"
-	vm_sees old 400 'RESULT serving'
+	vm_sees old 1200 'RESULT serving'
 	grep -a "RESULT disk BERTH DISK *31250 32" "$BASE/old.out"
 	grep -a "RESULT first $first" "$BASE/old.out"
 	grep -a "RESULT disc CD DRIVE *128 $(md5sum <"$BASE/disc.iso" | cut -d' ' -f1)" "$BASE/old.out"
@@ -149,7 +158,7 @@ disk_put() {
 	grep -a "RESULT got $(md5sum <"$BASE/served/served" | cut -d' ' -f1)" "$BASE/old.out"
 	[ "$(nsenter --net="/run/netns/$netns" curl -s -m 120 http://10.9.7.2/random | md5sum | cut -d' ' -f1)" = "$wrote" ]
 	: >"$BASE/served/done"
-	timeout 180 tail --pid="$(cat "$BASE/old.pid")" -f /dev/null
+	vm_ends old 600
 	grep -a 'RESULT errors 0' "$BASE/old.out"
 	grep 'reason=off status=0' "$BASE/old.log"
 	[ "$(tail -c +4194305 "$BASE/old.disk" | head -c 4194304 | md5sum | cut -d' ' -f1)" = "$wrote" ]

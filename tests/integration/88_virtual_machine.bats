@@ -104,5 +104,7 @@ hostname: seeded' --config user.meta-data='colour: green'
 @test "the doctor says which engine machines run on, and what was measured" {
 	berth doctor | grep -E "machine engine +ok +machines run on (soft|kvm), because"
 	berth doctor | grep -E "direct execution +(ok +the engine soft runs|degraded +the engine soft translates)"
+	# It is measured while the daemon does its work.
+	eventually 60 test -s "$BERTH_DIR/engine.json"
 	berth doctor | grep -E "unikernel engine +ok +unikernels run on (process|kvm), because"
 }

@@ -60,8 +60,8 @@ create() {
 @test "its card has the address that the daemon gave it, and reaches the bridge" {
 	address=$(api GET /1.0/instances/m1 | json '.metadata.config["volatile.eth0.ipv4.address"]')
 	[[ $(lxc exec m1 -- ip -4 addr) == *"${address%/*}/24"* ]]
-	lxc exec m1 -- busybox ping -c 1 -W 5 10.79.5.1
-	in_net ping -c 1 -W 5 "${address%/*}"
+	eventually 60 lxc exec m1 -- busybox ping -c 1 -W 5 10.79.5.1
+	eventually 60 in_net ping -c 1 -W 5 "${address%/*}"
 	[[ $(lxc exec m1 -- hostname) == m1 ]]
 }
 
@@ -84,7 +84,7 @@ create() {
 }
 
 @test "stopped through its agent it keeps what was written; deleted, nothing is left" {
-	lxc stop m1 --timeout 60
+	lxc stop m1 --timeout 200
 	[ "$(lxc list -f csv -c s)" = STOPPED ]
 	lxc start m1
 	lxc exec m1 -- cat /root/file | cmp - "$BERTH_BASE/file"

@@ -26,12 +26,12 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 
 @test "an image that a container runs runs as a unikernel: its output is on the console, its input is read" {
 	create u1 "/bin/echo hello from a unikernel"
-	eventually 5 sh -c '[ "$(lxc console u1 --show-log)" != "" ]'
+	eventually 60 sh -c '[ "$(lxc console u1 --show-log)" != "" ]'
 	lxc console u1 --show-log | grep 'hello from a unikernel'
-	eventually 5 sh -c '[ "$(lxc list u1 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list u1 -f csv -c s)" = STOPPED ]'
 	create u2 "cat"
 	[ "$(state u2)" = Running ]
-	lxc stop u2 --timeout 10
+	lxc stop u2 --timeout 60
 	[ "$(state u2)" = Stopped ]
 }
 
@@ -64,12 +64,12 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 
 @test "what its program missed is told by name, after its end, too, and how it ended" {
 	create u4 "busybox mount -t tmpfs none /tmp"
-	eventually 5 sh -c '[ "$(lxc list u4 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list u4 -f csv -c s)" = STOPPED ]'
 	berth info u4 | grep -E '^Missed calls .*mount \(1\)'
 	berth info u4 | grep -Ex 'Ended +with status [1-9][0-9]*'
 	berth config set u4 oci.entrypoint='busybox sh -c "kill -SEGV $$"'
 	berth start u4
-	eventually 5 sh -c 'berth info u4 | grep -Ex "Ended +with status 139 \(128 and SIGSEGV\)"'
+	eventually 60 sh -c 'berth info u4 | grep -Ex "Ended +with status 139 \(128 and SIGSEGV\)"'
 	berth config set u4 oci.entrypoint=cat
 	berth start u4
 	! berth info u4 | grep Ended
@@ -81,8 +81,8 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	berth launch serve u8 --profile plain --network unet --cpus 1 --memory 16MiB --bandwidth 100Mbit --storage 64MiB
 	address=$(api GET /1.0/instances/u8 | json '.metadata.config["volatile.eth0.ipv4.address"]')
 	[ -n "$address" ]
-	[ "$(in_net curl -s --retry 5 --retry-connrefused --retry-delay 1 "http://${address%/*}/")" = "served by u8" ]
-	in_net ping -c 1 -W 2 "${address%/*}"
+	[ "$(in_net curl -s -m 10 --retry 60 --retry-all-errors --retry-delay 1 "http://${address%/*}/")" = "served by u8" ]
+	eventually 60 in_net ping -c 1 -W 2 "${address%/*}"
 	name=$(in_net ip -o link show type tun | awk -F': ' '{print $2; exit}')
 	in_net tc -s qdisc show dev "$name" | grep -iE 'rate 100Mbit'
 	lxc delete -f u8
@@ -95,7 +95,8 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	for words in "/bin/static_signal" "/bin/static_signal wait"; do
 		lxc init told u9 -p plain -c oci.entrypoint="$words"
 		lxc start u9
-		lxc stop u9 --timeout 10
+		eventually 60 grep -q 'to be told' "$BERTH_DIR/instances/default/u9/console.log"
+		lxc stop u9 --timeout 60
 		grep 'told to end' "$BERTH_DIR/instances/default/u9/console.log"
 		lxc delete u9
 	done
@@ -107,11 +108,11 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	lxc config set berth.engine kvm
 	create v1 "sh -c 'echo kept > /kept; busybox mount -t tmpfs none /tmp'" \
 		'{"limits.memory": "32MiB"}'
-	eventually 20 sh -c '[ "$(lxc list v1 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list v1 -f csv -c s)" = STOPPED ]'
 	berth info v1 | grep -E '^Missed calls .*mount \(1\)'
 	lxc config set v1 oci.entrypoint "cat /kept"
 	lxc start v1
-	eventually 20 sh -c '[ "$(lxc list v1 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list v1 -f csv -c s)" = STOPPED ]'
 	lxc console v1 --show-log | grep kept
 	lxc delete v1
 	berth image build "$BERTH_BUILD/tests/bench/static_signal" --type unikernel --alias told
@@ -120,7 +121,8 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 		lxc start v2
 		local pid=$(api GET /1.0/instances/v2/state | json .metadata.pid)
 		grep -x 'Seccomp:.2' "/proc/$pid/status"
-		lxc stop v2 --timeout 20
+		eventually 60 grep -q 'to be told' "$BERTH_DIR/instances/default/v2/console.log"
+		lxc stop v2 --timeout 60
 		grep 'told to end' "$BERTH_DIR/instances/default/v2/console.log"
 		lxc delete v2
 	done
@@ -128,7 +130,7 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	berth image build "$BERTH_BUILD/tests/bench/static_serve" --type unikernel --entrypoint "/bin/static_serve v4" --alias serve
 	berth launch serve v4 --profile plain --network unet --memory 32MiB
 	address=$(api GET /1.0/instances/v4 | json '.metadata.config["volatile.eth0.ipv4.address"]')
-	[ "$(in_net curl -s --retry 5 --retry-connrefused --retry-delay 1 "http://${address%/*}/")" = "served by v4" ]
+	[ "$(in_net curl -s -m 10 --retry 60 --retry-all-errors --retry-delay 1 "http://${address%/*}/")" = "served by v4" ]
 	lxc delete -f v4
 	lxc image delete serve
 	lxc config unset berth.engine
@@ -149,7 +151,7 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 @test "the daemon chooses the engine by what it measured, says so, and asks anew on another host" {
 	local kept=$BERTH_DIR/engine.json
 	engine_of() { api GET /1.0/instances/e1 | json '.metadata.expanded_config | .["volatile.engine"] + ": " + .["volatile.engine.why"]'; }
-	eventually 10 test -s "$kept"
+	eventually 60 test -s "$kept"
 	jq -e '.process_ns > 0 and (.why | length) > 10' "$kept"
 	berth doctor | grep -F "$(jq -r '"unikernels run on \(.engine), because \(.why)"' "$kept")"
 	create e1 cat
@@ -171,10 +173,10 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	lxc delete -f e1
 	jq -c '.host.cpu = "another one"' "$kept" >"$BERTH_BASE/engine" && cp "$BERTH_BASE/engine" "$kept"
 	berthd_restart
-	eventually 10 jq -e '.host.cpu != "another one" and .why != "a test says so"' "$kept"
+	eventually 60 jq -e '.host.cpu != "another one" and .why != "a test says so"' "$kept"
 	echo '{"engine": "vmware"' >"$kept"
 	berthd_restart
-	eventually 10 jq -e '.engine == "process" or .engine == "kvm"' "$kept"
+	eventually 60 jq -e '.engine == "process" or .engine == "kvm"' "$kept"
 }
 
 @test "its storage is as large as was asked for and keeps what is written; snapshots and copies have it" {
@@ -185,7 +187,7 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	again() {
 		lxc config set "${2:-u10}" oci.entrypoint "$1"
 		lxc start "${2:-u10}"
-		eventually 20 sh -c "[ \"\$(lxc list ${2:-u10} -f csv -c s)\" = STOPPED ]"
+		eventually 60 sh -c "[ \"\$(lxc list ${2:-u10} -f csv -c s)\" = STOPPED ]"
 	}
 	local log="$BERTH_DIR/instances/default/u10/console.log"
 	api_wait POST /1.0/instances "$(create10 true)"
@@ -225,20 +227,20 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	create u12 "cat" '{"oci.cwd": "/etc"}'
 	lxc delete -f u12
 	create u12 "sh -c 'hostname; cat /proc/sys/kernel/hostname'"
-	eventually 5 sh -c '[ "$(grep -c "^u12" "$BERTH_DIR/instances/default/u12/console.log")" = 2 ]'
+	eventually 60 sh -c '[ "$(grep -c "^u12" "$BERTH_DIR/instances/default/u12/console.log")" = 2 ]'
 	lxc delete -f u12
 	create u12 "cat passwd" '{"oci.cwd": "/etc"}'
-	eventually 5 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u12/console.log"'
+	eventually 60 sh -c 'grep -q root:x:0:0 "$BERTH_DIR/instances/default/u12/console.log"'
 	create u13 "cat" '{"oci.cwd": "/none"}' >"$BERTH_BASE/out" || true
 	grep 'no directory where the program shall begin' "$BERTH_BASE/out" || { cat "$BERTH_BASE/out" && false; }
 	lxc config set u12 oci.entrypoint "sleep 100"
-	eventually 5 sh -c '[ "$(lxc list u12 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list u12 -f csv -c s)" = STOPPED ]'
 	lxc start u12
 	pid=$(api GET /1.0/instances/u12/state | json .metadata.pid)
 	lxc pause u12
 	[ "$(state u12)" = Frozen ]
 	lxc start u12
-	lxc restart u12 --timeout 10
+	lxc restart u12 --timeout 60
 	[ "$(state u12)" = Running ]
 	[ "$(api GET /1.0/instances/u12/state | json .metadata.pid)" != "$pid" ]
 	lxc delete -f u12 u13
@@ -249,14 +251,14 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	berth image build "$busybox" --type unikernel --entrypoint "/bin/busybox echo of a program" --alias uk1
 	[ "$(lxc image list uk1 -f csv -c t)" = UNIKERNEL ]
 	lxc launch uk1 u5 -p plain
-	eventually 5 sh -c 'lxc console u5 --show-log | grep "of a program"'
+	eventually 60 sh -c 'lxc console u5 --show-log | grep "of a program"'
 	busybox_root "$BERTH_BASE/root"
 	berth image build "$BERTH_BASE/root" --type unikernel --entrypoint "/bin/echo of a directory" --alias uk2
 	berth launch uk2 u6 --profile plain --memory 16MiB
-	eventually 5 sh -c 'lxc console u6 --show-log | grep "of a directory"'
+	eventually 60 sh -c 'lxc console u6 --show-log | grep "of a directory"'
 	berth image build box --type unikernel --entrypoint "echo of an image" --alias uk3
 	lxc launch uk3 u7 -p plain
-	eventually 5 sh -c 'lxc console u7 --show-log | grep "of an image"'
+	eventually 60 sh -c 'lxc console u7 --show-log | grep "of an image"'
 	lxc image export uk1 "$BERTH_BASE/uk1"
 	lxc image delete uk1 uk2 uk3
 	lxc image import "$BERTH_BASE/uk1.tar" --alias again
@@ -272,7 +274,7 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	chmod +x "$BERTH_BASE/scripted/entry.sh"
 	berth image build "$BERTH_BASE/scripted" --type unikernel --alias scripted --entrypoint "/entry.sh busybox echo and ends"
 	lxc launch scripted u15 -p plain
-	eventually 5 sh -c 'lxc console u15 --show-log | grep "^and ends"'
+	eventually 60 sh -c 'lxc console u15 --show-log | grep "^and ends"'
 	lxc console u15 --show-log | grep 'begins /entry.sh busybox echo and ends'
 	lxc delete -f u15
 	lxc image delete scripted
@@ -289,7 +291,7 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	berth image build "$BERTH_BASE/dynamic" --type unikernel --alias dyn \
 		--entrypoint "/bin/bash -c 'PATH=/bin; ls / | sort -r; echo of a dynamic program'"
 	lxc launch dyn u14 -p plain
-	eventually 5 sh -c 'lxc console u14 --show-log | grep "of a dynamic program"'
+	eventually 60 sh -c 'lxc console u14 --show-log | grep "of a dynamic program"'
 	lxc console u14 --show-log | tr -d '\r' | grep -x -A 1 lib64 | grep -x lib
 	lxc delete -f u14
 	lxc image delete dyn
@@ -329,8 +331,8 @@ state() { api GET "/1.0/instances/$1" | json .metadata.status; }
 	[ "$(state u3)" = Frozen ]
 	lxc start u3
 	kill -KILL "$(awk '/^PPid/ {print $2}' "/proc/$pid/status")"
-	eventually 5 sh -c "! [ -d /proc/$pid ]"
-	eventually 5 sh -c '[ "$(lxc list u3 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c "! [ -d /proc/$pid ]"
+	eventually 60 sh -c '[ "$(lxc list u3 -f csv -c s)" = STOPPED ]'
 	lxc delete -f $(lxc list -f csv -c n)
 	[ -z "$(lxc list -f csv -c n)" ]
 }

@@ -8,29 +8,47 @@ BUILD=${BERTH_BUILD:-$TOP/build}
 case $BUILD in /*) ;; *) BUILD=$TOP/$BUILD ;; esac
 KERNEL=$BUILD/src/unikernel/berth-unikernel
 TENDER=$BUILD/src/tender/berth-tender
-PORT=$((20000 + $$ % 10000))
+PORT=8080
 
 setup_file() {
 	export WORK=$(mktemp -d /tmp/berth-machine-XXXXXX)
+	# What QEMU listens to on the host is this file's alone.
+	export NS=${WORK##*/}
+	ip netns add "$NS"
+	ip -n "$NS" link set lo up
 	mkdir -p "$WORK/root/bin"
 	cp /bin/busybox "$WORK/root/bin/busybox"
 	"$TENDER" --build "$WORK/root" /bin/busybox "$WORK/image" busybox
 }
 
-teardown_file() { rm -rf "$WORK"; }
+teardown_file() {
+	ip netns del "$NS"
+	rm -rf "$WORK"
+}
+
+in_ns() { nsenter --net="/run/netns/$NS" "$@"; }
+
+# sees FILE WORD: waits until it stands there.
+sees() {
+	local end=$((SECONDS + 120))
+	until grep -q -- "$2" "$1" 2>/dev/null; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
 
 # boot ENGINE [WORD...]: what the program wrote, without the carriage returns of a serial line; $status is the program's.
 boot() {
 	local engine=$1 line="berth.plain berth.exit=0xf4 --" word code=0
 	shift
 	for word; do line+=" \"$word\""; done
-	timeout -s KILL 60 "$BUILD/src/vmm/berth-vmm" --engine "$engine" --memory 64MiB --kernel "$KERNEL" --initrd "$WORK/image" \
+	timeout -s KILL 300 "$BUILD/src/vmm/berth-vmm" --engine "$engine" --memory 64MiB --kernel "$KERNEL" --initrd "$WORK/image" \
 		--exit-port 0xf4 --exit-on-reset --append "$line" </dev/null >"$WORK/out" 2>"$WORK/log" || code=$?
 	tr -d '\r' <"$WORK/out"
 	return $(((code - 1) / 2))
 }
 
-alone() { timeout 20 "$TENDER" --root="$WORK/image" -- "$@" </dev/null; }
+alone() { timeout 200 "$TENDER" --root="$WORK/image" -- "$@" </dev/null; }
 
 SCRIPT='for i in 1 2 3; do echo $i; done | sed s/2/two/; (echo child; exit 5); echo $?; dd if=/dev/zero of=/tmp/x bs=1k count=300
 	2>/dev/null; md5sum /tmp/x; ls /bin /dev; head -c 50000 /bin/busybox | gzip | gunzip | md5sum; sleep 0.05; kill -9 $$'
@@ -59,15 +77,15 @@ check_engine() {
 	local wanted pid
 	run alone busybox sh -c "$SCRIPT"
 	wanted=$output
-	run timeout -s KILL 60 "$TENDER" --engine=kvm --root="$WORK/image" -- busybox sh -c "$SCRIPT" </dev/null
+	run timeout -s KILL 300 "$TENDER" --engine=kvm --root="$WORK/image" -- busybox sh -c "$SCRIPT" </dev/null
 	[ "$output" = "$wanted" ] || diff <(echo "$output") <(echo "$wanted")
-	run timeout -s KILL 60 "$TENDER" --engine=kvm --root="$WORK/image" -- busybox sh -c "exit 77" </dev/null
+	run timeout -s KILL 300 "$TENDER" --engine=kvm --root="$WORK/image" -- busybox sh -c "exit 77" </dev/null
 	[ "$status" -eq 77 ]
-	[ "$(echo to be read | timeout -s KILL 60 "$TENDER" --engine=kvm --root="$WORK/image" -- busybox head -n 1)" = "to be read" ]
+	[ "$(echo to be read | timeout -s KILL 300 "$TENDER" --engine=kvm --root="$WORK/image" -- busybox head -n 1)" = "to be read" ]
 	# A signal from outside is the program's.
-	"$TENDER" --engine=kvm --root="$WORK/image" -- busybox sleep 60 </dev/null 3>&- &
+	"$TENDER" --engine=kvm --root="$WORK/image" -- busybox sh -c 'echo up; while :; do :; done' </dev/null >"$WORK/up" 3>&- &
 	pid=$!
-	sleep 1
+	sees "$WORK/up" up
 	kill -TERM "$pid"
 	local code=0
 	wait "$pid" || code=$?
@@ -79,18 +97,18 @@ check_engine() {
 	[ -x "$program" ] || skip "needs a build without sanitizers"
 	mkdir -p "$WORK/none"
 	"$TENDER" --build "$WORK/none" "$program" "$WORK/registers"
-	local vmm="timeout -s KILL 100 $BUILD/src/vmm/berth-vmm --memory 64MiB --kernel $KERNEL --initrd $WORK/registers --exit-on-reset"
-	[ "$(timeout 60 "$TENDER" --root="$WORK/registers" </dev/null)" = "$kept" ]
+	local vmm="timeout -s KILL 400 $BUILD/src/vmm/berth-vmm --memory 64MiB --kernel $KERNEL --initrd $WORK/registers --exit-on-reset"
+	[ "$(timeout 300 "$TENDER" --root="$WORK/registers" </dev/null)" = "$kept" ]
 	run $vmm --engine soft --append berth.plain </dev/null
 	[[ $output == *"$kept"* ]]
 	if command -v qemu-system-x86_64 >/dev/null; then
-		run timeout -s KILL 150 qemu-system-x86_64 -accel tcg -cpu max -m 64 -display none -nodefaults -no-reboot -serial stdio \
+		run timeout -s KILL 400 qemu-system-x86_64 -accel tcg -cpu max -m 64 -display none -nodefaults -no-reboot -serial stdio \
 			-kernel "$KERNEL" -initrd "$WORK/registers" -append 'berth.exit=0xf4 berth.plain' \
 			-device isa-debug-exit,iobase=0xf4 </dev/null
 		[[ $output == *"$kept"* ]]
 	fi
 	[ -c /dev/kvm ] || return 0
-	[ "$(timeout 60 "$TENDER" --engine=kvm --root="$WORK/registers" </dev/null)" = "$kept" ]
+	[ "$(timeout 300 "$TENDER" --engine=kvm --root="$WORK/registers" </dev/null)" = "$kept" ]
 	run $vmm --engine kvm --append berth.plain </dev/null
 	[[ $output == *"$kept"* ]]
 }
@@ -105,7 +123,7 @@ check_engine() {
 
 @test "QEMU boots it" {
 	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
-	run timeout -s KILL 60 qemu-system-x86_64 -accel tcg -cpu max -m 64 -display none -nodefaults -no-reboot -serial stdio \
+	run timeout -s KILL 300 qemu-system-x86_64 -accel tcg -cpu max -m 64 -display none -nodefaults -no-reboot -serial stdio \
 		-kernel "$KERNEL" -initrd "$WORK/image" -append 'berth.exit=0xf4 -- busybox expr 6 "*" 7' \
 		-device isa-debug-exit,iobase=0xf4 </dev/null
 	[ "$status" -eq 1 ] # isa-debug-exit's word for 0
@@ -114,7 +132,7 @@ check_engine() {
 
 @test "it turns a machine off that has no fixed registers, by the register that ACPI names" {
 	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
-	run timeout -s KILL 60 qemu-system-x86_64 -M microvm -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \
+	run timeout -s KILL 300 qemu-system-x86_64 -M microvm -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \
 		-serial stdio -kernel "$KERNEL" -initrd "$WORK/image" -append 'berth.plain -- busybox echo and off' </dev/null
 	[ "$status" -eq 0 ]
 	[[ $output == *"and off"* ]]
@@ -122,21 +140,21 @@ check_engine() {
 
 # qemu MACHINE KIND LINE: boots with a volume and a card of KIND (pci, device).
 qemu() {
-	timeout -s KILL 150 qemu-system-x86_64 -M "$1" -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \
+	in_ns timeout -s KILL 400 qemu-system-x86_64 -M "$1" -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \
 		-serial stdio -kernel "$KERNEL" -initrd "$WORK/image" -append "berth.plain berth.exit=0xf4 $3" \
 		-device isa-debug-exit,iobase=0xf4 -drive "file=$WORK/volume,format=raw,if=none,id=v" -device "virtio-blk-$2,drive=v" \
-		-netdev user,id=n,hostfwd=tcp:127.0.0.1:$PORT-:80 -device "virtio-net-$2,netdev=n" -device "virtio-rng-$2" </dev/null
+		-pidfile "$WORK/qemu.pid" -netdev user,id=n,hostfwd=tcp:127.0.0.1:$PORT-:80 -device "virtio-net-$2,netdev=n" -device "virtio-rng-$2" </dev/null
 }
 
 KEEP='-- busybox sh -c "echo kept >>/kept; sync; cat /kept | wc -l"'
-SERVE='berth.address=10.0.2.15/24 berth.gateway=10.0.2.2 -- busybox nc -l -p 80 -e busybox echo answered'
+SERVE='berth.address=10.0.2.15/24 berth.gateway=10.0.2.2 -- busybox nc -ll -p 80 -e busybox echo answered'
 
 # What the volume has after a boot of soft and one of QEMU; what an answer of its card says.
 check_qemu() {
 	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
 	truncate -s 8M "$WORK/volume"
 	mke2fs -q -F -t ext2 -b 4096 "$WORK/volume"
-	run timeout -s KILL 150 "$BUILD/src/vmm/berth-vmm" --engine soft --memory 64MiB --kernel "$KERNEL" --initrd "$WORK/image" \
+	run timeout -s KILL 400 "$BUILD/src/vmm/berth-vmm" --engine soft --memory 64MiB --kernel "$KERNEL" --initrd "$WORK/image" \
 		--disk "$WORK/volume" --exit-port 0xf4 --exit-on-reset --append "berth.plain berth.exit=0xf4 $KEEP" </dev/null
 	[[ $output == *1* ]] && [ "$status" -eq 1 ]
 	e2fsck -fn "$WORK/volume"
@@ -145,12 +163,12 @@ check_qemu() {
 	e2fsck -fn "$WORK/volume"
 	qemu "$1" "$2" "$SERVE" >"$WORK/out" 2>&1 3>&- &
 	local pid=$! answer=""
-	for _ in $(seq 100); do
-		answer=$(timeout 5 busybox nc 127.0.0.1 "$PORT" </dev/null 2>/dev/null) && [ -n "$answer" ] && break
-		sleep 0.5
+	local end=$((SECONDS + 120))
+	while [ $SECONDS -lt $end ] && [ -z "$answer" ]; do
+		answer=$(in_ns timeout 10 busybox nc 127.0.0.1 "$PORT" </dev/null 2>/dev/null) || sleep 0.2
 	done
-	# It ends when it has answered; before that it has the volume locked, which the next boot would not get.
-	[ -n "$answer" ] || kill "$pid" 2>/dev/null || true
+	# It has the volume locked, which the next boot would not get.
+	kill "$(cat "$WORK/qemu.pid")" || true
 	wait "$pid" 2>/dev/null || true
 	[[ $answer == *answered* ]] || { cat "$WORK/out" && false; }
 }
@@ -167,7 +185,7 @@ check_qemu() {
 
 # What answers at the host's end of QEMU's network, over both versions.
 answer() {
-	python3 - "$PORT" >/dev/null 2>&1 3>&- <<-'PY' &
+	in_ns python3 - "$PORT" >/dev/null 2>&1 3>&- <<-'PY' &
 		import socket, sys, threading
 		def serve(family, address):
 		    with socket.create_server((address, int(sys.argv[1])), family=family) as server:
@@ -179,19 +197,15 @@ answer() {
 		threading.Thread(target=serve, args=(socket.AF_INET6, "::1")).start()
 		serve(socket.AF_INET, "127.0.0.1")
 	PY
-	local _
-	for _ in $(seq 50); do
-		(exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null && (exec 3<>"/dev/tcp/::1/$PORT") 2>/dev/null && break
-		sleep 0.1
-	done
+	in_ns timeout 60 bash -c 'until (exec 3<>"/dev/tcp/127.0.0.1/$1") && (exec 3<>"/dev/tcp/::1/$1"); do sleep 0.1; done' - "$PORT" 2>/dev/null
 }
 
 # ask LINE: what programs of a microvm hear over its card, and how it is set
 ask() {
-	timeout -s KILL 120 qemu-system-x86_64 -M microvm -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \
+	in_ns timeout -s KILL 400 qemu-system-x86_64 -M microvm -accel tcg -cpu max -m 64 -display none -nodefaults -no-user-config -no-reboot \
 		-serial stdio -kernel "$KERNEL" -initrd "$WORK/image" -append "berth.plain berth.exit=0xf4 $1 -- busybox sh -c \"
 			busybox wget -q -O - http://10.0.2.2:$PORT/
-			for i in 1 2 3 4 5 6 7 8; do busybox wget -q -O - http://[fec0::2]:$PORT/ && break; sleep 1; done
+			for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do busybox wget -q -O - http://[fec0::2]:$PORT/ && break; sleep 1; done
 			busybox cat /etc/resolv.conf; busybox ifconfig eth0; busybox route -n\"" \
 		-device isa-debug-exit,iobase=0xf4 -netdev user,id=n -device virtio-net-device,netdev=n </dev/null | tr -d '\r'
 }
@@ -217,7 +231,7 @@ ask() {
 @test "an image on a disk, and a file on the volume that is many requests long" {
 	truncate -s 32M "$WORK/large"
 	mke2fs -q -F -t ext2 -b 4096 "$WORK/large"
-	local vmm="timeout -s KILL 60 $BUILD/src/vmm/berth-vmm --engine soft --memory 64MiB --kernel $KERNEL --exit-on-reset"
+	local vmm="timeout -s KILL 300 $BUILD/src/vmm/berth-vmm --engine soft --memory 64MiB --kernel $KERNEL --exit-on-reset"
 	run $vmm --disk "$WORK/image" --disk "$WORK/large" --append 'berth.plain -- busybox sh -c "
 		dd if=/dev/urandom of=/large bs=1M count=9 2>/dev/null; md5sum </large; sync"' </dev/null
 	local sum=$(grep -oE '[0-9a-f]{32}' <<<"$output")
@@ -233,9 +247,9 @@ ask() {
 	rm -f "$WORK/serial"
 	# The monitor's line stays open until the machine has said something, and ended.
 	(for word in up told; do
-		for _ in $(seq 200); do grep -q $word "$WORK/serial" 2>/dev/null && break; sleep 0.1; done
+		sees "$WORK/serial" $word || true
 		[ $word = told ] || { echo nmi; sleep 0.5; cp "$WORK/serial" "$WORK/serial.nmi"; echo system_powerdown; }
-	done; sleep 0.5; echo quit) | timeout -s KILL 60 qemu-system-x86_64 -M q35 -accel tcg -cpu max -m 64 -display none -nodefaults \
+	done; sleep 0.5; echo quit) | timeout -s KILL 300 qemu-system-x86_64 -M q35 -accel tcg -cpu max -m 64 -display none -nodefaults \
 		-no-reboot -monitor stdio -serial "file:$WORK/serial" -kernel "$KERNEL" -initrd "$WORK/image" \
 		-append 'berth.plain berth.stop-signal=10 berth.environment=1 berth.directory=/bin -- busybox sh -c "
 			trap \"echo told \$A; pwd; exit\" USR1; echo up; while :; do :; done" "A=b  c"' >/dev/null
@@ -245,13 +259,15 @@ ask() {
 }
 
 @test "input of the serial line is the program's" {
-	(sleep 1; echo to be read) | timeout -s KILL 60 "$BUILD/src/vmm/berth-vmm" --engine soft --memory 32MiB --kernel "$KERNEL" \
-		--initrd "$WORK/image" --exit-on-reset --append '-- busybox head -n 1' >"$WORK/out" 2>"$WORK/log"
+	: >"$WORK/out"
+	(sees "$WORK/out" 'say something' && echo to be read) | timeout -s KILL 300 "$BUILD/src/vmm/berth-vmm" --engine soft --memory 32MiB \
+		--kernel "$KERNEL" --initrd "$WORK/image" --exit-on-reset --append '-- busybox sh -c "echo say something; busybox head -n 1"' \
+		>>"$WORK/out" 2>"$WORK/log"
 	grep 'to be read' "$WORK/out"
 }
 
 @test "what it cannot run on it says" {
-	local vmm="timeout -s KILL 60 $BUILD/src/vmm/berth-vmm --engine soft --kernel $KERNEL --exit-on-reset"
+	local vmm="timeout -s KILL 300 $BUILD/src/vmm/berth-vmm --engine soft --kernel $KERNEL --exit-on-reset"
 	run $vmm --memory 64MiB --append "" </dev/null
 	[[ $output == *"the machine has no image"* ]]
 	run $vmm --memory 64MiB --initrd "$WORK/image" --append "berth.nothing" </dev/null

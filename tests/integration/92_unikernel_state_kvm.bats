@@ -30,7 +30,7 @@ setup() { [ -c /dev/kvm ] || skip "needs /dev/kvm"; }
 	lxc start k2
 	for name in k1 k2; do
 		tell "$name" a
-		eventually 20 grep -q '^a ' "$BERTH_DIR/instances/default/$name/console.log"
+		eventually 60 grep -q '^a ' "$BERTH_DIR/instances/default/$name/console.log"
 		read -r _ "random_$name" now uptime <<<"$(log "$name" | grep '^a ')"
 		[ $(($(date +%s) - now)) -le 30 ] && [ $((now - $(date +%s))) -le 2 ]
 		[ "$uptime" -ge 2 ]
@@ -41,7 +41,7 @@ setup() { [ -c /dev/kvm ] || skip "needs /dev/kvm"; }
 
 @test "it is kept where it computes, and while it waits for a child; of another engine it is refused" {
 	create k3 "sh -c 'i=0; echo up; while :; do i=\$((i+1)); [ \$((i % 200000)) -gt 0 ] || echo at \$i; done'"
-	eventually 20 grep -q '^at' "$BERTH_DIR/instances/default/k3/console.log"
+	eventually 60 grep -q '^at' "$BERTH_DIR/instances/default/k3/console.log"
 	lxc stop k3 --stateful
 	[ "$(head -c 8 "$BERTH_DIR/instances/default/k3/state")" = brthsnap ]
 	lxc config set k3 berth.engine process
@@ -52,7 +52,7 @@ setup() { [ -c /dev/kvm ] || skip "needs /dev/kvm"; }
 	[[ $status -ne 0 && $output == *"it was made under the engine kvm, this one is soft"* ]]
 	lxc config set k3 berth.engine kvm
 	lxc start k3
-	eventually 20 grep -q '^at' "$BERTH_DIR/instances/default/k3/console.log"
+	eventually 60 grep -q '^at' "$BERTH_DIR/instances/default/k3/console.log"
 	! log k3 | grep -qx up
 	lxc delete -f k3
 	check_sleeper k4 4
@@ -69,9 +69,9 @@ setup() { [ -c /dev/kvm ] || skip "needs /dev/kvm"; }
 	# Registers that cannot be, and memory that is not what it was: the machine ends, or KVM refuses.
 	cp --sparse=always "$BERTH_BASE/whole" "$state"
 	dd if=/dev/urandom of="$state" bs=256 seek=16 count=2 conv=notrunc status=none
-	timeout 60 lxc start k5 >"$BERTH_BASE/out" 2>&1 || true
+	timeout 200 lxc start k5 >"$BERTH_BASE/out" 2>&1 || true
 	lxc stop -f k5 >/dev/null 2>&1 || true
-	eventually 20 sh -c '[ "$(lxc list k5 -f csv -c s)" = STOPPED ]'
+	eventually 60 sh -c '[ "$(lxc list k5 -f csv -c s)" = STOPPED ]'
 	lxc start k5 --stateless || lxc start k5
 	lxc delete -f k5
 }

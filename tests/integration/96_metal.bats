@@ -35,7 +35,7 @@ add() {
 # Whoever boots first has the first address.
 address() { api GET "/1.0/berth/servers/$1" | json '.metadata.host | sub("/.*"; "")'; }
 # served SERVER FILE: what the tenant's system serves; answers SERVER FILE SECONDS: once it does.
-served() { in_net curl -sf -m 5 --noproxy '*' "http://$(address "$1")/$2"; }
+served() { in_net curl -sf -m 60 --noproxy '*' "http://$(address "$1")/$2"; }
 answers() { eventually "$3" served "$1" "$2"; }
 
 @test "without a provisioning network nothing is enrolled, and the sentence says what to set" {
@@ -50,7 +50,7 @@ answers() { eventually "$3" served "$1" "$2"; }
 	# On a busy host an emulated timer may look broken to the kernel.
 	api PATCH /1.0 "$(jq -n --arg kernel "$KERNEL" '{config: {"berth.metal.kernel": $kernel,
 		"berth.metal.interface": "prov0", "core.https_address": "10.77.0.1:8443", "berth.metal.arguments": "console=ttyS0 panic=60 quiet no_timer_check"}}')"
-	eventually 20 grep -q 'network boot is on' "$BERTHD_LOG"
+	eventually 200 grep -q 'network boot is on' "$BERTHD_LOG"
 	for body in '{"name":"x y"}' '{"name":"a","driver":"ipmi","address":"bmc","mac":"52:54:00:77:00:01"}' \
 		'{"name":"a","driver":"smoke","address":"1.2.3.4"}' '{"name":"a","driver":"ipmi","address":"1.2.3.4"}' \
 		'{"name":"a","driver":"ipmi","address":"1.2.3.4","mac":"1"}' '{"name":"a","color":"red"}' \
@@ -87,7 +87,7 @@ neighbour() {
 }
 
 @test "the switch at its cable is known as soon as it says who it is" {
-	eventually 20 eval '[ "$(neighbour)" = "top7 swp12 tor-1 100" ]'
+	eventually 200 eval '[ "$(neighbour)" = "top7 swp12 tor-1 100" ]'
 }
 
 @test "its password is nowhere to be read" {
@@ -119,7 +119,7 @@ neighbour() {
 		[ "$(api GET /1.0/instances/db$n | json '.metadata.config["volatile.berth.server"]')" = m$n ]
 		server_stages m$n >&3
 		server_is m$n active
-		answers m$n name 180
+		answers m$n name 400
 		[ "$(served m$n name)" = db$n ]
 		[ "$(served m$n kib)" -gt 80000 ]
 		lxc list -f csv | grep -F "db$n,RUNNING,$(address m$n) (eth0)"
@@ -130,7 +130,7 @@ neighbour() {
 
 @test "commands run in them and files go in and out, by the agent that calls" {
 	SECONDS=0
-	for n in 1 2; do eventually 60 eval '[ "$(lxc exec db'$n' -- /bin/busybox hostname)" = db'$n' ]'; done
+	for n in 1 2; do eventually 200 eval '[ "$(lxc exec db'$n' -- /bin/busybox hostname)" = db'$n' ]'; done
 	run lxc exec db1 -- /bin/busybox sh -c 'exit 7'
 	[ "$status" -eq 7 ]
 	head -c 300000 /dev/urandom >"$BERTH_BASE/bytes"
@@ -142,7 +142,7 @@ neighbour() {
 }
 
 @test "its console has a login, and a log" {
-	eventually 30 sh -c 'lxc console db1 --show-log | grep -q "db1 login:"'
+	eventually 200 sh -c 'lxc console db1 --show-log | grep -q "db1 login:"'
 }
 
 @test "nobody else gets it, and nobody takes it from its owner" {
@@ -168,7 +168,7 @@ neighbour() {
 	berthd_restart KILL
 	[ "$(lxc list -f csv -c s | sort -u)" = RUNNING ]
 	for n in 1 2; do
-		answers m$n boots 180
+		answers m$n boots 400
 		[ "$(served m$n boots | wc -l)" = 2 ]
 	done
 }
@@ -181,10 +181,10 @@ neighbour() {
 	echo "# in rescue after $SECONDS s" >&3
 	server_is m1 rescue
 	# Not by its BMC: that opens the serial port anew seconds after a restart, and has not heard the first words.
-	eventually 30 grep -q "berth rescue: the server's own disks" "$BERTH_BASE/node1/serial.log"
-	eventually 60 grep -q "berth rescue: $(address m1)" "$BERTH_BASE/node1/serial.log"
-	eventually 60 eval '[ "$(in_net dbclient -y -i "$BERTH_BASE/id" "root@$(address m1)" "cat /proc/1/comm" </dev/null)" = init ]'
-	! in_net timeout 20 dbclient -y "root@$(address m1)" true </dev/null
+	eventually 200 grep -q "berth rescue: the server's own disks" "$BERTH_BASE/node1/serial.log"
+	eventually 200 grep -q "berth rescue: $(address m1)" "$BERTH_BASE/node1/serial.log"
+	eventually 200 eval '[ "$(in_net dbclient -y -i "$BERTH_BASE/id" "root@$(address m1)" "cat /proc/1/comm" </dev/null)" = init ]'
+	! in_net timeout 60 dbclient -y "root@$(address m1)" true </dev/null
 	run lxc start db1
 	[ "$status" -ne 0 ]
 	berth rescue db1 --end
@@ -213,7 +213,7 @@ key_on() {
 	[ "$(berth server power m1)" = off ]
 	berth rebuild db1 small
 	lxc start db1
-	answers m1 boots 180
+	answers m1 boots 400
 	[ "$(served m1 boots | wc -l)" = 1 ]
 	[ "$(served m1 name)" = db1 ]
 	echo "# rebuilt, answers after $SECONDS s" >&3
@@ -233,7 +233,7 @@ key_on() {
 @test "deleted their disks are erased, and read as zeros, before they are anybody's again" {
 	berth delete db1 --force
 	for n in 1 2; do
-		server_wait m$n available 240
+		server_wait m$n available 600
 		cmp -n 134217728 "$BERTH_BASE/node$n/disk" /dev/zero
 		[ "$(api GET /1.0/berth/servers/m$n | json '.metadata.used_by | length')" = 0 ]
 	done
@@ -244,9 +244,10 @@ key_on() {
 @test "killed in the midst of a deployment the daemon carries on, and the instance runs" {
 	api POST /1.0/instances '{"name":"db3","type":"bare-metal","start":true,"source":{"type":"image","alias":"small"},
 		"config":{}}' >/dev/null
-	eventually 30 sh -c 'grep -q "state=deploying" "$BERTHD_LOG" && ls '"$BERTH_DIR"'/instances >/dev/null'
-	eventually 20 eval 'api GET "/1.0/berth/servers?recursion=1" | json ".metadata[].progress.stage // empty" | grep -q image'
+	eventually 200 sh -c 'grep -q "state=deploying" "$BERTHD_LOG" && ls '"$BERTH_DIR"'/instances >/dev/null'
+	eventually 200 eval 'api GET "/1.0/berth/servers?recursion=1" | json ".metadata[].progress.stage // empty" | grep -q image ||
+		[ "$(lxc list -f csv -c s)" = RUNNING ]' # who looks late sees none
 	berthd_restart KILL
-	eventually 180 eval '[ "$(lxc list -f csv -c s)" = RUNNING ]'
+	eventually 400 eval '[ "$(lxc list -f csv -c s)" = RUNNING ]'
 	berth delete db3 --force
 }

@@ -133,7 +133,7 @@ launch() {
 	api POST /1.0/instances '{"name":"db","type":"bare-metal","start":'"${1:-false}"',"source":{"type":"image",
 		"alias":"small"}}' | json .operation
 }
-ended() { api GET "$1/wait?timeout=30" | json '.metadata.err'; }
+ended() { api GET "$1/wait?timeout=120" | json '.metadata.err'; }
 
 @test "a BMC that lies about power, forgets the boot device or dies fails the server with the reason" {
 	for fault in lies:"power is still off" forgets:"but says" dies:""; do

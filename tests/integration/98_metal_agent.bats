@@ -70,7 +70,7 @@ deployed() {
 	is_done "disk sda"
 }
 is_running() { [ "$(lxc list -f csv -c s db)" = RUNNING ]; }
-ended() { api GET "$1/wait?timeout=30" | json '.metadata.err'; }
+ended() { api GET "$1/wait?timeout=120" | json '.metadata.err'; }
 rebuild() {
 	local operation
 	lxc stop db --force
