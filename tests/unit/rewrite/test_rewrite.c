@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "abi/boot.h"
 #include "base/file.h"
 #include "test.h"
 
@@ -192,6 +193,35 @@ static void atomic_instructions_are_not_locked(void)
 	expect(memmem(alone, size, constant, sizeof(constant) - 1) != NULL);
 }
 
+/* Who has its number just before it calls through the slot of that, others through the first. */
+static void numbers_have_slots(void)
+{
+	static const char below[] =
+		"\x48\x8d\x64\x24\x80\xff\x14\x25"; /* lea -128(%rsp), %rsp; call *slot */
+	struct error e = {};
+	cleanup(free) char *data = NULL;
+	cleanup(free) void *result = NULL;
+	size_t size, result_size;
+	struct rewrite_count count;
+	uint32_t own = 0, first = 0;
+	expect_equal(file_read(AT_FDCWD, getenv("PROGRAM"), 512 * MIB, &data, &size, &e), 0);
+	expect_equal(rewrite_program(data, size, &(struct rewrite_options){}, &result, &result_size,
+			     &count, &e),
+		0);
+	const char *end = (char *)result + result_size;
+	for (const char *at = result; (at = memmem(at, (size_t)(end - at), below, 8)); at += 12) {
+		uint32_t slot, number;
+		memcpy(&slot, at + 8, sizeof(slot));
+		memcpy(&number, at - 4, sizeof(number));
+		bool is_known = at[-5] == '\xb8' && number < BOOT_SLOTS;
+		expect_equal(slot, BOOT_SLOT + (is_known ? 8 * number : 0));
+		own += slot != BOOT_SLOT;
+		first += slot == BOOT_SLOT;
+	}
+	expect(own > 50 && own >= count.by_number - 1); /* that of read is the first */
+	expect_equal(own + first, count.by_number + count.by_follower + count.by_leader);
+}
+
 static Elf64_Shdr table_of_functions(const char *data)
 {
 	Elf64_Ehdr header;
@@ -277,6 +307,7 @@ static const struct test tests[] = {
 	{ "the stock busybox runs as before, no site left", stock_busybox_runs_as_before },
 	{ "atomic instructions are not locked, and constants stay",
 		atomic_instructions_are_not_locked },
+	{ "calls whose number is seen have slots of their own", numbers_have_slots },
 	{ "a table whose size goes round harms nobody", a_table_without_an_end_is_none },
 	{ "a table of functions that is wrong harms nobody", a_wrong_table_harms_nobody },
 	{ "a script, a cut file and a rewritten file are refused", only_what_can_be_rewritten_is },

@@ -233,8 +233,50 @@ static void *take_turns(void *data)
 	return (void *)(long)(sum * 10 + (double)mine);
 }
 
+/* A bit for each that is as it should be, also after others have run. */
+static void *thread_who(void *process)
+{
+	const pid_t self = gettid();
+	long right = 0;
+	for (int i = 0; i < 3; i++) {
+		right |= gettid() == self ? 1 : 8;
+		right |= (long)getpid() == (long)process ? 2 : 16;
+		right |= (long)self != (long)process ? 4 : 32;
+		sched_yield();
+	}
+	return (void *)right;
+}
+
+static int child_who(pid_t parent, int depth)
+{
+	int status = 0;
+	if (fork() == 0)
+		_exit((getppid() == parent) | (getpid() == gettid()) << 1 |
+			(getpid() != parent) << 2 |
+			(depth ? child_who(getpid(), depth - 1) : 0) << 3);
+	wait(&status);
+	return WEXITSTATUS(status);
+}
+
+static void who(void)
+{
+	const pid_t process = getpid(), parent = getppid();
+	pthread_t list[3];
+	SAY(gettid() == process);
+	for (int i = 0; i < 3; i++)
+		pthread_create(&list[i], NULL, thread_who, (void *)(long)process);
+	for (int i = 0; i < 3; i++) {
+		void *right = NULL;
+		pthread_join(list[i], &right);
+		printf("who: %ld\n", (long)right);
+	}
+	SAY(child_who(process, 1));
+	SAY(getpid() == process && getppid() == parent && gettid() == process);
+}
+
 static void threads(void)
 {
+	who();
 	pthread_t list[4];
 	for (long i = 0; i < 4; i++)
 		SAY(pthread_create(&list[i], NULL, take_turns, (void *)i));
