@@ -326,6 +326,10 @@ struct io_done {
 struct spin {
 	uint64_t looked; /* when */
 	uint32_t pauses; /* in a row */
+	_Atomic bool sleeps;
+	_Atomic int32_t clock; /* of the thread's CPU time; 0: there was none */
+	uint64_t seen_at,
+		seen[CPUS_MAX]; /* when the others' threads were looked at, and what they had used */
 };
 
 /* What runs programs directly does when something happens below it. */

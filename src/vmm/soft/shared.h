@@ -21,7 +21,8 @@ struct soft {
 	uint64_t start_ns, start_tsc; /* the host's when it was opened */
 	uint64_t tsc_offset;          /* what the last TSC that was set made of it */
 	uint64_t tsc_khz;
-	bool has_direct; /* programs may run directly */
+	bool has_direct;                /* programs may run directly */
+	_Atomic uint32_t spin_sleepers; /* CPUs asleep in spin.c */
 
 	pthread_mutex_t split_lock; /* locked accesses that cross a page */
 	pthread_mutex_t lock;       /* guards what follows, and `notices` of every CPU */

@@ -33,6 +33,7 @@
 #include "vmm/soft/pic.h"
 #include "vmm/soft/pit.h"
 #include "vmm/soft/saved.h"
+#include "vmm/soft/spin.h"
 #include "vmm/soft/vector.h"
 
 /* Below struct cpu, where the host's stack pointer is while translated code runs. */
@@ -299,6 +300,7 @@ static int soft_run(struct cpus *cpus, uint32_t number, struct cpu_exit *exit)
 		soft_start(cpus, NULL, NULL) < 0)
 		return -EIO;
 	cpu->exit = exit;
+	spin_thread(cpu);
 	if (cpu->io_waits) {
 		cpu->io[cpu->io_count - 1].value = exit->value;
 		cpu->io_waits = false;
