@@ -10,7 +10,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/large.h"
+
 #define LINE_BYTES UINT64_C(64)
+
+/* Of 512 pages: most of a kernel's memory is used, or hardly any of it. */
+#define USED_MUCH 64
+/* A host that has no large pages left is not asked again and again. */
+#define LARGE_FAILS 4
 
 int guest_new(struct guest **ret, struct error *e)
 {
@@ -31,6 +38,7 @@ void guest_free(struct guest *guest)
 	for (uint32_t i = 0; i < guest->region_count; i++) {
 		munmap(guest->regions[i].host, guest->regions[i].bytes + GUEST_PAGE);
 		free((void *)(uintptr_t)guest->regions[i].watched);
+		free((void *)(uintptr_t)guest->regions[i].used);
 	}
 	close(guest->memfd);
 	if (guest->image_fd >= 0)
@@ -58,17 +66,18 @@ int guest_add(struct guest *guest, guest_addr at, uint64_t bytes, enum guest_acc
 		return error_errno(e, "guest memory of %ju bytes", (uintmax_t)bytes);
 
 	/* One page more stays without access: a run over the end faults and never meets another map. */
-	uint8_t *host = mmap(NULL, bytes + GUEST_PAGE, PROT_NONE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *host = large_reserve(bytes + GUEST_PAGE, guest->file_bytes % LARGE_BYTES);
 	if (host == MAP_FAILED)
 		return error_errno(e, "guest memory of %ju bytes", (uintmax_t)bytes);
 	_Atomic uint64_t *watched = calloc(bytes / GUEST_PAGE, sizeof(*watched));
-	if (!watched ||
+	_Atomic uint16_t *used = calloc(bytes / LARGE_BYTES + 2, sizeof(*used));
+	if (!watched || !used ||
 		mmap(host, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, guest->memfd,
 			(off_t)guest->file_bytes) == MAP_FAILED) {
 		int code = error_errno(e, "guest memory of %ju bytes", (uintmax_t)bytes);
 		munmap(host, bytes + GUEST_PAGE);
 		free((void *)(uintptr_t)watched);
+		free((void *)(uintptr_t)used);
 		return code;
 	}
 	guest->regions[guest->region_count++] = (struct guest_region){
@@ -78,6 +87,7 @@ int guest_add(struct guest *guest, guest_addr at, uint64_t bytes, enum guest_acc
 		.file_offset = guest->file_bytes,
 		.access = access,
 		.watched = watched,
+		.used = used,
 	};
 	guest->file_bytes += bytes;
 	return 0;
@@ -265,4 +275,50 @@ int guest_write(const struct guest *guest, guest_addr at, const void *from, uint
 int guest_load(const struct guest *guest, guest_addr at, const void *from, uint64_t bytes)
 {
 	return copy_in(guest, at, from, bytes, false);
+}
+
+static bool has_files(const struct guest *guest, guest_addr at, uint64_t bytes)
+{
+	for (uint32_t i = 0; i < guest->map_count; i++)
+		if (at < guest->maps[i].at + guest->maps[i].bytes && guest->maps[i].at < at + bytes)
+			return true;
+	return false;
+}
+
+/* Which of the region's large pages holds the byte at `offset`. */
+static uint64_t large_number(const struct guest_region *region, uint64_t offset)
+{
+	return ((uintptr_t)region->host % LARGE_BYTES + offset) / LARGE_BYTES;
+}
+
+void guest_used(struct guest *guest, guest_addr at)
+{
+	const struct guest_region *region = guest_region(guest, at);
+	if (!region)
+		return;
+	uint64_t number = large_number(region, at - region->at);
+	uint16_t count = atomic_load_explicit(&region->used[number], memory_order_relaxed);
+	if (count >= USED_MUCH)
+		return;
+	/* If two CPUs count at once one is lost. */
+	atomic_store_explicit(&region->used[number], ++count, memory_order_relaxed);
+	if (count < USED_MUCH || atomic_load(&guest->large_fails) >= LARGE_FAILS)
+		return;
+	uint64_t before = (uintptr_t)region->host % LARGE_BYTES, start = number * LARGE_BYTES;
+	if (start < before || start - before + LARGE_BYTES > region->bytes ||
+		has_files(guest, region->at + start - before, LARGE_BYTES))
+		return;
+	if (!large_collapse(region->host + (start - before)))
+		atomic_fetch_add(&guest->large_fails, 1);
+}
+
+void guest_gave_back(const struct guest *guest, guest_addr at, uint64_t bytes)
+{
+	const struct guest_region *region = guest_region(guest, at);
+	if (!region || bytes == 0)
+		return;
+	uint64_t first = large_number(region, at - region->at);
+	uint64_t last = large_number(region, at - region->at + bytes - 1);
+	for (uint64_t i = first; i <= last; i++)
+		atomic_store_explicit(&region->used[i], USED_MUCH, memory_order_relaxed);
 }

@@ -34,6 +34,9 @@ struct guest_region {
 	 * guest_wrote() and the engine look here.
 	 */
 	_Atomic uint64_t *watched;
+
+	/* For each large page of the host: how often a page of it was looked up; see guest_used(). */
+	_Atomic uint16_t *used;
 };
 
 enum guest_map { GUEST_MAP_READ, GUEST_MAP_SHARED };
@@ -50,6 +53,8 @@ struct guest {
 		enum guest_map how;
 	} maps[GUEST_MAPS_MAX];
 	int image_fd; /* of what was mapped to be read, if it can be executed where it is mapped elsewhere; -1: not */
+
+	_Atomic uint32_t large_fails;
 
 	/* Set by the CPU engine: a page with watched lines among these bytes was written. */
 	void (*watch)(void *data, guest_addr at, uint64_t bytes);
@@ -76,6 +81,13 @@ const struct guest_region *guest_region(const struct guest *guest, guest_addr at
  */
 const void *guest_slice_const(const struct guest *guest, guest_addr at, uint64_t bytes);
 void *guest_slice(const struct guest *guest, guest_addr at, uint64_t bytes);
+
+/*
+ * A CPU engine has looked up the page at `at`: what is used much goes into large pages of the host. What the guest has given
+ * back does not come again by that.
+ */
+void guest_used(struct guest *guest, guest_addr at);
+void guest_gave_back(const struct guest *guest, guest_addr at, uint64_t bytes);
 
 /* Tells the engine that the host (a device, a loader) has changed these bytes. */
 void guest_wrote(const struct guest *guest, guest_addr at, uint64_t bytes);

@@ -4,10 +4,12 @@
  */
 #include "vmm/soft/code.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/large.h"
 #include "vmm/soft/code_map.h"
 #include "vmm/soft/kept.h"
 #include "vmm/soft/memory.h"
@@ -16,14 +18,42 @@
 #define PAGE_BUCKETS 4096u
 #define STALE_BYTES  5u /* of the jump at the entry of a block that was dropped */
 
+/* Of what is not full yet: as much as a kernel's start has translated soon, and a small guest never. */
+#define LARGE_FROM (512 * KIB)
+
+/* Once it is used that far, the piece that ends at `used` goes into a large page, where it is written and where it runs. */
+static void use_large(struct native *native, uint32_t used)
+{
+	uint32_t number = used / LARGE_BYTES, at = number * (uint32_t)LARGE_BYTES;
+	if (used - at < LARGE_FROM || (native->large >> number & 1) ||
+		at + LARGE_BYTES > native->mapped)
+		return;
+	native->large |= UINT64_C(1) << number;
+	if (large_collapse(native->writable + at))
+		(void)large_collapse((void *)(uintptr_t)(native->executable + at));
+}
+
+static void *map(int fd, uint64_t bytes, int access)
+{
+	void *at = large_reserve(bytes, 0);
+	if (at == MAP_FAILED)
+		return MAP_FAILED;
+	if (mmap(at, bytes, access, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED)
+		return at;
+	int code = errno;
+	munmap(at, bytes);
+	errno = code;
+	return MAP_FAILED;
+}
+
 int code_new(uint32_t cpus, struct native **ret, struct error *e)
 {
 	uint64_t bytes = cpus <= CODE_ALL / CODE_BYTES ? CODE_BYTES : CODE_ALL / cpus & PAGE_MASK;
 	cleanup(close) int fd = memfd_create("code", MFD_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		return error_errno(e, "memory for translated code");
-	void *writable = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	void *executable = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	void *writable = map(fd, bytes, PROT_READ | PROT_WRITE);
+	void *executable = map(fd, bytes, PROT_READ | PROT_EXEC);
 	if (writable == MAP_FAILED || executable == MAP_FAILED) {
 		int code = error_errno(e, "memory for translated code");
 		if (writable != MAP_FAILED)
@@ -153,6 +183,8 @@ uint32_t code_add(struct native *native, const struct block *block, const uint8_
 	native->used = aligned(block->end);
 	native->cold_used = (uint32_t)(cold_end - native->writable);
 	native->translated++;
+	use_large(native, native->used);
+	use_large(native, native->cold_used);
 	if (native->map_fd >= 0)
 		note_in_map(native, block);
 	return number;

@@ -107,6 +107,7 @@ struct native {
 	struct writing *writing;   /* the translator's own; NULL: none */
 	struct lockstep *lockstep; /* its own; NULL: none */
 	uint64_t checked, flushes, translated;
+	uint64_t large; /* bits of pieces of the memory that were put into large pages */
 	uint32_t hot_runs;
 	uint32_t turn; /* of the two slots for jumps to an address */
 	int map_fd;    /* see code_map.h; -1: none */

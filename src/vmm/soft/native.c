@@ -4,6 +4,7 @@
  */
 #include "vmm/soft/native.h"
 
+#include "vmm/large.h"
 #include "vmm/soft/cache.h"
 #include "vmm/soft/direct.h"
 #include "vmm/soft/event.h"
@@ -22,6 +23,9 @@
 
 /* Likewise an instruction over the end of a page, which is decoded anew each time. */
 #define COLD_CROSSING 2
+
+/* With so many blocks a CPU is worth large pages of the host. */
+#define LARGE_BLOCKS 1024
 
 /* How often an instruction was done alone whose group had no room in one page, or no RAM. */
 #define GROUP_FAILS 2
@@ -150,9 +154,18 @@ static bool run_cold(struct cpu *cpu, const struct place *place)
 	return fallback_cold(cpu);
 }
 
+/* Tables that are looked into at each access and each jump stand all over struct cpu; a small guest needs little of them. */
+static void use_large(struct cpu *cpu)
+{
+	for (size_t at = 0; at < sizeof(*cpu); at += LARGE_BYTES)
+		(void)large_collapse((uint8_t *)cpu + at);
+}
+
 /* The block of what is due at a place, translated now. */
 static uint32_t translate_at(struct cpu *cpu, const struct place *place)
 {
+	if (cpu->native->translated == LARGE_BLOCKS)
+		use_large(cpu);
 	cpu->link = NULL;
 	if (!translate_has_room(cpu->native))
 		code_flush(cpu);

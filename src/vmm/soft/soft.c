@@ -16,6 +16,7 @@
 #include <x86intrin.h>
 
 #include "base/log.h"
+#include "vmm/large.h"
 #include "vmm/soft/apic.h"
 #include "vmm/soft/cache.h"
 #include "vmm/soft/code.h"
@@ -38,6 +39,9 @@
 
 /* Below struct cpu, where the host's stack pointer is while translated code runs. */
 #define SIGNAL_ROOM (64 * 1024u)
+
+/* Both; struct cpu begins and ends with a large page of the host, see native.c. */
+#define CPU_BYTES (SIGNAL_ROOM + (sizeof(struct cpu) + LARGE_BYTES - 1) / LARGE_BYTES * LARGE_BYTES)
 
 enum how { HOW_INTERPRETED, HOW_TRANSLATED, HOW_DIRECT, HOW_LOCKSTEP, HOW_MAPPED };
 
@@ -499,7 +503,7 @@ static void soft_close(struct cpus *cpus)
 		native_done(soft->cpu[i]);
 		direct_done(soft->cpu[i]);
 		vector_done(soft->cpu[i]);
-		munmap((uint8_t *)soft->cpu[i] - SIGNAL_ROOM, SIGNAL_ROOM + sizeof(struct cpu));
+		munmap((uint8_t *)soft->cpu[i] - SIGNAL_ROOM, CPU_BYTES);
 	}
 	pthread_cond_destroy(&soft->timer_wait);
 	pthread_mutex_destroy(&soft->lock);
@@ -509,9 +513,10 @@ static void soft_close(struct cpus *cpus)
 
 static int open_cpu(struct soft *soft, uint32_t number, enum how how, struct error *e)
 {
-	uint8_t *memory = mmap(NULL, SIGNAL_ROOM + sizeof(struct cpu), PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED)
+	uint8_t *memory = large_reserve(CPU_BYTES, LARGE_BYTES - SIGNAL_ROOM);
+	if (memory == MAP_FAILED ||
+		mmap(memory, CPU_BYTES, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 		return error_errno(e, "memory of CPU %u", number);
 	struct cpu *cpu = (struct cpu *)(void *)(memory + SIGNAL_ROOM);
 	soft->cpu[number] = cpu;

@@ -193,6 +193,7 @@ struct tlb_entry *tlb_find(
 	if (found.size_flag)
 		tlb->large[half_of(page)] |= large_bit(page, found.size_flag);
 	tlb_set_tags(cpu, entry, page);
+	guest_used(cpu->guest, found.physical);
 	return entry;
 }
 

@@ -82,6 +82,7 @@ static uint64_t release(const struct guest *guest, guest_addr at, uint64_t bytes
 	if (fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		    (off_t)(region->file_offset + (start - region->at)), (off_t)(end - start)) < 0)
 		return 0;
+	guest_gave_back(guest, start, end - start);
 	guest_wrote(guest, start, end - start);
 	return end - start;
 }

@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "test.h"
+#include "vmm/large.h"
 
 static struct guest *guest_of_two_regions(void)
 {
@@ -72,11 +75,85 @@ static void tells_of_writes_to_watched_lines(void)
 	expect_equal(watched_at, 0x2000);
 }
 
+static uint64_t pages_there(const struct guest *guest, uint64_t large)
+{
+	unsigned char there[LARGE_BYTES / GUEST_PAGE];
+	uint64_t count = 0;
+	expect_equal(mincore(guest->regions[0].host + large * LARGE_BYTES, LARGE_BYTES, there), 0);
+	for (size_t i = 0; i < sizeof(there); i++)
+		count += there[i] & 1;
+	return count;
+}
+
+static void use(struct guest *guest, uint64_t large, uint32_t pages)
+{
+	for (uint64_t i = 0; i < pages; i++) {
+		guest_addr at = large * LARGE_BYTES + 2 * i * GUEST_PAGE;
+		expect_equal(guest_write(guest, at, &i, sizeof(i)), 0);
+		guest_used(guest, at);
+	}
+}
+
+static void puts_what_is_used_into_large_pages(void)
+{
+	cleanup(guest_free) struct guest *guest = NULL;
+	uint64_t value = 0;
+	expect_equal(guest_new(&guest, NULL), 0);
+	expect_equal(guest_add(guest, 0, 5 * LARGE_BYTES, GUEST_RAM, NULL), 0);
+	expect_equal((uintptr_t)guest->regions[0].host % LARGE_BYTES, 0);
+	use(guest, 0, 63);
+	expect_equal(pages_there(guest, 0), 63);
+	/* Given back, if only in part; a file; the others are not asked. */
+	guest_gave_back(guest, LARGE_BYTES + GUEST_PAGE, GUEST_PAGE);
+	use(guest, 1, 100);
+	expect_equal(pages_there(guest, 1), 100);
+	cleanup(close) int fd = memfd_create("file", MFD_CLOEXEC);
+	expect(fd >= 0 && ftruncate(fd, GUEST_PAGE) == 0);
+	expect_equal(guest_map(guest, 2 * LARGE_BYTES + GUEST_PAGE, GUEST_PAGE, fd,
+			     GUEST_MAP_SHARED, NULL),
+		0);
+	use(guest, 2, 100);
+	expect_equal(pages_there(guest, 2), 100);
+	use(guest, 0, 64);
+	if (pages_there(guest, 0) == 64)
+		test_skip("this kernel has no large pages for shared memory");
+	expect_equal(pages_there(guest, 0), LARGE_BYTES / GUEST_PAGE);
+	expect_equal(pages_there(guest, 3), 0);
+	for (uint64_t i = 0; i < 64; i++) {
+		expect_equal(guest_read(guest, 2 * i * GUEST_PAGE, &value, sizeof(value)), 0);
+		expect_equal(value, i);
+		expect_equal(guest_read(guest, (2 * i + 1) * GUEST_PAGE, &value, sizeof(value)), 0);
+		expect_equal(value, 0);
+	}
+}
+
+static void keeps_regions_at_their_place_in_large_pages(void)
+{
+	cleanup(guest_free) struct guest *guest = guest_of_two_regions();
+	expect_equal(guest_add(guest, GIB, LARGE_BYTES, GUEST_RAM, NULL), 0);
+	for (uint32_t i = 0; i < guest->region_count; i++)
+		expect_equal((uintptr_t)guest->regions[i].host % LARGE_BYTES,
+			guest->regions[i].file_offset % LARGE_BYTES);
+	/* No whole large page is in one of these, nor is anything outside of them. */
+	for (uint32_t i = 0; i < 200; i++) {
+		guest_used(guest, 0);
+		guest_used(guest, GIB);
+		guest_used(guest, GIB + LARGE_BYTES - 1);
+		guest_used(guest, GIB + LARGE_BYTES);
+	}
+	guest_gave_back(guest, GIB, LARGE_BYTES);
+	guest_gave_back(guest, 2 * GIB, 1);
+}
+
 static const struct test tests[] = {
 	{ "a slice outside of memory, over its end or of ROM for writing is refused",
 		refuses_slices_outside },
 	{ "copies cross regions that touch, or do nothing at all", copies_across_regions },
 	{ "regions that overlap or are no whole pages are refused", refuses_overlaps },
+	{ "what is used much is put into large pages of the host, and nothing else",
+		puts_what_is_used_into_large_pages },
+	{ "a region stands in the host's large pages as in its file",
+		keeps_regions_at_their_place_in_large_pages },
 	{ "a write to a line that holds decoded code is told", tells_of_writes_to_watched_lines },
 };
 
