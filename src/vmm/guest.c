@@ -315,10 +315,13 @@ void guest_used(struct guest *guest, guest_addr at)
 void guest_gave_back(const struct guest *guest, guest_addr at, uint64_t bytes)
 {
 	const struct guest_region *region = guest_region(guest, at);
-	if (!region || bytes == 0)
+	if (!region || bytes == 0 || bytes > region->bytes - (at - region->at))
 		return;
-	uint64_t first = large_number(region, at - region->at);
-	uint64_t last = large_number(region, at - region->at + bytes - 1);
-	for (uint64_t i = first; i <= last; i++)
-		atomic_store_explicit(&region->used[i], USED_MUCH, memory_order_relaxed);
+	uint64_t start = at - region->at + (uintptr_t)region->host % LARGE_BYTES;
+	uint64_t end = start + bytes;
+	for (uint64_t i = start / LARGE_BYTES; i * LARGE_BYTES < end; i++) {
+		bool is_whole = i * LARGE_BYTES >= start && (i + 1) * LARGE_BYTES <= end;
+		atomic_store_explicit(
+			&region->used[i], is_whole ? 0 : USED_MUCH, memory_order_relaxed);
+	}
 }

@@ -84,7 +84,7 @@ void *guest_slice(const struct guest *guest, guest_addr at, uint64_t bytes);
 
 /*
  * A CPU engine has looked up the page at `at`: what is used much goes into large pages of the host. What the guest has given
- * back does not come again by that.
+ * back does not come again by that, unless it was all of one.
  */
 void guest_used(struct guest *guest, guest_addr at);
 void guest_gave_back(const struct guest *guest, guest_addr at, uint64_t bytes);

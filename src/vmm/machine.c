@@ -584,6 +584,7 @@ static int forget_memory(struct machine *machine, struct error *e)
 		if (fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			    (off_t)region->file_offset, (off_t)region->bytes) < 0)
 			return error_errno(e, "forget the guest's memory");
+		guest_gave_back(guest, region->at, region->bytes);
 		guest_wrote(guest, region->at, region->bytes);
 	}
 	return 0;

@@ -87,6 +87,7 @@ static bool give_back(const struct memory *memory, uint64_t first, uint64_t coun
 	if (fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		    (off_t)(region->file_offset + (at - region->at)), (off_t)bytes) < 0)
 		return false;
+	guest_gave_back(guest, at, bytes);
 	guest_wrote(guest, at, bytes);
 	return true;
 }

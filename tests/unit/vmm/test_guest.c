@@ -119,6 +119,9 @@ static void puts_what_is_used_into_large_pages(void)
 		test_skip("this kernel has no large pages for shared memory");
 	expect_equal(pages_there(guest, 0), LARGE_BYTES / GUEST_PAGE);
 	expect_equal(pages_there(guest, 3), 0);
+	guest_gave_back(guest, LARGE_BYTES, LARGE_BYTES);
+	use(guest, 1, 64);
+	expect_equal(pages_there(guest, 1), LARGE_BYTES / GUEST_PAGE);
 	for (uint64_t i = 0; i < 64; i++) {
 		expect_equal(guest_read(guest, 2 * i * GUEST_PAGE, &value, sizeof(value)), 0);
 		expect_equal(value, i);
