@@ -252,7 +252,7 @@ static void command(
 	put(board, 0x138, 1);
 	turn(board);
 	/* On a busy host the disk takes its time: until the command is over, or has failed. */
-	for (int i = 0; i < 5000 && (get(board, 0x138) & 1) && !(get(board, 0x120) & 1); i++)
+	for (int i = 0; i < 60000 && (get(board, 0x138) & 1) && !(get(board, 0x120) & 1); i++)
 		expect(loop_step(board->loop, NS_PER_SEC / 1000) >= 0);
 }
 
