@@ -163,7 +163,6 @@ teardown_file() { berthd_stop; }
 	[ "$(api_status DELETE /1.0/projects/late)" = 200 ]
 	# It is kept 5 s for clients that ask once more, and then forgotten.
 	gone() { [ "$(api_status GET "$id")" = 404 ]; }
-	! gone
 	eventually 8 gone
 }
 

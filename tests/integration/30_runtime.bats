@@ -84,8 +84,8 @@ teardown_file() { runtime_teardown; }
 }
 
 @test "mounts are as asked: read-only, sized" {
-	! in_it app touch /host-etc/x
-	! in_it app dd if=/dev/zero of=/scratch/big bs=1k count=200
+	not in_it app touch /host-etc/x
+	not in_it app dd if=/dev/zero of=/scratch/big bs=1k count=200
 	[ "$(in_it app sh -c 'wc -c < /scratch/big')" = 65536 ]
 }
 
@@ -116,7 +116,7 @@ teardown_file() { runtime_teardown; }
 		sftp -b - -D "$RUNNER sftp $WORK/app"
 	cmp "$WORK/tree/deep/big" "$WORK/back/deep/big"
 	in_it app test -L /tree/l
-	! in_it app test -e /tree/b
+	not in_it app test -e /tree/b
 }
 
 @test "the state is told to who connects again, and the exit status is kept" {
@@ -137,7 +137,7 @@ teardown_file() { runtime_teardown; }
 	start_fails nolayer "/no/such/layer"
 	make_container unknown "plan['surprise'] = 1"
 	start_fails unknown "surprise"
-	! grep "$WORK" /proc/mounts
+	not grep "$WORK" /proc/mounts
 }
 
 @test "running out of memory is told and counted" {
@@ -166,7 +166,7 @@ teardown_file() { runtime_teardown; }
 	make_container whole "plan['root'] = {'volume': {'type': 'directory', 'path': '$WORK/plain'}, 'readonly': True}"
 	mkdir -p "$WORK/plain/rootfs/"{dev,proc,sys}
 	start whole
-	! in_it whole touch /x
+	not in_it whole touch /x
 	stop whole
 	command -v mkfs.ext4 >/dev/null || skip "no mkfs.ext4"
 	mkdir -p "$WORK/tree2/upper" "$WORK/tree2/work"
@@ -174,7 +174,7 @@ teardown_file() { runtime_teardown; }
 	mkfs.ext4 -q -d "$WORK/tree2" "$WORK/volume.img"
 	make_container image "plan['root']['volume'] = {'type': 'image', 'path': '$WORK/volume.img', 'fs': 'ext4'}"
 	start image
-	! in_it image dd if=/dev/zero of=/big bs=1M count=64
+	not in_it image dd if=/dev/zero of=/big bs=1M count=64
 	[[ $(in_it image df -k / | tail -1 | awk '{print $2}') -lt 16384 ]]
 	stop image
 	eventually 5 eval '! losetup -a | grep "$WORK/volume.img"'

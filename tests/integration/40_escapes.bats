@@ -127,7 +127,7 @@ plan['mounts'] = [{'type': 'bind', 'source': '$WORK/fake', 'target': '$target'}]
 		wait $attacker
 		sort "$WORK/$name.entering" | uniq -c
 		tail -n 1 "$WORK/$name.entering" | grep -x "held entering"
-		! grep ESCAPED "$WORK/$name.entering"
+		not grep ESCAPED "$WORK/$name.entering"
 	done
 	[ "$(sha256sum <"$BERTH_CONTAINER")" = "$before" ]
 }
@@ -212,14 +212,14 @@ plan['mounts'] = [{'type': 'bind', 'source': '$WORK/fake', 'target': '$target'}]
 	rm "$WORK/users/etc/passwd"
 	ln -s ../../../../../../../etc/passwd "$WORK/users/etc/passwd"
 	make_container outlink "plan['root']['layers'] = ['$WORK/users']; plan['init']['user'] = 'daemon'"
-	! start outlink
+	not start outlink
 }
 
 @test "lengths that netlink cannot carry are refused before anything is sent" {
 	make_container longnic "plan['nics'] = [{'link': 'x' * 70000, 'name': 'e' * 70000, 'mac': '00' * 40000}]"
-	! start longnic
+	not start longnic
 	make_container longmac "plan['nics'] = [{'link': 'lo', 'name': 'eth0', 'mac': '0' * 300}]"
-	! start longmac
+	not start longmac
 }
 
 @test "files copied in and out while the container swaps directories for links stay inside" {
@@ -230,7 +230,7 @@ plan['mounts'] = [{'type': 'bind', 'source': '$WORK/fake', 'target': '$target'}]
 		"$RUNNER" files "$WORK/application" get /tmp/d/etc/shadow 2>/dev/null | grep . && false
 	done
 	wait $swapper
-	! ls /berth-swapped-* 2>/dev/null
+	not ls /berth-swapped-* 2>/dev/null
 }
 
 @test "a sysctl that the host shares is refused" {

@@ -15,7 +15,7 @@ content() { echo "$BERTH_DIR/pools/default/mnt/custom/default/$1"; }
 @test "the first pool is made by itself, and its mount is nobody else's" {
 	run lxc storage list -f csv
 	[[ $output == *default,* ]]
-	! grep -F "$BERTH_DIR" /proc/self/mountinfo
+	not grep -F "$BERTH_DIR" /proc/self/mountinfo
 }
 
 @test "volumes are made, shown, renamed and deleted" {

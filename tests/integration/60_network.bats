@@ -459,7 +459,7 @@ asks_outside() { asks outside -- "$@"; }
 	lxc init box d
 	lxc config device add d web proxy nat=true listen=tcp:192.0.2.9:8095 connect=tcp:0.0.0.0:80
 	in_net nft list ruleset >"$BERTH_BASE/rules"
-	! grep -q '192.0.2.9 . tcp . 8095' "$BERTH_BASE/rules"
+	not grep -q '192.0.2.9 . tcp . 8095' "$BERTH_BASE/rules"
 	lxc start d
 	in_net nft list ruleset | grep '192.0.2.9 . tcp . 8095'
 	# A start that finds the port taken is undone.
@@ -472,7 +472,7 @@ asks_outside() { asks outside -- "$@"; }
 	in_net nft list ruleset | grep '192.0.2.9 . tcp . 8095'
 	lxc stop -f d
 	in_net nft list ruleset >"$BERTH_BASE/rules"
-	! grep -q '192.0.2.9 . tcp . 8095' "$BERTH_BASE/rules"
+	not grep -q '192.0.2.9 . tcp . 8095' "$BERTH_BASE/rules"
 	lxc start e
 	in_net nft list ruleset | grep '192.0.2.9 . tcp . 8095'
 	lxc delete -f d e

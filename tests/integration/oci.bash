@@ -25,7 +25,7 @@ import json, os
 work = os.environ["WORK"]
 c = json.load(open(work + "/spec.json"))
 c["process"]["terminal"] = False
-c["process"]["args"] = ["sleep", "1000"]
+c["process"]["args"] = ["sleep", "100000"]
 c["linux"]["cgroupsPath"] = "berth-oci-" + os.path.basename(work) + "/x"
 exec(os.environ["CHANGE"])
 json.dump(c, open(work + "/bundle/config.json", "w"))

@@ -62,7 +62,7 @@ plan = {
     "version": 1, "kind": "container", "name": name, "hostname": name,
     "idmap": {"base": 3000000, "count": 65536},
     "root": {"layers": [os.environ["BUSYBOX"]], "volume": {"type": "directory", "path": home + "/volume"}},
-    "init": {"args": ["/bin/sleep", "1000"], "environment": ["PATH=/bin"], "system": False},
+    "init": {"args": ["/bin/sleep", "100000"], "environment": ["PATH=/bin"], "system": False},
     "cgroups": os.environ["GROUPS_OF_IT"].split(),
 }
 exec(os.environ["CHANGE"])

@@ -22,3 +22,6 @@ once_of() {
 		[ $left -gt 0 ] || return 1
 	done
 }
+
+# not COMMAND...: it fails. A `!` of bash's own is no failure of a test unless it stands in its last line.
+not() { ! "$@"; }
