@@ -19,6 +19,27 @@
 
 #define STACK_LIMIT (8u << 20)
 
+static int64_t serve_getpgid(struct registers *r)
+{
+	return process_team(r->number == SYS_getpgrp ? 0 : (int32_t)r->rdi, false);
+}
+
+static int64_t serve_getsid(struct registers *r)
+{
+	return process_team((int32_t)r->rdi, true);
+}
+
+static int64_t serve_setpgid(struct registers *r)
+{
+	return process_set_team((int32_t)r->rdi, (int32_t)r->rsi);
+}
+
+static int64_t serve_setsid(struct registers *r)
+{
+	(void)r;
+	return process_new_session();
+}
+
 /* All three ids are root's. */
 static int64_t serve_three_ids(struct registers *r)
 {
@@ -195,11 +216,10 @@ static int64_t serve_getparam(struct registers *r)
 	return 0;
 }
 
-/* A child that is there has ended: its parent does not run before. */
 static int64_t serve_wait4(struct registers *r)
 {
 	int status = 0;
-	int64_t id = process_wait((int32_t)r->rdi, false, &status);
+	int64_t id = process_wait((int32_t)r->rdi, (int)r->rdx & WNOHANG, &status);
 	if (id > 0 && r->rsi)
 		*(int *)at(r->rsi) = status;
 	if (id > 0 && r->r10)
@@ -210,8 +230,12 @@ static int64_t serve_wait4(struct registers *r)
 static int64_t serve_waitid(struct registers *r)
 {
 	int status = 0;
-	int64_t id = process_wait(
-		r->rdi == P_PID ? (int32_t)r->rsi : -1, (r->r10 & WNOWAIT) != 0, &status);
+	int32_t wanted = r->rdi == P_PID ? (int32_t)r->rsi
+		: r->rdi == P_PGID       ? -(int32_t)r->rsi
+					 : -1;
+	if (r->rdi > P_PGID)
+		return -EINVAL;
+	int64_t id = process_wait(wanted, (int)r->r10, &status);
 	if (id < 0)
 		return id;
 	siginfo_t info = { .si_signo = id ? SIGCHLD : 0 };
@@ -237,11 +261,11 @@ static int64_t serve_pause(struct registers *r)
 const struct call calls_of_process[] = {
 	{ SYS_getpid, "getpid", answers_serve },
 	{ SYS_getppid, "getppid", answers_serve },
-	{ SYS_getpgrp, "getpgrp", answers_serve },
-	{ SYS_getpgid, "getpgid", answers_serve },
-	{ SYS_getsid, "getsid", answers_serve },
-	{ SYS_setpgid, "setpgid", answers_serve },
-	{ SYS_setsid, "setsid", answers_serve },
+	{ SYS_getpgrp, "getpgrp", serve_getpgid },
+	{ SYS_getpgid, "getpgid", serve_getpgid },
+	{ SYS_getsid, "getsid", serve_getsid },
+	{ SYS_setpgid, "setpgid", serve_setpgid },
+	{ SYS_setsid, "setsid", serve_setsid },
 	{ SYS_getuid, "getuid", answers_serve },
 	{ SYS_geteuid, "geteuid", answers_serve },
 	{ SYS_getgid, "getgid", answers_serve },

@@ -8,6 +8,8 @@
 
 #include "unikernel/call.h"
 #include "unikernel/events.h"
+#include "unikernel/heap.h"
+#include "unikernel/process.h"
 #include "unikernel/signals.h"
 
 #define NS_PER_SEC UINT64_C(1000000000)
@@ -114,33 +116,65 @@ static int64_t serve_clock_nanosleep(struct registers *r)
 	return sleep_until(until > now ? monotonic + (until - now) : monotonic, NULL);
 }
 
-static struct alarm {
+/* One a process. */
+struct alarm {
 	struct timer timer;
+	struct alarm *next;
 	uint64_t interval_ns;
-} alarm_clock;
+	int32_t owner;
+};
+static struct alarm *alarms;
+
+static struct alarm *own_alarm(bool is_new)
+{
+	struct alarm *alarm = alarms;
+	while (alarm && alarm->owner != process_id())
+		alarm = alarm->next;
+	for (struct alarm *old = alarms; !alarm && is_new && old; old = old->next)
+		if (!old->timer.is_set)
+			(alarm = old)->owner = process_id();
+	if (alarm || !is_new)
+		return alarm;
+	alarm = heap_alloc(sizeof(*alarm));
+	if (!alarm)
+		return NULL;
+	*alarm = (struct alarm){ .next = alarms, .owner = process_id() };
+	return alarms = alarm;
+}
 
 static void ring(struct timer *timer)
 {
-	signals_raise(NULL, SIGALRM);
-	if (alarm_clock.interval_ns)
-		timer_set(timer, timer->deadline_ns + alarm_clock.interval_ns);
+	const struct alarm *alarm = (struct alarm *)timer;
+	process_signal(alarm->owner, SIGALRM);
+	if (alarm->interval_ns && process_is_there(alarm->owner))
+		timer_set(timer, timer->deadline_ns + alarm->interval_ns);
+}
+
+static uint64_t alarm_interval(void)
+{
+	const struct alarm *alarm = own_alarm(false);
+	return alarm ? alarm->interval_ns : 0;
 }
 
 static uint64_t alarm_left(void)
 {
 	uint64_t now = platform_clock_monotonic();
-	if (!alarm_clock.timer.is_set)
+	const struct alarm *alarm = own_alarm(false);
+	if (!alarm || !alarm->timer.is_set)
 		return 0;
-	return alarm_clock.timer.deadline_ns > now ? alarm_clock.timer.deadline_ns - now : 1;
+	return alarm->timer.deadline_ns > now ? alarm->timer.deadline_ns - now : 1;
 }
 
 static void alarm_set(uint64_t ns, uint64_t interval_ns)
 {
-	alarm_clock.timer.expire = ring;
-	alarm_clock.interval_ns = interval_ns;
-	timer_cancel(&alarm_clock.timer);
+	struct alarm *alarm = own_alarm(ns != 0);
+	if (!alarm)
+		return;
+	alarm->timer.expire = ring;
+	alarm->interval_ns = interval_ns;
+	timer_cancel(&alarm->timer);
 	if (ns)
-		timer_set(&alarm_clock.timer, platform_clock_monotonic() + ns);
+		timer_set(&alarm->timer, platform_clock_monotonic() + ns);
 }
 
 static int64_t serve_alarm(struct registers *r)
@@ -164,7 +198,7 @@ static int64_t serve_setitimer(struct registers *r)
 {
 	if (r->rdi != ITIMER_REAL)
 		return r->rdi <= ITIMER_PROF ? 0 : -EINVAL;
-	struct itimerval old = { timeval_of(alarm_clock.interval_ns), timeval_of(alarm_left()) };
+	struct itimerval old = { timeval_of(alarm_interval()), timeval_of(alarm_left()) };
 	const struct itimerval *set = at(r->rsi);
 	alarm_set(set ? ns_of_timeval(&set->it_value) : 0,
 		set ? ns_of_timeval(&set->it_interval) : 0);
@@ -177,8 +211,7 @@ static int64_t serve_getitimer(struct registers *r)
 {
 	struct itimerval now = {};
 	if (r->rdi == ITIMER_REAL)
-		now = (struct itimerval){ timeval_of(alarm_clock.interval_ns),
-			timeval_of(alarm_left()) };
+		now = (struct itimerval){ timeval_of(alarm_interval()), timeval_of(alarm_left()) };
 	memcpy(at(r->rsi), &now, sizeof(now));
 	return 0;
 }

@@ -116,10 +116,28 @@ void descriptors_free(struct descriptors *copy)
 	heap_free(copy);
 }
 
-void descriptors_put_back(struct descriptors *copy)
+struct descriptors *descriptors_leave(void)
+{
+	struct descriptors *copy = heap_alloc(sizeof(*copy) + end * sizeof(copy->list[0]));
+	if (!copy)
+		return NULL;
+	copy->end = end;
+	copy->limit = limit;
+	memcpy(copy->list, table, end * sizeof(table[0]));
+	memset(table, 0, end * sizeof(table[0]));
+	end = 0;
+	return copy;
+}
+
+void descriptors_close_all(void)
 {
 	for (uint64_t i = end; i > 0; i--)
 		(void)descriptor_close(i - 1);
+}
+
+void descriptors_put_back(struct descriptors *copy)
+{
+	descriptors_close_all();
 	memcpy(table, copy->list, copy->end * sizeof(table[0]));
 	end = copy->end;
 	limit = copy->limit;

@@ -29,6 +29,9 @@ struct descriptors *descriptors_copy(void);
 /* Closes what there is and takes the copy's in their place; the copy is gone. */
 void descriptors_put_back(struct descriptors *copy);
 void descriptors_free(struct descriptors *copy);
+/* All of them, which are away until descriptors_put_back(); NULL without memory. */
+struct descriptors *descriptors_leave(void);
+void descriptors_close_all(void);
 void descriptors_close_on_exec(void);
 
 void descriptor_set_limit(uint64_t limit);

@@ -42,6 +42,12 @@ static void take_out(struct waiter *waiter)
 		}
 }
 
+/* Another process has other memory at the same address, unless it is shared. */
+static bool is_ours(const struct waiter *waiter)
+{
+	return waiter->thread->group == thread_group() || memory_is_shared(waiter->address);
+}
+
 int64_t futex_wait(uint64_t address, uint32_t value, uint32_t bits, uint64_t deadline_ns)
 {
 	if (address % 4 || bits == 0)
@@ -67,7 +73,7 @@ int64_t futex_wake(uint64_t address, uint32_t count, uint32_t bits)
 	struct waiter **link = bucket_of(address);
 	while (*link && woken < count) {
 		struct waiter *waiter = *link;
-		if (waiter->address != address || !(waiter->bits & bits)) {
+		if (waiter->address != address || !(waiter->bits & bits) || !is_ours(waiter)) {
 			link = &waiter->next;
 			continue;
 		}
@@ -87,7 +93,7 @@ int64_t futex_requeue(uint64_t from, uint32_t wake, uint32_t move, uint64_t to)
 	struct waiter **link = bucket_of(from);
 	while (*link && move > 0) {
 		struct waiter *waiter = *link;
-		if (waiter->address != from) {
+		if (waiter->address != from || !is_ours(waiter)) {
 			link = &waiter->next;
 			continue;
 		}

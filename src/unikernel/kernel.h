@@ -76,13 +76,10 @@ int64_t memory_advise(uint64_t address, uint64_t size, uint64_t advice);
 /* Two processes that take turns have not enough of it: the end of both, as by Linux's killer. */
 void memory_is_out(void) __attribute__((__noreturn__));
 
-/* All of the program's memory but [skip_start, skip_end), aside; NULL without memory. */
-struct memory_copy;
-struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end);
-void memory_put_back(struct memory_copy *copy); /* the copy is gone */
-void memory_copy_free(struct memory_copy *copy);
+/* Whether other processes have the same memory there. */
+bool memory_is_shared(uint64_t address);
 
-/* A segment of a program at a fixed address: memory_copy() takes writable ones along; false if there are too many. */
+/* A segment of a program at a fixed address, which comes and goes with its process; false if there are too many. */
 bool memory_add_segment(uint64_t start, uint64_t end, bool is_writable);
 void memory_forget_segments(void);
 int memory_protect_segments(uint64_t address, uint64_t size, uint64_t rights);
@@ -90,7 +87,7 @@ int memory_protect_segments(uint64_t address, uint64_t size, uint64_t rights);
 /* Unmaps all of the program's but its stack, which is emptied. */
 void memory_reset(uint64_t stack_start, uint64_t stack_end);
 
-/* Memory of the program that the library OS sets up: as memory_alloc(), and part of memory_copy(). */
+/* Memory of the program that the library OS sets up: as memory_alloc(), and part of what its process has. */
 uint64_t memory_alloc_program(uint64_t bytes);
 
 /* string.c: what a compiler takes for granted, and a little more */

@@ -130,14 +130,15 @@ static int map_segment(struct node *node, const Elf64_Phdr *segment, uint64_t ba
 	uint64_t rights = (uint64_t)rights_of(segment);
 	int64_t r = 0;
 	if (segment->p_filesz) {
-		r = map_file(start, data_end - start, rights, MAP_FIXED, node,
+		r = map_file(start, data_end - start, rights, MAP_PRIVATE | MAP_FIXED, node,
 			page_down(segment->p_offset));
 		start = page_up(data_end);
 	}
 	if (r >= 0)
 		clear_end(segment, base);
 	if (r >= 0 && start < end)
-		r = memory_map(start, end - start, rights & ~(uint64_t)PROT_EXEC, MAP_FIXED);
+		r = memory_map(
+			start, end - start, rights & ~(uint64_t)PROT_EXEC, MAP_PRIVATE | MAP_FIXED);
 	return r < 0 ? (int)r : 0;
 }
 

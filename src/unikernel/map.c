@@ -49,12 +49,12 @@ int64_t map_file(uint64_t address, uint64_t size, uint64_t rights, uint64_t flag
 	int64_t start = memory_map(address, size, PROT_READ | PROT_WRITE, flags);
 	if (start < 0)
 		return start;
-	int64_t r = memory_map_image((uint64_t)start, shown, rights, MAP_FIXED, from);
+	int64_t r = memory_map_image((uint64_t)start, shown, rights, MAP_PRIVATE | MAP_FIXED, from);
 	if (r == -ENOTSUP)
 		shown = 0;
 	if (r >= 0 || r == -ENOTSUP)
-		r = map_copy((uint64_t)start + shown, size - shown, rights, MAP_FIXED, node,
-			offset + shown);
+		r = map_copy((uint64_t)start + shown, size - shown, rights, MAP_PRIVATE | MAP_FIXED,
+			node, offset + shown);
 	if (r < 0)
 		(void)memory_unmap((uint64_t)start, size);
 	return r < 0 ? r : start;

@@ -109,15 +109,35 @@ static void set_free(uint64_t page, uint64_t count)
 {
 	for (uint64_t i = 0; i < count; i++) {
 		uint8_t *used = &region.used[page + i], kind = *used & KIND;
-		bool is_held = region.kept && kind != KERNEL && region.kept[page + i] != FREE;
+		bool is_held = kind != KERNEL && region.others[page + i] > 0;
 		region.left += kind != FREE && kind != HELD && !is_held;
 		*used = is_held ? HELD : FREE;
 	}
 }
 
+/* Others have the same memory there, which stays theirs. */
+static bool is_others(uint64_t page)
+{
+	return (region.used[page] & KIND) == HELD ||
+		((region.used[page] & SHARED) && region.others[page] > 0);
+}
+
+bool memory_is_shared(uint64_t address)
+{
+	return is_inside(address & ~(uint64_t)(KERNEL_PAGE - 1), KERNEL_PAGE) &&
+		(region.used[page_of(address)] & SHARED);
+}
+
 void memory_give_back(uint64_t page, uint64_t count)
 {
-	memory_renew(page, count);
+	for (uint64_t done = 0, same; done < count; done += same) {
+		const uint8_t *used = region.used + page + done;
+		bool stays = is_others(page + done);
+		for (same = 1; done + same < count && is_others(page + done + same) == stays;)
+			same++;
+		if (!stays && (*used & KIND) != HELD)
+			memory_renew(page + done, same);
+	}
 	set_free(page, count);
 }
 
@@ -126,9 +146,11 @@ void memory_init(uint64_t address, uint64_t size)
 	region.start = address;
 	region.pages = size / KERNEL_PAGE;
 	region.used = (uint8_t *)(uintptr_t)address;
-	set_used(0, pages_up(region.pages), KERNEL);
-	region.left = region.pages - pages_up(region.pages);
-	region.break_start = region.break_now = address + pages_up(region.pages) * KERNEL_PAGE;
+	uint64_t tables = 2 * pages_up(region.pages);
+	region.others = region.used + pages_up(region.pages) * KERNEL_PAGE;
+	set_used(0, tables, KERNEL);
+	region.left = region.pages - tables;
+	region.break_start = region.break_now = address + tables * KERNEL_PAGE;
 	region.cursor = region.pages;
 }
 
@@ -230,12 +252,14 @@ int64_t memory_map(uint64_t address, uint64_t size, uint64_t rights, uint64_t fl
 	if (page < 0)
 		return page;
 	address = region.start + (uint64_t)page * KERNEL_PAGE;
+	uint8_t shared = (flags & MAP_TYPE) == MAP_PRIVATE ? 0 : SHARED;
+	set_used((uint64_t)page, pages_up(size), PLAIN | shared);
 	if ((rights & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE)) {
 		int r = platform_protect(address, pages_up(size) * KERNEL_PAGE,
 			(int)(rights & (PROT_READ | PROT_WRITE)));
 		if (r < 0)
 			return r;
-		set_used((uint64_t)page, pages_up(size), used_by(rights));
+		set_used((uint64_t)page, pages_up(size), used_by(rights) | shared);
 	}
 	return (int64_t)address;
 }
@@ -303,7 +327,7 @@ int64_t memory_protect(uint64_t address, uint64_t size, uint64_t rights)
 	int r = platform_protect(address, count * KERNEL_PAGE, (int)(rights & 3));
 	for (uint64_t i = 0; r == 0 && i < count; i++) {
 		uint8_t *used = &region.used[page + i];
-		*used = used_by(rights) | (*used & (IMAGE | WRITTEN));
+		*used = used_by(rights) | (*used & (IMAGE | WRITTEN | SHARED));
 	}
 	return r;
 }

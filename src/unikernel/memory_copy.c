@@ -1,47 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * memory_copy.c - a program's memory put aside for a child that uses it, and put back.
+ * memory_copy.c - the memory of processes that do not run.
  *
- * Theory of operation. What the program may have written is copied page by page; what only shows the image, or nothing,
- * is known by the table and the list of runs, and mapped again if the child let go of it. Pages that the child unmaps are
- * HELD until then, so that nobody else gets them.
+ * Theory of operation. One process has its memory in place; of each other a table says which pages it uses. A page that
+ * only one process uses stays where it is while that one does not run: in the tables of all others it is HELD, so that
+ * nobody gets it. What two of them use at one address (a fork's parent and child, the stack of programs that were executed) is
+ * copied aside, page by page, and exchanged when the other one runs. What only shows the image, or nothing, is known by the
+ * table and the list of runs, and mapped again. SHARED pages are the same memory for all who have them. For each page is counted
+ * how many of those that do not run use it.
  */
+#include "unikernel/memory_copy.h"
+
 #include "unikernel/memory_region.h"
+#include "unikernel/memory_segments.h"
 
-#define region        memory_region
-#define SEGMENTS_MOST 64u
+#define region memory_region
 
-struct segment {
-	uint64_t start, end;
-	bool is_writable;
-};
-
+/* In a copy's table HELD is what stays in place, with its rights; FREE, too, is what others hold. */
 struct memory_copy {
-	struct memory_copy *before; /* of the parent's parent */
 	uint64_t break_now;
 	uint64_t skip_start, skip_end;
-	uint64_t count; /* of pages that were copied */
-	uint8_t *used;  /* the table of that time */
-	uint8_t *pages;
-	uint8_t *segments;
+	uint64_t count; /* of pages that are aside */
+	uint8_t *used;
+	uint8_t **aside;
+	uint8_t *segments_bytes;
 	struct image_run *runs;
-	uint64_t run_count, run_changes, bytes;
-	struct segment list[SEGMENTS_MOST];
-	uint32_t segment_count;
+	uint64_t run_count, bytes;
+	struct segments segments;
 };
 
-static struct memory_copy *last_copy;
-static struct segment segments[SEGMENTS_MOST];
-static uint32_t segment_count;
-static bool hides_segments; /* some page of them cannot be read */
-
-static void set_last(struct memory_copy *copy)
-{
-	last_copy = copy;
-	region.kept = copy ? copy->used : NULL;
-}
-
-static bool is_copied(const struct memory_copy *copy, uint64_t page)
+static bool is_aside(const struct memory_copy *copy, uint64_t page)
 {
 	uint64_t address = region.start + page * KERNEL_PAGE;
 	uint8_t used = copy->used[page];
@@ -49,232 +37,260 @@ static bool is_copied(const struct memory_copy *copy, uint64_t page)
 		!(address >= copy->skip_start && address < copy->skip_end);
 }
 
-bool memory_add_segment(uint64_t start, uint64_t end, bool is_writable)
-{
-	if (segment_count == SEGMENTS_MOST)
-		return false;
-	segments[segment_count++] = (struct segment){ start, end, is_writable };
-	return true;
-}
-
-void memory_forget_segments(void)
-{
-	segment_count = 0;
-	hides_segments = false;
-}
-
-static bool is_in_segments(uint64_t start, uint64_t end)
-{
-	uint64_t mask = KERNEL_PAGE - 1;
-	if (end < start)
-		return false;
-	for (uint32_t i = 0; i < segment_count && start < end;) {
-		uint64_t segment_end = (segments[i].end + mask) & ~mask;
-		if (start >= (segments[i].start & ~mask) && start < segment_end) {
-			start = segment_end;
-			i = 0;
-		} else {
-			i++;
-		}
-	}
-	return start >= end;
-}
-
-/* Nothing else lies outside the region but what is ours. */
-int memory_protect_segments(uint64_t address, uint64_t size, uint64_t rights)
-{
-	if (!is_in_segments(address, address + size))
-		return -ENOMEM;
-	hides_segments |= !(rights & (PLATFORM_READ | PLATFORM_WRITE));
-	return platform_protect(address, size, (int)rights);
-}
-
-/* To be copied; who had made some of it unreadable gets it back writable. */
-static void reveal_segments(void)
-{
-	uint64_t mask = KERNEL_PAGE - 1;
-	for (uint32_t i = 0; hides_segments && i < segment_count; i++) {
-		uint64_t start = segments[i].start & ~mask, end = (segments[i].end + mask) & ~mask;
-		if (segments[i].is_writable)
-			platform_protect(start, end - start, PLATFORM_READ | PLATFORM_WRITE);
-	}
-	hides_segments = false;
-}
-
-static uint64_t segments_bytes(const struct segment *list, uint32_t count)
-{
-	uint64_t bytes = 0;
-	for (uint32_t i = 0; i < count; i++)
-		bytes += list[i].is_writable ? list[i].end - list[i].start : 0;
-	return bytes;
-}
-
-static void copy_page(uint8_t *to, uint64_t page)
+static bool is_in(const struct memory_span *span, uint64_t page)
 {
 	uint64_t address = region.start + page * KERNEL_PAGE;
-	int rights = memory_rights_of(region.used[page]);
-	if (!(rights & PLATFORM_READ))
-		platform_protect(address, KERNEL_PAGE, PLATFORM_READ);
-	memcpy(to, at(address), KERNEL_PAGE);
-	if (!(rights & PLATFORM_READ))
-		platform_protect(address, KERNEL_PAGE, rights);
+	return address >= span->start && address < span->end;
 }
 
-struct memory_copy *memory_copy(uint64_t skip_start, uint64_t skip_end)
+/* What the current process uses, counted as that of one that does not run. `stays`: a child goes on in the same pages. */
+static struct memory_copy *new_copy(const struct memory_stack *stack, bool stays)
 {
 	uint64_t runs_bytes = memory_images.count * sizeof(struct image_run);
 	uint64_t head = sizeof(struct memory_copy) + runs_bytes + region.pages;
 	struct memory_copy *copy = at(memory_alloc(head));
 	if (!copy)
 		return NULL;
-	reveal_segments();
 	copy->bytes = head;
 	copy->runs = (struct image_run *)(copy + 1);
 	copy->used = (uint8_t *)(copy->runs + memory_images.count);
-	memcpy(copy->used, region.used, region.pages);
 	memcpy(copy->runs, memory_images.runs, runs_bytes);
-	memcpy(copy->list, segments, sizeof(segments));
-	copy->segment_count = segment_count;
 	copy->run_count = memory_images.count;
-	copy->run_changes = memory_images.changes;
-	copy->skip_start = skip_start;
-	copy->skip_end = skip_end;
+	copy->skip_start = stack->unused.start;
+	copy->skip_end = stack->unused.end;
 	copy->break_now = region.break_now;
-	for (uint64_t page = 0; page < region.pages; page++)
-		copy->count += is_copied(copy, page);
-	copy->pages = at(memory_alloc(
-		copy->count * KERNEL_PAGE + segments_bytes(segments, segment_count) + 1));
-	if (!copy->pages) {
+	for (uint64_t page = 0; page < region.pages; page++) {
+		uint8_t used = region.used[page];
+		if ((used & KIND) != USED)
+			continue;
+		bool is_only = !stays && region.others[page] == 0 && !is_in(&stack->all, page);
+		bool keeps_place = (used & SHARED) || is_only;
+		copy->used[page] = keeps_place ? (uint8_t)((used & ~KIND) | HELD) : used;
+		copy->count += is_aside(copy, page);
+	}
+	copy->aside = at(memory_alloc(copy->count * sizeof(*copy->aside) + 1));
+	if (!copy->aside || !segments_keep(&copy->segments, &copy->segments_bytes)) {
+		if (copy->aside)
+			memory_free(
+				address_of(copy->aside), copy->count * sizeof(*copy->aside) + 1);
 		memory_free(address_of(copy), head);
 		return NULL;
 	}
-	uint8_t *to = copy->pages;
 	for (uint64_t page = 0; page < region.pages; page++)
-		if (is_copied(copy, page)) {
-			copy_page(to, page);
-			to += KERNEL_PAGE;
-		}
-	copy->segments = to;
-	for (uint32_t i = 0; i < segment_count; i++) {
-		if (!segments[i].is_writable)
-			continue;
-		memcpy(to, at(segments[i].start), segments[i].end - segments[i].start);
-		to += segments[i].end - segments[i].start;
-	}
-	copy->before = last_copy;
-	set_last(copy);
+		if ((copy->used[page] & KIND) != FREE)
+			region.others[page]++;
+	region.copies++;
 	return copy;
 }
 
-void memory_copy_free(struct memory_copy *copy)
+static void free_copy(struct memory_copy *copy)
 {
-	if (last_copy == copy)
-		set_last(copy->before);
-	memory_free(address_of(copy->pages),
-		copy->count * KERNEL_PAGE + segments_bytes(copy->list, copy->segment_count) + 1);
+	for (uint64_t page = 0; page < region.pages; page++)
+		if ((copy->used[page] & KIND) != FREE)
+			region.others[page]--;
+	region.copies--;
+	if (copy->segments_bytes)
+		memory_free(address_of(copy->segments_bytes), segments_bytes(&copy->segments));
+	memory_free(address_of(copy->aside), copy->count * sizeof(*copy->aside) + 1);
 	memory_free(address_of(copy), copy->bytes);
 }
 
-/* Pages that never changed are left alone: they may be read-only, as what a linker protects is. */
-static void put_segments_back(const struct memory_copy *copy)
+/* Makes a page of the current process one that can be read and written here. */
+static void open_page(uint64_t page)
 {
-	const uint8_t *from = copy->segments;
-	memcpy(segments, copy->list, sizeof(segments));
-	segment_count = copy->segment_count;
-	reveal_segments();
-	for (uint32_t i = 0; i < segment_count; i++)
-		for (uint64_t start = segments[i].start, end = segments[i].end;
-			segments[i].is_writable && start < end;) {
-			uint64_t page = start & ~(uint64_t)(KERNEL_PAGE - 1);
-			uint64_t next = page + KERNEL_PAGE < end ? page + KERNEL_PAGE : end;
-			if (memcmp(at(start), from, next - start) != 0) {
-				platform_protect(page, KERNEL_PAGE, PLATFORM_READ | PLATFORM_WRITE);
-				memcpy(at(start), from, next - start);
-			}
-			from += next - start;
-			start = next;
+	const int both = PLATFORM_READ | PLATFORM_WRITE;
+	uint8_t used = region.used[page];
+	if ((used & KIND) == USED && (memory_rights_of(used) & both) != both)
+		platform_protect(region.start + page * KERNEL_PAGE, KERNEL_PAGE, both);
+}
+
+static void close_page(uint64_t page, uint8_t used)
+{
+	int rights = memory_rights_of(used);
+	if (rights != (PLATFORM_READ | PLATFORM_WRITE))
+		platform_protect(
+			region.start + page * KERNEL_PAGE, KERNEL_PAGE, rights & ~PLATFORM_EXECUTE);
+}
+
+struct memory_copy *memory_fork(const struct memory_stack *stack)
+{
+	struct memory_copy *copy = new_copy(stack, true);
+	uint64_t next = 0;
+	if (!copy)
+		return NULL;
+	for (uint64_t page = 0; page < region.pages; page++) {
+		if (!is_aside(copy, page))
+			continue;
+		uint8_t *aside = at(memory_alloc(KERNEL_PAGE));
+		if (!aside) {
+			while (next > 0)
+				memory_free(address_of(copy->aside[--next]), KERNEL_PAGE);
+			free_copy(copy);
+			return NULL;
 		}
+		copy->aside[next++] = aside;
+		open_page(page);
+		memcpy(aside, at(region.start + page * KERNEL_PAGE), KERNEL_PAGE);
+		close_page(page, region.used[page]);
+	}
+	return copy;
 }
 
-/* A page as it was, with its bytes or (NULL) with none of its own. */
-static void put_page_back(uint64_t page, uint8_t then, const uint8_t *bytes)
+struct memory_copy *memory_leave(const struct memory_stack *stack)
 {
-	uint64_t address = region.start + page * KERNEL_PAGE;
+	return new_copy(stack, false);
+}
+
+/* Aside with the page that leaves, into a page that comes back if there is one. */
+static void put_aside(struct memory_copy *from, uint64_t *next, uint64_t page, uint8_t *place)
+{
+	uint64_t *here = at(region.start + page * KERNEL_PAGE);
+	open_page(page);
+	if (!place) {
+		place = at(memory_alloc(KERNEL_PAGE));
+		if (!place)
+			memory_is_out();
+		memcpy(place, here, KERNEL_PAGE);
+	} else {
+		uint64_t *there = (uint64_t *)(void *)place;
+		for (uint64_t i = 0; i < KERNEL_PAGE / sizeof(*here); i++) {
+			uint64_t word = here[i];
+			here[i] = there[i];
+			there[i] = word;
+		}
+	}
+	from->aside[(*next)++] = place;
+}
+
+/* Nothing of the one who had it is left. */
+static void empty_page(uint64_t page)
+{
 	uint8_t *now = &region.used[page];
-	bool is_used = (*now & KIND) == USED;
-	int rights = is_used ? memory_rights_of(*now) : PLATFORM_READ | PLATFORM_WRITE;
-	if (!bytes && *now == then)
-		return;
-	if (!bytes && is_used) {
+	bool is_held = region.others[page] > 0;
+	if ((*now & KIND) == USED && !((*now & SHARED) && is_held))
 		memory_renew(page, 1);
-		rights = PLATFORM_READ | PLATFORM_WRITE;
-		*now = FREE;
-	}
-	if (bytes &&
-		(rights & (PLATFORM_READ | PLATFORM_WRITE)) != (PLATFORM_READ | PLATFORM_WRITE)) {
-		rights = PLATFORM_READ | PLATFORM_WRITE;
-		platform_protect(address, KERNEL_PAGE, rights);
-	}
-	if (bytes)
-		memcpy(at(address), bytes, KERNEL_PAGE);
-	if (rights != memory_rights_of(then) && !(then & EXECUTABLE))
-		platform_protect(address, KERNEL_PAGE, memory_rights_of(then));
-	*now = then | (*now & IMAGE);
+	*now = is_held ? HELD : FREE;
 }
 
-/* Only of those that the program never wrote to: the others have their bytes back. */
-static void put_runs_back(const struct memory_copy *copy)
+/* Whose page it was and whose it becomes; `place` has its bytes if those are aside. True if the image has to be shown there. */
+static bool give_page(uint64_t page, uint8_t then, uint8_t *place, bool was_aside)
 {
-	const struct image_run *runs = memory_images.runs;
-	if (copy->run_changes == memory_images.changes)
-		return;
-	memcpy(memory_images.runs, copy->runs, copy->run_count * sizeof(struct image_run));
-	memory_images.count = copy->run_count;
+	uint8_t *now = &region.used[page];
+	if ((then & KIND) == HELD) {
+		*now = (uint8_t)((then & ~KIND) | USED);
+		return false;
+	}
+	if ((then & KIND) == FREE) {
+		empty_page(page);
+		return false;
+	}
+	if (then & WRITTEN) {
+		if (place && !was_aside) {
+			open_page(page);
+			memcpy(at(region.start + page * KERNEL_PAGE), place, KERNEL_PAGE);
+		} else if (!place) {
+			open_page(page); /* the stack below its pointer */
+		}
+		close_page(page, then);
+		*now = then | (*now & KIND ? *now & IMAGE : 0);
+		return false;
+	}
+	if (*now == then && !was_aside)
+		return (then & IMAGE) != 0;
+	empty_page(page);
+	close_page(page, then);
+	*now = then;
+	return (then & IMAGE) != 0;
+}
+
+/* Where nobody has written, and only where the page was not kept in place. */
+static void show_images(const struct memory_copy *to)
+{
+	const struct image_run *runs = to->runs;
+	memcpy(memory_images.runs, runs, to->run_count * sizeof(struct image_run));
+	memory_images.count = to->run_count;
 	memory_images.changes++;
-	for (uint64_t i = 0; i < memory_images.count; i++)
+	for (uint64_t i = 0; i < to->run_count; i++)
 		for (uint64_t done = 0, count; done < runs[i].count; done += count) {
 			uint64_t page = runs[i].page + done;
-			uint8_t then = copy->used[page];
+			uint8_t then = to->used[page];
 			count = 1;
-			while (done + count < runs[i].count && copy->used[page + count] == then)
+			while (done + count < runs[i].count && to->used[page + count] == then)
 				count++;
-			if (!(then & WRITTEN))
+			if ((then & KIND) == USED && !(then & WRITTEN))
 				platform_map_image(region.start + page * KERNEL_PAGE,
 					count * KERNEL_PAGE, runs[i].from + done * KERNEL_PAGE,
 					memory_rights_of(then));
 		}
 }
 
-void memory_put_back(struct memory_copy *copy)
+static bool has_same_runs(const struct memory_copy *to)
 {
-	const uint8_t *from = copy->pages;
-	uint64_t left = 0;
-	set_last(copy->before);
+	return to->run_count == memory_images.count &&
+		memcmp(to->runs, memory_images.runs, to->run_count * sizeof(struct image_run)) == 0;
+}
+
+void memory_enter(struct memory_copy *from, struct memory_copy *to)
+{
+	uint64_t next_from = 0, next_to = 0, left = 0;
+	bool shows = !has_same_runs(to);
+	for (uint64_t page = 0; page < region.pages; page++)
+		if (from && (from->used[page] & KIND) == HELD)
+			region.used[page] = HELD;
 	for (uint64_t page = 0; page < region.pages; page++) {
-		uint8_t *now = &region.used[page], then = copy->used[page];
-		if ((*now & KIND) == KERNEL || (then & KIND) == KERNEL) {
-			/* The library OS has it now, or gave it back since. */
-		} else if (is_copied(copy, page)) {
-			put_page_back(page, then, from);
-		} else if ((then & KIND) == HELD) {
-			if (*now != HELD) {
-				memory_renew(page, 1);
-				*now = HELD;
-			}
-		} else if (then != FREE && !(then & WRITTEN)) {
-			put_page_back(page, then, NULL);
-		} else if (then != FREE) {
-			*now = then; /* the stack below its pointer */
-		} else if (*now != FREE) {
-			memory_give_back(page, 1);
-		}
-		if (is_copied(copy, page))
-			from += KERNEL_PAGE;
-		left += region.used[page] == FREE;
+		uint8_t *now = &region.used[page], then = to->used[page], before = *now;
+		if ((*now == FREE && then == FREE) || (*now & KIND) == KERNEL)
+			continue;
+		bool leaves = from && is_aside(from, page);
+		uint8_t *place = is_aside(to, page) ? to->aside[next_to++] : NULL;
+		if (leaves)
+			put_aside(from, &next_from, page, place);
+		if ((then & KIND) != FREE)
+			region.others[page]--;
+		bool shows_page = give_page(page, then, place, leaves);
+		shows |= shows_page && before != then;
+		if ((then & KIND) != FREE) /* until the copy is gone */
+			region.others[page]++;
+		if (place && !leaves)
+			memory_free(address_of(place), KERNEL_PAGE);
 	}
-	put_runs_back(copy);
+	if (shows)
+		show_images(to);
+	region.break_now = to->break_now;
+	segments_put_back(&to->segments, to->segments_bytes);
+	free_copy(to);
+	for (uint64_t page = 0; page < region.pages; page++)
+		left += region.used[page] == FREE;
 	region.left = left;
-	region.break_now = copy->break_now;
-	put_segments_back(copy);
-	memory_copy_free(copy);
+}
+
+/* A program is executed while another process goes on: it begins with nothing but the stack. */
+void memory_begin(struct memory_copy *from, const struct memory_stack *stack)
+{
+	uint64_t next = 0;
+	for (uint64_t page = 0; page < region.pages; page++) {
+		uint8_t *now = &region.used[page];
+		if ((*now & KIND) != USED)
+			continue;
+		if ((from->used[page] & KIND) == HELD) {
+			*now = HELD;
+			continue;
+		}
+		if (is_aside(from, page))
+			put_aside(from, &next, page, NULL);
+		if (is_in(&stack->all, page))
+			continue;
+		empty_page(page);
+	}
+	memory_images.count = 0;
+	memory_images.changes++;
+}
+
+void memory_drop(struct memory_copy *copy)
+{
+	uint64_t next = 0;
+	for (uint64_t page = 0; page < region.pages; page++)
+		if (is_aside(copy, page))
+			memory_free(address_of(copy->aside[next++]), KERNEL_PAGE);
+	free_copy(copy);
 }

@@ -7,7 +7,7 @@
 #include "unikernel/kernel.h"
 
 /*
- * HELD: the program has unmapped it, and a copy of memory_copy() will bring it back. IMAGE: freed, it must be made
+ * HELD: another process has it, which does not run (memory_copy.c). SHARED: so may several, the same. IMAGE: freed, it must be made
  * afresh, for it would show the image again. WRITTEN: it may have what neither zero nor the image is.
  */
 enum {
@@ -21,6 +21,7 @@ enum {
 	READABLE = 16,
 	WRITABLE = 32,
 	EXECUTABLE = 64,
+	SHARED = 128,
 	PLAIN = USED | WRITTEN | READABLE | WRITABLE,
 };
 static_assert(READABLE == PLATFORM_READ << 4 && WRITABLE == PLATFORM_WRITE << 4 &&
@@ -35,7 +36,8 @@ struct memory_region {
 	uint64_t charged; /* bytes that were taken elsewhere */
 	uint64_t pages;
 	uint8_t *used;                   /* one a page */
-	const uint8_t *kept;             /* the same, of the last copy; NULL if there is none */
+	uint8_t *others;                 /* for each, how many processes that do not run have it */
+	uint32_t copies;                 /* so many there are */
 	uint64_t break_start, break_now; /* addresses */
 	uint64_t cursor;                 /* the page below which the next search starts */
 };
@@ -53,7 +55,7 @@ extern struct memory_images memory_images;
 
 static inline int memory_rights_of(uint8_t used)
 {
-	return used >> 4;
+	return used >> 4 & 7;
 }
 
 /* Makes pages memory again that the platform has just made: zero, readable and writable. */

@@ -48,7 +48,7 @@ static int image_runs(memory_each_run *each, void *data)
 int memory_runs(memory_each_run *each, void *data)
 {
 	int r = 0;
-	if (region.kept)
+	if (region.copies)
 		return -EBUSY;
 	for (uint64_t page = 0, count; r == 0 && page < region.pages; page += count) {
 		struct snapshot_run one = {}, next = {};

@@ -13,7 +13,6 @@
 #include "unikernel/signals.h"
 
 #define FLOW_BYTES 65536u
-#define FLOW_MOST  (64u << 20)
 
 struct flow {
 	uint8_t *bytes;
@@ -65,20 +64,6 @@ static int64_t flow_put(struct flow *flow, const uint8_t *from, uint64_t size)
 	return (int64_t)done;
 }
 
-static bool grow(struct flow *flow)
-{
-	uint8_t *bytes = flow->size < FLOW_MOST ? heap_alloc_raw(flow->size * 2) : NULL;
-	if (!bytes)
-		return false;
-	uint64_t there = (uint64_t)flow_take(flow, bytes, flow->size);
-	heap_free(flow->bytes);
-	flow->bytes = bytes;
-	flow->size *= 2;
-	flow->tail = 0;
-	flow->head = there;
-	return true;
-}
-
 static int64_t end_read(struct file *file, void *to, uint64_t size, uint64_t *position)
 {
 	struct end *end = file->object;
@@ -93,17 +78,6 @@ static int64_t end_read(struct file *file, void *to, uint64_t size, uint64_t *po
 	return got;
 }
 
-/* Only its parent could read, which goes on when this child has ended: waiting would be for ever. */
-static bool waits_for_parent(const struct file *file)
-{
-	if (!thread_group() || (file->flags & O_NONBLOCK))
-		return false;
-	for (const struct thread *other = all_threads; other; other = other->next)
-		if (other != current_thread && other->group == thread_group())
-			return false;
-	return true;
-}
-
 static int64_t end_write(struct file *file, const void *from, uint64_t size, uint64_t *position)
 {
 	struct end *end = file->object;
@@ -116,11 +90,8 @@ static int64_t end_write(struct file *file, const void *from, uint64_t size, uin
 		return -EPIPE;
 	}
 	uint64_t room = flow->size - (flow->head - flow->tail);
-	/* The reader may be a parent that goes on only when its child has ended. */
-	while (thread_group() && room < size && grow(flow))
-		room = flow->size - (flow->head - flow->tail);
 	if (room == 0 || (size <= PIPE_BUF && room < size))
-		return waits_for_parent(file) ? -ENOSPC : -EAGAIN;
+		return -EAGAIN;
 	int64_t put = flow_put(flow, from, size);
 	wait_notify(&end->channel->queue);
 	return put;

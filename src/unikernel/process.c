@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * process.c - fork and exec: a child runs on to its end while its parent waits.
+ * process.c - fork, exec and the end of processes, which take turns.
  *
- * Theory of operation. A fork copies all of the program's memory aside, and everything a process has of its own:
- * descriptors, working directory, what it does with signals. The child is a thread of another group in the same
- * memory; threads of the parent's group do not run. At the child's end memory and the rest are put back and the parent
- * goes on. vfork and its kind copy only when the child executes, since until then they share by design. What is executed
- * is any program of the image; what the program itself has written cannot become executable.
+ * Theory of operation. One process has its memory, descriptors and signals in place and runs; all others have theirs in
+ * struct process (memory_copy.c). Threads of one group belong to one process; where no thread of the running one can go on,
+ * another process takes its place. A forked child goes first: what it executes, or its end, is mostly near. vfork and its kind
+ * share the parent's memory until they execute or end, and as long the parent is lent: it does not run. What is executed is any
+ * program of the image; what the program itself has written cannot become executable.
  */
 #include "unikernel/process.h"
 
@@ -14,31 +14,31 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "unikernel/answers.h"
 #include "unikernel/descriptors.h"
 #include "unikernel/exit.h"
 #include "unikernel/heap.h"
+#include "unikernel/memory_copy.h"
 #include "unikernel/path.h"
 #include "unikernel/signals.h"
 #include "unikernel/wide.h"
 
-#define WORDS_MOST 65536u
-#define DEPTH_MOST 16
-
-struct ended {
-	struct ended *next;
-	int32_t id;
-	int status;
-};
+#define WORDS_MOST     65536u
+#define PROCESSES_MOST 64
 
 struct process {
+	struct process *next; /* all */
 	struct process *parent;
-	int32_t id;
-	struct ended *ended; /* children that nobody has waited for */
-	/* What the parent gets back at the end of this one. */
-	struct thread *waiting;
-	struct memory_copy *memory; /* NULL while it is shared */
+	int32_t id, team, session;
+	uint32_t group; /* of its threads */
+	int status;     /* once it has ended */
+	bool has_ended;
+	bool is_lent;               /* a child has its memory */
+	struct thread *lender;      /* of a child that has its parent's: who waits for it */
+	struct wait_queue children; /* who waits for the end of one */
+	struct memory_copy *memory; /* while it does not run: this and the following */
 	struct wide *wide;
 	struct descriptors *descriptors;
 	struct signals_copy *signals;
@@ -46,12 +46,11 @@ struct process {
 	struct program program;
 	uint32_t umask;
 	int8_t nice;
-	bool has_executed, has_ended;
 };
 
-static struct process first = { .id = 1 };
-static struct process *current = &first;
-static int depth;
+static struct process first = { .id = 1, .team = 1, .session = 1 };
+static struct process *current = &first, *all = &first;
+static int count = 1;
 static struct boot boot;
 static struct program program;
 static uint64_t stack_start, stack_end;
@@ -66,6 +65,8 @@ static void end_by_signal(int signal)
 	process_end(signal);
 }
 
+static bool run_group(uint32_t group);
+
 void process_init(
 	const struct boot *given, const struct program *first_program, uint64_t start, uint64_t end)
 {
@@ -75,6 +76,9 @@ void process_init(
 	stack_start = start;
 	stack_end = end;
 	signals_set_end(end_by_signal);
+	signals_set_outside(process_signal_outside);
+	signals_set_kill(process_kill);
+	thread_set_switch(run_group);
 }
 
 const struct program *process_program(void)
@@ -82,100 +86,180 @@ const struct program *process_program(void)
 	return &program;
 }
 
+int32_t process_id(void)
+{
+	return current->id;
+}
+
+int32_t process_parent(void)
+{
+	return current->parent ? current->parent->id : 0;
+}
+
 static void set_current(struct process *process)
 {
 	current = process;
 	answers[SYS_getpid] = process->id;
-	answers[SYS_getppid] = process->parent ? process->parent->id : 0;
+	answers[SYS_getppid] = process_parent();
 }
 
-/* Below the stack pointer nothing of the caller's is worth a copy. */
-static struct memory_copy *copy_memory(uint64_t sp)
+static struct process *find(int32_t id)
 {
-	bool is_main = sp > stack_start && sp <= stack_end;
-	return memory_copy(is_main ? stack_start : 0, is_main ? (sp - 4096) & ~UINT64_C(4095) : 0);
+	struct process *one = all;
+	while (one && one->id != id)
+		one = one->next;
+	return one;
 }
 
-static void free_child(struct process *child)
+/* Below all of its stack pointers nothing of the main stack is worth a copy. */
+static struct memory_stack stack_of(const struct process *process)
 {
-	if (child->memory)
-		memory_copy_free(child->memory);
-	wide_free(child->wide);
-	if (child->descriptors)
-		descriptors_free(child->descriptors);
-	heap_free(child->signals);
-	node_drop(child->program.node);
-	heap_free(child);
-}
-
-static struct process *new_child(const struct registers *r, uint64_t flags)
-{
-	struct process *child = heap_alloc(sizeof(*child));
-	if (!child)
-		return NULL;
-	child->parent = current;
-	child->waiting = current_thread;
-	child->descriptors = descriptors_copy();
-	child->signals = signals_copy();
-	child->working = path_working;
-	child->umask = path_umask;
-	child->nice = current->nice;
-	child->program = program;
-	node_hold(program.node);
-	if (!(flags & CLONE_VM))
-		child->memory = copy_memory(r->rsp);
-	bool has_wide = !(flags & CLONE_VM) && wide_is_used();
-	if (has_wide)
-		child->wide = wide_fork();
-	if ((has_wide && !child->wide) || !child->descriptors || !child->signals ||
-		(!child->memory && !(flags & CLONE_VM))) {
-		free_child(child);
-		return NULL;
+	struct memory_stack stack = { .all = { stack_start, stack_end } };
+	uint64_t lowest = stack_end + 1;
+	for (const struct thread *thread = all_threads; thread; thread = thread->next) {
+		const struct registers *r = at(thread->kernel_sp - sizeof(*r));
+		if (thread->group == process->group && r->rsp > stack_start && r->rsp < lowest)
+			lowest = r->rsp;
 	}
-	return child;
+	if (lowest <= stack_end && lowest - stack_start > 2 * KERNEL_PAGE)
+		stack.unused = (struct memory_span){ stack_start,
+			(lowest - KERNEL_PAGE) & ~(uint64_t)(KERNEL_PAGE - 1) };
+	return stack;
 }
 
-static void put_back(struct process *child)
+static void leave_rest(struct process *process)
 {
-	descriptors_put_back(child->descriptors);
-	child->descriptors = NULL;
-	signals_put_back(child->signals);
-	child->signals = NULL;
-	node_drop(path_working);
-	path_working = child->working;
-	path_umask = child->umask;
-	if (child->has_executed) {
-		load_unmap(&program);
-		if (load_again(&child->program) < 0)
-			kernel_exit(128 + SIGKILL);
+	process->descriptors = descriptors_leave();
+	process->signals = signals_copy();
+	if (!process->descriptors || !process->signals)
+		memory_is_out();
+	process->working = path_working;
+	process->umask = path_umask;
+	process->program = program;
+}
+
+/* `from`: the memory of who ran until now; NULL if that has ended. */
+static void enter(struct process *to, struct memory_copy *from)
+{
+	if (to->memory) {
+		if (to->program.node != program.node) {
+			load_unmap(&program);
+			if (load_again(&to->program) < 0)
+				memory_is_out();
+		}
+		memory_enter(from, to->memory);
+		wide_enter(to->wide);
 	}
-	node_drop(program.node);
-	program = child->program;
-	if (child->memory) {
-		memory_put_back(child->memory);
-		wide_end();
-		wide_enter(child->wide);
+	to->memory = NULL;
+	to->wide = NULL;
+	descriptors_put_back(to->descriptors);
+	signals_put_back(to->signals);
+	to->descriptors = NULL;
+	to->signals = NULL;
+	path_working = to->working;
+	path_umask = to->umask;
+	program = to->program;
+	set_current(to);
+}
+
+static bool run_group(uint32_t group)
+{
+	struct memory_copy *from = NULL;
+	struct process *to = all;
+	struct node *ended = current ? NULL : program.node;
+	while (to && (to->group != group || to->has_ended))
+		to = to->next;
+	if (!to || to->is_lent)
+		return false;
+	if (current) {
+		struct memory_stack stack = stack_of(current);
+		from = memory_leave(&stack);
+		if (!from)
+			memory_is_out();
+		current->memory = from;
+		current->wide = wide_leave();
+		leave_rest(current);
 	}
-	child->memory = NULL;
+	enter(to, from);
+	if (ended)
+		node_drop(ended);
+	return true;
+}
+
+static void free_process(struct process *process)
+{
+	for (struct process **link = &all; *link; link = &(*link)->next)
+		if (*link == process) {
+			*link = process->next;
+			break;
+		}
+	count--;
+	heap_free(process);
+}
+
+/* What the parent has while its child runs; false without memory. */
+static bool put_parent_aside(struct process *parent, bool is_lent)
+{
+	parent->descriptors = descriptors_copy();
+	bool is_whole = parent->descriptors != NULL;
+	if (is_whole && !is_lent) {
+		struct memory_stack stack = stack_of(parent);
+		bool has_wide = wide_is_used();
+		parent->memory = memory_fork(&stack);
+		parent->wide = parent->memory && has_wide ? wide_fork() : NULL;
+		is_whole = parent->memory && (!has_wide || parent->wide);
+	}
+	parent->signals = is_whole ? signals_copy() : NULL;
+	if (parent->signals) {
+		parent->working = path_working;
+		parent->umask = path_umask;
+		parent->program = program;
+		parent->is_lent = is_lent;
+		node_hold(path_working); /* the child's */
+		node_hold(program.node);
+		return true;
+	}
+	if (parent->memory)
+		memory_drop(parent->memory);
+	wide_free(parent->wide);
+	if (parent->descriptors)
+		descriptors_free(parent->descriptors);
+	parent->memory = NULL;
+	parent->wide = NULL;
+	parent->descriptors = NULL;
+	return false;
 }
 
 int64_t process_fork(const struct registers *r, const struct fork_request *request)
 {
-	if (depth >= DEPTH_MOST)
-		return -EAGAIN;
+	struct process *parent = current, *child;
 	struct registers begin = *r;
+	if (count >= PROCESSES_MOST)
+		return -EAGAIN;
 	begin.rax = 0;
 	if (request->stack)
 		begin.rsp = request->stack;
-	struct process *child = new_child(r, request->flags);
+	child = heap_alloc(sizeof(*child));
 	struct thread *thread = child ? thread_new(&begin) : NULL;
-	if (!thread) {
-		if (child)
-			free_child(child);
-		return child ? -EAGAIN : -ENOMEM;
+	bool is_lent = (request->flags & CLONE_VM) != 0;
+	if (!thread || !put_parent_aside(parent, is_lent)) {
+		if (thread)
+			thread_drop(thread);
+		heap_free(child);
+		return -ENOMEM;
 	}
-	child->id = thread->id;
-	thread->group = (uint32_t)child->id;
+	int64_t id = thread->id;
+	*child = (struct process){ .next = all,
+		.parent = parent,
+		.id = thread->id,
+		.group = (uint32_t)thread->id,
+		.team = parent->team,
+		.session = parent->session,
+		.nice = parent->nice,
+		.lender = is_lent ? current_thread : NULL };
+	all = child;
+	count++;
+	thread->group = child->group;
 	thread->fs = request->flags & CLONE_SETTLS ? request->fs : thread_fs();
 	thread->blocked = current_thread->blocked;
 	thread->other_stack = current_thread->other_stack;
@@ -184,67 +268,186 @@ int64_t process_fork(const struct registers *r, const struct fork_request *reque
 		*(int32_t *)at(request->child_tid) = thread->id;
 	if (request->flags & CLONE_PARENT_SETTID)
 		*(int32_t *)at(request->parent_tid) = thread->id;
-	node_hold(path_working);
-	depth++;
 	set_current(child);
-	uint32_t group = thread_set_group(thread->group);
+	(void)thread_set_group(child->group);
 	thread_ready(thread);
-	while (!child->has_ended)
-		(void)thread_wait_frozen();
-	/* The child has put everything back and is gone. */
-	(void)group;
-	int64_t id = child->id;
-	heap_free(child);
+	if (!is_lent)
+		thread_ready(current_thread);
+	do
+		thread_wait_frozen();
+	while (parent->is_lent);
 	return id;
+}
+
+/* To a process that may not run just now. */
+static void signal_to(struct process *process, int signal, const siginfo_t *info)
+{
+	if (process->has_ended)
+		return;
+	if (process == current)
+		signals_send(NULL, signal, info);
+	else
+		signals_send_aside(process->signals, process->group, signal, info);
+}
+
+void process_signal(int32_t id, int signal)
+{
+	struct process *process = find(id);
+	siginfo_t info = { .si_signo = signal, .si_code = SI_KERNEL };
+	if (process)
+		signal_to(process, signal, &info);
+}
+
+bool process_is_there(int32_t id)
+{
+	const struct process *process = find(id);
+	return process && !process->has_ended;
+}
+
+/* What a terminal sends is for all, the rest for the first. */
+void process_signal_outside(int signal)
+{
+	siginfo_t info = { .si_signo = signal, .si_code = SI_KERNEL };
+	bool is_for_all = signal == SIGINT || signal == SIGQUIT || signal == SIGWINCH;
+	for (struct process *one = all; one; one = one->next)
+		if (one == &first || is_for_all)
+			signal_to(one, signal, &info);
+}
+
+static bool is_meant(const struct process *process, int32_t wanted)
+{
+	if (wanted > 0)
+		return process->id == wanted;
+	if (wanted == -1)
+		return true;
+	return process->team == (wanted == 0 ? current->team : -wanted);
+}
+
+int64_t process_kill(int32_t wanted, int signal)
+{
+	siginfo_t info = { .si_signo = signal, .si_code = SI_USER };
+	bool has_any = false;
+	info.si_pid = current->id;
+	for (struct process *one = all; one; one = one->next) {
+		if (!is_meant(one, wanted) || (wanted == -1 && (one == current || one == &first)))
+			continue;
+		has_any = true;
+		if (signal)
+			signal_to(one, signal, &info);
+	}
+	return has_any ? 0 : -ESRCH;
+}
+
+static void tell_parent(struct process *child)
+{
+	struct process *parent = child->parent;
+	siginfo_t info = { .si_signo = SIGCHLD };
+	info.si_code = WIFEXITED(child->status) ? CLD_EXITED : CLD_KILLED;
+	info.si_pid = child->id;
+	info.si_status =
+		WIFEXITED(child->status) ? WEXITSTATUS(child->status) : WTERMSIG(child->status);
+	bool is_wanted = signals_want_children(parent->signals);
+	signal_to(parent, SIGCHLD, &info);
+	wait_notify(&parent->children);
+	if (!is_wanted)
+		free_process(child);
 }
 
 void process_end(int status)
 {
-	kernel_has_no_caller = true; /* whoever called does not come back */
-	struct process *child = current;
-	struct process *parent = child->parent;
+	struct process *child = current, *parent = child->parent;
 	if (!parent)
 		return;
-	struct ended *ended = heap_alloc(sizeof(*ended));
-	put_back(child);
-	if (ended) {
-		*ended = (struct ended){ parent->ended, child->id, status };
-		parent->ended = ended;
+	thread_end_others();
+	kernel_has_no_caller = true; /* whoever called does not come back */
+	descriptors_close_all();
+	node_drop(path_working);
+	for (struct process *one = all, *next; one; one = next) {
+		next = one->next;
+		if (one->parent != child)
+			continue;
+		one->parent = &first;
+		if (one->has_ended)
+			tell_parent(one);
 	}
-	while (child->ended) {
-		struct ended *next = child->ended->next;
-		heap_free(child->ended);
-		child->ended = next;
-	}
-	depth--;
-	set_current(parent);
+	child->status = status;
 	child->has_ended = true;
-	(void)thread_set_group(child->waiting->group);
-	thread_ready(child->waiting);
-	signals_raise(child->waiting, SIGCHLD);
+	(void)thread_set_group(GROUP_NONE);
+	if (child->lender) {
+		struct node *ended = program.node;
+		struct thread *lender = child->lender;
+		parent->is_lent = false;
+		enter(parent, NULL);
+		node_drop(ended);
+		(void)thread_set_group(parent->group);
+		tell_parent(child);
+		thread_ready(lender);
+	} else {
+		wide_end();
+		current = NULL;
+		tell_parent(child);
+	}
 	thread_exit();
 }
 
-int64_t process_wait(int32_t wanted, bool stays, int *ret_status)
+int64_t process_wait(int32_t wanted, int options, int *ret_status)
 {
-	if (!current->ended)
-		return -ECHILD;
-	for (struct ended **link = &current->ended; *link; link = &(*link)->next) {
-		struct ended *one = *link;
-		if (wanted > 0 && one->id != wanted)
-			continue;
-		/* The oldest first: it stands last. */
-		if (wanted <= 0 && one->next)
-			continue;
-		int32_t id = one->id;
-		*ret_status = one->status;
-		if (stays)
+	struct process *self = current;
+	for (;;) {
+		bool has_any = false;
+		struct process *found = NULL;
+		for (struct process *one = all; one; one = one->next) {
+			if (one->parent != self || !is_meant(one, wanted))
+				continue;
+			has_any = true;
+			if (one->has_ended)
+				found = one; /* the oldest stands last */
+		}
+		if (found) {
+			int32_t id = found->id;
+			*ret_status = found->status;
+			if (!(options & WNOWAIT))
+				free_process(found);
 			return id;
-		*link = one->next;
-		heap_free(one);
-		return id;
+		}
+		if (!has_any)
+			return -ECHILD;
+		if (options & WNOHANG)
+			return 0;
+		int r = wait_on(&self->children, FOREVER);
+		if (r < 0)
+			return r;
 	}
-	return wanted > 0 ? -ECHILD : 0;
+}
+
+int64_t process_team(int32_t id, bool wants_session)
+{
+	const struct process *process = id ? find(id) : current;
+	if (!process)
+		return -ESRCH;
+	return wants_session ? process->session : process->team;
+}
+
+int64_t process_set_team(int32_t id, int32_t team)
+{
+	struct process *process = id ? find(id) : current;
+	if (!process || (process != current && process->parent != current))
+		return -ESRCH;
+	if (team < 0)
+		return -EINVAL;
+	if (process->session == process->id || process->session != current->session)
+		return -EPERM;
+	process->team = team ? team : process->id;
+	return 0;
+}
+
+int64_t process_new_session(void)
+{
+	for (const struct process *one = all; one; one = one->next)
+		if (one->team == current->id)
+			return -EPERM;
+	current->team = current->session = current->id;
+	return current->id;
 }
 
 /* Words one behind the other, as struct boot has them. */
@@ -367,10 +570,19 @@ static void begin_anew(struct registers *r, const struct words *words, uint32_t 
 	start.words_bytes = (uint32_t)words->length;
 	start.argument_count = arguments;
 	start.environment_count = words->count - arguments;
+	struct memory_stack stack = { .all = { stack_start, stack_end } };
+	thread_end_others();
 	load_unmap(&program);
-	wide_end();
+	if (current->lender) {
+		current->parent->wide = wide_leave();
+		memory_begin(current->parent->memory, &stack);
+		current->parent->is_lent = false;
+		thread_ready(current->lender);
+		current->lender = NULL;
+	} else {
+		wide_end();
+	}
 	memory_reset(stack_start, stack_end);
-	current->has_executed = true;
 	struct node *before = program.node;
 	node_hold(node);
 	program = (struct program){ .node = node }; /* should that fail */
@@ -408,12 +620,11 @@ int64_t process_execute(
 		e = add_words(&words, settings);
 	if (e == 0)
 		e = load_check(node);
-	if (e == 0 && current->parent && !current->memory) {
+	if (e == 0 && current->lender) {
 		/* Until here it was shared with the parent, which must find it as it is now. */
-		current->memory = copy_memory(current->waiting == current_thread ? 0 : r->rsp);
-		e = current->memory ? 0 : -ENOMEM;
-		if (e == 0)
-			current->wide = wide_leave();
+		struct memory_stack stack = stack_of(current->parent);
+		current->parent->memory = memory_leave(&stack);
+		e = current->parent->memory ? 0 : -ENOMEM;
 	}
 	if (e == 0)
 		begin_anew(r, &words, arguments, node, path);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * process.h - fork and exec: a child runs on to its end while its parent waits.
+ * process.h - fork, exec and the end of processes, which take turns.
  *
- * One address space: what the child changes of the program's memory is put back when it ends. Files, pipes and sockets
- * are shared as on Linux. Programs that fork and go on beside the child have no place here.
+ * One address space, and one process at a time has its memory in it: another one takes its place where the first waits. Files,
+ * pipes and sockets are shared as on Linux.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ void process_init(const struct boot *boot, const struct program *program, uint64
 /* What runs now. */
 const struct program *process_program(void);
 
-/* The child's number, in the parent, after the child's end; -ENOMEM, -EAGAIN. */
+/* The child's number, in the parent, which goes on when the child first waits; -ENOMEM, -EAGAIN. */
 int64_t process_fork(const struct registers *registers, const struct fork_request *request);
 
 /* Ends the process with a status of wait(2). Returns if it is the first one, which nobody waits for. */
@@ -31,8 +31,24 @@ void process_end(int status);
 /* How nice it has said to be; there is nobody to be nice to. */
 int8_t *process_nice(void);
 
-/* wait4's answer: the number of a child that has ended and its status; -ECHILD, or 0 with no such child. `stays`: WNOWAIT. */
-int64_t process_wait(int32_t wanted, bool stays, int *ret_status);
+int32_t process_id(void);
+int32_t process_parent(void);
+
+/* wait4's answer: the number of a child that has ended and its status; -ECHILD, -EINTR, or 0 with WNOHANG. Options: that, WNOWAIT. */
+int64_t process_wait(int32_t wanted, int options, int *ret_status);
+
+/* kill(2). */
+int64_t process_kill(int32_t wanted, int signal);
+
+/* Of the library OS to a process, if that is still there; and of somebody outside. */
+void process_signal(int32_t id, int signal);
+void process_signal_outside(int signal);
+bool process_is_there(int32_t id);
+
+/* Process groups (`team`; groups are of threads) and sessions. */
+int64_t process_team(int32_t id, bool wants_session);
+int64_t process_set_team(int32_t id, int32_t team);
+int64_t process_new_session(void);
 
 /* A file that can be run, from the working directory. 0, -ENOENT, -EACCES and so on. */
 int process_find_file(const char *path, struct node **ret);

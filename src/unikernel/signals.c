@@ -59,13 +59,30 @@ static bool is_ignored(int signal)
 		(handler == (uint64_t)(uintptr_t)SIG_DFL && (IGNORED_BY_DEFAULT & BIT(signal)));
 }
 
+static bool is_blocked_by_any(uint32_t group, int signal)
+{
+	for (const struct thread *thread = all_threads; thread; thread = thread->next)
+		if (thread->group == group && (thread->blocked & BIT(signal)))
+			return true;
+	return false;
+}
+
+static void wake_one(uint32_t group, int signal)
+{
+	for (struct thread *thread = all_threads; thread; thread = thread->next)
+		if (thread->group == group && !(thread->blocked & BIT(signal))) {
+			if (thread->is_waiting)
+				thread_ready(thread);
+			return;
+		}
+}
+
 void signals_send(struct thread *thread, int signal, const siginfo_t *info)
 {
 	uint64_t *pending = thread ? &thread->pending : &thread_pending_process;
 	siginfo_t **infos = thread ? thread->pending_info : thread_pending_process_info;
-	bool is_waited = false;
-	for (struct thread *other = all_threads; other; other = other->next)
-		is_waited |= (other->blocked & BIT(signal)) != 0;
+	uint32_t group = thread ? thread->group : thread_group();
+	bool is_waited = is_blocked_by_any(group, signal);
 	if ((is_ignored(signal) && !is_waited) || (*pending & BIT(signal)))
 		return;
 	*pending |= BIT(signal);
@@ -74,13 +91,10 @@ void signals_send(struct thread *thread, int signal, const siginfo_t *info)
 	if (copy)
 		*copy = *info;
 	infos[signal] = copy;
-	for (struct thread *other = thread ? thread : all_threads; other;
-		other = thread ? NULL : other->next)
-		if (!(other->blocked & BIT(signal))) {
-			if (other->is_waiting)
-				thread_ready(other);
-			return;
-		}
+	if (!thread)
+		wake_one(group, signal);
+	else if (!(thread->blocked & BIT(signal)) && thread->is_waiting)
+		thread_ready(thread);
 }
 
 void signals_raise(struct thread *thread, int signal)
@@ -99,6 +113,13 @@ void signals_set_suspend(int signal, void (*to)(void))
 	suspend = to;
 }
 
+static void (*outside)(int signal);
+
+void signals_set_outside(void (*to)(int signal))
+{
+	outside = to;
+}
+
 void signals_take_outside(void)
 {
 	uint64_t bits = __atomic_exchange_n(&platform_signals, 0, __ATOMIC_RELAXED);
@@ -110,7 +131,8 @@ void signals_take_outside(void)
 		thread_has_ticked = true;
 	bits &= ~BIT(BOOT_TICK);
 	for (; bits; bits &= bits - 1)
-		signals_raise(NULL, __builtin_ctzll(bits) + 1);
+		if (outside)
+			outside(__builtin_ctzll(bits) + 1);
 }
 
 /* Takes the lowest signal of `wanted` that waits; 0 if none. */
@@ -230,6 +252,7 @@ void signals_set_end(void (*end)(int signal))
 struct signals_copy {
 	struct action actions[SIGNALS + 1];
 	uint64_t pending;
+	siginfo_t *info[SIGNALS + 1];
 };
 
 struct signals_copy *signals_copy(void)
@@ -239,16 +262,42 @@ struct signals_copy *signals_copy(void)
 		return NULL;
 	memcpy(copy->actions, actions, sizeof(actions));
 	copy->pending = thread_pending_process;
+	memcpy(copy->info, thread_pending_process_info, sizeof(copy->info));
 	thread_pending_process = 0;
+	memset(thread_pending_process_info, 0, sizeof(copy->info));
 	return copy;
 }
 
 void signals_put_back(struct signals_copy *copy)
 {
 	memcpy(actions, copy->actions, sizeof(actions));
+	for (int i = 1; i <= SIGNALS; i++)
+		heap_free(thread_pending_process_info[i]);
 	thread_pending_process = copy->pending;
 	unikernel_must_look = true;
+	memcpy(thread_pending_process_info, copy->info, sizeof(copy->info));
 	heap_free(copy);
+}
+
+void signals_send_aside(
+	struct signals_copy *copy, uint32_t group, int signal, const siginfo_t *info)
+{
+	uint64_t handler = copy->actions[signal].handler;
+	bool ignores = handler == (uint64_t)(uintptr_t)SIG_IGN ||
+		(handler == (uint64_t)(uintptr_t)SIG_DFL && (IGNORED_BY_DEFAULT & BIT(signal)));
+	if ((ignores && !is_blocked_by_any(group, signal)) || (copy->pending & BIT(signal)))
+		return;
+	copy->pending |= BIT(signal);
+	copy->info[signal] = heap_alloc(sizeof(*info));
+	if (copy->info[signal])
+		*copy->info[signal] = *info;
+	wake_one(group, signal);
+}
+
+bool signals_want_children(const struct signals_copy *copy)
+{
+	const struct action *action = copy ? &copy->actions[SIGCHLD] : &actions[SIGCHLD];
+	return action->handler != (uint64_t)(uintptr_t)SIG_IGN && !(action->flags & SA_NOCLDWAIT);
 }
 
 void signals_reset(void)
@@ -260,6 +309,8 @@ void signals_reset(void)
 
 static void end_by(int signal)
 {
+	if (current_thread->is_gone)
+		thread_exit();
 	kernel_has_no_caller = true;
 	if (end_process)
 		end_process(signal);
@@ -464,17 +515,16 @@ int64_t signals_stack(struct registers *r)
 	return 0;
 }
 
+static int64_t (*kill_process)(int32_t wanted, int signal);
+
+void signals_set_kill(int64_t (*to)(int32_t wanted, int signal))
+{
+	kill_process = to;
+}
+
 int64_t signals_kill(struct registers *r)
 {
-	int pid = (int)r->rdi;
-	if (r->rsi > SIGNALS)
-		return -EINVAL;
-	if (pid != (int)current_thread->group && pid != (thread_group() ? 0 : 1) && pid != 0 &&
-		pid != -1)
-		return -ESRCH;
-	if (r->rsi)
-		signals_raise(NULL, (int)r->rsi);
-	return 0;
+	return r->rsi > SIGNALS ? -EINVAL : kill_process((int32_t)r->rdi, (int)r->rsi);
 }
 
 /* tkill has no thread group: its arguments stand one register earlier. */
@@ -486,14 +536,14 @@ int64_t signals_tgkill(struct registers *r)
 	if (signal > SIGNALS || id <= 0)
 		return -EINVAL;
 	for (struct thread *thread = all_threads; thread; thread = thread->next)
-		if (thread->id == id) {
+		if (thread->id == id && thread->group == thread_group()) {
 			siginfo_t info = { .si_signo = (int)signal, .si_code = SI_TKILL };
 			info.si_pid = 1;
 			if (signal)
 				signals_send(thread, (int)signal, &info);
 			return 0;
 		}
-	return -ESRCH;
+	return kill_process(id, (int)signal);
 }
 
 int64_t signals_return(struct registers *r)

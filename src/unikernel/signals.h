@@ -46,6 +46,17 @@ void signals_set_end(void (*end)(int signal));
 struct signals_copy *signals_copy(void);
 void signals_put_back(struct signals_copy *copy);
 
+/* To a process that does not run. */
+void signals_send_aside(
+	struct signals_copy *copy, uint32_t group, int signal, const siginfo_t *info);
+
+/* Whether it waits for its children (NULL: who runs). */
+bool signals_want_children(const struct signals_copy *copy);
+
+/* Who hands on what came from outside, and serves kill(2). */
+void signals_set_outside(void (*to)(int signal));
+void signals_set_kill(int64_t (*to)(int32_t wanted, int signal));
+
 /* As exec does: handlers are gone, what is ignored stays so. */
 void signals_reset(void);
 

@@ -30,6 +30,9 @@ static void (*has_console)(void);
 static uint64_t last_look;
 static bool looks_on; /* the last sleep was short: it was not worth it */
 static uint32_t running_group;
+static bool (*switch_group)(uint32_t group);
+static bool is_turn_over;
+static uint64_t turn_began;
 static bool uses_fsgsbase;
 static int32_t last_id = 1;
 static uint64_t vector_size;
@@ -44,6 +47,7 @@ void thread_switch(uint64_t *save_sp, uint64_t sp);
 #define LOOK_SELDOM  2000000u
 #define LOOK_ON      15000u /* no longer than it costs to sleep and be woken, on both sides */
 #define SLEEP_SHORT  60000u
+#define TURN         40000000u /* of a process that computes */
 
 static void ask_cpuid(uint32_t part, uint32_t *a, uint32_t *b, uint32_t *d)
 {
@@ -235,6 +239,31 @@ static struct thread *take_ready(void)
 	return thread;
 }
 
+static uint64_t cycles(void)
+{
+	uint32_t low, high;
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+
+/* Another process's: it runs from now on. */
+static struct thread *take_other(void)
+{
+	for (const struct thread *thread = ready_first; thread; thread = thread->next_ready)
+		if (thread->group != running_group && switch_group && switch_group(thread->group)) {
+			running_group = thread->group;
+			turn_began = cycles();
+			return take_ready();
+		}
+	return NULL;
+}
+
+static struct thread *take_any(void)
+{
+	struct thread *next = take_ready();
+	return next ? next : take_other();
+}
+
 static void free_dead(void)
 {
 	if (!dead)
@@ -279,13 +308,6 @@ void timer_run(void)
 		timer->is_set = false;
 		timer->expire(timer);
 	}
-}
-
-static uint64_t cycles(void)
-{
-	uint32_t low, high;
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (uint64_t)high << 32 | low;
 }
 
 /* Hands on signals from outside. */
@@ -341,7 +363,10 @@ void thread_look_at_times(void)
 static struct thread *next_thread(void)
 {
 	timer_run();
-	struct thread *next = take_ready();
+	struct thread *next = is_turn_over ? take_other() : NULL;
+	is_turn_over = false;
+	if (!next)
+		next = take_any();
 	if (next) {
 		/* Threads that never stop must not keep the network from moving. */
 		if (is_look_old(LOOK_OTHERS))
@@ -349,13 +374,13 @@ static struct thread *next_thread(void)
 		return next;
 	}
 	for (;;) {
-		next = take_ready(); /* whom the last wait has made so: what is kept back for an answer waits on */
+		next = take_any(); /* whom the last wait has made so: what is kept back for an answer waits on */
 		if (next)
 			return next;
 		look(false); /* the wait says whether there are frames */
 		if (looks_on)
 			look_on();
-		next = take_ready();
+		next = take_any();
 		if (next)
 			return next;
 		bool wants = wants_console && wants_console();
@@ -368,6 +393,67 @@ static struct thread *next_thread(void)
 			has_console();
 		timer_run();
 		look((ready & PLATFORM_NET) != 0);
+	}
+}
+
+void thread_set_switch(bool (*to)(uint32_t group))
+{
+	switch_group = to;
+}
+
+static void take_out(struct thread *thread)
+{
+	for (struct thread **link = &all_threads; *link; link = &(*link)->next)
+		if (*link == thread) {
+			*link = thread->next;
+			break;
+		}
+	timer_cancel(&thread->timer);
+}
+
+void thread_drop(struct thread *thread)
+{
+	take_out(thread);
+	memory_free(address_of(thread->stack), KERNEL_STACK);
+	heap_free(thread->vector_state);
+	heap_free(thread);
+}
+
+/* It has not run yet, so nothing of it hangs anywhere but among those that are ready. */
+static bool drop_fresh(struct thread *thread)
+{
+	const uint64_t *sp = at(thread->switch_sp);
+	if (!thread->is_ready || sp[6] != address_of((void *)(uintptr_t)unikernel_resume))
+		return false;
+	struct thread *before = NULL;
+	for (struct thread *other = ready_first; other != thread; other = other->next_ready)
+		before = other;
+	*(before ? &before->next_ready : &ready_first) = thread->next_ready;
+	if (ready_last == thread)
+		ready_last = before;
+	thread_drop(thread);
+	return true;
+}
+
+/* Each goes on to the end of its call, which gives it no more time, and exits there. */
+void thread_end_others(void)
+{
+	for (struct thread *next, *thread = all_threads; thread; thread = next) {
+		next = thread->next;
+		if (thread == current_thread || thread->group != running_group ||
+			drop_fresh(thread))
+			continue;
+		thread->is_gone = true;
+		thread->pending |= UINT64_C(1) << (SIGKILL - 1);
+		if (thread->is_waiting)
+			thread_ready(thread);
+	}
+	for (;;) {
+		thread_ready(current_thread);
+		struct thread *next = take_ready();
+		switch_to(next);
+		if (next == current_thread)
+			break;
 	}
 }
 
@@ -388,6 +474,7 @@ void thread_yield(void)
 void thread_tick(void)
 {
 	thread_has_ticked = false;
+	is_turn_over = is_old(turn_began, TURN);
 	look(true);
 	timer_run();
 	thread_yield();
@@ -419,12 +506,7 @@ void thread_exit(void)
 {
 	struct thread *self = current_thread;
 	kernel_has_no_caller = true;
-	for (struct thread **link = &all_threads; *link; link = &(*link)->next)
-		if (*link == self) {
-			*link = self->next;
-			break;
-		}
-	timer_cancel(&self->timer);
+	take_out(self);
 	struct thread *next = next_thread();
 	free_dead();
 	dead = self;

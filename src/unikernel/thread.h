@@ -45,6 +45,7 @@ struct thread {
 	struct thread *next_ready;
 	uint32_t group; /* of the process it belongs to; only one group runs */
 	bool is_ready;
+	bool is_gone;    /* its process ends: it unwinds and exits */
 	bool is_waiting; /* in thread_wait() */
 	bool has_timed_out;
 	struct timer timer;
@@ -77,6 +78,9 @@ void thread_init(void *kernel_stack, bool has_fsgsbase);
 /* A new thread that will go on with `registers`; NULL without memory. It is not ready yet. */
 struct thread *thread_new(const struct registers *registers);
 
+/* One that was never ready. */
+void thread_drop(struct thread *thread);
+
 /* Ends the current thread; another one goes on. If it is the last, the caller has to exit instead. */
 void thread_exit(void) __attribute__((__noreturn__));
 
@@ -89,6 +93,14 @@ bool thread_has_signal(const struct thread *thread);
 /* From now on threads of this group run, and no others. Returns the group before. */
 uint32_t thread_set_group(uint32_t group);
 uint32_t thread_group(void);
+
+#define GROUP_NONE UINT32_MAX
+
+/* Where no thread of the running group can run, `to` is asked to make another group the one that runs. */
+void thread_set_switch(bool (*to)(uint32_t group));
+
+/* Ends all threads of the running group but the current one. */
+void thread_end_others(void);
 
 /* Waits although the own group does not run: until somebody makes this thread ready and its group run. */
 int thread_wait_frozen(void);

@@ -412,8 +412,8 @@ int main(int count, char **words)
 		void (*run)(void);
 	} areas[] = { { "names", names }, { "files", files }, { "waiting", waiting },
 		{ "threads", threads }, { "signals", signals }, { "memory", memory },
-		{ "sockets", sockets }, { "spells", spells }, { "missing", missing },
-		{ "edges", edges } };
+		{ "sockets", sockets }, { "processes", processes }, { "spells", spells },
+		{ "missing", missing }, { "edges", edges } };
 	for (size_t i = 0; count == 2 && i < sizeof(areas) / sizeof(areas[0]); i++)
 		if (strcmp(words[1], areas[i].name) == 0) {
 			areas[i].run();

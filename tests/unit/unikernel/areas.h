@@ -8,6 +8,7 @@
 void say(const char *what, long result);
 
 void sockets(void);
+void processes(void);
 void spells(void);
 void missing(void);
 void edges(void);
