@@ -305,8 +305,11 @@ int load_program(struct node *node, const char *path, struct program *ret)
 void load_unmap(const struct program *program)
 {
 	struct headers headers;
-	if (program->is_fixed && read_headers(program->node, &headers) == 0)
+	if (!program->is_fixed)
+		return;
+	if (read_headers(program->node, &headers) == 0)
 		unmap_fixed(&headers, headers.file.e_phnum);
+	memory_forget_segments(); /* what follows may have none */
 }
 
 int load_again(const struct program *program)

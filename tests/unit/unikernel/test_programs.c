@@ -135,6 +135,7 @@ static void dynamic_programs_run_each_other(void)
 		"PATH=/usr/bin:/bin; for i in 1 2 3; do echo $i; done | sort -r | cat; "
 		"x=$(busybox echo static); echo $x; busybox sh -c \"ls /deep | busybox wc -l; script one\"; "
 		"script two; echo $?; (cd /etc; ../usr/bin/ls -l same); busybox readlink /proc/self/exe; "
+		"busybox sh -c \"(busybox sleep 0.05; echo later) | /usr/bin/cat\"; "
 		"sha256sum /usr/bin/ls /bin/busybox; /bin/nothere; echo $?; exec busybox expr 6 \"*\" 7";
 	static char wanted[65536], got[65536];
 	make_root();
