@@ -148,6 +148,31 @@ static void keeps_regions_at_their_place_in_large_pages(void)
 	guest_gave_back(guest, 2 * GIB, 1);
 }
 
+/* Of a file of a page and a byte: two pages, each with its place in the file. */
+static void has_one_image(void)
+{
+	cleanup(guest_free) struct guest *guest = guest_of_two_regions();
+	const struct guest_region *region = guest_region(guest, 0);
+	cleanup(close) int fd = memfd_create("image", MFD_CLOEXEC);
+	uint64_t offset = 0, at = 8 * GUEST_PAGE;
+	expect(fd >= 0 && ftruncate(fd, (off_t)GUEST_PAGE + 1) == 0);
+	expect_equal(guest_map(guest, 0, GUEST_PAGE, fd, GUEST_MAP_SHARED, NULL), 0);
+	expect_equal(guest_map(guest, at, GUEST_PAGE + 1, fd, GUEST_MAP_READ, NULL), 0);
+	expect(guest->image_fd >= 0);
+	expect(guest_in_image(guest, at + GUEST_PAGE, &offset));
+	expect_equal(offset, GUEST_PAGE);
+	expect(guest_is_rom(guest, region, at) && !guest_in_memfd(guest, at));
+	expect(!guest_in_image(guest, at - GUEST_PAGE, &offset));
+	expect(!guest_in_image(guest, at + 2 * GUEST_PAGE, &offset));
+	/* The other file is the guest's to write. */
+	expect(!guest_in_image(guest, 0, &offset) && !guest_is_rom(guest, region, 0));
+	expect_equal(guest_map(guest, at + 4 * GUEST_PAGE, 1, fd, GUEST_MAP_READ, NULL), -EEXIST);
+	expect(guest_in_memfd(guest, at + 4 * GUEST_PAGE));
+	/* A reset maps it once more. */
+	expect_equal(guest_map(guest, at, GUEST_PAGE + 1, fd, GUEST_MAP_READ, NULL), 0);
+	expect(guest_in_image(guest, at, &offset));
+}
+
 static const struct test tests[] = {
 	{ "a slice outside of memory, over its end or of ROM for writing is refused",
 		refuses_slices_outside },
@@ -157,6 +182,7 @@ static const struct test tests[] = {
 		puts_what_is_used_into_large_pages },
 	{ "a region stands in the host's large pages as in its file",
 		keeps_regions_at_their_place_in_large_pages },
+	{ "of one file the guest only reads", has_one_image },
 	{ "a write to a line that holds decoded code is told", tells_of_writes_to_watched_lines },
 };
 
