@@ -228,81 +228,12 @@ alone() { in_ns timeout 100 "$TENDER" --root="$WORK/image" --net=tap0 "$@" </dev
 	ended "$pid"
 }
 
-# echo ADDRESS BYTES: what an instance that runs `nc -e cat` sends back is what it was sent, both at once
-echo_bytes() {
-	in_ns timeout 100 python3 - "$@" <<-'PY'
-		import hashlib, os, socket, sys, threading, time
-		address, total = sys.argv[1], int(sys.argv[2])
-		for _ in range(100):
-		    try:
-		        s = socket.create_connection((address, 80), 2)
-		        break
-		    except OSError:
-		        time.sleep(0.05)
-		s.settimeout(60)
-		block, sent, got = os.urandom(1 << 20), hashlib.sha256(), hashlib.sha256()
-		def send():
-		    done = 0
-		    while done < total:
-		        part = block[done % 1000:][:total - done]
-		        s.sendall(part)
-		        sent.update(part)
-		        done += len(part)
-		    s.shutdown(socket.SHUT_WR)
-		thread = threading.Thread(target=send)
-		thread.start()
-		while part := s.recv(1 << 18):
-		    got.update(part)
-		thread.join()
-		sys.exit(got.digest() != sent.digest())
-	PY
-}
-
-# serve_cat OPTION...
-serve_cat() {
-	ip netns exec "$NS" timeout 110 "$TENDER" --root="$WORK/image" --net=tap0 --address=10.9.0.2/24 --address=fd09::2/64 "$@" -- \
-		busybox nc -l -p 80 -e busybox cat </dev/null >"$WORK/log" 2>&1 3>&- &
-	pid=$!
-}
-
-@test "100 MB come back as they were sent, in few frames" {
-	local pid before after
-	before=$(in_ns cat /sys/class/net/tap0/statistics/rx_packets)
-	serve_cat
-	echo_bytes 10.9.0.2 100000000
-	after=$(in_ns cat /sys/class/net/tap0/statistics/rx_packets)
-	wait "$pid" || true
-	echo "frames: $((after - before))"
-	[ $((after - before)) -lt 20000 ] # 69,000 as segments of the wire
-	serve_cat
-	echo_bytes fd09::2 20000000
-	wait "$pid" || true
-}
-
-@test "loss does not change what arrives" {
-	local pid address
-	in_ns nft -f - <<-'NFT'
-		table inet loss {
-			chain from {
-				type filter hook input priority 0
-				iifname "tap0" meta l4proto tcp numgen random mod 1000 < 10 counter drop
-			}
-			chain to {
-				type filter hook output priority 0
-				oifname "tap0" meta l4proto tcp numgen random mod 1000 < 10 counter drop
-			}
-		}
-	NFT
-	for address in 10.9.0.2 fd09::2; do
-		serve_cat
-		echo_bytes "$address" 6000000 || break
-		wait "$pid" || true
-		address=
-	done
-	in_ns nft list table inet loss
-	in_ns nft delete table inet loss
-	kill "$pid" 2>/dev/null || true
-	[ -z "$address" ]
+@test "loss and delay do not change what arrives" {
+	in_ns tc qdisc add dev tap0 root netem loss 2% delay 1ms 2>/dev/null || skip "this kernel has no netem"
+	local sum
+	sum=$(alone --address=10.9.0.2/24 -- busybox wget -q -O - http://10.9.0.1:8000/data | sha256sum) || true
+	in_ns tc qdisc del dev tap0 root
+	[ "$sum" = "$(sha256sum <"$WORK/www/data")" ]
 }
 
 @test "options of the card are refused by name" {

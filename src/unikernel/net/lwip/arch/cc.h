@@ -14,14 +14,9 @@
 void kernel_panic(const char *sentence) __attribute__((__noreturn__));
 uint32_t net_random(void);
 
-/* One instruction instead of a call; a segment has dozens. */
-#define lwip_htons(x) ((uint16_t)__builtin_bswap16(x))
-#define lwip_htonl(x) ((uint32_t)__builtin_bswap32(x))
-
-#define LWIP_DONT_PROVIDE_BYTEORDER_FUNCTIONS 1
-#define LWIP_NO_CTYPE_H                       1
-#define LWIP_NO_UNISTD_H                      1
-#define LWIP_RAND()                           net_random()
+#define LWIP_NO_CTYPE_H  1
+#define LWIP_NO_UNISTD_H 1
+#define LWIP_RAND()      net_random()
 
 #define LWIP_PLATFORM_DIAG(message) \
 	do { \
