@@ -3,10 +3,9 @@
  * card.c - the Ethernet card between the platform and lwIP.
  *
  * Theory of operation. A frame stands behind a virtio header in both directions. Where the platform takes over
- * checksums and segments, a TCP segment of up to 64 KiB is one frame in both directions, which the host cuts, if it
- * ever has to: what the connection's segments on the wire are is said in the header. A frame that lwIP has in one
- * piece gets that header in front of it, where room was left; a large one that came stays where it was received until the
- * program has read it.
+ * checksums and segments, what it delivers may be one TCP segment of up to 64 KiB, and what lwIP sends as a row of
+ * segments of one connection is joined here into one frame, which the host cuts, if it ever has to. That makes
+ * one call to the platform of up to forty. A large frame stays where it was received until the program has read it.
  */
 #include "unikernel/net/card.h"
 
@@ -14,9 +13,6 @@
 #include <lwip/etharp.h>
 #include <lwip/ethip6.h>
 #include <lwip/inet_chksum.h>
-#include <lwip/ip4_frag.h>
-#include <lwip/ip6_frag.h>
-#include <lwip/nd6.h>
 #include <lwip/prot/ip.h>
 #include <lwip/prot/ip4.h>
 #include <lwip/prot/ip6.h>
@@ -29,7 +25,7 @@
 #define HEADER          sizeof(struct virtio_net_hdr_v1)
 #define ETHERNET        14u
 #define FRAME_LONGEST   65535u
-#define PARTS           40 /* with as many pages as a frame has the most that a machine takes */
+#define PARTS           32
 #define RECEIVE_AT_ONCE 64
 #define LARGE_LEAST \
 	8192u /* less is copied: a program that does not read must not keep much for little */
@@ -37,9 +33,8 @@
 #define CHECK_ALL \
 	(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_ICMP | \
 		NETIF_CHECKSUM_CHECK_ICMP6)
-/* Of connections that are not known when their frame goes out: what every peer takes. */
-#define SEGMENT4_LEAST 536u
-#define SEGMENT6_LEAST 1220u
+#define PUSH 8u /* flags of TCP that a joined segment may have */
+#define ACK  16u
 
 struct netif net_card;
 bool net_has_card;
@@ -52,10 +47,14 @@ struct place {
 };
 
 static struct {
-	bool takes_segments; /* and their checksums */
+	bool takes_checksums, takes_segments;
 	struct place *received;
-	uint32_t segment_bytes; /* of the connection that sends; 0: it is not known */
-	uint32_t path_mtu;      /* of what goes out, if it is less than the card's */
+	uint8_t *joined;
+	uint32_t joined_bytes; /* with the header; 0: nothing is kept back */
+	uint32_t head_bytes;   /* Ethernet, IP and TCP of it */
+	uint32_t segment_bytes;
+	uint32_t next_sequence;
+	bool is_closed; /* a shorter segment or PUSH ended it */
 } card;
 
 /* Where the headers of a TCP frame stand. */
@@ -73,6 +72,11 @@ static void set16(uint8_t *at_byte, uint32_t value)
 {
 	at_byte[0] = (uint8_t)(value >> 8);
 	at_byte[1] = (uint8_t)value;
+}
+
+static uint32_t get32(const uint8_t *at_byte)
+{
+	return get16(at_byte) << 16 | get16(at_byte + 2);
 }
 
 /* True if the frame is TCP without IP options or fragments; its headers are in the first `size` bytes. */
@@ -111,115 +115,146 @@ static uint16_t pseudo_sum(const uint8_t *frame, const struct layout *layout, ui
 	return (uint16_t)sum;
 }
 
+static void set_ip_length(uint8_t *frame, const struct layout *layout, uint32_t ip_bytes)
+{
+	if (layout->is_v6) {
+		set16(frame + layout->ip + 4, ip_bytes - 40);
+		return;
+	}
+	set16(frame + layout->ip + 2, ip_bytes);
+	set16(frame + layout->ip + 10, 0);
+	uint32_t sum = 0;
+	for (uint32_t i = 0; i < 20; i += 2)
+		sum += get16(frame + layout->ip + i);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	set16(frame + layout->ip + 10, ~sum & 0xffff);
+}
+
 static void send_parts(const struct iovec *parts, int count)
 {
 	/* A full queue of the host is a lost frame, as on any wire. */
 	(void)platform_net_send(parts, count);
 }
 
-/* How many bytes a segment on the wire has; 0: all of the frame is one. */
-static uint32_t segment_of(const struct layout *layout, uint32_t frame_bytes)
-{
-	uint32_t heads = layout->data - ETHERNET,
-		 mtu = card.path_mtu ? card.path_mtu : net_card.mtu;
-	uint32_t segment = card.segment_bytes, data = frame_bytes - layout->data;
-	if (!segment && data + heads > mtu)
-		segment = layout->is_v6 ? SEGMENT6_LEAST : SEGMENT4_LEAST;
-	if (!segment || segment + heads > mtu)
-		segment = mtu > heads ? mtu - heads : 1;
-	return data > segment ? segment : 0;
-}
-
 static void offload(struct virtio_net_hdr_v1 *header, uint8_t *frame, const struct layout *layout,
 	uint32_t frame_bytes)
 {
-	uint32_t segment = segment_of(layout, frame_bytes);
 	set16(frame + layout->tcp + 16, pseudo_sum(frame, layout, frame_bytes - layout->tcp));
 	header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	header->csum_start = (uint16_t)layout->tcp;
 	header->csum_offset = 16;
-	if (!segment)
+}
+
+void card_flush(void)
+{
+	if (!card.joined_bytes)
 		return;
-	header->gso_type = layout->is_v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
-	header->gso_size = (uint16_t)segment;
-	header->hdr_len = (uint16_t)layout->data;
-}
-
-/* In more pieces than a call takes: as one. */
-static err_t send_copy(const struct virtio_net_hdr_v1 *header, const struct pbuf *p)
-{
-	uint8_t *bytes = heap_alloc_raw(HEADER + p->tot_len);
-	if (!bytes)
-		return ERR_MEM;
-	memcpy(bytes, header, HEADER);
-	pbuf_copy_partial(p, bytes + HEADER, p->tot_len, 0);
-	const struct iovec part = { bytes, HEADER + p->tot_len };
-	send_parts(&part, 1);
-	heap_free(bytes);
-	return ERR_OK;
-}
-
-static err_t send_pieces(struct virtio_net_hdr_v1 *header, struct pbuf *p)
-{
-	struct iovec parts[PARTS];
-	int count = 1;
-	parts[0] = (struct iovec){ header, HEADER };
-	for (const struct pbuf *part = p; part; part = part->next) {
-		if (count == PARTS)
-			return send_copy(header, p);
-		parts[count++] = (struct iovec){ part->payload, part->len };
+	struct virtio_net_hdr_v1 *header = (void *)card.joined;
+	uint8_t *frame = card.joined + HEADER;
+	uint32_t frame_bytes = card.joined_bytes - (uint32_t)HEADER;
+	struct layout layout;
+	memset(header, 0, HEADER);
+	if (find_tcp(frame, frame_bytes, &layout)) {
+		set_ip_length(frame, &layout, frame_bytes - layout.ip);
+		offload(header, frame, &layout, frame_bytes);
+		if (frame_bytes - card.head_bytes > card.segment_bytes) {
+			header->gso_type =
+				layout.is_v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+			header->gso_size = (uint16_t)card.segment_bytes;
+			header->hdr_len = (uint16_t)card.head_bytes;
+		}
 	}
-	send_parts(parts, count);
-	return ERR_OK;
+	const struct iovec part = { card.joined, card.joined_bytes };
+	card.joined_bytes = 0;
+	send_parts(&part, 1);
+}
+
+/* What has to be the same for two segments to be one: addresses, ports, ACK, window, options. */
+static bool continues(const uint8_t *frame, const struct layout *layout, uint32_t bytes)
+{
+	const uint8_t *first = card.joined + HEADER;
+	uint32_t ip_from = layout->is_v6 ? 6 : 8; /* not the length, nor IPv4's number */
+	uint32_t tcp = layout->tcp;
+	if (!card.joined_bytes || card.is_closed || layout->data != card.head_bytes ||
+		bytes - layout->data > card.segment_bytes ||
+		card.joined_bytes + (bytes - layout->data) > FRAME_LONGEST - 256 ||
+		get32(frame + tcp + 4) != card.next_sequence || (frame[tcp + 13] & ~PUSH) != ACK)
+		return false;
+	uint32_t sum = layout->is_v6 ? 0 : 2; /* IPv4's header sum stands in between */
+	if (memcmp(first, frame, ETHERNET) != 0 ||
+		memcmp(first + ETHERNET + ip_from, frame + ETHERNET + ip_from, 2) != 0 ||
+		memcmp(first + ETHERNET + ip_from + 2 + sum, frame + ETHERNET + ip_from + 2 + sum,
+			tcp - ETHERNET - ip_from - 2 - sum) != 0)
+		return false;
+	return memcmp(first + tcp, frame + tcp, 4) == 0 &&
+		memcmp(first + tcp + 8, frame + tcp + 8, 5) == 0 &&
+		memcmp(first + tcp + 14, frame + tcp + 14, 2) == 0 &&
+		memcmp(first + tcp + 18, frame + tcp + 18, layout->data - tcp - 18) == 0;
+}
+
+static void copy_frame(uint8_t *to, const struct pbuf *p, uint32_t skip)
+{
+	for (; p; p = p->next) {
+		if (skip >= p->len) {
+			skip -= p->len;
+			continue;
+		}
+		memcpy(to, (const uint8_t *)p->payload + skip, p->len - skip);
+		to += p->len - skip;
+		skip = 0;
+	}
+}
+
+/* Keeps the segment back, joined to the one before if it continues that. */
+static void join(const struct pbuf *p, const struct layout *layout)
+{
+	const uint8_t *frame = p->payload;
+	uint32_t data = p->tot_len - layout->data;
+	if (continues(frame, layout, p->tot_len)) {
+		copy_frame(card.joined + card.joined_bytes, p, layout->data);
+		card.joined[HEADER + layout->tcp + 13] |= frame[layout->tcp + 13] & PUSH;
+		card.joined_bytes += data;
+	} else {
+		card_flush();
+		copy_frame(card.joined + HEADER, p, 0);
+		card.joined_bytes = (uint32_t)HEADER + p->tot_len;
+		card.head_bytes = layout->data;
+		card.segment_bytes = data;
+		card.is_closed = false;
+		card.next_sequence = get32(frame + layout->tcp + 4);
+	}
+	card.next_sequence += data;
+	if (data < card.segment_bytes || (frame[layout->tcp + 13] & PUSH))
+		card.is_closed = true;
 }
 
 static err_t send_frame(struct netif *netif, struct pbuf *p)
 {
 	struct virtio_net_hdr_v1 header = {};
+	static struct iovec parts[PARTS];
 	struct layout layout;
+	int count = 1;
 	(void)netif;
-	if (card.takes_segments && find_tcp(p->payload, p->len, &layout))
+	parts[0] = (struct iovec){ &header, HEADER };
+	if (card.takes_segments && find_tcp(p->payload, p->len, &layout)) {
+		const uint8_t *frame = p->payload;
+		if ((frame[layout.tcp + 13] & ~PUSH) == ACK && p->tot_len > layout.data) {
+			join(p, &layout);
+			return ERR_OK;
+		}
+		card_flush();
 		offload(&header, p->payload, &layout, p->tot_len);
-	if (p->next || pbuf_add_header(p, HEADER) != 0)
-		return send_pieces(&header, p);
-	memcpy(p->payload, &header, HEADER);
-	const struct iovec whole = { p->payload, p->len };
-	send_parts(&whole, 1);
-	(void)pbuf_remove_header(p, HEADER);
+	} else {
+		card_flush();
+	}
+	for (const struct pbuf *part = p; part; part = part->next) {
+		if (count == PARTS)
+			return ERR_BUF;
+		parts[count++] = (struct iovec){ part->payload, part->len };
+	}
+	send_parts(parts, count);
 	return ERR_OK;
-}
-
-/* lwIP's own functions, renamed when it is compiled: what is larger than the MTU comes by here. */
-err_t lwip_ip4_frag(struct pbuf *p, struct netif *netif, const ip4_addr_t *to);
-err_t lwip_ip6_frag(struct pbuf *p, struct netif *netif, const ip6_addr_t *to);
-
-err_t ip4_frag(struct pbuf *p, struct netif *netif, const ip4_addr_t *to)
-{
-	const struct ip_hdr *header = p->payload;
-	if (netif == &net_card && card.takes_segments && IPH_PROTO(header) == IP_PROTO_TCP)
-		return netif->output(netif, p, to);
-	return lwip_ip4_frag(p, netif, to);
-}
-
-err_t ip6_frag(struct pbuf *p, struct netif *netif, const ip6_addr_t *to)
-{
-	const struct ip6_hdr *header = p->payload;
-	if (netif != &net_card || !card.takes_segments || IP6H_NEXTH(header) != IP6_NEXTH_TCP)
-		return lwip_ip6_frag(p, netif, to);
-	card.path_mtu = nd6_get_destination_mtu(to, netif);
-	err_t error = netif->output_ip6(netif, p, to);
-	card.path_mtu = 0;
-	return error;
-}
-
-bool card_takes_large(void)
-{
-	return card.takes_segments;
-}
-
-void card_set_segment(uint16_t bytes)
-{
-	card.segment_bytes = bytes;
 }
 
 static err_t init_netif(struct netif *netif)
@@ -236,29 +271,34 @@ static err_t init_netif(struct netif *netif)
 
 void card_set_offload(const struct boot *boot)
 {
-	card.takes_segments = (boot->flags & BOOT_NET_OFFLOAD) != 0;
+	card.takes_checksums = (boot->flags & BOOT_NET_OFFLOAD) != 0;
+	card.takes_segments = card.takes_checksums && card.joined;
 	net_card.chksum_flags = NETIF_CHECKSUM_ENABLE_ALL;
 	if (card.takes_segments)
 		net_card.chksum_flags &= (uint16_t)~NETIF_CHECKSUM_GEN_TCP;
+	card.joined_bytes = 0;
 }
 
 void card_done(void)
 {
 	net_has_card = false;
 	heap_free(card.received);
+	heap_free(card.joined);
 	memset(&card, 0, sizeof(card));
 }
 
 int card_init(const struct boot *boot)
 {
 	card.received = heap_alloc_raw(sizeof(*card.received));
-	if (!card.received)
+	if (boot->flags & BOOT_NET_OFFLOAD)
+		card.joined = heap_alloc(HEADER + FRAME_LONGEST);
+	if (!card.received || ((boot->flags & BOOT_NET_OFFLOAD) && !card.joined))
 		return -ENOMEM;
 	if (!netif_add_noaddr(&net_card, NULL, init_netif, netif_input))
 		return -ENOMEM;
 	memcpy(net_card.hwaddr, boot->net.mac, sizeof(boot->net.mac));
 	net_card.hwaddr_len = sizeof(boot->net.mac);
-	net_card.mtu = net_card.mtu6 = boot->net.mtu;
+	net_card.mtu = boot->net.mtu;
 	card_set_offload(boot);
 	net_has_card = true;
 	return 0;

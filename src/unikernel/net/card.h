@@ -21,6 +21,5 @@ void card_set_offload(const struct boot *boot);
 /* Hands every frame that waits to lwIP. True if there was one. */
 bool card_receive(void);
 
-/* Whether a TCP segment may be larger than the MTU; and how many bytes of it the connection's segments on the wire have. */
-bool card_takes_large(void);
-void card_set_segment(uint16_t bytes);
+/* Sends what was kept back to be joined. */
+void card_flush(void);

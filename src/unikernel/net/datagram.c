@@ -268,6 +268,7 @@ static int64_t datagram_send(
 	r = inet_error(
 		self->udp ? udp_sendto(self->udp, p, &ip, port) : raw_sendto(self->raw, p, &ip));
 	pbuf_free(p);
+	card_flush();
 	return r < 0 ? r : (int64_t)size;
 }
 

@@ -206,6 +206,8 @@ static void move(bool takes_frames)
 	NETIF_FOREACH(netif)
 	netif_poll(netif);
 	clock_run(net_has_card);
+	if (net_has_card)
+		card_flush();
 	if (!has_received)
 		return;
 	if (wants_dhcp && dhcp_supplied_address(&net_card))

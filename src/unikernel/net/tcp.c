@@ -11,13 +11,14 @@
 #include <poll.h>
 
 #include "unikernel/heap.h"
+#include "unikernel/net/card.h"
 #include "unikernel/net/net.h"
 #include "unikernel/net/tcp_acks.h"
-#include "unikernel/net/tcp_large.h"
 #include "unikernel/net/tcp_options.h"
 #include "unikernel/net/tcp_socket.h"
 #include "unikernel/net/tcp_table.h"
 
+#define WRITE_MOST  64240u /* 44 whole segments; lwIP counts in 16 bits */
 #define RECVED_MOST 0xffffu
 #define QUEUE_MOST  128
 #define QUICK_ACKS  16
@@ -215,8 +216,7 @@ static int64_t begin_anew(struct tcp_socket *self)
 	if (self->is_nodelay)
 		tcp_nagle_disable(pcb);
 	self->state = FRESH;
-	self->has_end = self->is_unanswered = self->answers = self->was_refused = self->has_sent =
-		false;
+	self->has_end = self->is_unanswered = self->answers = self->was_refused = false;
 	self->quick_acks = QUICK_ACKS;
 	self->name.bytes = 0;
 	socket->is_shut_read = socket->is_shut_write = socket->is_listening = false;
@@ -370,9 +370,6 @@ static int64_t tcp_send(
 	if (self->state != CONNECTED || !self->pcb || socket->is_shut_write)
 		return -EPIPE;
 	tcp_acks_answered(self);
-	if (!self->has_sent)
-		tcp_large_begin(self->pcb);
-	self->has_sent = true;
 	bool has_more = self->is_corked || (how->flags & MSG_MORE);
 	bool is_constant = (how->flags & SOCKET_CONSTANT) != 0;
 	uint64_t done = 0;
@@ -381,12 +378,12 @@ static int64_t tcp_send(
 		if (room == 0 || tcp_sndqueuelen(self->pcb) > TCP_SND_QUEUELEN - 64)
 			break;
 		count = count < room ? count : room;
-		count = count < TCP_LARGE_MOST ? count : TCP_LARGE_MOST;
+		count = count < WRITE_MOST ? count : WRITE_MOST;
 		uint8_t flags = is_constant ? 0 : TCP_WRITE_FLAG_COPY;
 		if (has_more || done + count < size)
 			flags |= TCP_WRITE_FLAG_MORE;
-		err_t error = tcp_large_write(
-			self->pcb, (const uint8_t *)from + done, (uint16_t)count, flags);
+		err_t error =
+			tcp_write(self->pcb, (const uint8_t *)from + done, (uint16_t)count, flags);
 		if (error == ERR_CONN)
 			return done ? (int64_t)done : -EPIPE;
 		if (error != ERR_OK)
@@ -395,6 +392,7 @@ static int64_t tcp_send(
 	}
 	if (!has_more || done < size)
 		(void)tcp_output(self->pcb);
+	card_flush();
 	self->wants_room |= done < size;
 	return done || size == 0 ? (int64_t)done : -EAGAIN;
 }
@@ -417,6 +415,7 @@ static void open_window(struct tcp_socket *self, uint64_t bytes)
 		tcp_recved(self->pcb, count);
 		bytes -= count;
 	}
+	card_flush();
 }
 
 static int64_t tcp_receive_bytes(
@@ -487,6 +486,7 @@ static int64_t tcp_shutdown_socket(struct socket *socket, int how)
 		socket->is_shut_write = true;
 		(void)tcp_shutdown(self->pcb, 0, 1);
 		(void)tcp_output(self->pcb);
+		card_flush();
 	}
 	wait_notify(&socket->queue);
 	return 0;
@@ -565,6 +565,7 @@ static void let_go(struct tcp_socket *self)
 		tcp_abort(pcb);
 	else if (tcp_close(pcb) != ERR_OK)
 		tcp_abort(pcb);
+	card_flush();
 }
 
 /* Those whom nobody has accepted. */

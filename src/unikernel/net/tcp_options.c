@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 
+#include "unikernel/net/card.h"
 #include "unikernel/net/tcp_socket.h"
 
 /* What <netinet/tcp.h> calls these; it and lwIP define other things alike. */
@@ -96,6 +97,7 @@ static void set_cork(struct tcp_socket *self, bool is_corked)
 		(void)tcp_output(self->pcb);
 		if (!self->is_nodelay)
 			tcp_nagle_enable(self->pcb);
+		card_flush();
 	}
 }
 

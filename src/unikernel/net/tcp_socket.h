@@ -24,7 +24,6 @@ struct tcp_socket {
 	bool was_refused;   /* its last attempt to connect failed; the next one begins anew */
 	bool has_reset;     /* while it is let go: with a reset, whatever waits */
 	uint8_t quick_acks; /* so many are sent without waiting for an answer that takes them along */
-	bool has_sent;      /* bytes of the program's */
 	bool wants_room;    /* somebody found none to write into */
 	/* Of tcp_acks.c. */
 	bool is_unanswered; /* something has come since it sent last */

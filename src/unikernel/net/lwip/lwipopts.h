@@ -62,8 +62,6 @@ void net_free(void *pointer);
 #define LWIP_ND6_ALLOW_RA_UPDATES      1
 #define LWIP_MULTICAST_TX_OPTIONS      1
 
-#define PBUF_LINK_ENCAPSULATION_HLEN 12 /* card.c: a virtio header in front of the frame */
-
 #define LWIP_NETIF_HOSTNAME                1
 #define LWIP_NETIF_STATUS_CALLBACK         0
 #define LWIP_NETIF_LOOPBACK                1
@@ -100,6 +98,9 @@ void net_free(void *pointer);
 	1000UL /* a short TIME_WAIT: thousands of them are looked through for each segment */
 #define LWIP_TCP_MAX_SACK_NUM     4
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 2 /* tcp_table.c */
+
+/* RFC 6928, as Linux: a page of some KiB goes out at once, not in three rounds. */
+#define LWIP_TCP_CALC_INITIAL_CWND(mss) LWIP_MIN(10U * (mss), LWIP_MAX(2U * (mss), 14600U))
 
 #define DEFAULT_RAW_RECVMBOX_SIZE 0
 
