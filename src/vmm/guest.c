@@ -165,12 +165,17 @@ int guest_map(struct guest *guest, guest_addr at, uint64_t bytes, int fd, enum g
 	return 0;
 }
 
-bool guest_in_memfd(const struct guest *guest, guest_addr at)
+static bool has_files(const struct guest *guest, guest_addr at, uint64_t bytes)
 {
 	for (uint32_t i = 0; i < guest->map_count; i++)
-		if (at - guest->maps[i].at < guest->maps[i].bytes)
-			return false;
-	return true;
+		if (at < guest->maps[i].at + guest->maps[i].bytes && guest->maps[i].at < at + bytes)
+			return true;
+	return false;
+}
+
+bool guest_in_memfd(const struct guest *guest, guest_addr at)
+{
+	return !has_files(guest, at, 1);
 }
 
 bool guest_in_image(const struct guest *guest, guest_addr at, uint64_t *ret_offset)
@@ -277,14 +282,6 @@ int guest_load(const struct guest *guest, guest_addr at, const void *from, uint6
 	return copy_in(guest, at, from, bytes, false);
 }
 
-static bool has_files(const struct guest *guest, guest_addr at, uint64_t bytes)
-{
-	for (uint32_t i = 0; i < guest->map_count; i++)
-		if (at < guest->maps[i].at + guest->maps[i].bytes && guest->maps[i].at < at + bytes)
-			return true;
-	return false;
-}
-
 /* Which of the region's large pages holds the byte at `offset`. */
 static uint64_t large_number(const struct guest_region *region, uint64_t offset)
 {
@@ -312,16 +309,27 @@ void guest_used(struct guest *guest, guest_addr at)
 		atomic_fetch_add(&guest->large_fails, 1);
 }
 
-void guest_gave_back(const struct guest *guest, guest_addr at, uint64_t bytes)
+static void forget_uses(const struct guest_region *region, uint64_t offset, uint64_t bytes)
 {
-	const struct guest_region *region = guest_region(guest, at);
-	if (!region || bytes == 0 || bytes > region->bytes - (at - region->at))
-		return;
-	uint64_t start = at - region->at + (uintptr_t)region->host % LARGE_BYTES;
+	uint64_t start = offset + (uintptr_t)region->host % LARGE_BYTES;
 	uint64_t end = start + bytes;
 	for (uint64_t i = start / LARGE_BYTES; i * LARGE_BYTES < end; i++) {
 		bool is_whole = i * LARGE_BYTES >= start && (i + 1) * LARGE_BYTES <= end;
 		atomic_store_explicit(
 			&region->used[i], is_whole ? 0 : USED_MUCH, memory_order_relaxed);
 	}
+}
+
+int guest_give_back(const struct guest *guest, guest_addr at, uint64_t bytes)
+{
+	const struct guest_region *region = guest_region(guest, at);
+	uint64_t offset = region ? at - region->at : 0;
+	if (!region || bytes == 0 || bytes > region->bytes - offset)
+		return -EINVAL;
+	if (fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		    (off_t)(region->file_offset + offset), (off_t)bytes) < 0)
+		return -errno;
+	forget_uses(region, offset, bytes);
+	guest_wrote(guest, at, bytes);
+	return 0;
 }

@@ -83,11 +83,13 @@ const void *guest_slice_const(const struct guest *guest, guest_addr at, uint64_t
 void *guest_slice(const struct guest *guest, guest_addr at, uint64_t bytes);
 
 /*
- * A CPU engine has looked up the page at `at`: what is used much goes into large pages of the host. What the guest has given
- * back does not come again by that, unless it was all of one.
+ * A CPU engine has looked up the page at `at`: what is used much goes into large pages of the host. What was given back does
+ * not come again by that, unless it was all of one.
  */
 void guest_used(struct guest *guest, guest_addr at);
-void guest_gave_back(const struct guest *guest, guest_addr at, uint64_t bytes);
+
+/* Pages of one region's memfd go back to the host and read as zeroes from now on; the engine is told. -EINVAL: they are none. */
+int guest_give_back(const struct guest *guest, guest_addr at, uint64_t bytes) must_use;
 
 /* Tells the engine that the host (a device, a loader) has changed these bytes. */
 void guest_wrote(const struct guest *guest, guest_addr at, uint64_t bytes);

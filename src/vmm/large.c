@@ -7,6 +7,7 @@
  */
 #include "vmm/large.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -26,10 +27,21 @@ void *large_reserve(uint64_t bytes, uint64_t offset)
 		munmap(at, before);
 	at += before;
 	/* mmap() has rounded up. */
-	uint64_t end = (bytes + 4095) & ~UINT64_C(4095), after = LARGE_BYTES - before;
-	if (after)
-		munmap(at + end, after);
+	uint64_t end = (bytes + 4095) & ~UINT64_C(4095);
+	munmap(at + end, LARGE_BYTES - before);
 	return at;
+}
+
+void *large_map(uint64_t bytes, uint64_t offset, int access, int fd)
+{
+	int flags = MAP_FIXED | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+	void *at = large_reserve(bytes, offset);
+	if (at == MAP_FAILED || mmap(at, bytes, access, flags, fd, 0) != MAP_FAILED)
+		return at;
+	int code = errno;
+	munmap(at, bytes);
+	errno = code;
+	return MAP_FAILED;
 }
 
 bool large_collapse(void *at)

@@ -14,6 +14,9 @@
  */
 void *large_reserve(uint64_t bytes, uint64_t offset);
 
+/* There with `access` (PROT_*): the first bytes of a file, shared, or (-1) memory of its own. */
+void *large_map(uint64_t bytes, uint64_t offset, int access, int fd);
+
 /*
  * Puts what stands at this multiple of LARGE_BYTES into one page, all of it: what was not there yet is there then, as zeroes.
  * False if the host has none, or cannot (Linux before 6.1); then all is as it was.

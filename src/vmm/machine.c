@@ -5,7 +5,6 @@
 #include "vmm/machine.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -581,11 +580,9 @@ static int forget_memory(struct machine *machine, struct error *e)
 		const struct guest_region *region = &guest->regions[i];
 		if (region->access != GUEST_RAM)
 			continue;
-		if (fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			    (off_t)region->file_offset, (off_t)region->bytes) < 0)
-			return error_errno(e, "forget the guest's memory");
-		guest_gave_back(guest, region->at, region->bytes);
-		guest_wrote(guest, region->at, region->bytes);
+		int r = guest_give_back(guest, region->at, region->bytes);
+		if (r < 0)
+			return error_code(e, r, "forget the guest's memory");
 	}
 	return 0;
 }

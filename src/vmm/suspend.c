@@ -5,7 +5,6 @@
 #include "vmm/suspend.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/falloc.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -120,9 +119,9 @@ static int read_region(
 	const struct guest *guest, const struct guest_region *region, int fd, off_t base)
 {
 	off_t start = base + (off_t)region->file_offset, end = start + (off_t)region->bytes;
-	if (fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)region->file_offset, (off_t)region->bytes) < 0)
-		return -errno;
+	int r = guest_give_back(guest, region->at, region->bytes);
+	if (r < 0)
+		return r;
 	for (off_t at = start; at < end;) {
 		off_t data = lseek(fd, at, SEEK_DATA);
 		if (data < 0 || data >= end)
@@ -130,8 +129,7 @@ static int read_region(
 		off_t hole = lseek(fd, data, SEEK_HOLE);
 		if (hole < 0 || hole > end)
 			hole = end;
-		int r = read_range(
-			fd, region->host + (data - start), data, (uint64_t)(hole - data));
+		r = read_range(fd, region->host + (data - start), data, (uint64_t)(hole - data));
 		if (r < 0)
 			return r;
 		at = hole;

@@ -4,7 +4,6 @@
  */
 #include "vmm/soft/code.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,27 +32,14 @@ static void use_large(struct native *native, uint32_t used)
 		(void)large_collapse((void *)(uintptr_t)(native->executable + at));
 }
 
-static void *map(int fd, uint64_t bytes, int access)
-{
-	void *at = large_reserve(bytes, 0);
-	if (at == MAP_FAILED)
-		return MAP_FAILED;
-	if (mmap(at, bytes, access, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED)
-		return at;
-	int code = errno;
-	munmap(at, bytes);
-	errno = code;
-	return MAP_FAILED;
-}
-
 int code_new(uint32_t cpus, struct native **ret, struct error *e)
 {
 	uint64_t bytes = cpus <= CODE_ALL / CODE_BYTES ? CODE_BYTES : CODE_ALL / cpus & PAGE_MASK;
 	cleanup(close) int fd = memfd_create("code", MFD_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		return error_errno(e, "memory for translated code");
-	void *writable = map(fd, bytes, PROT_READ | PROT_WRITE);
-	void *executable = map(fd, bytes, PROT_READ | PROT_EXEC);
+	void *writable = large_map(bytes, 0, PROT_READ | PROT_WRITE, fd);
+	void *executable = large_map(bytes, 0, PROT_READ | PROT_EXEC, fd);
 	if (writable == MAP_FAILED || executable == MAP_FAILED) {
 		int code = error_errno(e, "memory for translated code");
 		if (writable != MAP_FAILED)

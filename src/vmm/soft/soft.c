@@ -513,10 +513,9 @@ static void soft_close(struct cpus *cpus)
 
 static int open_cpu(struct soft *soft, uint32_t number, enum how how, struct error *e)
 {
-	uint8_t *memory = large_reserve(CPU_BYTES, LARGE_BYTES - SIGNAL_ROOM);
-	if (memory == MAP_FAILED ||
-		mmap(memory, CPU_BYTES, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+	uint8_t *memory =
+		large_map(CPU_BYTES, LARGE_BYTES - SIGNAL_ROOM, PROT_READ | PROT_WRITE, -1);
+	if (memory == MAP_FAILED)
 		return error_errno(e, "memory of CPU %u", number);
 	struct cpu *cpu = (struct cpu *)(void *)(memory + SIGNAL_ROOM);
 	soft->cpu[number] = cpu;

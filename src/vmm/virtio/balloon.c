@@ -12,7 +12,6 @@
  */
 #include "vmm/virtio/balloon.h"
 
-#include <fcntl.h>
 #include <linux/falloc.h>
 
 #define QUEUE_SIZE     128
@@ -79,12 +78,7 @@ static uint64_t release(const struct guest *guest, guest_addr at, uint64_t bytes
 	if (end <= start || !region || region->access != GUEST_RAM ||
 		end > region->at + region->bytes)
 		return 0;
-	if (fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)(region->file_offset + (start - region->at)), (off_t)(end - start)) < 0)
-		return 0;
-	guest_gave_back(guest, start, end - start);
-	guest_wrote(guest, start, end - start);
-	return end - start;
+	return guest_give_back(guest, start, end - start) < 0 ? 0 : end - start;
 }
 
 /* Neighbouring pages go in one call; guests fill a balloon mostly downwards or upwards. */

@@ -5,7 +5,6 @@
 #include "vmm/virtio/memory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/falloc.h>
 #include <string.h>
 
@@ -81,15 +80,8 @@ static void mark(struct memory *memory, uint64_t first, uint64_t count, bool plu
 /* What is unplugged goes back to the host, and reads as zeroes if it comes again. */
 static bool give_back(const struct memory *memory, uint64_t first, uint64_t count)
 {
-	const struct guest *guest = memory->device.guest;
-	const struct guest_region *region = guest_region(guest, memory->config.at);
-	uint64_t at = memory->config.at + first * MEMORY_BLOCK, bytes = count * MEMORY_BLOCK;
-	if (fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)(region->file_offset + (at - region->at)), (off_t)bytes) < 0)
-		return false;
-	guest_gave_back(guest, at, bytes);
-	guest_wrote(guest, at, bytes);
-	return true;
+	uint64_t at = memory->config.at + first * MEMORY_BLOCK;
+	return guest_give_back(memory->device.guest, at, count * MEMORY_BLOCK) == 0;
 }
 
 static uint16_t plug(struct memory *memory, uint64_t first, uint64_t count)

@@ -104,7 +104,7 @@ static void puts_what_is_used_into_large_pages(void)
 	use(guest, 0, 63);
 	expect_equal(pages_there(guest, 0), 63);
 	/* Given back, if only in part; a file; the others are not asked. */
-	guest_gave_back(guest, LARGE_BYTES + GUEST_PAGE, GUEST_PAGE);
+	expect_equal(guest_give_back(guest, LARGE_BYTES + GUEST_PAGE, GUEST_PAGE), 0);
 	use(guest, 1, 100);
 	expect_equal(pages_there(guest, 1), 100);
 	cleanup(close) int fd = memfd_create("file", MFD_CLOEXEC);
@@ -119,7 +119,7 @@ static void puts_what_is_used_into_large_pages(void)
 		test_skip("this kernel has no large pages for shared memory");
 	expect_equal(pages_there(guest, 0), LARGE_BYTES / GUEST_PAGE);
 	expect_equal(pages_there(guest, 3), 0);
-	guest_gave_back(guest, LARGE_BYTES, LARGE_BYTES);
+	expect_equal(guest_give_back(guest, LARGE_BYTES, LARGE_BYTES), 0);
 	use(guest, 1, 64);
 	expect_equal(pages_there(guest, 1), LARGE_BYTES / GUEST_PAGE);
 	for (uint64_t i = 0; i < 64; i++) {
@@ -144,8 +144,8 @@ static void keeps_regions_at_their_place_in_large_pages(void)
 		guest_used(guest, GIB + LARGE_BYTES - 1);
 		guest_used(guest, GIB + LARGE_BYTES);
 	}
-	guest_gave_back(guest, GIB, LARGE_BYTES);
-	guest_gave_back(guest, 2 * GIB, 1);
+	expect_equal(guest_give_back(guest, GIB, LARGE_BYTES), 0);
+	expect_equal(guest_give_back(guest, 2 * GIB, 1), -EINVAL);
 }
 
 /* Of a file of a page and a byte: two pages, each with its place in the file. */
