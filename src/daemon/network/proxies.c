@@ -4,11 +4,9 @@
  */
 #include "daemon/network/proxies.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +17,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/instance/ask.h"
+#include "daemon/network/port_try.h"
 #include "model/json.h"
 
 #define PREFIX        "proxy-"
@@ -38,21 +37,11 @@ struct update {
 
 static int try_port(const struct proxy_address *address, uint16_t port)
 {
-	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(port) };
-	int family = address->is_ipv6 ? AF_INET6 : AF_INET, on = 1;
-	(void)inet_pton(family, address->host,
-		address->is_ipv6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr);
-	cleanup(close) int fd = socket(family,
-		(address->protocol == PROXY_UDP ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (address->is_ipv6)
-		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	int r = address->is_ipv6 ? bind(fd, (struct sockaddr *)&six, sizeof(six))
-				 : bind(fd, (struct sockaddr *)&four, sizeof(four));
-	return r < 0 ? -errno : 0;
+	struct address at;
+	int r = address_parse(address->host, &at);
+	return r < 0 ? r
+		     : port_try(&at, port,
+			       address->protocol == PROXY_UDP ? SOCK_DGRAM : SOCK_STREAM, false);
 }
 
 int proxies_check(const struct spec *spec, struct error *e)
