@@ -21,7 +21,6 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -29,6 +28,7 @@
 #include "tender/filter.h"
 #include "tender/machine_parts.h"
 #include "tender/machine_state.h"
+#include "tender/outside.h"
 
 #define PAGE         4096u
 #define BIG_PAGE     (2 * MIB)
@@ -279,23 +279,9 @@ static void on_signal(int number)
 	machine.run->immediate_exit = 1;
 }
 
-static int catch_signals(struct error *e)
+static int catch_signal(int number)
 {
-	static const int outside[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH,
-		BOOT_TICK };
-	const struct sigaction action = { .sa_handler = on_signal };
-	const struct timeval tick = { 0, BOOT_TICK_US };
-	for (size_t i = 0; i < ARRAY_SIZE(outside); i++)
-		if (sigaction(outside[i], &action, NULL) < 0)
-			return error_errno(e, "the handler of signals");
-	if (machine.options->channel_fd && sigaction(SUSPEND_SIGNAL, &action, NULL) < 0)
-		return error_errno(e, "the handler of snapshots");
-	/* Of what it computes: who waits is not disturbed. */
-	if (setitimer(ITIMER_VIRTUAL, &(struct itimerval){ tick, tick }, NULL) < 0)
-		return error_errno(e, "a timer");
-	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-		return error_errno(e, "ignore signals");
-	return 0;
+	return sigaction(number, &(struct sigaction){ .sa_handler = on_signal }, NULL);
 }
 
 /* Nothing stays open but the console and what has a number of its own. */
@@ -440,7 +426,7 @@ int machine_run(int kvm, const struct unikernel_options *options, struct error *
 	if (r == 0)
 		r = options->from_fd ? machine_state_load(&machine, e) : set_entry(entry, e);
 	if (r == 0)
-		r = catch_signals(e);
+		r = outside_catch(catch_signal, machine.options->channel_fd != 0, e);
 	if (r == 0)
 		r = settle_descriptors(e);
 	if (r == 0)

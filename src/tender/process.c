@@ -23,7 +23,6 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/ucontext.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -31,6 +30,7 @@
 
 #include "base/text.h"
 #include "tender/filter.h"
+#include "tender/outside.h"
 #include "tender/platform_call.h"
 #include "tender/snapshot.h"
 #include "tender/tap.h"
@@ -536,11 +536,14 @@ static int catch_signal(int number, void (*handler)(int number, siginfo_t *info,
 	return (int)syscall(SYS_rt_sigaction, number, &action, NULL, sizeof(uint64_t));
 }
 
+static int catch_outside(int number)
+{
+	return catch_signal(number, on_signal);
+}
+
 static int catch_traps(bool can_suspend, struct error *e)
 {
 	static char stack[SIGNAL_STACK];
-	static const int outside[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH,
-		BOOT_TICK };
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 	const stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
 	if (sigaltstack(&alternate, NULL) < 0 || catch_signal(SIGSYS, on_trap) < 0)
@@ -548,23 +551,7 @@ static int catch_traps(bool can_suspend, struct error *e)
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
 		if (catch_signal(faults[i], on_fault) < 0)
 			return error_errno(e, "the handler of faults");
-	for (size_t i = 0; i < ARRAY_SIZE(outside); i++)
-		if (catch_signal(outside[i], on_signal) < 0)
-			return error_errno(e, "the handler of signals");
-	if (can_suspend && catch_signal(SUSPEND_SIGNAL, on_signal) < 0)
-		return error_errno(e, "the handler of snapshots");
-	/* Of what it computes itself: who waits is not disturbed. */
-	static_assert(BOOT_TICK == SIGVTALRM, "what this timer sends");
-	const struct timeval tick = { 0, BOOT_TICK_US };
-	if (setitimer(ITIMER_VIRTUAL, &(struct itimerval){ tick, tick }, NULL) < 0)
-		return error_errno(e, "a timer");
-	/* Who writes beyond the end of its volume is told so. */
-	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
-		return error_errno(e, "ignore SIGXFSZ");
-	/* Who closes the console's other end ends no program: writing says so. */
-	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-		return error_errno(e, "ignore SIGPIPE");
-	return 0;
+	return outside_catch(catch_outside, can_suspend, e);
 }
 
 static void add_words(struct text *words, char **list, uint32_t count)
