@@ -52,9 +52,9 @@ void signals_set_entry(uint64_t address)
 	call_entry = address;
 }
 
-static bool is_ignored(int signal)
+static bool is_ignored(const struct action *of, int signal)
 {
-	uint64_t handler = actions[signal].handler;
+	uint64_t handler = of[signal].handler;
 	return handler == (uint64_t)(uintptr_t)SIG_IGN ||
 		(handler == (uint64_t)(uintptr_t)SIG_DFL && (IGNORED_BY_DEFAULT & BIT(signal)));
 }
@@ -83,7 +83,7 @@ void signals_send(struct thread *thread, int signal, const siginfo_t *info)
 	siginfo_t **infos = thread ? thread->pending_info : thread_pending_process_info;
 	uint32_t group = thread ? thread->group : thread_group();
 	bool is_waited = is_blocked_by_any(group, signal);
-	if ((is_ignored(signal) && !is_waited) || (*pending & BIT(signal)))
+	if ((is_ignored(actions, signal) && !is_waited) || (*pending & BIT(signal)))
 		return;
 	*pending |= BIT(signal);
 	unikernel_must_look = true;
@@ -282,10 +282,8 @@ void signals_put_back(struct signals_copy *copy)
 void signals_send_aside(
 	struct signals_copy *copy, uint32_t group, int signal, const siginfo_t *info)
 {
-	uint64_t handler = copy->actions[signal].handler;
-	bool ignores = handler == (uint64_t)(uintptr_t)SIG_IGN ||
-		(handler == (uint64_t)(uintptr_t)SIG_DFL && (IGNORED_BY_DEFAULT & BIT(signal)));
-	if ((ignores && !is_blocked_by_any(group, signal)) || (copy->pending & BIT(signal)))
+	bool is_waited = is_blocked_by_any(group, signal);
+	if ((is_ignored(copy->actions, signal) && !is_waited) || (copy->pending & BIT(signal)))
 		return;
 	copy->pending |= BIT(signal);
 	copy->info[signal] = heap_alloc(sizeof(*info));
@@ -359,7 +357,7 @@ bool signals_deliver(struct registers *r)
 			return has_any;
 		}
 		struct action action = actions[signal];
-		if (is_ignored(signal))
+		if (is_ignored(actions, signal))
 			continue;
 		if (action.handler == (uint64_t)(uintptr_t)SIG_DFL)
 			end_by(signal);
