@@ -99,9 +99,6 @@ void net_free(void *pointer);
 #define LWIP_TCP_MAX_SACK_NUM     4
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 2 /* tcp_table.c */
 
-/* RFC 6928, as Linux: a page of some KiB goes out at once, not in three rounds. */
-#define LWIP_TCP_CALC_INITIAL_CWND(mss) LWIP_MIN(10U * (mss), LWIP_MAX(2U * (mss), 14600U))
-
 #define DEFAULT_RAW_RECVMBOX_SIZE 0
 
 struct netif;
